@@ -1,0 +1,73 @@
+# What a person types; .ci/run types the same.
+PYTHON ?= python3
+SECONDS ?= 0
+PREFIX ?= /opt/maintd
+RUNTIME := .venv
+DEV := .venv-dev
+SOURCES := $(shell find maintd -name '*.py') pyproject.toml
+PIP_FLAGS := --disable-pip-version-check --no-input --quiet --require-hashes --no-deps
+
+.PHONY: run test check format bench faults lock schema man docs wheel install uninstall clean setup
+
+setup: $(RUNTIME)/.ready $(DEV)/.ready
+
+# Two environments: the daemon runs, also in tests, from one that holds the runtime lock and nothing else.
+$(RUNTIME)/.ready: requirements.lock $(DEV)/.ready
+	$(PYTHON) -m venv $(RUNTIME)
+	$(RUNTIME)/bin/python -m pip install $(PIP_FLAGS) -r requirements.lock
+	$(RUNTIME)/bin/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-index --force-reinstall dist/editable/*.whl
+	touch $@
+
+$(DEV)/.ready: requirements-dev.lock pyproject.toml maintd/__init__.py
+	$(PYTHON) -m venv $(DEV)
+	$(DEV)/bin/python -m pip install $(PIP_FLAGS) -r requirements-dev.lock
+	rm -rf dist/editable && mkdir -p dist/editable
+	$(DEV)/bin/python -c 'import hatchling.build; hatchling.build.build_editable("dist/editable")'
+	$(DEV)/bin/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-index --force-reinstall dist/editable/*.whl
+	touch $@
+
+run: setup
+	$(DEV)/bin/python deploy/demo.py --seconds $(SECONDS)
+
+test: setup
+	$(DEV)/bin/python -m pytest -n 2 --dist worksteal -m "not campaign"
+
+check: setup
+	$(DEV)/bin/ruff format --check .
+	$(DEV)/bin/ruff check .
+	$(DEV)/bin/mypy
+	$(DEV)/bin/lint-imports
+
+format: setup
+	$(DEV)/bin/ruff format .
+	$(DEV)/bin/ruff check --fix .
+
+# uv resolves for every Python and platform at once; it is needed to write the locks only.
+lock:
+	uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --no-header --no-annotate pyproject.toml -o requirements.lock
+	uv pip compile --universal --generate-hashes --no-emit-index-url --python-version 3.11 --no-header --no-annotate pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+
+schema: setup
+	$(RUNTIME)/bin/maintd schema > config/maintd.schema.json.new
+	mv config/maintd.schema.json.new config/maintd.schema.json
+
+# The text is that of --help.
+man: setup
+	mkdir -p dist/man
+	$(DEV)/bin/click-man --target dist/man maintd
+
+docs: setup
+	$(DEV)/bin/python docs/generate.py
+
+wheel: $(DEV)/.ready
+	$(DEV)/bin/python -c 'import hatchling.build; print("dist/" + hatchling.build.build_wheel("dist"))'
+
+# A version beside those that are there, and the link `current` to it; touches nothing outside PREFIX.
+install: $(DEV)/.ready
+	$(DEV)/bin/python deploy/install.py --prefix $(PREFIX)
+
+uninstall:
+	$(PYTHON) deploy/install.py --prefix $(PREFIX) --uninstall
+
+clean:
+	rm -rf $(RUNTIME) $(DEV) dist .run

@@ -1,0 +1,99 @@
+"""Removing what the retention gave up, and temporaries that an interrupted run left."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import ClassVar
+
+from maintd import durable, holders
+from maintd.actions.hands import Hands
+from maintd.errors import NotYet
+from maintd.events import Event, Failure
+from maintd.steps import Action, Lane, Seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogExpired(Event):
+    """A generation was deleted because the retention gave it up."""
+
+    name: ClassVar[str] = "log.expired"
+
+    reason: str
+    freed_bytes: int
+
+    @property
+    def msg(self) -> str:
+        return f"deleted: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporaryRemoved(Event):
+    """What an interrupted run had left half-written was removed; its source is whole."""
+
+    name: ClassVar[str] = "temporary.removed"
+
+    @property
+    def msg(self) -> str:
+        return "removed the temporary that an interrupted run left"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpireFailed(Failure):
+    """A file could not be deleted."""
+
+    name: ClassVar[str] = "expire.failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Expire(Action):
+    """Deletes one generation, if it is still the planned file and nobody writes it."""
+
+    verb: ClassVar[str] = "delete"
+    failure: ClassVar[type[Failure]] = ExpireFailed
+
+    seen: Seen
+
+    @property
+    def in_bytes(self) -> int:
+        return self.seen.size
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        with (
+            durable.directory(os.path.dirname(self.target)) as dir_fd,
+            durable.opened(os.path.basename(self.target), dir_fd=dir_fd) as file,
+            holders.unwritable(file) as free,
+        ):
+            if not free:
+                raise NotYet(f"{self.target} is being written")
+            durable.remove(self.seen, dir_fd=dir_fd)
+        yield LogExpired(target=self.target, reason=self.reason, freed_bytes=self.seen.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Clean(Action):
+    """Removes a temporary of ours that nobody writes."""
+
+    verb: ClassVar[str] = "clean"
+    failure: ClassVar[type[Failure]] = ExpireFailed
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        name = os.path.basename(self.target)
+        with (
+            durable.directory(os.path.dirname(self.target)) as dir_fd,
+            durable.opened(name, dir_fd=dir_fd) as file,
+            holders.unwritable(file) as free,
+        ):
+            if not free:
+                raise NotYet(f"{self.target} is being written")
+            durable.discard(name, dir_fd=dir_fd)
+            os.fsync(dir_fd)
+        yield TemporaryRemoved(target=self.target)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CleanFresh(Clean):
+    """Removes a new log that an interrupted rotation had not yet given its name; in the lane that makes them."""
+
+    lane: ClassVar[Lane] = Lane.ROTATE

@@ -1,0 +1,71 @@
+"""The command line: one file per verb, imported when it is asked for."""
+
+import importlib
+import os
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from typing import cast
+
+import click
+
+from maintd import __version__, holders
+from maintd.cli import exits, invocation
+from maintd.cli.invocation import Invocation
+
+VERBS = ("run", "check", "status", "plan", "do", "pause", "resume", "reload", "events", "schema", "completion")
+
+
+class _Verbs(Mapping[str, click.Command]):
+    """The verbs by name; each is imported when it is looked at."""
+
+    def __getitem__(self, name: str) -> click.Command:
+        if name not in VERBS:
+            raise KeyError(name)
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{name}"), name)
+        return command
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(VERBS)
+
+    def __len__(self) -> int:
+        return len(VERBS)
+
+
+class _Program(click.Group):
+    def list_commands(self, _: click.Context) -> list[str]:
+        return list(VERBS)
+
+
+@click.group(
+    cls=_Program,
+    name="maintd",
+    commands=cast("MutableMapping[str, click.Command]", _Verbs()),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=exits.TABLE,
+)
+@invocation.config_option(envvar=True)
+@click.option(
+    "--debug",
+    is_flag=True,
+    envvar="MAINTD_DEBUG",
+    show_envvar=True,
+    expose_value=False,
+    is_eager=True,
+    callback=invocation.take,
+    help="Show the traceback of an error.",
+)
+@click.version_option(__version__, message="maintd %(version)s")
+def cli() -> None:
+    """Keeps the logs of services under supervisord in order: rotates, compresses and expires them, and loses no line.
+
+    `maintd plan` shows what would be done and why, `maintd do` does exactly that, and `maintd run` is the daemon.
+    """
+
+
+def main() -> None:
+    """The program. Ends the process with its exit code."""
+    holders.ignore_lease_breaks()
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a locale that is not UTF-8
+    called = Invocation(debug=bool(os.environ.get("MAINTD_DEBUG")))
+    sys.exit(exits.translate(lambda: cli.main(prog_name="maintd", standalone_mode=False, obj=called), called))

@@ -1,0 +1,147 @@
+"""`maintd do`: runs jobs now, here or, if the daemon is at work, through it."""
+
+import os
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import click
+
+from maintd import contexts, lock
+from maintd.cli import naming, output, reach
+from maintd.cli.exits import Exit
+from maintd.cli.invocation import Invocation, config_option
+from maintd.cli.plan import is_observed
+from maintd.cli.showing import Json, Message, People, Tally
+from maintd.config import Config, load
+from maintd.errors import Locked, Unreachable
+from maintd.log import Log
+from maintd.runner import Result, Run, Runner
+from maintd.steps import Action
+from maintd.triggers import Asked
+
+_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What was ordered; no `jobs` means every enabled one."""
+
+    called: Invocation
+    config: Config
+    jobs: tuple[str, ...]
+    due_only: bool
+    show: Callable[[Message], None]
+    tally: Tally = field(default_factory=Tally)
+
+    def note(self, message: Message) -> None:
+        self.show(message)
+        if message["type"] == "result":
+            self.tally.results.append(message)
+
+
+@click.command(
+    epilog="\b\nExamples:\n  maintd do rotate.services\n  maintd do --all --due\n"
+    "  maintd do --all --json | jq 'select(.event == \"log.compressed\")'"
+)
+@click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=naming.complete)
+@click.option("--all", "everything", is_flag=True, help="Every enabled job.")
+@click.option("--due", is_flag=True, help="Only what is due; else everything that the jobs' conditions allow.")
+@click.option("--json", "as_json", is_flag=True, help="Steps, events and results, one JSON object a line.")
+@config_option()
+@click.pass_obj
+def do(called: Invocation, jobs: tuple[str, ...], *, everything: bool, due: bool, as_json: bool) -> int:
+    """Runs jobs now, step by step as `maintd plan` shows them, and never does more.
+
+    If a daemon holds the lock of state_dir, it does the work, and goes on with it also when this command is ended.
+    """
+    if everything == bool(jobs):
+        raise click.UsageError("name the jobs, or give --all", click.get_current_context())
+    config = load(called.config)
+    order = _Order(called, config, jobs, due, Json() if as_json else People())
+    try:
+        lock_fd = lock.take(config.settings.state_dir)
+    except Locked as locked:
+        return _there(order, locked)
+    try:
+        return _here(order, lock_fd)
+    finally:
+        os.close(lock_fd)
+
+
+def _here(order: _Order, lock_fd: int) -> int:
+    """Does it in this process, which holds the lock. A signal ends the run in order."""
+    naming.check(order.jobs, list(order.config.jobs))
+    log = Log(lambda _: None)
+    runner = Runner(log, lock_fd)
+    with _ended_by_signals() as stop:
+        for name in order.jobs or [name for name, job in order.config.jobs.items() if job.enabled]:
+            if not stop.is_set():
+                order.note(_result(name, runner.run(_run(order, name, stop))))
+    log.close()
+    return Exit.INTERRUPTED if stop.is_set() else order.tally.code
+
+
+def _run(order: _Order, name: str, stop: threading.Event) -> Run:
+    def on_step(index: int, count: int, action: Action) -> None:
+        step = {"type": "step", "job": name, "index": index, "of": count, "verb": action.verb, "target": action.target}
+        order.note(step | {"in_bytes": action.in_bytes})
+
+    return Run(
+        name=name,
+        job=order.config.jobs[name],
+        ctx=contexts.context(order.config, name, datetime.now(UTC), Asked(due_only=order.due_only)),
+        observe=is_observed(order.config, name),
+        listener=lambda fields: order.note({"type": "event", **fields}),
+        on_step=on_step,
+        on_progress=lambda count: order.note({"type": "progress", "job": name, "bytes": count}),
+        stop=stop,
+    )
+
+
+def _result(name: str, result: Result) -> Message:
+    counts = {key: getattr(result, key) for key in ("planned", "done", "failed", "omitted", "waiting")}
+    return {"type": "result", "job": name, "outcome": str(result.outcome), **counts}
+
+
+@contextmanager
+def _ended_by_signals() -> Iterator[threading.Event]:
+    """An event that the first signal to end sets; a second one ends at once."""
+    stop = threading.Event()
+
+    def end(number: int, _: object) -> None:
+        stop.set()
+        signal.signal(number, signal.SIG_DFL)
+
+    before = {number: signal.signal(number, end) for number in _ENDS}
+    try:
+        yield stop
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _there(order: _Order, locked: Locked) -> int:
+    """Has the daemon do it, which holds the lock. A signal ends this command alone."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    body = {"jobs": list(order.jobs), "due_only": order.due_only}
+    try:
+        if not order.jobs:
+            jobs = reach.ask(order.called, "GET", "/status")["jobs"]
+            body["jobs"] = [job["name"] for job in jobs if job["state"] != "disabled"]
+        for message in reach.stream(order.called, "/do", body):
+            if message["type"] == "error":
+                naming.check(order.jobs, list(order.config.jobs))
+                raise click.UsageError(f"{message['error']} yet; take it over with maintd reload")
+            if message["type"] == "end":
+                return order.tally.code
+            order.note(message)
+    except Unreachable as error:
+        raise Unreachable(f"{locked}, and {error}", hint=error.hint) from error
+    except KeyboardInterrupt:
+        output.complain("", "maintd: the daemon goes on with it (maintd status)")
+        raise
+    raise Unreachable("the daemon ended before the work was done", hint="it is made up for at the next start")

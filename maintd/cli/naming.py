@@ -1,0 +1,29 @@
+"""The names of jobs as people give them: completed by the shell, checked against the config."""
+
+from collections.abc import Iterable, Sequence
+
+import click
+
+from maintd.cli.invocation import DEFAULT_CONFIG, Invocation
+from maintd.complaints import did_you_mean
+from maintd.config import load
+from maintd.errors import MaintdError
+
+
+def check(given: Iterable[str], known: Sequence[str]) -> None:
+    """Raises a usage error for the first name that no job has."""
+    for name in given:
+        if name not in known:
+            hint = did_you_mean(name, tuple(known))
+            rest = "" if hint else f"; there are: {', '.join(known[:20]) or 'none'}"
+            raise click.UsageError(f"there is no job {name!r}{hint}{rest}", click.get_current_context())
+
+
+def complete(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
+    """The jobs of the config whose names begin so."""
+    called = ctx.find_object(Invocation)
+    try:
+        names = load(called.config if called else DEFAULT_CONFIG).jobs
+    except (MaintdError, OSError):
+        return []
+    return [name for name in names if name.startswith(begun)]

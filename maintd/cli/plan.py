@@ -1,0 +1,86 @@
+"""`maintd plan`: what would be done, and why."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from maintd import contexts
+from maintd.cli import naming, output
+from maintd.cli.exits import Exit
+from maintd.cli.invocation import Invocation, config_option
+from maintd.config import Config, load
+from maintd.errors import MaintdError, trouble
+from maintd.names import printable
+from maintd.steps import Action, Finding, Plan, Step
+from maintd.triggers import Asked
+from maintd.units import format_size
+
+
+@click.command(
+    epilog="\b\nExamples:\n  maintd plan\n  maintd plan rotate.services --due\n"
+    "  maintd plan --json | jq 'select(.step == \"action\") | .target'"
+)
+@click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=naming.complete)
+@click.option("--due", is_flag=True, help="Only what is due; else everything that the jobs' conditions allow.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each step.")
+@config_option()
+@click.pass_obj
+def plan(called: Invocation, jobs: tuple[str, ...], *, due: bool, as_json: bool) -> int:
+    """Shows every step that `maintd do` would take, with its reason, and changes nothing. Needs no daemon."""
+    config = load(called.config)
+    naming.check(jobs, list(config.jobs))
+    code = Exit.OK
+    for number, name in enumerate(jobs or [name for name, job in config.jobs.items() if job.enabled]):
+        try:
+            steps = tuple(config.jobs[name].plan(contexts.context(config, name, called.now, Asked(due_only=due))))
+        except (MaintdError, OSError) as error:
+            found = trouble(error)
+            output.complain(f"maintd: cannot plan {name}: {printable(found.error_msg)}", f"        {found.advice}")
+            code = Exit.FAILED
+            continue
+        if as_json:
+            for step in steps:
+                output.say_json({"job": name} | fields(step))
+            continue
+        for line in _lines(name, steps, observed=is_observed(config, name), first=number == 0):
+            output.say(line)
+    return code
+
+
+def fields(step: Step) -> dict[str, Any]:
+    """A step for programs; `in_bytes` is as planned."""
+    if isinstance(step, Finding):
+        return {"step": "finding", "target": step.target, "reason": step.reason}
+    return {
+        "step": "action",
+        "verb": step.verb,
+        "target": step.target,
+        "detail": printable(step.detail),
+        "in_bytes": step.in_bytes,
+        "reason": printable(step.reason),
+    }
+
+
+def is_observed(config: Config, name: str) -> bool:
+    """Whether the job changes nothing because it, or the whole daemon, only observes."""
+    return config.settings.observe or config.jobs[name].observe
+
+
+def _lines(name: str, steps: Plan, *, observed: bool, first: bool) -> Iterator[str]:
+    actions = [step for step in steps if isinstance(step, Action)]
+    if not first:
+        yield ""
+    total = sum(action.in_bytes or 0 for action in actions)
+    size = f", {format_size(total)}" if total else ""
+    count = f"{len(actions)} action{'' if len(actions) == 1 else 's'}" if actions else "nothing to do"
+    yield output.paint(f"{name}: {count}{size}", bold=True) + (" (it observes: do changes nothing)" if observed else "")
+    yield from (f"  {line}" for line in output.table([_row(step) for step in steps], right=(3,)))
+
+
+def _row(step: Step) -> list[str]:
+    if isinstance(step, Finding):
+        return [output.paint(text, dim=True) for text in ("-", printable(step.target), "", "", printable(step.reason))]
+    size = "" if step.in_bytes is None else format_size(step.in_bytes)
+    detail = f"→ {printable(step.detail)}" if step.detail else ""
+    return [output.paint(step.verb, fg="cyan"), printable(step.target), detail, size, printable(step.reason)]

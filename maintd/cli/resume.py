@@ -1,0 +1,20 @@
+"""`maintd resume`: ends a pause."""
+
+import click
+
+from maintd.cli import naming, output, reach
+from maintd.cli.invocation import Invocation, config_option
+from maintd.cli.pause import ALL_JOBS, name
+from maintd.errors import MaintdError
+
+
+@click.command(epilog="\b\nExamples:\n  maintd resume\n  maintd resume rotate.services")
+@click.argument("job", default=ALL_JOBS, metavar="[JOB]", shell_complete=naming.complete)
+@config_option()
+@click.pass_obj
+def resume(called: Invocation, job: str) -> None:
+    """Ends the pause of a job, or every pause; each job then makes up for what it missed."""
+    answer = reach.ask(called, "POST", "/resume", {"job": job})
+    if not answer["ok"]:
+        raise MaintdError(answer["error"], hint="maintd status shows what is paused")
+    output.say(f"resumed {name(job)}")

@@ -1,0 +1,15 @@
+"""`maintd schema`: the JSON Schema of the config."""
+
+import json
+
+import click
+
+from maintd.cli import output
+
+
+@click.command(epilog="\b\nExample:\n  maintd schema > /etc/maintd/maintd.schema.json")
+def schema() -> None:
+    """Prints the JSON Schema of the config, with which editors complete and check it."""
+    from maintd.schema import schema as schema_of_config  # noqa: PLC0415 - imports every kind of job
+
+    output.say(json.dumps(schema_of_config(), indent=2, ensure_ascii=False))

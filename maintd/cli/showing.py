@@ -1,0 +1,92 @@
+"""What `maintd do` shows while it goes on: the messages of a run, whether it is done here or by the daemon."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import click
+
+from maintd.cli import output
+from maintd.cli.exits import Exit
+from maintd.names import printable
+from maintd.units import format_size
+
+Message = Mapping[str, Any]
+_COLOURS = {"warning": "yellow", "error": "red", "critical": "red", "success": "green", "failure": "red"}
+_LEAST_PAUSE = 0.1
+
+
+@dataclass(slots=True)
+class Tally:
+    """The results of the jobs so far."""
+
+    results: list[Message] = field(default_factory=list)
+
+    @property
+    def code(self) -> Exit:
+        """1 if everything failed, 5 if some steps failed or were put off."""
+        failed, waiting, done = (sum(result[key] for result in self.results) for key in ("failed", "waiting", "done"))
+        if not failed and not waiting:
+            return Exit.OK
+        return Exit.PARTLY if done or waiting else Exit.FAILED
+
+
+class Json:
+    """One JSON object a line: `step`, `event` and `result`."""
+
+    def __call__(self, message: Message) -> None:
+        if message["type"] in ("step", "event", "result"):
+            output.say_json(message)
+
+
+class People:
+    """Lines; on a terminal also how far a long step has come, in a line that is written over."""
+
+    def __init__(self) -> None:
+        self._is_live = output.is_terminal()
+        self._step: Message = {}
+        self._shown_at = 0.0
+        self._is_drawn = False
+
+    def __call__(self, message: Message) -> None:
+        match message["type"]:
+            case "step":
+                self._step = message
+                place = f"[{message['index'] + 1}/{message['of']}]"
+                self._line(f"{message['job']} {place} {message['verb']} {printable(message['target'])}")
+            case "progress":
+                self._progress(message["bytes"])
+            case "event" if message["event"] != "job.finished":
+                self._event(message)
+            case "result":
+                self._line(_result(message))
+
+    def _line(self, text: str) -> None:
+        if self._is_drawn:
+            click.echo("\r\x1b[2K", nl=False)
+            self._is_drawn = False
+        output.say(text)
+
+    def _event(self, event: Message) -> None:
+        target = event.get("target", "")
+        elsewhere = f"{printable(target)}: " if target and target != self._step.get("target") else ""
+        self._line("    " + output.paint(elsewhere + printable(event["msg"]), fg=_COLOURS.get(event["level"])))
+
+    def _progress(self, count: int) -> None:
+        now = time.monotonic()
+        if not self._is_live or output.is_closed() or now - self._shown_at < _LEAST_PAUSE:
+            return
+        self._shown_at = now
+        whole = self._step.get("in_bytes")
+        share = f"{min(count / whole, 1):4.0%} of {format_size(whole)}" if whole else format_size(count)
+        click.echo(f"\r\x1b[2K    {share}", nl=False)
+        self._is_drawn = True
+
+
+def _result(result: Message) -> str:
+    words = [f"{result['done']} of {result['planned']} done"] if result["planned"] else ["nothing to do"]
+    rest = (("failed", "failed"), ("waiting", "put off"), ("omitted", "left out"))
+    words += [f"{result[key]} {word}" for key, word in rest if result[key]]
+    outcome = output.paint(result["outcome"], fg=_COLOURS.get(result["outcome"]))
+    return f"{result['job']}: {outcome}, {', '.join(words)}"

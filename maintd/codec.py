@@ -1,0 +1,242 @@
+"""Compresses and verifies whole files, descriptor to descriptor: zstd and gzip in threads, memory bounded.
+
+The content is read once, in pieces of 4 MiB. For zstd each piece is a frame with its size and checksum. For gzip all
+pieces are one member, as pigz makes it: each is deflated with the last 32 KiB before it as its dictionary and ends on a
+byte boundary, so that it costs next to nothing that they are made apart.
+"""
+
+import errno
+import hashlib
+import os
+import struct
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from queue import SimpleQueue
+from typing import TypeVar
+
+from zlib_ng import zlib_ng
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+PIECE = 4 << 20
+DEFAULT_LEVELS = {"zstd": 3, "gzip": 5}
+_CHUNK, _CONTENT = 64 << 10, 256 << 10  # of compressed and decompressed bytes; small ones spare page faults
+_DICTIONARY = 32 << 10
+_RAW, _CONTAINER = -15, 31  # wbits of zlib's deflateInit2: no header at all, or gzip's
+_GZIP_HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3))  # RFC 1952: deflate, no flags, no time, Unix
+_LAST_BLOCK = b"\x03\x00"  # RFC 1951: a final block with nothing in it
+
+Progress = Callable[[int], None]
+Piece = TypeVar("Piece")
+Made = TypeVar("Made")
+
+
+@dataclass(frozen=True, slots=True)
+class Codec:
+    """How to compress: `name` is zstd or gzip; `level` is the codec's own, None for its default (zstd 3, gzip 5)."""
+
+    name: str
+    level: int | None = None
+    threads: int = 2
+
+    @property
+    def effective_level(self) -> int:
+        return DEFAULT_LEVELS[self.name] if self.level is None else self.level
+
+
+@dataclass(frozen=True, slots=True)
+class Compressed:
+    """What compress_fd has read and written; `sha256` is of the content, in hex."""
+
+    in_bytes: int
+    out_bytes: int
+    sha256: str
+
+
+def compress_fd(source_fd: int, target_fd: int, codec: Codec, progress: Progress | None = None) -> Compressed:
+    """Writes the source, from its start to its end, compressed to the start of the empty target; syncs nothing.
+
+    What is written is read back from the target as soon as it is there, decompressed and hashed, and the function
+    returns only if that is the source's content. `progress` is called with the bytes read so far. Raises OSError
+    without a file name, for descriptors have none; EIO if the target does not read back as the source.
+    """
+    written: SimpleQueue[int | None] = SimpleQueue()
+    with ThreadPoolExecutor(1) as pool:
+        verified = pool.submit(_verified, target_fd, codec.name, iter(written.get, None))
+        try:
+            done = _compress(_pieces(source_fd, progress), target_fd, codec, written)
+        finally:
+            written.put(None)
+        if verified.result() != (done.in_bytes, done.sha256):
+            raise OSError(errno.EIO, "what was written does not read back as its original")
+    return done
+
+
+def verify_fd(target_fd: int, codec: Codec) -> tuple[int, str]:
+    """Decompresses a compressed file from its start to its end: its content's bytes, and their SHA-256 in hex.
+
+    It is read from the disk rather than from memory, if it was synced before. Raises OSError EIO for what is damaged,
+    cut off or followed by anything else.
+    """
+    os.posix_fadvise(target_fd, 0, 0, os.POSIX_FADV_DONTNEED)
+    return _verified(target_fd, codec.name, [os.fstat(target_fd).st_size])
+
+
+def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, written: "SimpleQueue[int | None]") -> Compressed:
+    digest, in_bytes, out_bytes = hashlib.sha256(), 0, 0
+
+    def hashed() -> Iterator[bytes]:
+        nonlocal in_bytes
+        for piece in pieces:
+            digest.update(piece)
+            in_bytes += len(piece)
+            yield piece
+
+    for part in {"zstd": _zstd_frames, "gzip": _gzip_member}[codec.name](hashed(), codec):
+        _write(target_fd, part, out_bytes)
+        out_bytes += len(part)
+        written.put(out_bytes)
+    return Compressed(in_bytes, out_bytes, digest.hexdigest())
+
+
+def _verified(fd: int, name: str, ends: Iterable[int]) -> tuple[int, str]:
+    """Bytes and hash of the content; each of `ends` is how much of the file there is by then."""
+    digest, size = hashlib.sha256(), 0
+    for content in {"zstd": _zstd_contents, "gzip": _gzip_contents}[name](_chunks(fd, ends)):
+        digest.update(content)
+        size += len(content)
+    return size, digest.hexdigest()
+
+
+def _pieces(fd: int, progress: Progress | None) -> Iterator[bytes]:
+    """The content in pieces, all but the last of full length; an empty file is one empty piece."""
+    offset, ended = 0, False
+    while not ended:
+        piece = _read(fd, PIECE, offset)
+        ended = len(piece) < PIECE
+        offset += len(piece)
+        if piece or not offset:
+            yield piece
+        if progress:
+            progress(offset)
+
+
+def _read(fd: int, length: int, offset: int) -> bytes:
+    """`length` bytes, fewer only at the end of the file: pread(2) may return less than is there."""
+    data = os.pread(fd, length, offset)
+    while data and len(data) < length:
+        more = os.pread(fd, length - len(data), offset + len(data))
+        if not more:
+            break
+        data += more
+    return data
+
+
+def _write(fd: int, data: bytes, offset: int) -> None:
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _in_order(work: Callable[[Piece], Made], pieces: Iterable[Piece], threads: int) -> Iterator[Made]:
+    """What `work` makes of each piece, in their order, with `threads` + 1 of them in memory."""
+    ahead: deque[Future[Made]] = deque()
+    with ThreadPoolExecutor(threads) as pool:
+        for piece in pieces:
+            ahead.append(pool.submit(work, piece))
+            if len(ahead) > threads:
+                yield ahead.popleft().result()
+        while ahead:
+            yield ahead.popleft().result()
+
+
+def _zstd_frames(pieces: Iterator[bytes], codec: Codec) -> Iterator[bytes]:
+    options: dict[int, int] = {
+        zstd.CompressionParameter.compression_level: codec.effective_level,
+        zstd.CompressionParameter.content_size_flag: 1,
+        zstd.CompressionParameter.checksum_flag: 1,
+    }
+    return _in_order(lambda piece: zstd.compress(piece, options=options), pieces, codec.threads)
+
+
+def _gzip_member(pieces: Iterator[bytes], codec: Codec) -> Iterator[bytes]:
+    crc = size = 0
+    yield _GZIP_HEADER
+    for deflated, piece_crc, length in _in_order(
+        lambda pair: _deflate(*pair, codec.effective_level), _with_dictionaries(pieces), codec.threads
+    ):
+        crc = zlib_ng.crc32_combine(crc, piece_crc, length)
+        size += length
+        yield deflated
+    yield _LAST_BLOCK + struct.pack("<II", crc, size & 0xFFFF_FFFF)
+
+
+def _with_dictionaries(pieces: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
+    before = b""
+    for piece in pieces:
+        yield piece, before
+        before = piece[-_DICTIONARY:]
+
+
+def _deflate(piece: bytes, before: bytes, level: int) -> tuple[bytes, int, int]:
+    """A piece as deflate blocks up to a byte boundary, its CRC-32, its length."""
+    memory, strategy = zlib_ng.DEF_MEM_LEVEL, zlib_ng.Z_DEFAULT_STRATEGY
+    deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, _RAW, memory, strategy, before)
+    blocks = deflate.compress(piece) + deflate.flush(zlib_ng.Z_SYNC_FLUSH)
+    return blocks, zlib_ng.crc32(piece), len(piece)
+
+
+def _zstd_contents(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    decompressor = zstd.ZstdDecompressor()
+    for compressed in chunks:
+        rest = compressed
+        while rest or not (decompressor.eof or decompressor.needs_input):
+            if decompressor.eof:
+                decompressor = zstd.ZstdDecompressor()
+            try:
+                content = decompressor.decompress(rest, _CONTENT)
+            except zstd.ZstdError as error:
+                raise _damaged(str(error)) from error
+            rest = decompressor.unused_data
+            yield content
+    if not decompressor.eof:
+        raise _damaged("it is cut off")
+
+
+def _gzip_contents(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    decompressor = zlib_ng.decompressobj(_CONTAINER)
+    for compressed in chunks:
+        rest = compressed
+        while rest and not decompressor.eof:
+            try:
+                content = decompressor.decompress(rest, _CONTENT)
+            except zlib_ng.error as error:  # type: ignore[misc] # its stub has an instance for the class
+                raise _damaged(str(error)) from error
+            rest = decompressor.unconsumed_tail
+            yield content
+        if rest or decompressor.unused_data:
+            raise _damaged("it is followed by something else")
+    if not decompressor.eof:
+        raise _damaged("it is cut off")
+
+
+def _chunks(fd: int, ends: Iterable[int]) -> Iterator[bytes]:
+    offset = 0
+    for end in ends:
+        while offset < end:
+            chunk = os.pread(fd, min(_CHUNK, end - offset), offset)
+            if not chunk:
+                return  # it has become shorter
+            offset += len(chunk)
+            yield chunk
+
+
+def _damaged(how: str) -> OSError:
+    return OSError(errno.EIO, f"what was written does not decompress: {how}")

@@ -1,0 +1,244 @@
+"""From TOML files to one frozen Config, or to every error in them at once with its place."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from itertools import takewhile
+from types import MappingProxyType
+from typing import NamedTuple, TypeVar
+
+from pydantic import ValidationError
+
+from maintd import job_tables, jobs, patterns
+from maintd.complaints import complaints, dotted
+from maintd.errors import ConfigError, Problem
+from maintd.job import Claim, Job, Options
+from maintd.job_tables import JobTable
+from maintd.names import printable
+from maintd.settings import TABLES, Daemon, Supervisor
+from maintd.toml_places import KeyPath
+from maintd.toml_source import Source, read
+
+_Table = TypeVar("_Table", bound=Options)
+
+
+class Place(NamedTuple):
+    """Where a table or an option stands; `line` and `column` count from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}"
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole configuration that was found valid. `jobs` are by `kind.name`, in file order.
+
+    `sources` says which file holds each table, by the names of the jobs and of the settings tables.
+    """
+
+    settings: Daemon
+    supervisor: Supervisor
+    jobs: Mapping[str, Job]
+    files: tuple[str, ...] = ()
+    warnings: tuple[Problem, ...] = ()
+    sources: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
+
+    @cached_property
+    def places(self) -> Mapping[str, Place]:
+        """Where each table (`rotate.services`) and each option that is given (`rotate.services.keep`) stands."""
+        found: dict[str, Place] = {}
+        for name, source in self.sources.items():
+            path = tuple(name.split("."))
+            table = source.tables
+            for step in path:
+                table = table[step]
+            for below in [path, *((*path, option) for option in table)]:
+                found[dotted(below)] = Place(source.file, *source.places.find(below))
+        return MappingProxyType(found)
+
+    def place(self, name: str) -> Place:
+        """Where one job stands: unlike `places`, cheap to ask."""
+        source = self.sources[name]
+        return Place(source.file, *source.places.find(tuple(name.split("."))))
+
+
+@dataclass(frozen=True, slots=True)
+class Diff:
+    """The names of the jobs that differ by value, in file order, and of the settings tables that do."""
+
+    added: tuple[str, ...]
+    changed: tuple[str, ...]
+    removed: tuple[str, ...]
+    settings: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return f"+{len(self.added)} ~{len(self.changed)} \N{MINUS SIGN}{len(self.removed)}"
+
+
+def load(path: str, *, euid: int | None = None) -> Config:
+    """Reads `path` and conf.d/*.toml beside it, which may only add jobs. `euid` is who maintd runs as, default: we.
+
+    Raises ConfigError with every problem of the files that parse and the first of each that does not.
+    """
+    reading = _Reading(os.geteuid() if euid is None else euid)
+    main = reading.read(path)
+    daemon, supervisor = reading.settings("daemon", Daemon, main), reading.settings("supervisor", Supervisor, main)
+    sources = [main, *[reading.read(extra) for extra in reading.beside(path)]]
+    for source in filter(None, sources):
+        reading.take(source, is_main=source is main)
+    if reading.problems or daemon is None or supervisor is None:
+        raise ConfigError(sorted(reading.problems, key=reading.order))
+    return Config(
+        daemon,
+        supervisor,
+        MappingProxyType(reading.jobs),
+        tuple(source.file for source in sources if source),
+        tuple(reading.warnings(supervisor)),
+        MappingProxyType(reading.tables),
+    )
+
+
+@dataclass(slots=True)
+class _Reading:
+    """A config as far as it has been read, with the problems met so far."""
+
+    euid: int
+    files: list[str] = field(default_factory=list)
+    tables: dict[str, Source] = field(default_factory=dict)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    problems: list[Problem] = field(default_factory=list)
+
+    def read(self, path: str) -> Source | None:
+        self.files.append(printable(path))
+        try:
+            return read(path, euid=self.euid)
+        except ConfigError as error:
+            self.problems.extend(error.problems)
+            return None
+
+    def beside(self, path: str) -> list[str]:
+        """The files of conf.d/ beside the main file, sorted by name."""
+        folder = os.path.join(os.path.dirname(path), "conf.d")
+        try:
+            entries = sorted(os.listdir(folder))
+        except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name, which is said of the main file
+            return []
+        except OSError as error:
+            self.problems.append(Problem(printable(folder), 0, 0, f"cannot be listed: {error.strerror}"))
+            return []
+        return [os.path.join(folder, name) for name in entries if name.endswith(".toml") and not name.startswith(".")]
+
+    def settings(self, name: str, model: type[_Table], main: Source | None) -> _Table | None:
+        """A settings table of the main file, its defaults if it is not there, None if it is wrong."""
+        if main is None or name not in main.tables:
+            return model()
+        self.tables[name] = main
+        return self._validated(model, main, (name,))
+
+    def take(self, source: Source, *, is_main: bool) -> None:
+        """Takes over the jobs of one file."""
+        for found in job_tables.find(source):
+            if isinstance(found, JobTable):
+                self._take_job(source, found)
+            else:
+                self._refuse(source, found.path, found.message)
+        for name in () if is_main else TABLES.keys() & source.tables.keys():
+            self._refuse(source, (name,), "belongs into the main file: files of conf.d/ may only add jobs")
+
+    def _take_job(self, source: Source, found: JobTable) -> None:
+        if found.name in self.tables:
+            other = self.tables[found.name]
+            line, _ = other.places.find(found.path)
+            self._refuse(source, found.path, f"is already defined in {other.file}:{line}")
+            return
+        self.tables[found.name] = source
+        job = self._validated(jobs.kind(found.kind), source, found.path)
+        if job is not None:
+            self.jobs[found.name] = job
+
+    def _validated(self, model: type[_Table], source: Source, path: KeyPath) -> _Table | None:
+        table = source.tables
+        for step in path:
+            table = table[str(step)]
+        try:
+            return model.model_validate(table)
+        except ValidationError as error:
+            found = complaints(error, model, table)
+        for complaint in found:
+            below = (*path, *complaint.path)
+            self.problems.append(
+                Problem(
+                    source.file, *source.places.find(below, complaint.part), f"{dotted(below)}: {complaint.message}"
+                )
+            )
+        return None
+
+    def _refuse(self, source: Source, path: KeyPath, message: str) -> None:
+        self.problems.append(Problem(source.file, *source.places.find(path), f"{dotted(path)}: {message}"))
+
+    def order(self, problem: Problem) -> tuple[int, int, int]:
+        """Problems are told by file, line and column."""
+        known = problem.file in self.files
+        return self.files.index(problem.file) if known else len(self.files), problem.line, problem.column
+
+    def warnings(self, supervisor: Supervisor) -> Iterator[Problem]:
+        """What is valid and yet hardly meant."""
+        for option, message in supervisor.doubts():
+            source = self.tables["supervisor"]
+            place = source.places.find(("supervisor", option))
+            yield Problem(source.file, *place, f"supervisor.{option}: {message}", "warning")
+
+
+def earlier_claims(config: Config, job_name: str) -> tuple[tuple[str, Claim], ...]:
+    """What the enabled jobs before this one claim, each with the job's name, in file order: it is not this job's."""
+    before = takewhile(lambda item: item[0] != job_name, config.jobs.items())
+    return tuple((name, claim) for name, job in before if job.enabled and (claim := job.claims()) is not None)
+
+
+def shared_logs(config: Config) -> list[Problem]:
+    """A warning for each two jobs that claim one log now. Reads the disk."""
+    owners: dict[str, str] = {}
+    shared: dict[tuple[str, str], list[str]] = {}
+    for name, job in config.jobs.items():
+        claim = job.claims() if job.enabled else None
+        for match in patterns.expand(claim.paths, claim.exclude).matches if claim else ():
+            owner = owners.setdefault(match.path, name)
+            if owner != name:
+                shared.setdefault((owner, name), []).append(match.path)
+    return [_shared_problem(config, *pair, paths) for pair, paths in shared.items()]
+
+
+def _shared_problem(config: Config, owner: str, name: str, paths: list[str]) -> Problem:
+    more = f" and {len(paths) - 1} more" if len(paths) > 1 else ""
+    message = (
+        f"{name}: claims {printable(paths[0])}{more}, which {owner} claims as well; "
+        f"{owner} stands first ({config.place(owner)}) and rotates it"
+    )
+    return Problem(*config.place(name), message, "warning")
+
+
+def diff(old: Config, new: Config) -> Diff:
+    """What a reload from `old` to `new` changes."""
+    return Diff(
+        tuple(name for name in new.jobs if name not in old.jobs),
+        tuple(name for name, job in new.jobs.items() if name in old.jobs and old.jobs[name] != job),
+        tuple(name for name in old.jobs if name not in new.jobs),
+        tuple(
+            name
+            for name, before, now in (
+                ("daemon", old.settings, new.settings),
+                ("supervisor", old.supervisor, new.supervisor),
+            )
+            if before != now
+        ),
+    )
+
+
+def loses_most(old: Config, new: Config) -> bool:
+    """Whether more than half of the jobs would go: half-written TOML is often valid."""
+    return 2 * len(diff(old, new).removed) > len(old.jobs)

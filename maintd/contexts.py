@@ -1,0 +1,54 @@
+"""What a job's plan is made from, read off a config: the daemon and the command line make it in this one way."""
+
+from datetime import UTC, datetime, tzinfo
+from zoneinfo import ZoneInfo
+
+from maintd.config import Config, earlier_claims
+from maintd.errors import MaintdError
+from maintd.job import Context
+from maintd.steps import Lane
+from maintd.supervisor import Supervisor
+from maintd.triggers import Cause
+
+BOTH_LANES = frozenset(Lane)
+
+
+def context(  # noqa: PLR0913 - what a context is made of
+    config: Config,
+    name: str,
+    now: datetime,
+    cause: Cause,
+    *,
+    lanes: frozenset[Lane] = BOTH_LANES,
+    clock_jumped: bool = False,
+) -> Context:
+    """The context of one job of the config, by name, for a plan made `now` (aware) and for `cause`."""
+    return Context(
+        now=now,
+        cause=cause,
+        zone=zone(config),
+        lanes=lanes,
+        supervisor=supervisor(config),
+        earlier=earlier_claims(config, name),
+        clock_jumped=clock_jumped,
+    )
+
+
+def zone(config: Config) -> tzinfo:
+    """The time zone of cron and windows; the config has made sure that it exists."""
+    name = config.settings.timezone
+    return UTC if name == "UTC" else ZoneInfo(name)
+
+
+def supervisor(config: Config) -> Supervisor:
+    """supervisord, as the config says to reach it.
+
+    Without its password, which may be unreadable by now, supervisord refuses: that is a failure of the logs that it
+    holds, and of no others.
+    """
+    settings = config.supervisor
+    try:
+        password = settings.password() or ""
+    except (OSError, MaintdError):
+        password = ""
+    return Supervisor(settings.url, settings.username or "", password)

@@ -1,0 +1,265 @@
+"""The local HTTP interface: one app on a Unix socket, whose requests the daemon's main thread answers."""
+
+import asyncio
+import contextlib
+import errno
+import json
+import os
+import socket
+import stat
+import threading
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request as HttpRequest
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from maintd.client import HEARTBEAT, PATIENCE, Message, socket_path
+from maintd.errors import Locked
+
+LARGEST_BODY = 64 * 1024
+_BUSY = 30.0
+_SLOW, _TOO_SLOW = 1000, 20_000
+
+
+class Reply(Protocol):
+    """Where the answer to a request goes, message by message, from any thread; None ends it."""
+
+    def put(self, item: Message | None, /) -> None: ...
+
+
+@dataclass(frozen=True)
+class Request:
+    """What somebody asks of the daemon: one of the verbs below, with checked arguments."""
+
+    verb: str
+    arguments: Mapping[str, Any]
+    reply: Reply
+
+
+class Control:
+    """Answers on the socket, from one thread of its own; each request is `put` to the daemon's main thread."""
+
+    def __init__(self, path: str, put: Callable[[Request], None]) -> None:
+        self.path = path
+        self._put = put
+        self._inode: tuple[int, int] | None = None
+        self._server: uvicorn.Server | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._thread is not None and self._thread.is_alive()
+
+    def start(self) -> None:
+        """Binds the socket and begins to answer. Raises Locked if somebody answers there, OSError if it cannot be."""
+        listener = _bind(self.path)
+        info = os.lstat(self.path)
+        self._inode = info.st_dev, info.st_ino
+        config = uvicorn.Config(
+            _app(self._put),
+            http="h11",
+            loop="asyncio",
+            ws="none",
+            lifespan="off",
+            log_config=None,
+            access_log=False,
+            server_header=False,
+            limit_concurrency=64,
+            timeout_graceful_shutdown=1,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(
+            target=self._server.run, kwargs={"sockets": [listener]}, name="control", daemon=True
+        )
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Ends the answers that are still under way, and removes the socket if it is still this one."""
+        if self._server is None or self._thread is None:
+            return
+        self._server.should_exit = True
+        self._thread.join(3)
+        with contextlib.suppress(FileNotFoundError):
+            info = os.lstat(self.path)
+            if (info.st_dev, info.st_ino) == self._inode:
+                os.unlink(self.path)
+
+
+def _bind(path: str) -> socket.socket:
+    """A listening socket that only this user can connect to; one that nobody answers on is replaced."""
+    socket_path(os.path.dirname(path))
+    _private_directory(os.path.dirname(path))
+    _clear(path)
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    before = os.umask(0o177)
+    try:
+        listener.bind(path)
+        os.chmod(path, 0o600)
+        listener.listen(64)
+    except BaseException:
+        listener.close()
+        raise
+    finally:
+        os.umask(before)
+    return listener
+
+
+def _private_directory(path: str) -> None:
+    with contextlib.suppress(FileExistsError):
+        os.makedirs(path, 0o700)
+    info = os.lstat(path)
+    if not stat.S_ISDIR(info.st_mode):
+        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
+    if info.st_uid == os.geteuid() and stat.S_IMODE(info.st_mode) & 0o077:
+        os.chmod(path, 0o700)
+
+
+def _clear(path: str) -> None:
+    """Removes a socket that a killed daemon left. Raises Locked if one answers, FileExistsError if it is no socket."""
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return
+    if not stat.S_ISSOCK(info.st_mode):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), path)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        probe.settimeout(1)
+        try:
+            probe.connect(path)
+        except ConnectionRefusedError:
+            os.unlink(path)
+            return
+        except FileNotFoundError:
+            return
+        except TimeoutError:
+            pass
+    raise Locked(f"another maintd answers at {path}", hint="give each daemon its own runtime_dir and state_dir")
+
+
+class _Answer:
+    """A Reply that the server's event loop reads. It forgets everything once the client is gone or far too slow."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._waiting: asyncio.Queue[Message | None] = asyncio.Queue()
+        self._closed = False
+
+    def put(self, item: Message | None, /) -> None:
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the client's connection
+            self._loop.call_soon_threadsafe(self._take, item)
+
+    def _take(self, item: Message | None) -> None:
+        behind = self._waiting.qsize()
+        if self._closed or (behind > _SLOW and item is not None and item.get("type") == "progress"):
+            return
+        if behind > _TOO_SLOW:
+            self._closed, item = True, None
+        self._waiting.put_nowait(item)
+
+    async def first(self) -> Message | None:
+        async with asyncio.timeout(_BUSY):
+            return await self._waiting.get()
+
+    async def lines(self) -> AsyncIterator[str]:
+        """The messages as NDJSON; an empty line now and then shows that somebody is still there."""
+        try:
+            while True:
+                try:
+                    async with asyncio.timeout(HEARTBEAT):
+                        item = await self._waiting.get()
+                except TimeoutError:
+                    yield "\n"
+                    continue
+                if item is None:
+                    return
+                yield json.dumps(item) + "\n"
+        finally:
+            self._closed = True
+
+
+@dataclass(frozen=True)
+class _Argument:
+    """One key of a body: the JSON types it may have, and what it is if it is left out."""
+
+    types: tuple[type, ...]
+    default: Any = ...
+
+    def is_valid(self, value: Any) -> bool:
+        if isinstance(value, bool):
+            return bool in self.types
+        if isinstance(value, list):
+            return list in self.types and bool(value) and all(isinstance(item, str) for item in value)
+        return isinstance(value, self.types) and (not isinstance(value, (int, float)) or 0 < value < 1e10)
+
+
+_VERBS: Mapping[str, Mapping[str, _Argument]] = {
+    "status": {},
+    "reload": {"force": _Argument((bool,), default=False)},
+    "pause": {"job": _Argument((str,)), "seconds": _Argument((int, float, type(None)), default=None)},
+    "resume": {"job": _Argument((str,))},
+    "do": {"jobs": _Argument((list,)), "due_only": _Argument((bool,), default=False)},
+}
+
+
+def _arguments(verb: str, body: bytes) -> dict[str, Any]:
+    """The checked arguments of a verb. Raises ValueError in words for the caller."""
+    try:
+        given = json.loads(body or b"{}")
+    except (ValueError, RecursionError) as error:
+        raise ValueError("the body is not JSON") from error
+    known = _VERBS[verb]
+    if not isinstance(given, dict):
+        raise ValueError("the body is not a JSON object")  # noqa: TRY004 - one kind of error for whatever a body may hold
+    for key in given:
+        if key not in known:
+            raise ValueError(f"unknown argument {key!r}")
+    values = {name: given.get(name, argument.default) for name, argument in known.items()}
+    for name, value in values.items():
+        if value is ... or not known[name].is_valid(value):
+            raise ValueError(f"argument {name!r} is missing" if value is ... else f"argument {name!r} is not valid")
+    return values
+
+
+def _app(put: Callable[[Request], None]) -> Starlette:
+    """The ASGI application."""
+
+    async def answer(request: HttpRequest) -> Response:
+        verb = request.url.path.strip("/")
+        try:
+            arguments = _arguments(verb, await _body(request))
+        except (ValueError, TimeoutError) as error:
+            return _json({"error": str(error)}, 400)
+        reply = _Answer()
+        put(Request(verb, arguments, reply))
+        if verb == "do":
+            return StreamingResponse(reply.lines(), media_type="application/x-ndjson")
+        try:
+            return _json(await reply.first() or {})
+        except TimeoutError:
+            return _json({"error": "the daemon is busy"}, 503)
+
+    async def failed(_: HttpRequest, error: Exception) -> Response:
+        return _json({"error": getattr(error, "detail", str(error))}, getattr(error, "status_code", 500))
+
+    routes = [Route(f"/{verb}", answer, methods=["GET" if verb == "status" else "POST"]) for verb in _VERBS]
+    return Starlette(routes=routes, exception_handlers={404: failed, 405: failed})
+
+
+def _json(message: Message, status: int = 200) -> Response:
+    """An answer in ASCII: names that are not UTF-8 pass as the escapes of their surrogates (PEP 383)."""
+    return Response(json.dumps(message), status, media_type="application/json")
+
+
+async def _body(request: HttpRequest) -> bytes:
+    body = bytearray()
+    async with asyncio.timeout(PATIENCE):
+        async for chunk in request.stream():
+            body += chunk
+            if len(body) > LARGEST_BODY:
+                raise ValueError(f"the body is larger than {LARGEST_BODY} bytes")
+    return bytes(body)

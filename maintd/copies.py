@@ -1,0 +1,111 @@
+"""The compressed copy of a file: made, verified, dressed and published in a child; then the original is removed."""
+
+import errno
+import hashlib
+import os
+import stat as st
+from dataclasses import dataclass
+from typing import Any
+
+from maintd import codec, durable, holders, names
+from maintd.durable import Ownership
+from maintd.errors import MaintdError, NotYet, Refused
+from maintd.steps import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the child is asked. `grows` says that the file was still live when `seen`, so it may be larger by now."""
+
+    path: str
+    seen: Seen
+    codec: str
+    level: int | None
+    undisturbed: bool
+    grows: bool
+
+    def is_busy(self, source: int) -> bool:
+        return holders.is_open_elsewhere(source) if self.undisturbed else holders.may_be_written(source)
+
+    def is_planned(self, now: os.stat_result) -> bool:
+        return self.seen.is_same_file(now) if self.grows else self.seen.is_unchanged(now)
+
+
+def compress_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str, Any]:
+    """Compresses one file, in the child. Raises Refused if it is not the planned one, NotYet if it is open."""
+    wanted = Request(**(request | {"seen": Seen(**request["seen"])}))
+    name = os.path.basename(wanted.path)
+    target = name + names.CODEC_SUFFIXES[wanted.codec]
+    how = codec.Codec(wanted.codec, wanted.level)
+    with durable.directory(os.path.dirname(wanted.path)) as dir_fd, durable.opened(name, dir_fd=dir_fd) as source:
+        now = os.fstat(source)
+        if not wanted.is_planned(now):
+            raise Refused(f"{names.printable(wanted.path)} has changed since it was planned, and was left alone")
+        if wanted.is_busy(source):
+            raise NotYet(f"{names.printable(wanted.path)} is open in another process")
+        if _exists(target, dir_fd):
+            digest = _same_content(source, target, how, dir_fd=dir_fd)
+        else:
+            digest = _compress_beside(progress, source, target, how, dir_fd=dir_fd)
+        out_bytes = os.lstat(target, dir_fd=dir_fd).st_size
+        _remove_original(Seen.of(wanted.path, now), source, target, dir_fd=dir_fd)
+    return {"in_bytes": now.st_size, "out_bytes": out_bytes, "sha256": digest}
+
+
+def _compress_beside(progress: codec.Progress, source: int, target: str, how: codec.Codec, *, dir_fd: int) -> str:
+    """Makes the compressed copy, whole and durable, under its final name; returns the hash of its content."""
+    temporary = names.temporary(target)
+    durable.discard(temporary, dir_fd=dir_fd)
+    copy = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
+    try:
+        digest = _verified_copy(progress, source, copy, how)
+        durable.copy_attributes(source, copy)
+        os.fsync(copy)
+        durable.publish(temporary, target, dir_fd=dir_fd)
+    except BaseException:
+        durable.discard(temporary, dir_fd=dir_fd)
+        raise
+    finally:
+        os.close(copy)
+    return digest
+
+
+def _verified_copy(progress: codec.Progress, source: int, copy: int, how: codec.Codec) -> str:
+    made = codec.compress_fd(source, copy, how, progress)
+    if codec.verify_fd(copy, how) != (made.in_bytes, made.sha256):
+        raise MaintdError(
+            "the compressed copy does not read back as its original",
+            hint="the disk or the memory is failing: look at dmesg",
+        )
+    return made.sha256
+
+
+def _same_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) -> str:
+    """The hash of a compressed copy that an interrupted run had finished; FileExistsError if it is of another file."""
+    with durable.opened(target, dir_fd=dir_fd) as copy:
+        try:
+            found = codec.verify_fd(copy, how)
+        except (OSError, MaintdError):
+            found = (-1, "")
+    with os.fdopen(os.dup(source), "rb") as file:
+        content = (os.fstat(source).st_size, hashlib.file_digest(file, "sha256").hexdigest())
+    if found != content:
+        raise FileExistsError(errno.EEXIST, "a file of that name with other content is there already", target)
+    return found[1]
+
+
+def _remove_original(exact: Seen, source: int, target: str, *, dir_fd: int) -> None:
+    """Removes the original, if nobody has come to write it since; else the copy goes, and the original stays."""
+    with holders.unwritable(source) as free:
+        if free and exact.is_unchanged(os.fstat(source)):
+            durable.remove(exact, dir_fd=dir_fd)
+            return
+    durable.remove(Seen.of(target, os.lstat(target, dir_fd=dir_fd)), dir_fd=dir_fd)
+    raise NotYet(f"{names.printable(exact.path)} was opened while it was being compressed, and was left alone")
+
+
+def _exists(name: str, dir_fd: int) -> bool:
+    try:
+        return st.S_ISREG(os.lstat(name, dir_fd=dir_fd).st_mode)
+    except FileNotFoundError:
+        return False

@@ -1,0 +1,196 @@
+"""Every way maintd changes the disk. Nothing else may.
+
+The order is always: write a temporary beside the target, fsync it, rename it without replacing, fsync the directory,
+and only then remove what it stands for. All names are relative to a directory descriptor, so that nobody who swaps a
+directory for a link can lead a root process elsewhere (CVE-2011-1154, CVE-2022-1348).
+"""
+
+import contextlib
+import errno
+import os
+import stat as st
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from maintd import names
+from maintd.errors import Refused
+from maintd.linux import open_beneath, rename_noreplace
+from maintd.steps import Seen
+
+
+@dataclass(frozen=True, slots=True)
+class Ownership:
+    """Mode bits, uid and gid of a file to be made."""
+
+    mode: int
+    uid: int
+    gid: int
+
+
+@contextlib.contextmanager
+def directory(path: str) -> Iterator[int]:
+    """A descriptor of the directory `path`, in which no part may be a symbolic link."""
+    descriptor = open_beneath(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def opened(name: str, *, dir_fd: int) -> Iterator[int]:
+    """A descriptor for reading a regular file; a link is refused and a FIFO does not hang."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        if not st.S_ISREG(os.fstat(descriptor).st_mode):
+            raise Refused(f"{names.printable(name)} is not a regular file any more")
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def create(name: str, ownership: Ownership, *, dir_fd: int) -> int:
+    """Makes a new file that nobody else can open before it has its owner, and returns its descriptor for writing.
+
+    The owner is given before the mode, since chown clears set-id bits and a mode given first would be open to the
+    wrong owner. FileExistsError if the name is taken.
+    """
+    descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd)
+    try:
+        dress(descriptor, ownership)
+    except OSError:
+        os.close(descriptor)
+        os.unlink(name, dir_fd=dir_fd)
+        raise
+    return descriptor
+
+
+def dress(descriptor: int, ownership: Ownership) -> None:
+    """Gives a file its owner, then its mode."""
+    info = os.fstat(descriptor)
+    if (info.st_uid, info.st_gid) != (ownership.uid, ownership.gid):
+        os.fchown(descriptor, ownership.uid, ownership.gid)
+    os.fchmod(descriptor, ownership.mode)
+
+
+def copy_attributes(source: int, target: int) -> None:
+    """Gives `target` the owner, mode, extended attributes and times of `source`.
+
+    An attribute that the file system or the caller's rights do not allow (`security.*` without CAP_SYS_ADMIN) is left
+    out; `ENOTSUP` means that there are none.
+    """
+    info = os.fstat(source)
+    dress(target, Ownership(st.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
+    for attribute in _attributes(source):
+        try:
+            os.setxattr(target, attribute, os.getxattr(source, attribute))
+        except OSError as error:
+            if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
+                raise
+    os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def _attributes(descriptor: int) -> list[str]:
+    try:
+        return os.listxattr(descriptor)
+    except OSError as error:
+        if error.errno == errno.ENOTSUP:
+            return []
+        raise
+
+
+def write_all(descriptor: int, data: bytes) -> None:
+    """Writes all of `data` at the descriptor's position."""
+    view = memoryview(data)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def set_aside(log: Seen, archive: str, *, dir_fd: int, archive_fd: int) -> None:
+    """Renames a live log to its archive name. If that moved another file than the planned one, it is moved back.
+
+    Raises Refused if the log is not the planned file any more, FileExistsError if the archive name is taken.
+    """
+    name = os.path.basename(log.path)
+    if not log.is_same_file(_regular(name, dir_fd)):
+        raise Refused(
+            f"{names.printable(log.path)} is not the file that was planned any more: somebody else replaced or cut it"
+        )
+    rename_noreplace(name, archive, old_dir=dir_fd, new_dir=archive_fd)
+    if not log.is_same_file(os.lstat(archive, dir_fd=archive_fd)):
+        rename_noreplace(archive, name, old_dir=archive_fd, new_dir=dir_fd)
+        raise Refused(f"{names.printable(log.path)} was replaced by somebody else at this moment; it was put back")
+
+
+def put_fresh(temporary: str, log: str, *, dir_fd: int) -> None:
+    """Gives the new, empty log its name. If the writer made one itself meanwhile, that one stays."""
+    try:
+        rename_noreplace(temporary, log, old_dir=dir_fd, new_dir=dir_fd)
+    except FileExistsError:
+        discard(temporary, dir_fd=dir_fd)
+
+
+def publish(temporary: str, name: str, *, dir_fd: int) -> None:
+    """Gives a whole, synced temporary its final name, and makes that durable. FileExistsError if the name is taken."""
+    rename_noreplace(temporary, name, old_dir=dir_fd, new_dir=dir_fd)
+    os.fsync(dir_fd)
+
+
+def remove(file: Seen, *, dir_fd: int) -> None:
+    """Removes the planned file for good, and only that one: Refused if the name now means another, or it changed."""
+    name = os.path.basename(file.path)
+    if not file.is_unchanged(_regular(name, dir_fd)):
+        raise Refused(f"{names.printable(file.path)} has changed since it was planned, and was left alone")
+    os.unlink(name, dir_fd=dir_fd)
+    os.fsync(dir_fd)
+
+
+def discard(name: str, *, dir_fd: int) -> None:
+    """Removes a temporary of ours, if it is there."""
+    if not name.endswith(names.TEMPORARY):
+        raise Refused(f"{names.printable(name)} is not a temporary of maintd")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=dir_fd)
+
+
+def make_directory(name: str, ownership: Ownership, *, dir_fd: int) -> None:
+    """Makes a directory for archives, durable. FileExistsError if the name is taken."""
+    os.mkdir(name, 0o700, dir_fd=dir_fd)
+    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+    try:
+        dress(descriptor, ownership)
+    finally:
+        os.close(descriptor)
+    os.fsync(dir_fd)
+
+
+def private_directory(path: str) -> None:
+    """Makes `path` (and what is missing above it) a directory of mode 0700 for maintd's own state."""
+    parent = os.path.dirname(path.rstrip("/"))
+    if not os.path.isdir(parent):
+        os.makedirs(parent, 0o755, exist_ok=True)
+    with contextlib.suppress(FileExistsError):
+        os.mkdir(path, 0o700)
+    if not os.path.isdir(path):
+        raise Refused(f"{path} is not a directory", hint="move it away, or set another state_dir")
+    if os.stat(path).st_uid != os.geteuid():
+        raise Refused(f"{path} belongs to another user", hint="chown it to the user that maintd runs as")
+    os.chmod(path, 0o700)
+
+
+def lock_file(path: str) -> int:
+    """Opens (and makes, if need be) the file whose flock says that a maintd is at work; returns its descriptor."""
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+
+
+def write_pid(descriptor: int) -> None:
+    """Writes this process's pid into the lock file, for people who look who holds it."""
+    os.ftruncate(descriptor, 0)
+    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+
+
+def _regular(name: str, dir_fd: int) -> os.stat_result:
+    info = os.lstat(name, dir_fd=dir_fd)
+    if not st.S_ISREG(info.st_mode):
+        raise Refused(f"{names.printable(name)} is not a regular file any more")
+    return info

@@ -1,0 +1,64 @@
+"""What an Event is. Each kind of event is a frozen dataclass, declared beside what emits it; none is made elsewhere."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from maintd.errors import Trouble
+
+LEVELS = ("debug", "info", "warning", "error", "critical")
+SCHEMA = 1
+
+
+@dataclass(frozen=True, kw_only=True)
+class Event:
+    """Something that happened. `name` is `noun.verb`, a state `noun.adjective`, one target's failure `noun.failed`.
+
+    `target` is what it happened to, mostly a path. Fields carry their unit in their name (`in_bytes`, `dur_ms`); a
+    field that is None is left out of the line.
+    """
+
+    name: ClassVar[str]
+    level: ClassVar[str] = "info"
+
+    target: str = ""
+
+    @property
+    def msg(self) -> str:
+        """One sentence for people."""
+        raise NotImplementedError
+
+    def fields(self) -> dict[str, Any]:
+        """The event's own fields, in the order of their declaration, without `target`."""
+        pairs = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
+        return {name: value for name, value in pairs if name != "target" and value is not None}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Failure(Event):
+    """One target's failure: what was tried, why it did not work, and what the operator can do."""
+
+    level: ClassVar[str] = "error"
+
+    tried: str
+    error: str
+    error_msg: str
+    advice: str = ""
+
+    @property
+    def msg(self) -> str:
+        hint = f" ({self.advice})" if self.advice else ""
+        return f"could not {self.tried}: {self.error_msg}{hint}"
+
+    @classmethod
+    def from_trouble(cls, target: str, tried: str, trouble: Trouble) -> "Failure":
+        return cls(target=target, tried=tried, error=trouble.error, error_msg=trouble.error_msg, advice=trouble.advice)
+
+
+def every_kind(root: type[Event] = Event) -> Iterator[type[Event]]:
+    """Every declared kind of event among the modules imported so far, by depth."""
+    for kind in root.__subclasses__():
+        if "name" in vars(kind):
+            yield kind
+        yield from every_kind(kind)

@@ -1,0 +1,163 @@
+"""Who has a file open: may anybody still write it (a lease, microseconds), and who, and how (/proc, milliseconds).
+
+fcntl(2), F_SETLEASE: a read lease is granted only if nobody has the file open for writing, a write lease only if nobody
+else has it open at all. The kernel knows about other users' processes, mappings and descriptors in flight, where a scan
+of /proc is blind. A lease is given back at once: whoever opens the file meanwhile waits for as long as it is held.
+"""
+
+import contextlib
+import errno
+import fcntl
+import os
+import signal
+from collections import defaultdict
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+
+Inode = tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """A process that has a file open. `start` is its start time in clock ticks since boot, which tells a reused pid."""
+
+    pid: int
+    start: int
+    uid: int
+    program: str
+    writing: bool
+    appending: bool
+
+    @property
+    def is_supervisord(self) -> bool:
+        return self.program in ("supervisord", "supervisor.supervisord")
+
+    def __str__(self) -> str:
+        return f"{self.program} (pid {self.pid})"
+
+
+def ignore_lease_breaks() -> None:
+    """Has this process survive that somebody opens a file on which it holds a lease: SIGIO kills by default."""
+    signal.signal(signal.SIGIO, signal.SIG_IGN)
+
+
+def may_be_written(descriptor: int) -> bool:
+    """Whether any process could still write the file. Falls back to a scan where leases are not to be had."""
+    return _is_open(descriptor, fcntl.F_RDLCK)
+
+
+def is_open_elsewhere(descriptor: int) -> bool:
+    """Whether any other descriptor of the file exists, also for reading."""
+    return _is_open(descriptor, fcntl.F_WRLCK)
+
+
+def _is_open(descriptor: int, kind: int) -> bool:
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, kind)
+    except OSError as error:
+        if error.errno in (errno.EAGAIN, errno.EBUSY):
+            return True
+        if error.errno not in (errno.EACCES, errno.EPERM, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOLCK):
+            raise
+    else:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+        return False
+    info = os.fstat(descriptor)
+    found = find({(info.st_dev, info.st_ino)}).get((info.st_dev, info.st_ino), [])
+    others = [holder for holder in found if holder.pid != os.getpid()]
+    return any(holder.writing for holder in others) or (kind == fcntl.F_WRLCK and bool(others))
+
+
+@contextlib.contextmanager
+def unwritable(descriptor: int) -> Iterator[bool]:
+    """While in the block nobody can open the file for writing (they wait); yields False if somebody has it open.
+
+    To be held for nothing longer than an identity check and an unlink. Where leases are not to be had the answer is
+    that of a scan, and an opener is not held up.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_RDLCK)
+    except OSError:
+        yield not may_be_written(descriptor)
+        return
+    try:
+        yield True
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
+def find(inodes: Collection[Inode]) -> dict[Inode, list[Holder]]:
+    """The processes that have any of these (device, inode) pairs open, as far as /proc shows them to this user."""
+    found: dict[Inode, list[Holder]] = defaultdict(list)
+    for entry in os.listdir("/proc"):
+        if entry.isdigit():
+            for inode, flags in _descriptors(entry, inodes):
+                holder = _holder(int(entry), flags)
+                if holder is not None and holder not in found[inode]:
+                    found[inode].append(holder)
+    return found
+
+
+def _descriptors(pid: str, inodes: Collection[Inode]) -> Iterator[tuple[Inode, int]]:
+    """The (inode, open flags) of those descriptors of a process that are of one of `inodes`."""
+    folder = f"/proc/{pid}/fd"
+    try:
+        numbers = os.listdir(folder)
+    except OSError:
+        return
+    for number in numbers:
+        try:
+            info = os.stat(f"{folder}/{number}")
+        except OSError:
+            continue
+        if (info.st_dev, info.st_ino) in inodes:
+            with contextlib.suppress(OSError):
+                yield (info.st_dev, info.st_ino), _flags(pid, number)
+
+
+def _flags(pid: str, number: str) -> int:
+    with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as lines:
+        return next(int(line.split()[1], 8) for line in lines if line.startswith("flags:"))
+
+
+def _holder(pid: int, flags: int) -> Holder | None:
+    identity = start_and_uid(pid)
+    if identity is None:
+        return None
+    writing = flags & os.O_ACCMODE != os.O_RDONLY
+    return Holder(pid, *identity, program(pid), writing, bool(flags & os.O_APPEND))
+
+
+def start_and_uid(pid: int) -> tuple[int, int] | None:
+    """The start time (clock ticks since boot) and real uid of a process, or None if it is gone (proc_pid_stat(5))."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            after_name = file.read().rpartition(b")")[2].split()
+        return int(after_name[19]), os.stat(f"/proc/{pid}").st_uid
+    except (OSError, IndexError, ValueError):
+        return None
+
+
+def program(pid: int) -> str:
+    """What a process is called by people: the script of an interpreter, else the command's base name."""
+    try:
+        with open(f"/proc/{pid}/cmdline", "rb") as file:
+            words = [os.fsdecode(word) for word in file.read(4096).split(b"\0") if word]
+    except OSError:
+        return "?"
+    if len(words) > 1 and os.path.basename(words[0]).startswith(
+        ("python", "pypy", "node", "perl", "ruby", "sh", "bash")
+    ):
+        script = next((word for word in words[1:] if not word.startswith("-")), words[0])
+        return os.path.basename(script)
+    return os.path.basename(words[0]) if words else "?"
+
+
+def catches(pid: int, number: int) -> bool:
+    """Whether a process has a handler for a signal. Without one, SIGUSR1, SIGUSR2 and SIGHUP would end it."""
+    try:
+        with open(f"/proc/{pid}/status", encoding="ascii", errors="replace") as lines:
+            mask = next(int(line.split()[1], 16) for line in lines if line.startswith("SigCgt:"))
+    except (OSError, StopIteration, ValueError):
+        return False
+    return bool(mask >> (number - 1) & 1)

@@ -1,0 +1,163 @@
+"""What a Job is: a frozen model whose fields are its options and whose `plan` says what it would do."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from functools import lru_cache
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    InstanceOf,
+    PlainSerializer,
+    Strict,
+    WithJsonSchema,
+)
+
+from maintd.patterns import is_match
+from maintd.steps import Lane, Step
+from maintd.supervisor import Supervisor
+from maintd.triggers import Cause, Cron, Window
+from maintd.units import format_duration, parse_duration, parse_size
+
+
+def _absolute(path: str) -> str:
+    if not path.startswith("/"):
+        raise ValueError(f"{path!r} is not an absolute path: a daemon has no working directory of yours")
+    if "\0" in path:
+        raise ValueError("a path cannot hold a NUL byte")
+    return path
+
+
+def _of_files(pattern: str) -> str:
+    if pattern.endswith("/"):
+        raise ValueError(f"{pattern!r} names a directory: end it with a pattern for the files in it, such as *.log")
+    return pattern
+
+
+def _span(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError(f"{value} is not a duration: it needs a unit (write {value}s, {value}m, {value}h or {value}d)")  # noqa: TRY004 - pydantic gathers ValueErrors
+    return parse_duration(value) if isinstance(value, str) else value
+
+
+def _bytes(value: Any) -> Any:
+    if isinstance(value, (bool, float)):
+        raise ValueError(f"{value} is not a size (write bytes, or 10K, 10M, 10G, 10MiB, 10MB)")  # noqa: TRY004 - as above
+    return parse_size(value) if isinstance(value, str) else value
+
+
+def _parsed(kind: type[Cron | Window]) -> BeforeValidator:
+    parse = lru_cache(maxsize=1024)(kind.parse)  # many jobs share few of them
+    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+
+
+AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+FilePattern = Annotated[AbsolutePath, AfterValidator(_of_files)]
+Size = Annotated[int, BeforeValidator(_bytes), Field(ge=0), WithJsonSchema({"type": ["integer", "string"]})]
+Span = Annotated[
+    timedelta,
+    BeforeValidator(_span),
+    PlainSerializer(format_duration),
+    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(us|ms|s|m|h|d|w) ?)+$"}),
+]
+CronField = Annotated[InstanceOf[Cron], _parsed(Cron), PlainSerializer(str), WithJsonSchema({"type": "string"})]
+WindowField = Annotated[InstanceOf[Window], _parsed(Window), PlainSerializer(str), WithJsonSchema({"type": "string"})]
+Flag = Annotated[bool, Strict()]
+Count = Annotated[int, Strict(), Field(ge=1)]
+Level = Annotated[int, Strict(), Field(ge=1, le=19)]
+Argv = Annotated[tuple[str, ...], Field(min_length=1)]
+
+
+class Options(BaseModel):
+    """A table of the config: frozen, unknown keys refused."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """Files, by glob patterns, that one job alone may rotate."""
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...] = ()
+
+    def covers(self, path: str) -> bool:
+        return any(is_match(path, pattern) for pattern in self.paths) and not any(
+            is_match(path, pattern) for pattern in self.exclude
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Watched:
+    """Files, by glob patterns, that make a job due as soon as one is larger than `max_size` bytes."""
+
+    paths: tuple[str, ...]
+    exclude: tuple[str, ...]
+    max_size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """What a plan is made from. `now` is aware; `zone` is that of cron; `lanes` says which parts are wanted.
+
+    `earlier` are the claims of the jobs before this one, by name; after a `clock_jumped` nothing goes by age.
+    """
+
+    now: datetime
+    cause: Cause
+    zone: tzinfo = UTC
+    lanes: frozenset[Lane] = frozenset(Lane)
+    supervisor: Supervisor = field(default_factory=lambda: Supervisor(""))
+    earlier: tuple[tuple[str, Claim], ...] = ()
+    clock_jumped: bool = False
+
+    def owner_of(self, path: str) -> str:
+        """The job before this one that claims a file, or nothing."""
+        return next((name for name, claim in self.earlier if claim.covers(path)), "")
+
+
+class Job(Options):
+    """A configured piece of upkeep. Each kind is one subclass in its own file under jobs/, found by scanning."""
+
+    kind: ClassVar[str]
+    lanes: ClassVar[tuple[Lane, ...]] = (Lane.HEAVY,)
+    due_from_disk: ClassVar[bool] = False
+
+    enabled: Flag = Field(default=True, description="false keeps the job in the file and does not run it")
+    cron: CronField | None = Field(
+        default=None, description='when, as in crontab(5): "0 0 * * *", "@daily", "30 2 * * mon-fri"'
+    )
+    every: Span | None = Field(default=None, description='an interval between runs: "15m", "6h", "1d"')
+    spread: Span | None = Field(
+        default=None, description="delay runs by a fixed share of this, different on each host and for each job"
+    )
+    window: WindowField | None = Field(
+        default=None, description='the time of day in which runs may start: "01:00-05:00"; runs due outside wait for it'
+    )
+    timeout: Span | None = Field(default=None, description="a run that takes longer is ended, and is a failure")
+    severity: Literal["warning", "error", "critical"] = Field(
+        default="error", description="the level of this job's failures"
+    )
+    ping: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="a URL that is fetched after each successful run (with /fail appended after a failed one)",
+    )
+    observe: Flag = Field(default=False, description="plan and report, change nothing")
+
+    def plan(self, ctx: Context) -> Iterator[Step]:
+        """The steps of a run, read off the machine, which it must not change."""
+        raise NotImplementedError
+
+    def claims(self) -> Claim | None:
+        """The logs that this job alone may rotate, if any; the first job in file order owns what two claim."""
+        return None
+
+    def watched(self) -> Watched | None:
+        """The files whose growth makes this job due, if any."""
+        return None

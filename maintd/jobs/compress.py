@@ -1,0 +1,76 @@
+"""The kind `compress`: compresses old files by pattern, age and size, and never one that a process has open."""
+
+import os
+from collections.abc import Iterator
+from typing import ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from maintd import names, patterns
+from maintd.actions.compress import Compress
+from maintd.actions.delete import Clean
+from maintd.job import Context, FilePattern, Job, Level, Size, Span
+from maintd.steps import Finding, Seen, Step
+from maintd.triggers import Asked
+from maintd.units import format_duration, format_size
+
+_COMPRESSED = (".zst", ".gz", ".bz2", ".xz", ".lz4", ".zip", ".7z", ".br")
+
+
+class CompressFiles(Job):
+    """Compresses files that are old enough and that nobody has open, verified before the original goes."""
+
+    kind: ClassVar[str] = "compress"
+
+    paths: tuple[FilePattern, ...] = Field(min_length=1, description="the files, by glob patterns")
+    exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
+    older_than: Span = Field(description="only files that were last changed longer ago than this")
+    min_size: Size = Field(default=1, description="only files of at least this size")
+    compress: Literal["zstd", "gzip"] = Field(default="zstd", description="gzip for those whose tools need it")
+    level: Level | None = Field(default=None, description="the compression level; default: zstd 3, gzip 5")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.cron is None and self.every is None:
+            raise ValueError("nothing ever makes this job due: set cron or every")
+        if self.compress == "gzip" and self.level is not None and self.level > 9:
+            raise ValueError("level goes from 1 to 9 with gzip")
+        return self
+
+    def plan(self, ctx: Context) -> Iterator[Step]:
+        expansion = patterns.expand(self.paths, self.exclude)
+        if isinstance(ctx.cause, Asked):
+            yield from (Finding(target=miss.path, reason=miss.reason) for miss in expansion.misses)
+        for directory in sorted(expansion.directories):
+            yield from self._leftovers(directory)
+        if ctx.clock_jumped:
+            yield Finding(target="", reason="the clock has jumped: no file is taken for old now")
+            return
+        for match in expansion.matches:
+            seen = Seen.of(match.path, match.stat)
+            age = ctx.now.timestamp() - match.stat.st_mtime
+            if match.path.endswith(_COMPRESSED):
+                continue
+            if seen.size >= self.min_size and age > self.older_than.total_seconds():
+                yield Compress(
+                    target=match.path,
+                    reason=f"last changed more than {format_duration(self.older_than)} ago",
+                    seen=seen,
+                    codec=self.compress,
+                    level=self.level,
+                    undisturbed=True,
+                )
+            elif isinstance(ctx.cause, Asked):
+                yield Finding(target=match.path, reason=f"left alone: {self._why_not(seen)}")
+
+    def _why_not(self, seen: Seen) -> str:
+        if seen.size < self.min_size:
+            return f"{format_size(seen.size)} is less than min_size {format_size(self.min_size)}"
+        return f"changed within {format_duration(self.older_than)}"
+
+    def _leftovers(self, directory: str) -> Iterator[Step]:
+        """Temporaries of files that the patterns name."""
+        for match in patterns.temporaries(directory):
+            plain = os.path.splitext(os.path.basename(match).removesuffix(names.TEMPORARY))[0]
+            if any(patterns.is_match(os.path.join(directory, plain), pattern) for pattern in self.paths):
+                yield Clean(target=match, reason="an interrupted run left it")

@@ -1,0 +1,240 @@
+"""The kind `rotate`: sets logs aside when they are due or grown, tells their writers, compresses, keeps so many."""
+
+import grp
+import pwd
+import signal
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from typing import Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+
+from maintd import families, retention, rotation
+from maintd.families import Family
+from maintd.job import (
+    AbsolutePath,
+    Argv,
+    Claim,
+    Context,
+    Count,
+    FilePattern,
+    Flag,
+    Job,
+    Level,
+    Options,
+    Size,
+    Span,
+    Watched,
+)
+from maintd.rotation import Policy
+from maintd.steps import Action, Finding, Lane, Step
+from maintd.triggers import Asked, Scheduled, Settling
+from maintd.units import format_duration, format_size
+from maintd.writers import Mode, Reopening, SignalTo
+
+
+def _signal_number(name: str) -> str:
+    short = name.upper().removeprefix("SIG")
+    if f"SIG{short}" not in signal.Signals.__members__:
+        raise ValueError(f"{name!r} is not a signal (write HUP, USR1, USR2, …)")
+    if short in ("KILL", "STOP", "TERM", "QUIT", "INT", "ABRT"):
+        raise ValueError(f"{name} ends or stops a process; choose the signal that makes it reopen its logs")
+    return short
+
+
+def _octal(mode: str) -> str:
+    if not mode or len(mode) > 4 or mode.strip("01234567"):
+        raise ValueError(f'{mode!r} is not a mode (write it in octal, as a string: "0640")')
+    return mode
+
+
+def _user(name: Any) -> Any:
+    if not isinstance(name, str):
+        return name
+    try:
+        return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
+    except KeyError:
+        raise ValueError(f"there is no user {name!r} on this machine") from None
+
+
+def _group(name: Any) -> Any:
+    if not isinstance(name, str):
+        return name
+    try:
+        return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
+    except KeyError:
+        raise ValueError(f"there is no group {name!r} on this machine") from None
+
+
+class SignalOption(Options):
+    """Which signal makes the writer reopen its logs, and to whom it goes."""
+
+    name: Annotated[str, AfterValidator(_signal_number)] = Field(description='the signal: "HUP", "USR1", …')
+    program: str | None = Field(default=None, description="a program of supervisord: group:name")
+    pidfile: AbsolutePath | None = Field(default=None, description="a file that holds the writer's pid")
+
+    @model_validator(mode="after")
+    def _one_recipient(self) -> Self:
+        if (self.program is None) == (self.pidfile is None):
+            raise ValueError("signal needs either program or pidfile, to say whom it goes to")
+        return self
+
+
+class Rotate(Job):
+    """Rotates logs: each is renamed under a stamped name, its writer is told, and no line is lost.
+
+    What was set aside is compressed as soon as nobody may write it, and deleted when the retention gives it up.
+    """
+
+    kind: ClassVar[str] = "rotate"
+    lanes: ClassVar[tuple[Lane, ...]] = (Lane.ROTATE, Lane.HEAVY)
+    due_from_disk: ClassVar[bool] = True
+
+    paths: tuple[FilePattern, ...] = Field(min_length=1, description="the logs, by glob patterns")
+    exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
+    max_size: Size | None = Field(default=None, description="rotate as soon as a log is larger than this")
+    min_size: Size = Field(default=0, description="a trigger passes over a log smaller than this")
+    min_age: Span | None = Field(default=None, description="a log is not rotated again sooner than this")
+    skip_empty: Flag = Field(default=True, description="pass over empty logs")
+    keep: Count | None = Field(default=None, description="how many generations of each log stay")
+    keep_within: Span | None = Field(default=None, description="generations younger than this always stay")
+    max_age: Span | None = Field(default=None, description="generations older than this go")
+    max_total: Size | None = Field(default=None, description="the oldest go while all archives of the job take more")
+    compress: Literal["zstd", "gzip", "none"] = Field(default="zstd", description="how archives are compressed")
+    level: Level | None = Field(default=None, description="the compression level; default: zstd 3, gzip 5")
+    olddir: str | None = Field(
+        default=None, min_length=1, description="where archives go: absolute, or relative to the log's directory"
+    )
+    create: Flag = Field(default=True, description="make the new log at once")
+    mode: Annotated[str, AfterValidator(_octal)] | None = Field(
+        default=None, description="the new log's mode, octal; default: the old one's"
+    )
+    owner: Annotated[int, BeforeValidator(_user), WithJsonSchema({"type": ["string", "integer"]})] | None = Field(
+        default=None, description="the new log's owner; default: the old one's"
+    )
+    group: Annotated[int, BeforeValidator(_group), WithJsonSchema({"type": ["string", "integer"]})] | None = Field(
+        default=None, description="the new log's group; default: the old one's"
+    )
+    reopen: Mode = Field(default="auto", description="how writers learn of it; auto: by who holds the log")
+    signal: SignalOption | None = Field(default=None, description="a signal that makes the writer reopen its logs")
+    command: Argv | None = Field(default=None, description="a command that makes the writer reopen its logs")
+    before: Argv | None = Field(default=None, description="a command run before anything is rotated; must succeed")
+    after: Argv | None = Field(default=None, description="a command run after the logs were rotated")
+    command_timeout: Span = Field(default=timedelta(seconds=10), description="the time limit of each command")
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.cron is None and self.every is None and self.max_size is None:
+            raise ValueError("nothing ever makes this job due: set cron, every or max_size")
+        if self.max_size is not None and self.min_size > self.max_size:
+            raise ValueError("min_size is larger than max_size, so no log would ever be rotated by its size")
+        if self.compress == "gzip" and self.level is not None and self.level > 9:
+            raise ValueError("level goes from 1 to 9 with gzip")
+        if self.reopen == "signal" and self.signal is None:
+            raise ValueError('reopen = "signal" needs signal = { name = "USR1", program = "group:name" }')
+        if self.reopen == "command" and self.command is None:
+            raise ValueError('reopen = "command" needs command = ["…"]')
+        return self
+
+    def claims(self) -> Claim:
+        return Claim(self.paths, self.exclude)
+
+    def watched(self) -> Watched | None:
+        return None if self.max_size is None else Watched(self.paths, self.exclude, self.max_size)
+
+    def plan(self, ctx: Context) -> Iterator[Step]:
+        policy = self._policy(ctx)
+        found, misses = families.find(self.paths, self.exclude, self.olddir)
+        mine: list[Family] = []
+        for family in found:
+            owner = ctx.owner_of(family.log)
+            if owner:
+                yield Finding(target=family.log, reason=f"belongs to {owner}, which comes first in the config")
+            else:
+                mine.append(family)
+        rotated: list[Action] = []
+        if Lane.ROTATE in ctx.lanes:
+            if isinstance(ctx.cause, Asked):
+                yield from (Finding(target=miss.path, reason=miss.reason) for miss in misses)
+            for step in self._rotations(mine, policy, ctx):
+                yield step
+                if isinstance(step, Action):
+                    rotated.append(step)
+        if Lane.HEAVY in ctx.lanes:
+            yield from rotation.plan_settling(mine, policy, rotated, ctx.now, by_age=not ctx.clock_jumped)
+
+    def _rotations(self, mine: list[Family], policy: Policy, ctx: Context) -> Iterator[Step]:
+        yield from rotation.plan_recovery(mine)
+        due: list[tuple[Family, str]] = []
+        for family in mine:
+            if family.live is None or isinstance(ctx.cause, Settling):
+                continue
+            reason = self._due(family, ctx)
+            hindrance = self._hindrance(family, ctx.now)
+            if reason and not hindrance:
+                due.append((family, reason))
+            elif isinstance(ctx.cause, Asked):
+                yield Finding(target=family.log, reason=f"not rotated: {hindrance or 'not due'}")
+        yield from rotation.plan_rotation(due, policy, ctx.now, mine)
+
+    def _due(self, family: Family, ctx: Context) -> str:
+        """Why the log is due, or nothing."""
+        assert family.live is not None
+        size = family.live.size
+        if self.max_size is not None and size > self.max_size:
+            return f"{format_size(size)} is more than max_size {format_size(self.max_size)}"
+        newest = family.newest(ctx.now)
+        match ctx.cause:
+            case Scheduled(slot, catch_up):
+                if newest is None:
+                    return "" if catch_up else str(ctx.cause)
+                return str(ctx.cause) if newest < slot else ""
+            case Asked(due_only=False):
+                return "asked"
+            case Asked(due_only=True):
+                return self._missed(newest, ctx)
+        return ""
+
+    def _missed(self, newest: datetime | None, ctx: Context) -> str:
+        if newest is None:
+            return ""
+        if self.cron is not None and newest < (slot := self.cron.previous(ctx.now, ctx.zone)):
+            return f"due since {slot:%Y-%m-%d %H:%M}"
+        if self.every is not None and ctx.now - newest >= self.every:
+            return f"rotated more than {format_duration(self.every)} ago"
+        return ""
+
+    def _hindrance(self, family: Family, now: datetime) -> str:
+        """What speaks against rotating the log now, or nothing."""
+        assert family.live is not None
+        newest = family.newest(now)
+        if family.live.size == 0 and self.skip_empty:
+            return "it is empty"
+        if family.live.size < self.min_size:
+            return f"{format_size(family.live.size)} is less than min_size {format_size(self.min_size)}"
+        if self.min_age is not None and newest is not None and now - newest < self.min_age:
+            return f"it was rotated less than min_age {format_duration(self.min_age)} ago"
+        return ""
+
+    def _policy(self, ctx: Context) -> Policy:
+        to = self.signal
+        number = signal.Signals[f"SIG{to.name}"] if to else 0
+        return Policy(
+            reopening=Reopening(
+                mode=self.reopen,
+                signal=SignalTo(number, to.program, to.pidfile) if to else None,
+                command=self.command,
+                supervisor=ctx.supervisor,
+            ),
+            retention=retention.Policy(self.keep, self.keep_within, self.max_age, self.max_total),
+            codec=self.compress,
+            level=self.level,
+            olddir=self.olddir,
+            create=self.create,
+            mode=None if self.mode is None else int(self.mode, 8),
+            uid=self.owner,
+            gid=self.group,
+            before=self.before,
+            after=self.after,
+            limit=self.command_timeout,
+        )

@@ -1,0 +1,84 @@
+"""The names maintd gives: `NAME.YYYYMMDDTHHMMSSZ[-N][.zst|.gz]` for what it set aside, one suffix for temporaries.
+
+Names carry the state, so recovery is reading a directory. A name that does not parse is not ours and is never touched.
+The stamp (UTC, so it sorts through both DST days) never goes backwards: with the clock behind, the newest stamp is
+taken again and N grows.
+"""
+
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+TEMPORARY = ".maintd-tmp"
+CODEC_SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
+_ARCHIVE = re.compile(r"(?s)(?P<log>.+)\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>[1-9]\d*))?(?P<suffix>\.zst|\.gz)?")
+_STAMP = "%Y%m%dT%H%M%SZ"
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class ArchiveName:
+    """The name of a file that was set aside; ordered by (stamp, n) for one log."""
+
+    stamp: datetime
+    n: int
+    log: str
+    suffix: str = ""
+
+    def __str__(self) -> str:
+        sequence = f"-{self.n}" if self.n else ""
+        return f"{self.log}.{self.stamp.strftime(_STAMP)}{sequence}{self.suffix}"
+
+
+def parse_archive(name: str) -> ArchiveName | None:
+    """The parts of a file name that maintd gave, or None if it did not."""
+    match = _ARCHIVE.fullmatch(name)
+    if not match:
+        return None
+    try:
+        stamp = datetime.strptime(match["stamp"], _STAMP).replace(tzinfo=UTC)
+    except ValueError:  # 20260231T…: the right shape, but no date
+        return None
+    return ArchiveName(stamp, int(match["n"] or 0), match["log"], match["suffix"] or "")
+
+
+def next_archive(log: str, now: datetime, existing: Iterable[ArchiveName]) -> ArchiveName:
+    """The name under which to set `log` aside now: later than every existing one, also if the clock is behind."""
+    wanted = ArchiveName(now.astimezone(UTC).replace(microsecond=0), 0, log)
+    newest = max(((name.stamp, name.n) for name in existing), default=None)
+    if newest is None or newest < (wanted.stamp, 0):
+        return wanted
+    return ArchiveName(newest[0], newest[1] + 1, log)
+
+
+def temporary(name: str) -> str:
+    """The name beside `name` under which it is written before it is whole; it fits into 255 bytes if `name` does."""
+    room = 255 - len(TEMPORARY)
+    return name.encode(errors="surrogateescape")[:room].decode(errors="surrogateescape") + TEMPORARY
+
+
+def is_ours(name: str) -> bool:
+    """Whether maintd made this name, so that no pattern of a log may ever match it."""
+    return name.endswith(TEMPORARY) or parse_archive(name) is not None
+
+
+def printable(name: str) -> str:
+    r"""A file name that is safe in an event or on a terminal: no control characters, and always UTF-8.
+
+    Control characters and bytes that are not UTF-8 appear as `\xNN`.
+    A backslash is doubled, so that the text is never ambiguous.
+    """
+    if name.isprintable() and name.isascii() and "\\" not in name:
+        return name
+    out: list[str] = []
+    for char in name:
+        code = ord(char)
+        if 0xDC80 <= code <= 0xDCFF:  # a byte that was not UTF-8, as os.fsdecode carries it (PEP 383)
+            out.append(f"\\x{code - 0xDC00:02x}")
+        elif char == "\\":
+            out.append("\\\\")
+        elif char.isprintable():
+            out.append(char)
+        else:
+            out.extend(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
+    return "".join(out)

@@ -1,0 +1,76 @@
+"""XML-RPC over a Unix or TCP socket, one connection a call, with a hard deadline that shuts the socket.
+
+supervisor's own transport has no time-out and is not thread-safe, and a server that drips a byte now and then outlives
+any time-out of a socket.
+"""
+
+import contextlib
+import http.client
+import socket
+import threading
+import xmlrpc.client
+from base64 import b64encode
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from maintd.errors import Unreachable
+
+DEADLINE = 2.0
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=DEADLINE)
+        self.path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self.sock.settimeout(DEADLINE)
+        self.sock.connect(self.path)
+
+
+def call(url: str, credentials: tuple[str, str], method: str, *arguments: str) -> Any:
+    """The answer of `method`; `credentials` are (user, password), or empty. Raises Unreachable, also for a fault."""
+    connection = _connection(url)
+    timer = threading.Timer(DEADLINE, _shut, [connection])
+    timer.daemon = True
+    timer.start()
+    try:
+        body = xmlrpc.client.dumps(arguments, method)
+        connection.request("POST", "/RPC2", body, _headers(*credentials))
+        answer = connection.getresponse()
+        content = answer.read()
+        if answer.status != http.HTTPStatus.OK:
+            raise Unreachable(f"supervisord at {url} answers {answer.status} {answer.reason}")
+        return xmlrpc.client.loads(content)[0][0]
+    except xmlrpc.client.Fault as fault:
+        raise Unreachable(f"supervisord at {url} says {fault.faultString} to {method}{arguments}") from fault
+    except (OSError, http.client.HTTPException, ValueError, xmlrpc.client.Error) as error:
+        raise Unreachable(
+            f"supervisord at {url} does not answer: {error}",
+            hint="set [supervisor] url to the serverurl of supervisorctl",
+        ) from error
+    finally:
+        timer.cancel()
+        connection.close()
+
+
+def _headers(username: str, password: str) -> dict[str, str]:
+    headers = {"Content-Type": "text/xml"}
+    if username:
+        headers["Authorization"] = f"Basic {b64encode(f'{username}:{password}'.encode()).decode()}"
+    return headers
+
+
+def _connection(url: str) -> http.client.HTTPConnection:
+    parts = urlsplit(url)
+    if parts.scheme == "unix":
+        return _UnixConnection(unquote(parts.path))
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(parts.hostname or "", parts.port, timeout=DEADLINE)
+
+
+def _shut(connection: http.client.HTTPConnection) -> None:
+    with contextlib.suppress(OSError):
+        if connection.sock is not None:
+            connection.sock.shutdown(socket.SHUT_RDWR)

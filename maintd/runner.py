@@ -1,0 +1,224 @@
+"""Runs one job: plans once, does that plan or a prefix of it in order, and reports. The only broad except is here."""
+
+import os
+import threading
+import time
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from maintd.actions.hands import Hands
+from maintd.errors import Aborted, NotYet, TimedOut, Trouble, trouble
+from maintd.events import Event, Failure
+from maintd.job import Context, Job
+from maintd.log import Envelope, Listener, Log
+from maintd.steps import Action, Finding, Lane, Outcome, Plan
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFinished(Event):
+    """A run that had something to do has ended. `omitted` are steps that were not tried, `waiting` those put off."""
+
+    name: ClassVar[str] = "job.finished"
+
+    cause: str
+    actions: int
+    done: int
+    failed: int
+    omitted: int
+    waiting: int
+
+    @property
+    def msg(self) -> str:
+        parts = [f"{self.done} of {self.actions} actions done"]
+        parts += [f"{count} {word}" for count, word in self._rest() if count]
+        return ", ".join(parts)
+
+    def _rest(self) -> list[tuple[int, str]]:
+        return [(self.failed, "failed"), (self.waiting, "put off"), (self.omitted, "left out")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFailed(Failure):
+    """A run could not even be planned."""
+
+    name: ClassVar[str] = "job.failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionPlanned(Event):
+    """What a job under `observe` would have done."""
+
+    name: ClassVar[str] = "action.planned"
+
+    verb: str
+    detail: str
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"would {self.verb} it{f' ({self.detail})' if self.detail else ''}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionOmitted(Event):
+    """A planned action was not tried, with the reason."""
+
+    name: ClassVar[str] = "action.omitted"
+
+    verb: str
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"did not {self.verb} it: {self.reason}"
+
+
+@dataclass(slots=True)
+class Result:
+    """How a run ended. `waiting` counts actions put off because somebody has the file open."""
+
+    run: str
+    planned: int = 0
+    done: int = 0
+    failed: int = 0
+    omitted: int = 0
+    waiting: int = 0
+    aborted: bool = False
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.failed:
+            return Outcome.FAILURE
+        return Outcome.SUCCESS if not self.aborted and (self.done or not self.planned) else Outcome.SKIPPED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run to be: a job by name, what its plan is made from, and who listens."""
+
+    name: str
+    job: Job
+    ctx: Context
+    observe: bool = False
+    listener: Listener | None = None
+    on_step: Callable[[int, int, Action], None] | None = None
+    on_progress: Callable[[int], None] | None = None
+    stop: threading.Event = field(default_factory=threading.Event)
+    id: str = field(default_factory=lambda: os.urandom(4).hex())
+
+
+class Runner:
+    """Runs jobs for the daemon and for `maintd do`. One lock a lane: planning and acting in it exclude each other."""
+
+    def __init__(self, log: Log, lock_fd: int | None = None) -> None:
+        self._log = log
+        self._lock_fd = lock_fd
+        self._lanes = {lane: threading.Lock() for lane in Lane}
+
+    def run(self, run: Run) -> Result:
+        """Plans and acts.
+
+        The locks of the run's lanes are taken in order; that of `rotate` is given back as soon as
+        its part of the plan is done, so that a long compression never holds up a rotation.
+        """
+        result = Result(run.id)
+        begun = time.monotonic()
+        with ExitStack() as heavy, ExitStack() as rotate:
+            for lane, stack in ((Lane.HEAVY, heavy), (Lane.ROTATE, rotate)):
+                if lane in run.ctx.lanes:
+                    stack.enter_context(self._lanes[lane])
+            plan = self._frozen(run, result)
+            actions = [step for step in plan if isinstance(step, Action)]
+            result.planned = len(actions)
+            self._report_findings(run, plan)
+            if run.observe or run.job.observe:
+                self._observe(run, actions, result)
+            else:
+                self._act(run, actions, result, begun, rotate)
+        if actions:
+            self._finish(run, result, begun)
+        return result
+
+    def _frozen(self, run: Run, result: Result) -> Plan:
+        try:
+            return tuple(run.job.plan(run.ctx))
+        except Exception as error:  # noqa: BLE001 - the one boundary: a job's fault must not end the daemon
+            result.failed = 1
+            self._emit(run, JobFailed.from_trouble("", f"plan {run.name}", trouble(error)), level=run.job.severity)
+            return ()
+
+    def _report_findings(self, run: Run, plan: Plan) -> None:
+        for step in plan:
+            if isinstance(step, Finding) and step.event is not None:
+                self._emit(run, step.event)
+
+    def _observe(self, run: Run, actions: Sequence[Action], result: Result) -> None:
+        for action in actions:
+            event = ActionPlanned(target=action.target, verb=action.verb, detail=action.detail, reason=action.reason)
+            self._emit(run, event)
+        result.omitted = len(actions)
+
+    def _act(self, run: Run, actions: Sequence[Action], result: Result, begun: float, rotate: ExitStack) -> None:
+        done: set[int] = set()
+        last_rotate = max((index for index, action in enumerate(actions) if action.lane is Lane.ROTATE), default=-1)
+        deadline = begun + run.job.timeout.total_seconds() if run.job.timeout else None
+        hands = Hands(stop=run.stop, deadline=deadline, lock_fd=self._lock_fd)
+        if run.on_progress:
+            hands.progress = run.on_progress
+        with hands:
+            for index, action in enumerate(actions):
+                if index > last_rotate:
+                    rotate.close()
+                if run.on_step:
+                    run.on_step(index, len(actions), action)
+                if self._step(run, action, done, hands, result):
+                    done.add(id(action))
+
+    def _step(self, run: Run, action: Action, done: AbstractSet[int], hands: Hands, result: Result) -> bool:
+        if result.aborted or not action.is_possible(done):
+            why = "the run was ended" if result.aborted else "a step that it needs was not done"
+            return self._omit(run, action, result, why)
+        begun = time.monotonic()
+        try:
+            for event in action.apply(hands):
+                self._emit(run, event, dur_ms=(time.monotonic() - begun) * 1000)
+        except NotYet:
+            result.waiting += 1
+            return False
+        except Aborted:
+            result.aborted = True
+            return self._omit(run, action, result, "the run was told to stop")
+        except Exception as error:  # noqa: BLE001 - the one boundary: other targets go on
+            result.aborted = isinstance(error, TimedOut) and hands.is_over
+            result.failed += 1
+            self._fail(run, action, trouble(error))
+            return False
+        result.done += 1
+        return True
+
+    def _omit(self, run: Run, action: Action, result: Result, why: str) -> bool:
+        result.omitted += 1
+        self._emit(run, ActionOmitted(target=action.target, verb=action.verb, reason=why))
+        return False
+
+    def _fail(self, run: Run, action: Action, found: Trouble) -> None:
+        event = action.failure.from_trouble(action.target, f"{action.verb} it", found)
+        self._emit(run, event, level=run.job.severity, outcome=Outcome.FAILURE)
+
+    def _finish(self, run: Run, result: Result, begun: float) -> None:
+        event = JobFinished(
+            cause=str(run.ctx.cause),
+            actions=result.planned,
+            done=result.done,
+            failed=result.failed,
+            omitted=result.omitted,
+            waiting=result.waiting,
+        )
+        level = run.job.severity if result.outcome is Outcome.FAILURE else "info"
+        self._emit(run, event, outcome=result.outcome, dur_ms=(time.monotonic() - begun) * 1000, level=level)
+
+    def _emit(self, run: Run, event: Event, **envelope: Any) -> None:
+        self._log.emit(event, Envelope(run.name, run.id, **envelope), run.listener)

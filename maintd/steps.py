@@ -1,0 +1,115 @@
+"""The plain values of planning: Seen, Finding, Action, Step, Plan, Outcome."""
+
+import os
+from collections.abc import Iterator
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import TYPE_CHECKING, ClassVar, Self
+
+from maintd.events import Event, Failure
+
+if TYPE_CHECKING:
+    from maintd.actions.hands import Hands
+
+
+class Lane(StrEnum):
+    """Jobs in one lane run one at a time. `rotate` holds nothing that takes over a second."""
+
+    ROTATE = "rotate"
+    HEAVY = "heavy"
+
+
+class Outcome(StrEnum):
+    SUCCESS = "success"
+    FAILURE = "failure"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A file as it was when the plan was made; sizes in bytes, times in nanoseconds since the epoch."""
+
+    path: str
+    dev: int
+    ino: int
+    size: int
+    mtime_ns: int
+    ctime_ns: int
+    mode: int
+    uid: int
+    gid: int
+
+    @classmethod
+    def of(cls, path: str, stat: os.stat_result) -> Self:
+        return cls(
+            path,
+            stat.st_dev,
+            stat.st_ino,
+            stat.st_size,
+            stat.st_mtime_ns,
+            stat.st_ctime_ns,
+            stat.st_mode,
+            stat.st_uid,
+            stat.st_gid,
+        )
+
+    @property
+    def inode(self) -> tuple[int, int]:
+        return self.dev, self.ino
+
+    def is_same_file(self, stat: os.stat_result) -> bool:
+        """Whether `stat` is of the same inode, grown or not, but never smaller: what a live log may do."""
+        return (stat.st_dev, stat.st_ino) == self.inode and stat.st_size >= self.size
+
+    def is_unchanged(self, stat: os.stat_result) -> bool:
+        """Whether `stat` is of the same inode with the same content, as far as size and times can tell."""
+        return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) == (*self.inode, self.size, self.mtime_ns)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """Something seen that changes nothing; `event` is what the daemon says about it, if it is worth an event."""
+
+    target: str
+    reason: str
+    event: Event | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Action:
+    """One change, with its reason. Its `needs` are earlier actions of the plan without which it is omitted.
+
+    Subclasses say what they do in `verb` and `detail`, in which lane they run, and yield the events of what they did
+    from `apply`. An action that destroys carries a Seen and raises Refused if the file is no longer that one.
+    """
+
+    verb: ClassVar[str]
+    failure: ClassVar[type[Failure]]
+    lane: ClassVar[Lane] = Lane.HEAVY
+
+    target: str
+    reason: str
+    needs: tuple["Action", ...] = ()
+
+    @property
+    def detail(self) -> str:
+        """What comes of it, for people: a new name, a command."""
+        return ""
+
+    @property
+    def in_bytes(self) -> int | None:
+        """How many bytes it is about, as planned; None where bytes do not count."""
+        return None
+
+    def is_possible(self, done: AbstractSet[int]) -> bool:
+        """Whether what it needs was done; `done` are the id() of the plan's actions that were."""
+        return all(id(need) in done for need in self.needs)
+
+    def apply(self, hands: "Hands") -> Iterator[Event]:
+        """Makes the change and yields what happened; raises OSError or MaintdError if it could not."""
+        raise NotImplementedError
+
+
+Step = Finding | Action
+Plan = tuple[Step, ...]

@@ -1,0 +1,136 @@
+"""The daemon's own story: its start, its config, its clock, its end."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from maintd.events import Event, Failure
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonStarted(Event):
+    """maintd is at work. `schema` is the version of the event format; `missing` are capabilities it would need."""
+
+    name: ClassVar[str] = "daemon.started"
+
+    version: str
+    pid: int
+    host: str
+    schema: int
+    config: str
+    jobs: int
+    missing: str | None = None
+
+    @property
+    def msg(self) -> str:
+        lacking = f"; without {self.missing} some logs cannot be rotated" if self.missing else ""
+        return f"maintd {self.version} started with {self.jobs} jobs of {self.config}{lacking}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonStopped(Event):
+    """maintd has stopped in order; nothing is half done."""
+
+    name: ClassVar[str] = "daemon.stopped"
+
+    reason: str
+    uptime_s: float
+
+    @property
+    def msg(self) -> str:
+        return f"stopped: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonFailed(Failure):
+    """A part of maintd has died; it ends, for supervisord to start it again."""
+
+    name: ClassVar[str] = "daemon.failed"
+    level: ClassVar[str] = "critical"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigReloaded(Event):
+    """The config was read again, and what differs is in force."""
+
+    name: ClassVar[str] = "config.reloaded"
+
+    diff: str
+    added: str | None = None
+    changed: str | None = None
+    removed: str | None = None
+    restart: str | None = None
+
+    @property
+    def msg(self) -> str:
+        parts = [("added", self.added), ("changed", self.changed), ("removed", self.removed)]
+        named = "; ".join(f"{word} {names}" for word, names in parts if names)
+        later = f" ({self.restart} takes effect at the next start)" if self.restart else ""
+        return f"{self.diff}{': ' if named else ''}{named}{later}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigRejected(Event):
+    """The config on the disk cannot be used, so the one before stays in force."""
+
+    name: ClassVar[str] = "config.rejected"
+    level: ClassVar[str] = "error"
+
+    errors: int
+    advice: str
+
+    @property
+    def msg(self) -> str:
+        return f"{self.errors} errors; the config before stays in force: {self.advice}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfigProblem(Event):
+    """One error or warning of a config, with its place."""
+
+    name: ClassVar[str] = "config.problem"
+    level: ClassVar[str] = "error"
+
+    problem: str
+
+    @property
+    def msg(self) -> str:
+        return self.problem
+
+
+@dataclass(frozen=True, kw_only=True)
+class ClockJumped(Event):
+    """The wall clock was set. Intervals are counted anew, and the next run of each job deletes nothing by age."""
+
+    name: ClassVar[str] = "clock.jumped"
+    level: ClassVar[str] = "warning"
+
+    by_s: float
+
+    @property
+    def msg(self) -> str:
+        way = "forward" if self.by_s > 0 else "back"
+        return f"the clock was set {way} by {abs(self.by_s):.0f} s: nothing is deleted by age in the next runs"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobPaused(Event):
+    """A person has paused a job, or all of them."""
+
+    name: ClassVar[str] = "job.paused"
+
+    until: str | None = None
+
+    @property
+    def msg(self) -> str:
+        return f"paused until {self.until or 'it is resumed'}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobResumed(Event):
+    """A pause has ended."""
+
+    name: ClassVar[str] = "job.resumed"
+
+    @property
+    def msg(self) -> str:
+        return "goes on"

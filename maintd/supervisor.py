@@ -1,0 +1,71 @@
+"""supervisord: what its XML-RPC interface says of its programs, and signals to exactly the process that was seen."""
+
+import os
+import signal
+from dataclasses import dataclass
+from typing import Any
+
+from maintd.errors import Refused
+from maintd.holders import catches, start_and_uid
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A program of supervisord: `name` is `group:name`, pid 0 if it does not run."""
+
+    name: str
+    state: str
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Supervisor:
+    """A supervisord, by the URL of its interface (`unix:///run/supervisor.sock`, `http://127.0.0.1:9001`)."""
+
+    url: str
+    username: str = ""
+    password: str = ""
+
+    def pid(self) -> int:
+        """The pid of supervisord. Raises Unreachable."""
+        return int(self._call("supervisor.getPID"))
+
+    def program(self, name: str) -> Program:
+        """One program by `name` or `group:name`. Raises Unreachable, also if there is no such program."""
+        info = self._call("supervisor.getProcessInfo", name)
+        return Program(f"{info['group']}:{info['name']}", str(info["statename"]), int(info["pid"]))
+
+    def own_rollovers(self) -> dict[str, int]:
+        """The log files that supervisord itself rolls over at a size: path → stdout_logfile_maxbytes (bytes)."""
+        found: dict[str, int] = {}
+        for config in self._call("supervisor.getAllConfigInfo"):
+            for stream in ("stdout", "stderr"):
+                path, limit = config.get(f"{stream}_logfile"), config.get(f"{stream}_logfile_maxbytes")
+                if isinstance(path, str) and path.startswith("/") and limit:
+                    found[os.path.realpath(path)] = int(limit)
+        return found
+
+    def _call(self, method: str, *arguments: str) -> Any:
+        from maintd import rpc  # noqa: PLC0415 - its libraries take 30 ms to load, which most commands never need
+
+        return rpc.call(self.url, (self.username, self.password), method, *arguments)
+
+
+def send(pid: int, start: int, number: int) -> None:
+    """Sends a signal to the process that was seen, and to no other that got its pid since.
+
+    Raises Refused if it has no handler for the signal (it would be ended), ProcessLookupError if it is gone.
+    """
+    descriptor = os.pidfd_open(pid)
+    try:
+        identity = start_and_uid(pid)
+        if identity is None or identity[0] != start:
+            raise ProcessLookupError(f"process {pid} is gone")
+        if not catches(pid, number):
+            raise Refused(
+                f"process {pid} has no handler for {signal.Signals(number).name}, which would end it",
+                hint="choose the signal that makes it reopen its logs",
+            )
+        signal.pidfd_send_signal(descriptor, number)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,59 @@
+"""Sizes and durations as people write them.
+
+Sizes: a bare number is bytes; K, M, G, T and KiB, MiB, … count in 1024s, kB, MB, GB, TB in 1000s (IEC 80000-13, with
+logrotate's reading of the single letters). Durations need a unit, so that nobody has to guess: `90s`, `1h30m`, `7d`.
+"""
+
+import re
+from datetime import timedelta
+
+_SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
+_BINARY = {"": 0, "b": 0, "k": 1, "kib": 1, "m": 2, "mib": 2, "g": 3, "gib": 3, "t": 4, "tib": 4}
+_DECIMAL = {"kb": 1, "mb": 2, "gb": 3, "tb": 4}
+_DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d|w)")
+_SECONDS = {"us": 1e-6, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+LONGEST = timedelta(days=36_500)
+
+
+def parse_size(text: str | int) -> int:
+    """Bytes of `10M`, `1.5 GiB`, `200kB` or a bare number. Raises ValueError with the accepted forms."""
+    match = _SIZE.fullmatch(str(text))
+    unit = match[2].lower() if match else ""
+    if match and unit in _BINARY:
+        return int(float(match[1]) * 1024 ** _BINARY[unit])
+    if match and unit in _DECIMAL:
+        return int(float(match[1]) * 1000 ** _DECIMAL[unit])
+    raise ValueError(f"{text!r} is not a size (write bytes, or 10K, 10M, 10G, 10MiB, 10MB)")
+
+
+def parse_duration(text: str) -> timedelta:
+    """The span of `90s`, `1h30m`, `7d`. Raises ValueError with the accepted forms."""
+    compact = text.replace(" ", "")
+    parts = _DURATION.findall(compact)
+    if not parts or "".join(number + unit for number, unit in parts) != compact:
+        raise ValueError(f"{text!r} is not a duration (write it with a unit: 90s, 15m, 1h30m, 7d, 2w)")
+    seconds = sum(float(number) * _SECONDS[unit] for number, unit in parts)
+    if seconds > LONGEST.total_seconds():
+        raise ValueError(f"{text!r} is longer than a hundred years")
+    return timedelta(seconds=seconds)
+
+
+def format_size(size: float) -> str:
+    """A size for people, in 1024s with one digit: `9.8 MiB`."""
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if abs(size) < 1024:
+            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.1f} TiB"
+
+
+def format_duration(span: timedelta) -> str:
+    """A duration in the form that parse_duration reads: `1h30m`, `7d`, `250ms`."""
+    milliseconds = round(span.total_seconds() * 1000)
+    if milliseconds < 1000:
+        return f"{milliseconds}ms"
+    text, rest = "", milliseconds // 1000
+    for unit, seconds in (("d", 86_400), ("h", 3600), ("m", 60), ("s", 1)):
+        count, rest = divmod(rest, seconds)
+        text += f"{count}{unit}" if count else ""
+    return text
