@@ -244,10 +244,10 @@ def _app(put: Callable[[Request], None]) -> Starlette:
             return _json({"error": "the daemon is busy"}, 503)
 
     async def failed(_: HttpRequest, error: Exception) -> Response:
-        return _json({"error": getattr(error, "detail", str(error))}, getattr(error, "status_code", 500))
+        return _json({"error": getattr(error, "detail", "internal error")}, getattr(error, "status_code", 500))
 
     routes = [Route(f"/{verb}", answer, methods=["GET" if verb == "status" else "POST"]) for verb in _VERBS]
-    return Starlette(routes=routes, exception_handlers={404: failed, 405: failed})
+    return Starlette(routes=routes, exception_handlers={404: failed, 405: failed, 500: failed})
 
 
 def _json(message: Message, status: int = 200) -> Response:

@@ -419,7 +419,9 @@ class Daemon:
             on_step=lambda at, of, action: put(
                 {"type": "step", "job": name, "index": at, "of": of, "verb": action.verb, "target": action.target}
             ),
-            on_progress=lambda count: put({"type": "progress", "job": name, "bytes": count}),
+            on_progress=lambda action, count: put(
+                {"type": "progress", "job": name, "target": action.target, "bytes": count}
+            ),
         )
         self.asked[run.id] = finished
         self.lanes.add(Lane.HEAVY, run)

@@ -13,9 +13,13 @@ import stat as st
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import lru_cache
+from typing import ClassVar
 
 from maintd import names
+from maintd.errors import trouble
+from maintd.events import Event, Failure
 from maintd.linux import open_beneath
+from maintd.steps import Finding
 
 _MAGIC = re.compile(r"[*?\[]")
 DEEPEST = 64
@@ -31,11 +35,15 @@ class Match:
 
 @dataclass(frozen=True, slots=True)
 class Miss:
-    """A pattern, or something it names, that cannot be worked on, with the reason."""
+    """A pattern, or something it names, that cannot be worked on, with the reason.
+
+    `error` says that all of a pattern's files stay unseen because of it, so that the job cannot do its work.
+    """
 
     path: str
     reason: str
     missing: bool = False
+    error: OSError | None = None
 
 
 @dataclass(slots=True)
@@ -45,6 +53,27 @@ class Expansion:
     matches: list[Match] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
     directories: set[str] = field(default_factory=set)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathsMissed(Event):
+    """A job was asked to run, and one of its patterns names nothing, or something that is no regular file."""
+
+    name: ClassVar[str] = "paths.missed"
+    level: ClassVar[str] = "warning"
+
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"passed over: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PathsFailed(Failure):
+    """The directory of a job's pattern cannot be read, so that none of its files is looked after."""
+
+    name: ClassVar[str] = "paths.failed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +132,18 @@ def expand(paths: Iterable[str], exclude: Iterable[str] = (), *, ours: bool = Fa
     return out
 
 
+def findings(misses: Iterable[Miss], *, asked: bool) -> Iterator[Finding]:
+    """What a plan says of misses: to a person who asks all of them, else those that keep a job from its work."""
+    for miss in misses:
+        if miss.error is not None:
+            event: Event = PathsFailed.from_trouble(miss.path, "read its directory", trouble(miss.error))
+        elif asked:
+            event = PathsMissed(target=miss.path, reason=miss.reason)
+        else:
+            continue
+        yield Finding(target=miss.path, reason=miss.reason, event=event)
+
+
 def is_match(path: str, pattern: str) -> bool:
     """Whether `path` (resolved) is one that the pattern names, without looking at the disk below the prefix."""
     return split(pattern).is_match(path)
@@ -135,7 +176,7 @@ def _files(pattern: str, out: Expansion) -> Iterator[Match]:
         out.misses.append(Miss(pattern, f"{prefix.root} does not exist", missing=True))
         return
     except OSError as error:
-        out.misses.append(Miss(pattern, f"cannot open {prefix.root}: {error.strerror}"))
+        out.misses.append(Miss(pattern, f"cannot open {prefix.root}: {error.strerror}", error=error))
         return
     try:
         yield from _below(root_fd, prefix.root, prefix.rest, out, 0)

@@ -3,7 +3,7 @@
 import os
 import stat as st
 from collections import defaultdict
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import ClassVar
@@ -224,23 +224,26 @@ def _waits(held: Sequence[Seen], policy: Policy) -> Generator[Step, None, list[W
     return waits
 
 
-def _fresh_compressions(fresh: Iterable[SetAside], rotated: Sequence[Action], policy: Policy) -> Iterator[Step]:
+def _fresh_compressions(fresh: Collection[SetAside], rotated: Sequence[Action], policy: Policy) -> Iterator[Step]:
+    """What this plan sets aside: all waits first, since they run at the same time, then the compressions."""
+    needs: dict[int, tuple[Action, ...]] = {}
     for action in fresh:
+        needs[id(action)] = (action,)
         tells = tuple(step for step in rotated if any(need is action for need in step.needs) and _is_tell(step))
-        needs: tuple[Action, ...] = (action,)
         if tells:
-            needs = (Wait(target=action.archive, reason="its writer has to let go of it", needs=(action, *tells)),)
-            yield from needs
-        if policy.codec != "none":
-            yield Compress(
-                target=action.archive,
-                reason="set aside by this run",
-                needs=needs,
-                seen=replace(action.seen, path=action.archive),
-                codec=policy.codec,
-                level=policy.level,
-                grows=True,
-            )
+            wait = Wait(target=action.archive, reason="its writer has to let go of it", needs=(action, *tells))
+            needs[id(action)] = (wait,)
+            yield wait
+    for action in fresh if policy.codec != "none" else ():
+        yield Compress(
+            target=action.archive,
+            reason="set aside by this run",
+            needs=needs[id(action)],
+            seen=replace(action.seen, path=action.archive),
+            codec=policy.codec,
+            level=policy.level,
+            grows=True,
+        )
 
 
 def _is_tell(step: Action) -> bool:

@@ -3,11 +3,13 @@
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from itertools import groupby
+from typing import Any, ClassVar, Literal
 
 from maintd.actions.hands import Hands
 from maintd.errors import Aborted, NotYet, TimedOut, Trouble, trouble
@@ -15,6 +17,9 @@ from maintd.events import Event, Failure
 from maintd.job import Context, Job
 from maintd.log import Envelope, Listener, Log
 from maintd.steps import Action, Finding, Lane, Outcome, Plan
+
+PARALLEL = 2
+"""How many actions that allow it are done at a time: a small server has two cores."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,12 @@ class Result:
     omitted: int = 0
     waiting: int = 0
     aborted: bool = False
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self, what: Literal["done", "failed", "omitted", "waiting"]) -> None:
+        """Counts one action more, from any thread."""
+        with self._lock:
+            setattr(self, what, getattr(self, what) + 1)
 
     @property
     def outcome(self) -> Outcome:
@@ -105,7 +116,7 @@ class Run:
     observe: bool = False
     listener: Listener | None = None
     on_step: Callable[[int, int, Action], None] | None = None
-    on_progress: Callable[[int], None] | None = None
+    on_progress: Callable[[Action, int], None] | None = None
     stop: threading.Event = field(default_factory=threading.Event)
     id: str = field(default_factory=lambda: os.urandom(4).hex())
 
@@ -133,7 +144,7 @@ class Runner:
             plan = self._frozen(run, result)
             actions = [step for step in plan if isinstance(step, Action)]
             result.planned = len(actions)
-            self._report_findings(run, plan)
+            self._report_findings(run, plan, result)
             if run.observe or run.job.observe:
                 self._observe(run, actions, result)
             else:
@@ -150,9 +161,14 @@ class Runner:
             self._emit(run, JobFailed.from_trouble("", f"plan {run.name}", trouble(error)), level=run.job.severity)
             return ()
 
-    def _report_findings(self, run: Run, plan: Plan) -> None:
+    def _report_findings(self, run: Run, plan: Plan, result: Result) -> None:
         for step in plan:
-            if isinstance(step, Finding) and step.event is not None:
+            if not isinstance(step, Finding) or step.event is None:
+                continue
+            if isinstance(step.event, Failure):
+                result.failed += 1
+                self._emit(run, step.event, level=run.job.severity, outcome=Outcome.FAILURE)
+            else:
                 self._emit(run, step.event)
 
     def _observe(self, run: Run, actions: Sequence[Action], result: Result) -> None:
@@ -168,14 +184,19 @@ class Runner:
         hands = Hands(stop=run.stop, deadline=deadline, lock_fd=self._lock_fd)
         if run.on_progress:
             hands.progress = run.on_progress
-        with hands:
-            for index, action in enumerate(actions):
-                if index > last_rotate:
+
+        def step(index: int) -> None:
+            if run.on_step:
+                run.on_step(index, len(actions), actions[index])
+            if self._step(run, actions[index], done, hands, result):
+                done.add(id(actions[index]))
+
+        with ThreadPoolExecutor(PARALLEL) as pool, hands:
+            for indices in _batches(actions):
+                if indices[0] > last_rotate:
                     rotate.close()
-                if run.on_step:
-                    run.on_step(index, len(actions), action)
-                if self._step(run, action, done, hands, result):
-                    done.add(id(action))
+                for _ in pool.map(step, indices) if len(indices) > 1 else map(step, indices):
+                    pass
 
     def _step(self, run: Run, action: Action, done: AbstractSet[int], hands: Hands, result: Result) -> bool:
         if result.aborted or not action.is_possible(done):
@@ -186,21 +207,21 @@ class Runner:
             for event in action.apply(hands):
                 self._emit(run, event, dur_ms=(time.monotonic() - begun) * 1000)
         except NotYet:
-            result.waiting += 1
+            result.count("waiting")
             return False
         except Aborted:
             result.aborted = True
             return self._omit(run, action, result, "the run was told to stop")
         except Exception as error:  # noqa: BLE001 - the one boundary: other targets go on
             result.aborted = isinstance(error, TimedOut) and hands.is_over
-            result.failed += 1
+            result.count("failed")
             self._fail(run, action, trouble(error))
             return False
-        result.done += 1
+        result.count("done")
         return True
 
     def _omit(self, run: Run, action: Action, result: Result, why: str) -> bool:
-        result.omitted += 1
+        result.count("omitted")
         self._emit(run, ActionOmitted(target=action.target, verb=action.verb, reason=why))
         return False
 
@@ -222,3 +243,12 @@ class Runner:
 
     def _emit(self, run: Run, event: Event, **envelope: Any) -> None:
         self._log.emit(event, Envelope(run.name, run.id, **envelope), run.listener)
+
+
+def _batches(actions: Sequence[Action]) -> Iterator[list[int]]:
+    """The indices of the actions in order; neighbours that may be done in parallel come together."""
+    for parallel, batch in groupby(range(len(actions)), lambda index: actions[index].parallel):
+        if parallel:
+            yield list(batch)
+        else:
+            yield from ([index] for index in batch)

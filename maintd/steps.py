@@ -81,12 +81,14 @@ class Action:
     """One change, with its reason. Its `needs` are earlier actions of the plan without which it is omitted.
 
     Subclasses say what they do in `verb` and `detail`, in which lane they run, and yield the events of what they did
-    from `apply`. An action that destroys carries a Seen and raises Refused if the file is no longer that one.
+    from `apply`. Neighbours that are `parallel` may be done two at a
+    time. An action that destroys carries a Seen and raises Refused if the file is no longer that one.
     """
 
     verb: ClassVar[str]
     failure: ClassVar[type[Failure]]
     lane: ClassVar[Lane] = Lane.HEAVY
+    parallel: ClassVar[bool] = False
 
     target: str
     reason: str

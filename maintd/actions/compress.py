@@ -45,6 +45,7 @@ class Compress(Action):
 
     verb: ClassVar[str] = "compress"
     failure: ClassVar[type[Failure]] = CompressFailed
+    parallel: ClassVar[bool] = True
 
     seen: Seen
     codec: str
@@ -71,7 +72,7 @@ class Compress(Action):
             "grows": self.grows,
         }
         try:
-            made = hands.call("maintd.copies:compress_file", request=request)
+            made = hands.call("maintd.copies:compress_file", self, request=request)
         except MaintdError:
             self._tidy()
             raise

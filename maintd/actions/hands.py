@@ -9,22 +9,26 @@ from typing import Any, Self
 
 from maintd.child import Worker
 from maintd.errors import Aborted, TimedOut
+from maintd.steps import Action
 
 
-def _ignore(_: int) -> None:
+def _ignore(_action: Action, _count: int) -> None:
     pass
 
 
 @dataclass(slots=True)
 class Hands:
-    """`deadline` is on the monotonic clock, in seconds; `progress` is told the bytes that a long action has done."""
+    """Shared by the threads of a run. `deadline` is on the monotonic clock, in seconds.
+
+    `progress` is told how many bytes a long action has done so far.
+    """
 
     stop: threading.Event = field(default_factory=threading.Event)
     deadline: float | None = None
     lock_fd: int | None = None
-    progress: Callable[[int], None] = _ignore
+    progress: Callable[[Action, int], None] = _ignore
     told_at: float = 0.0
-    _workers: dict[tuple[int, int] | None, Worker] = field(default_factory=dict)
+    _workers: dict[int, Worker] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         return self
@@ -33,13 +37,15 @@ class Hands:
         for worker in self._workers.values():
             worker.__exit__(kind, error, at)
 
-    def call(self, function: str, owner: tuple[int, int] | None = None, **arguments: Any) -> Any:
-        """Runs a function of maintd in a child process, as `owner` (uid, gid) if given, and returns its answer."""
-        if owner not in self._workers:
-            uid, gid = owner or (None, None)
-            self._workers[owner] = Worker(lock_fd=self.lock_fd, uid=uid, gid=gid)
-        return self._workers[owner].call(
-            function, arguments, deadline=self.deadline, stop=self.stop, progress=self.progress
+    def call(self, function: str, action: Action, **arguments: Any) -> Any:
+        """Runs a function of maintd in a child process of the calling thread, for `action`, and returns its answer."""
+        worker = self._workers.setdefault(threading.get_ident(), Worker(lock_fd=self.lock_fd))
+        return worker.call(
+            function,
+            arguments,
+            deadline=self.deadline,
+            stop=self.stop,
+            progress=lambda count: self.progress(action, count),
         )
 
     def pause(self, seconds: float) -> None:

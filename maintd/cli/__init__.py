@@ -39,6 +39,7 @@ class _Program(click.Group):
 @click.group(
     cls=_Program,
     name="maintd",
+    short_help="Keep the logs of services under supervisord in order.",
     commands=cast("MutableMapping[str, click.Command]", _Verbs()),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=exits.TABLE,

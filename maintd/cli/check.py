@@ -17,7 +17,8 @@ from maintd.names import printable
 
 
 @click.command(
-    epilog="\b\nExamples:\n  maintd check\n  maintd -c ./maintd.toml check --show\n  maintd check --strict --json"
+    short_help="Check the config, and show when each job runs.",
+    epilog="\b\nExamples:\n  maintd check\n  maintd -c ./maintd.toml check --show\n  maintd check --strict --json",
 )
 @click.option("--show", is_flag=True, help="Print every setting with its effective value and the line that gave it.")
 @click.option("--strict", is_flag=True, help="End with 3 if there are warnings.")

@@ -7,10 +7,11 @@ from maintd.cli import output
 
 
 @click.command(
+    short_help="Print a completion script for a shell.",
     epilog="\b\nExamples:\n"
     "  maintd completion bash > /etc/bash_completion.d/maintd\n"
     "  maintd completion zsh > /usr/local/share/zsh/site-functions/_maintd\n"
-    "  maintd completion fish > ~/.config/fish/completions/maintd.fish"
+    "  maintd completion fish > ~/.config/fish/completions/maintd.fish",
 )
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context

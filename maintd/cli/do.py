@@ -44,8 +44,9 @@ class _Order:
 
 
 @click.command(
+    short_help="Run jobs now.",
     epilog="\b\nExamples:\n  maintd do rotate.services\n  maintd do --all --due\n"
-    "  maintd do --all --json | jq 'select(.event == \"log.compressed\")'"
+    "  maintd do --all --json | jq 'select(.event == \"log.compressed\")'",
 )
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=naming.complete)
 @click.option("--all", "everything", is_flag=True, help="Every enabled job.")
@@ -97,7 +98,9 @@ def _run(order: _Order, name: str, stop: threading.Event) -> Run:
         observe=is_observed(order.config, name),
         listener=lambda fields: order.note({"type": "event", **fields}),
         on_step=on_step,
-        on_progress=lambda count: order.note({"type": "progress", "job": name, "bytes": count}),
+        on_progress=lambda action, count: order.note(
+            {"type": "progress", "job": name, "target": action.target, "bytes": count}
+        ),
         stop=stop,
     )
 

@@ -22,9 +22,8 @@ class Invocation:
 
 def take(ctx: click.Context, option: click.Parameter, value: Any) -> None:
     """Notes the value of a global option; click calls it for each place where the option may stand."""
-    assert option.name is not None
-    if value is not None and (value or ctx.get_parameter_source(option.name) is not click.core.ParameterSource.DEFAULT):
-        setattr(ctx.ensure_object(Invocation), option.name, value)
+    if value is not None and value is not False:
+        setattr(ctx.ensure_object(Invocation), str(option.name), value)
 
 
 def config_option(*, envvar: bool = False) -> Callable[[_Command], _Command]:

@@ -8,6 +8,7 @@ from maintd.cli.invocation import DEFAULT_CONFIG, Invocation
 from maintd.complaints import did_you_mean
 from maintd.config import load
 from maintd.errors import MaintdError
+from maintd.state import ALL_JOBS
 
 
 def check(given: Iterable[str], known: Sequence[str]) -> None:
@@ -27,3 +28,8 @@ def complete(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:
     except (MaintdError, OSError):
         return []
     return [name for name in names if name.startswith(begun)]
+
+
+def spoken(job: str) -> str:
+    """A job, or all of them, as people call it."""
+    return "all jobs" if job == ALL_JOBS else job

@@ -1,16 +1,14 @@
 """`maintd pause`: keeps jobs from running."""
 
 from datetime import timedelta
-from typing import Any
 
 import click
 
 from maintd.cli import naming, output, reach
 from maintd.cli.invocation import Invocation, config_option
 from maintd.errors import MaintdError
+from maintd.state import ALL_JOBS
 from maintd.units import format_duration, parse_duration
-
-ALL_JOBS = "*"
 
 
 def duration(_ctx: click.Context, _option: click.Parameter, value: str | None) -> timedelta | None:
@@ -24,7 +22,10 @@ def duration(_ctx: click.Context, _option: click.Parameter, value: str | None) -
     return span
 
 
-@click.command(epilog="\b\nExamples:\n  maintd pause --for 2h\n  maintd pause rotate.services")
+@click.command(
+    short_help="Keep jobs from running by themselves.",
+    epilog="\b\nExamples:\n  maintd pause --for 2h\n  maintd pause rotate.services",
+)
 @click.argument("job", default=ALL_JOBS, metavar="[JOB]", shell_complete=naming.complete)
 @click.option("--for", "span", metavar="TIME", callback=duration, help="How long (30m, 2h, 1d); else until resumed.")
 @config_option()
@@ -35,15 +36,7 @@ def pause(called: Invocation, job: str, span: timedelta | None) -> None:
     The pause outlives a restart of the daemon. `maintd do` runs a paused job all the same.
     """
     seconds = span.total_seconds() if span else None
-    _verdict(reach.ask(called, "POST", "/pause", {"job": job, "seconds": seconds}))
-    output.say(f"paused {name(job)} {f'for {format_duration(span)}' if span else 'until maintd resume'}")
-
-
-def _verdict(answer: dict[str, Any]) -> None:
+    answer = reach.ask(called, "POST", "/pause", {"job": job, "seconds": seconds})
     if not answer["ok"]:
         raise MaintdError(answer["error"], hint="maintd status lists the jobs of the running config")
-
-
-def name(job: str) -> str:
-    """A job as people call it."""
-    return "all jobs" if job == ALL_JOBS else job
+    output.say(f"paused {naming.spoken(job)} {f'for {format_duration(span)}' if span else 'until maintd resume'}")

@@ -18,8 +18,9 @@ from maintd.units import format_size
 
 
 @click.command(
+    short_help="Show what would be done, and why; change nothing.",
     epilog="\b\nExamples:\n  maintd plan\n  maintd plan rotate.services --due\n"
-    "  maintd plan --json | jq 'select(.step == \"action\") | .target'"
+    "  maintd plan --json | jq 'select(.step == \"action\") | .target'",
 )
 @click.argument("jobs", nargs=-1, metavar="[JOB]...", shell_complete=naming.complete)
 @click.option("--due", is_flag=True, help="Only what is due; else everything that the jobs' conditions allow.")
@@ -71,11 +72,17 @@ def _lines(name: str, steps: Plan, *, observed: bool, first: bool) -> Iterator[s
     actions = [step for step in steps if isinstance(step, Action)]
     if not first:
         yield ""
-    total = sum(action.in_bytes or 0 for action in actions)
-    size = f", {format_size(total)}" if total else ""
-    count = f"{len(actions)} action{'' if len(actions) == 1 else 's'}" if actions else "nothing to do"
-    yield output.paint(f"{name}: {count}{size}", bold=True) + (" (it observes: do changes nothing)" if observed else "")
+    totals = ", ".join(_totals(actions)) or "nothing to do"
+    yield output.paint(f"{name}: {totals}", bold=True) + (" (it observes: do changes nothing)" if observed else "")
     yield from (f"  {line}" for line in output.table([_row(step) for step in steps], right=(3,)))
+
+
+def _totals(actions: list[Action]) -> Iterator[str]:
+    """For each verb how often, and about how many bytes."""
+    for verb in dict.fromkeys(action.verb for action in actions):
+        sizes = [action.in_bytes for action in actions if action.verb == verb]
+        known = [size for size in sizes if size is not None]
+        yield f"{len(sizes)} {verb}" + (f" ({format_size(sum(known))})" if known else "")
 
 
 def _row(step: Step) -> list[str]:

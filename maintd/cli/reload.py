@@ -7,7 +7,9 @@ from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
 
 
-@click.command(epilog="\b\nExample:\n  maintd check && maintd reload")
+@click.command(
+    short_help="Have the daemon read its config again.", epilog="\b\nExample:\n  maintd check && maintd reload"
+)
 @click.option("--force", is_flag=True, help="Also if more than half of the jobs would be gone.")
 @config_option()
 @click.pass_obj

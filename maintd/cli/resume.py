@@ -4,11 +4,11 @@ import click
 
 from maintd.cli import naming, output, reach
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.pause import ALL_JOBS, name
 from maintd.errors import MaintdError
+from maintd.state import ALL_JOBS
 
 
-@click.command(epilog="\b\nExamples:\n  maintd resume\n  maintd resume rotate.services")
+@click.command(short_help="End a pause.", epilog="\b\nExamples:\n  maintd resume\n  maintd resume rotate.services")
 @click.argument("job", default=ALL_JOBS, metavar="[JOB]", shell_complete=naming.complete)
 @config_option()
 @click.pass_obj
@@ -17,4 +17,4 @@ def resume(called: Invocation, job: str) -> None:
     answer = reach.ask(called, "POST", "/resume", {"job": job})
     if not answer["ok"]:
         raise MaintdError(answer["error"], hint="maintd status shows what is paused")
-    output.say(f"resumed {name(job)}")
+    output.say(f"resumed {naming.spoken(job)}")

@@ -5,7 +5,9 @@ import click
 from maintd.cli.invocation import Invocation, config_option
 
 
-@click.command(epilog="\b\nExample:\n  maintd -c /etc/maintd/maintd.toml run")
+@click.command(
+    short_help="Run the daemon in the foreground.", epilog="\b\nExample:\n  maintd -c /etc/maintd/maintd.toml run"
+)
 @config_option()
 @click.pass_obj
 def run(called: Invocation) -> int:

@@ -7,7 +7,10 @@ import click
 from maintd.cli import output
 
 
-@click.command(epilog="\b\nExample:\n  maintd schema > /etc/maintd/maintd.schema.json")
+@click.command(
+    short_help="Print the JSON Schema of the config.",
+    epilog="\b\nExample:\n  maintd schema > /etc/maintd/maintd.schema.json",
+)
 def schema() -> None:
     """Prints the JSON Schema of the config, with which editors complete and check it."""
     from maintd.schema import schema as schema_of_config  # noqa: PLC0415 - imports every kind of job

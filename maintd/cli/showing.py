@@ -1,5 +1,6 @@
 """What `maintd do` shows while it goes on: the messages of a run, whether it is done here or by the daemon."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -46,6 +47,7 @@ class People:
     def __init__(self) -> None:
         self._is_live = output.is_terminal()
         self._step: Message = {}
+        self._sizes: dict[str, int | None] = {}
         self._shown_at = 0.0
         self._is_drawn = False
 
@@ -53,10 +55,11 @@ class People:
         match message["type"]:
             case "step":
                 self._step = message
+                self._sizes[message["target"]] = message.get("in_bytes")
                 place = f"[{message['index'] + 1}/{message['of']}]"
                 self._line(f"{message['job']} {place} {message['verb']} {printable(message['target'])}")
             case "progress":
-                self._progress(message["bytes"])
+                self._progress(message["target"], message["bytes"])
             case "event" if message["event"] != "job.finished":
                 self._event(message)
             case "result":
@@ -73,14 +76,14 @@ class People:
         elsewhere = f"{printable(target)}: " if target and target != self._step.get("target") else ""
         self._line("    " + output.paint(elsewhere + printable(event["msg"]), fg=_COLOURS.get(event["level"])))
 
-    def _progress(self, count: int) -> None:
+    def _progress(self, target: str, count: int) -> None:
         now = time.monotonic()
         if not self._is_live or output.is_closed() or now - self._shown_at < _LEAST_PAUSE:
             return
         self._shown_at = now
-        whole = self._step.get("in_bytes")
+        whole = self._sizes.get(target)
         share = f"{min(count / whole, 1):4.0%} of {format_size(whole)}" if whole else format_size(count)
-        click.echo(f"\r\x1b[2K    {share}", nl=False)
+        click.echo(f"\r\x1b[2K    {share}  {printable(os.path.basename(target))}", nl=False)
         self._is_drawn = True
 
 

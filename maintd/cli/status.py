@@ -16,7 +16,8 @@ _COLOURS = {"success": "green", "failure": "red", "running": "cyan", "paused": "
 
 
 @click.command(
-    epilog="\b\nExamples:\n  maintd status\n  maintd status --json | jq '.jobs[] | select(.state == \"paused\")'"
+    short_help="Show the daemon and its jobs.",
+    epilog="\b\nExamples:\n  maintd status\n  maintd status --json | jq '.jobs[] | select(.state == \"paused\")'",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the daemon's answer as one JSON object.")
 @config_option()

@@ -27,7 +27,7 @@ class CompressFiles(Job):
     older_than: Span = Field(description="only files that were last changed longer ago than this")
     min_size: Size = Field(default=1, description="only files of at least this size")
     compress: Literal["zstd", "gzip"] = Field(default="zstd", description="gzip for those whose tools need it")
-    level: Level | None = Field(default=None, description="the compression level; default: zstd 3, gzip 5")
+    level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
 
     @model_validator(mode="after")
     def _whole(self) -> Self:
@@ -39,8 +39,7 @@ class CompressFiles(Job):
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         expansion = patterns.expand(self.paths, self.exclude)
-        if isinstance(ctx.cause, Asked):
-            yield from (Finding(target=miss.path, reason=miss.reason) for miss in expansion.misses)
+        yield from patterns.findings(expansion.misses, asked=isinstance(ctx.cause, Asked))
         for directory in sorted(expansion.directories):
             yield from self._leftovers(directory)
         if ctx.clock_jumped:

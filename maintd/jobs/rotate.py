@@ -9,7 +9,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from maintd import families, retention, rotation
+from maintd import families, patterns, retention, rotation
 from maintd.families import Family
 from maintd.job import (
     AbsolutePath,
@@ -101,7 +101,7 @@ class Rotate(Job):
     max_age: Span | None = Field(default=None, description="generations older than this go")
     max_total: Size | None = Field(default=None, description="the oldest go while all archives of the job take more")
     compress: Literal["zstd", "gzip", "none"] = Field(default="zstd", description="how archives are compressed")
-    level: Level | None = Field(default=None, description="the compression level; default: zstd 3, gzip 5")
+    level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
     olddir: str | None = Field(
         default=None, min_length=1, description="where archives go: absolute, or relative to the log's directory"
     )
@@ -154,8 +154,7 @@ class Rotate(Job):
                 mine.append(family)
         rotated: list[Action] = []
         if Lane.ROTATE in ctx.lanes:
-            if isinstance(ctx.cause, Asked):
-                yield from (Finding(target=miss.path, reason=miss.reason) for miss in misses)
+            yield from patterns.findings(misses, asked=isinstance(ctx.cause, Asked))
             for step in self._rotations(mine, policy, ctx):
                 yield step
                 if isinstance(step, Action):
