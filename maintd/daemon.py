@@ -418,6 +418,7 @@ class Daemon:
             listener=lambda fields: put({"type": "event", **fields}),
             on_step=lambda at, of, action: put(
                 {"type": "step", "job": name, "index": at, "of": of, "verb": action.verb, "target": action.target}
+                | {"in_bytes": action.in_bytes}
             ),
             on_progress=lambda action, count: put(
                 {"type": "progress", "job": name, "target": action.target, "bytes": count}

@@ -76,7 +76,7 @@ Argv = Annotated[tuple[str, ...], Field(min_length=1)]
 class Options(BaseModel):
     """A table of the config: frozen, unknown keys refused."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=False)
+    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=False, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,13 +3,12 @@
 import ctypes
 import errno
 import os
-import platform
 import struct
 from typing import Any
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_OPENAT2, _RENAMEAT2 = 437, 276 if platform.machine() == "aarch64" else 316
-_IOPRIO_SET = 30 if platform.machine() == "aarch64" else 251
+_OPENAT2, _RENAMEAT2 = 437, 276 if os.uname().machine == "aarch64" else 316
+_IOPRIO_SET = 30 if os.uname().machine == "aarch64" else 251
 _RENAME_NOREPLACE = 1
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04
 _PR_SET_PDEATHSIG = 1

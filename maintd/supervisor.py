@@ -5,8 +5,10 @@ import signal
 from dataclasses import dataclass
 from typing import Any
 
-from maintd.errors import Refused
+from maintd.errors import Refused, Unreachable
 from maintd.holders import catches, start_and_uid
+
+_URL = "set [supervisor] url to the serverurl of supervisorctl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,9 @@ class Supervisor:
         return found
 
     def _call(self, method: str, *arguments: str) -> Any:
+        socket = self.url.removeprefix("unix://")
+        if socket.startswith("/") and not os.path.exists(socket):
+            raise Unreachable(f"supervisord at {self.url} does not answer: there is no such socket", hint=_URL)
         from maintd import rpc  # noqa: PLC0415 - its libraries take 30 ms to load, which most commands never need
 
         return rpc.call(self.url, (self.username, self.password), method, *arguments)

@@ -36,11 +36,14 @@ class _Order:
     due_only: bool
     show: Callable[[Message], None]
     tally: Tally = field(default_factory=Tally)
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, message: Message) -> None:
-        self.show(message)
-        if message["type"] == "result":
-            self.tally.results.append(message)
+        """Shows a message; called by every thread that has a part in the run."""
+        with self._one_at_a_time:
+            self.show(message)
+            if message["type"] == "result":
+                self.tally.results.append(message)
 
 
 @click.command(

@@ -7,8 +7,6 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from maintd import names, patterns
-from maintd.actions.compress import Compress
-from maintd.actions.delete import Clean
 from maintd.job import Context, FilePattern, Job, Level, Size, Span
 from maintd.steps import Finding, Seen, Step
 from maintd.triggers import Asked
@@ -38,6 +36,8 @@ class CompressFiles(Job):
         return self
 
     def plan(self, ctx: Context) -> Iterator[Step]:
+        from maintd.actions.compress import Compress  # noqa: PLC0415 - reading a config does not need what compresses
+
         expansion = patterns.expand(self.paths, self.exclude)
         yield from patterns.findings(expansion.misses, asked=isinstance(ctx.cause, Asked))
         for directory in sorted(expansion.directories):
@@ -69,6 +69,8 @@ class CompressFiles(Job):
 
     def _leftovers(self, directory: str) -> Iterator[Step]:
         """Temporaries of files that the patterns name."""
+        from maintd.actions.delete import Clean  # noqa: PLC0415 - as above
+
         for match in patterns.temporaries(directory):
             plain = os.path.splitext(os.path.basename(match).removesuffix(names.TEMPORARY))[0]
             if any(patterns.is_match(os.path.join(directory, plain), pattern) for pattern in self.paths):

@@ -5,12 +5,11 @@ import pwd
 import signal
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
-from maintd import families, patterns, retention, rotation
-from maintd.families import Family
+from maintd import patterns
 from maintd.job import (
     AbsolutePath,
     Argv,
@@ -26,11 +25,13 @@ from maintd.job import (
     Span,
     Watched,
 )
-from maintd.rotation import Policy
 from maintd.steps import Action, Finding, Lane, Step
 from maintd.triggers import Asked, Scheduled, Settling
 from maintd.units import format_duration, format_size
-from maintd.writers import Mode, Reopening, SignalTo
+
+if TYPE_CHECKING:
+    from maintd.families import Family
+    from maintd.rotation import Policy
 
 
 def _signal_number(name: str) -> str:
@@ -115,7 +116,9 @@ class Rotate(Job):
     group: Annotated[int, BeforeValidator(_group), WithJsonSchema({"type": ["string", "integer"]})] | None = Field(
         default=None, description="the new log's group; default: the old one's"
     )
-    reopen: Mode = Field(default="auto", description="how writers learn of it; auto: by who holds the log")
+    reopen: Literal["auto", "supervisor", "signal", "command", "none"] = Field(
+        default="auto", description="how writers learn of it; auto: by who holds the log"
+    )
     signal: SignalOption | None = Field(default=None, description="a signal that makes the writer reopen its logs")
     command: Argv | None = Field(default=None, description="a command that makes the writer reopen its logs")
     before: Argv | None = Field(default=None, description="a command run before anything is rotated; must succeed")
@@ -143,6 +146,8 @@ class Rotate(Job):
         return None if self.max_size is None else Watched(self.paths, self.exclude, self.max_size)
 
     def plan(self, ctx: Context) -> Iterator[Step]:
+        from maintd import families, rotation  # noqa: PLC0415 - reading a config does not need what rotates
+
         policy = self._policy(ctx)
         found, misses = families.find(self.paths, self.exclude, self.olddir)
         mine: list[Family] = []
@@ -162,7 +167,9 @@ class Rotate(Job):
         if Lane.HEAVY in ctx.lanes:
             yield from rotation.plan_settling(mine, policy, rotated, ctx.now, by_age=not ctx.clock_jumped)
 
-    def _rotations(self, mine: list[Family], policy: Policy, ctx: Context) -> Iterator[Step]:
+    def _rotations(self, mine: "list[Family]", policy: "Policy", ctx: Context) -> Iterator[Step]:
+        from maintd import rotation  # noqa: PLC0415 - as above
+
         yield from rotation.plan_recovery(mine)
         due: list[tuple[Family, str]] = []
         for family in mine:
@@ -176,7 +183,7 @@ class Rotate(Job):
                 yield Finding(target=family.log, reason=f"not rotated: {hindrance or 'not due'}")
         yield from rotation.plan_rotation(due, policy, ctx.now, mine)
 
-    def _due(self, family: Family, ctx: Context) -> str:
+    def _due(self, family: "Family", ctx: Context) -> str:
         """Why the log is due, or nothing."""
         assert family.live is not None
         size = family.live.size
@@ -203,7 +210,7 @@ class Rotate(Job):
             return f"rotated more than {format_duration(self.every)} ago"
         return ""
 
-    def _hindrance(self, family: Family, now: datetime) -> str:
+    def _hindrance(self, family: "Family", now: datetime) -> str:
         """What speaks against rotating the log now, or nothing."""
         assert family.live is not None
         newest = family.newest(now)
@@ -215,7 +222,11 @@ class Rotate(Job):
             return f"it was rotated less than min_age {format_duration(self.min_age)} ago"
         return ""
 
-    def _policy(self, ctx: Context) -> Policy:
+    def _policy(self, ctx: Context) -> "Policy":
+        from maintd import retention  # noqa: PLC0415 - as above
+        from maintd.rotation import Policy  # noqa: PLC0415 - as above
+        from maintd.writers import Reopening, SignalTo  # noqa: PLC0415 - as above
+
         to = self.signal
         number = signal.Signals[f"SIG{to.name}"] if to else 0
         return Policy(

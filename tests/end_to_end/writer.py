@@ -1,12 +1,16 @@
-"""A service for tests: numbered lines on stdout, so many a second, until it is told to stop; then it says how many."""
+"""A service for tests: `writer.py NAME RATE [MOST | stamped]` writes RATE numbered lines a second to stdout.
+
+It ends its lines after MOST of them and lives on, or puts the time into each line, until it is told to stop.
+"""
 
 import os
 import signal
 import sys
 import time
 
-name, rate = sys.argv[1], int(sys.argv[2])
-most = int(sys.argv[3]) if len(sys.argv) > 3 else 0
+name, rate, option = sys.argv[1], int(sys.argv[2]), (sys.argv[3:] or ["0"])[0]
+stamped = option == "stamped"
+most = 0 if stamped else int(option)
 going = True
 
 
@@ -20,9 +24,8 @@ count, begun = 0, time.monotonic()
 while going and not (most and count >= most):
     wanted = int((time.monotonic() - begun) * rate) + 1
     batch = range(count, min(wanted, count + 1000, most or wanted))
-    text = "".join(
-        f"{name} {number:09d} 2026-11-23T10:00:00 INFO request handled in 12 ms status=200\n" for number in batch
-    )
+    when = f"{time.time():.6f}" if stamped else "2026-11-23T10:00:00"
+    text = "".join(f"{name} {number:09d} {when} INFO request handled in 12 ms status=200\n" for number in batch)
     os.write(1, text.encode())
     count += len(batch)
     time.sleep(0.005)

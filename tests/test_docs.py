@@ -1,0 +1,66 @@
+"""The documentation: what it says about options, events and commands is what there is."""
+
+import importlib.util
+import re
+from pathlib import Path
+
+import pytest
+
+from maintd import jobs
+from maintd.cli import VERBS
+from maintd.settings import TABLES
+
+ROOT = Path(__file__).resolve().parents[1]
+DOCS = ROOT / "docs"
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.rglob("*.md"))]
+
+
+def _generate():
+    spec = importlib.util.spec_from_file_location("generate", DOCS / "generate.py")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def _rows(page):
+    """The options of a page's tables: what stands in backquotes at the start of a row."""
+    return set(re.findall(r"(?m)^\| `(\w+)` \|", page))
+
+
+def test_the_table_of_events_is_current():
+    """docs/events.md has every kind of event, as the code declares them."""
+    assert (DOCS / "events.md").read_text() == _generate().text(), "run: make docs"
+
+
+@pytest.mark.parametrize("kind", jobs.kinds())
+def test_every_option_of_a_kind_is_explained(kind):
+    """Each option is named on its kind's page, its own in a table, and the tables name no option that is not there."""
+    page = (DOCS / f"kinds/{kind}.md").read_text()
+    fields = jobs.kind(kind).model_fields
+    common = jobs.Job.model_fields
+    assert {field for field in fields if f"`{field}`" not in page} == set()
+    assert _rows(page) == fields.keys() - common.keys()
+
+
+def test_every_common_option_is_explained():
+    """docs/config.md has the settings tables and what every job has, and nothing else."""
+    explained = _rows((DOCS / "config.md").read_text())
+    settings = {name for model in TABLES.values() for name in model.model_fields}
+    assert explained == settings | jobs.Job.model_fields.keys()
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_events_that_pages_name_exist(page):
+    """A page that names an event in backquotes names one that there is; likewise a verb of `maintd`."""
+    known = {kind.name for kind in _generate().every_kind()}
+    nouns = {name.partition(".")[0] for name in known}
+    named = {name for name in re.findall(r"`([a-z]+\.[a-z]+)`", page.read_text()) if name.partition(".")[0] in nouns}
+    assert {name for name in named if name not in known and not name.startswith(("rotate.s", "rotate.m"))} == set()
+    assert set(re.findall(r"`maintd (\w+)", page.read_text())) <= set(VERBS)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_links_lead_somewhere(page):
+    """Each relative link of a page leads to a file of the project."""
+    for target in re.findall(r"\]\((?!https?:)([^)#]+)[^)]*\)", page.read_text()):
+        assert (page.parent / target).exists(), target
