@@ -13,14 +13,13 @@ from maintd.triggers import Cause
 BOTH_LANES = frozenset(Lane)
 
 
-def context(  # noqa: PLR0913 - what a context is made of
+def context(
     config: Config,
     name: str,
     now: datetime,
     cause: Cause,
     *,
     lanes: frozenset[Lane] = BOTH_LANES,
-    clock_jumped: bool = False,
 ) -> Context:
     """The context of one job of the config, by name, for a plan made `now` (aware) and for `cause`."""
     return Context(
@@ -30,7 +29,6 @@ def context(  # noqa: PLR0913 - what a context is made of
         lanes=lanes,
         supervisor=supervisor(config),
         earlier=earlier_claims(config, name),
-        clock_jumped=clock_jumped,
     )
 
 

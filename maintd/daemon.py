@@ -5,7 +5,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from queue import Empty, SimpleQueue
 from typing import Any
@@ -15,6 +15,7 @@ from maintd import __version__, capabilities, contexts, durable, holders, lock, 
 from maintd import config as configuration
 from maintd.agenda import Agenda
 from maintd.client import SOCKET
+from maintd.clock import Clock
 from maintd.config import Config
 from maintd.control import Control, Request
 from maintd.errors import ConfigError, MaintdError, Problem
@@ -33,7 +34,6 @@ from maintd.watch import Watch
 TICK = 1.0
 LOCK_PATIENCE = 3.0
 STOP_PATIENCE = 1.4
-JUMP = 5.0
 MOST_PROBLEMS = 50
 
 
@@ -77,11 +77,12 @@ class Daemon:
     def __init__(self, config_path: str, config: Config, lock_fd: int) -> None:
         self.config_path = config_path
         self.config = config
+        self.clock = Clock()
         self.started = datetime.now(UTC)
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         self.log = Log(to_descriptor(1))
         self.state = State(config.settings.state_dir)
-        self.lanes = Lanes(Runner(self.log, lock_fd), self.inbox.put)
+        self.lanes = Lanes(Runner(self.log, lock_fd), self.inbox.put, self._refreshed)
         self.watch = Watch(self.inbox.put)
         self.schedule = self._new_schedule()
         self.pings = Pings(self.emit)
@@ -135,14 +136,13 @@ class Daemon:
         self.schedule.start()
 
     def _loop(self) -> Stop:
-        wall, monotonic = time.time(), time.monotonic()
-        next_tick = monotonic + TICK
+        next_tick = time.monotonic() + TICK
         while True:
             try:
                 item = self.inbox.get(timeout=max(next_tick - time.monotonic(), 0))
             except Empty:
                 next_tick = time.monotonic() + TICK
-                wall, monotonic = self._note_clock(wall, monotonic)
+                self._note_clock()
                 stop = self._tick()
                 if stop:
                     return stop
@@ -202,14 +202,18 @@ class Daemon:
             "control": self.control is not None and self.control.alive,
         }
 
-    def _note_clock(self, wall: float, monotonic: float) -> tuple[float, float]:
-        now_wall, now_monotonic = time.time(), time.monotonic()
-        jump = (now_wall - wall) - (now_monotonic - monotonic)
-        if abs(jump) > JUMP:
+    def _note_clock(self) -> None:
+        jump = self.clock.jump()
+        if jump:
             self.emit(story.ClockJumped(by_s=round(jump, 1)))
             self.after_jump = set(self.config.jobs)
             self.schedule.reanchor()
-        return now_wall, now_monotonic
+        self.clock.accept()
+
+    def _refreshed(self, run: Run) -> Run:
+        """A run at its start: planned for now, and without trust in a clock that has just jumped. Called by lanes."""
+        jumped = bool(self.clock.jump()) or run.name in self.after_jump
+        return replace(run, ctx=replace(run.ctx, now=datetime.now(UTC), clock_jumped=jumped))
 
     # Jobs
 
@@ -274,9 +278,7 @@ class Daemon:
 
     def _run_of(self, name: str, cause: Cause, lanes: frozenset[Lane], **options: Any) -> Run:
         job = self.config.jobs[name]
-        ctx = contexts.context(
-            self.config, name, datetime.now(UTC), cause, lanes=lanes, clock_jumped=name in self.after_jump
-        )
+        ctx = contexts.context(self.config, name, datetime.now(UTC), cause, lanes=lanes)
         return Run(name=name, job=job, ctx=ctx, observe=self.config.settings.observe, **options)
 
     def _done(self, done: Done) -> None:
@@ -297,7 +299,7 @@ class Daemon:
 
     def _follow_up(self, due: Due, run: Run, result: Result) -> None:
         """Notes a success, settles what was set aside, tries again what failed or waits."""
-        if Lane.HEAVY in run.ctx.lanes:
+        if Lane.HEAVY in run.ctx.lanes and run.ctx.clock_jumped:
             self.after_jump.discard(run.name)
         if result.outcome is not Outcome.FAILURE and isinstance(due.cause, (Scheduled, Asked)):
             self.state.record_success(run.name, run.ctx.now)
@@ -442,7 +444,7 @@ class Daemon:
 
     def _resume(self, name: str) -> dict[str, Any]:
         if not self.state.resume(name):
-            return {"ok": False, "error": f"{'nothing' if name == ALL_JOBS else name} is paused"}
+            return {"ok": False, "error": "nothing is paused" if name == ALL_JOBS else f"{name} is not paused"}
         self.pauses = self.state.pauses(datetime.now(UTC))
         self.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
         for job in self.config.jobs if name == ALL_JOBS else [name]:

@@ -2,8 +2,7 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import dataclass
 from queue import SimpleQueue
 
 from maintd.runner import Result, Run, Runner
@@ -19,11 +18,12 @@ class Done:
 
 
 class Lanes:
-    """Runs wait in the queue of their lane. `put` gets a Done for each; it is called in the lane's thread."""
+    """Runs wait in the queue of their lane. Called in its thread: `refresh` at a run's start, `put` at its end."""
 
-    def __init__(self, runner: Runner, put: Callable[[Done], None]) -> None:
+    def __init__(self, runner: Runner, put: Callable[[Done], None], refresh: Callable[[Run], Run]) -> None:
         self._runner = runner
         self._put = put
+        self._refresh = refresh
         self._queues: dict[Lane, SimpleQueue[Run | None]] = {lane: SimpleQueue() for lane in Lane}
         self._threads = [
             threading.Thread(target=self._work, args=[queue], name=lane, daemon=True)
@@ -61,7 +61,7 @@ class Lanes:
 
     def _work(self, queue: "SimpleQueue[Run | None]") -> None:
         while (run := queue.get()) is not None and not self._stopping.is_set():
-            run = replace(run, ctx=replace(run.ctx, now=datetime.now(UTC)))
+            run = self._refresh(run)
             self._current[run.id] = run
             if self._stopping.is_set():
                 run.stop.set()

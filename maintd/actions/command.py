@@ -16,6 +16,7 @@ from maintd.actions.hands import Hands
 from maintd.errors import MaintdError, TimedOut
 from maintd.events import Event, Failure
 from maintd.steps import Action, Lane
+from maintd.units import format_duration
 
 _ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
 _TAIL = 1000
@@ -62,7 +63,7 @@ class RunCommand(Action):
 
     @property
     def detail(self) -> str:
-        return f"at most {self.limit.total_seconds():.0f} s"
+        return f"at most {format_duration(self.limit)}"
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
@@ -105,7 +106,7 @@ class RunCommand(Action):
             hands.check()
             if time.monotonic() >= end:
                 raise TimedOut(
-                    f"{self.argv[0]} took longer than {self.limit.total_seconds():.0f} s and was ended",
+                    f"{self.argv[0]} took longer than {format_duration(self.limit)} and was ended",
                     hint="raise command_timeout, or let the command end earlier",
                 )
 

@@ -1,0 +1,66 @@
+"""The wall clock is set while the daemon runs, by a preloaded library that shifts what the real program reads."""
+
+import os
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from maintd.names import parse_archive
+
+from .stage import MAINTD, wait_for
+
+LIBRARIES = [Path(f"/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1") for machine in ("x86_64", "aarch64")]
+LIBRARY = next((path for path in LIBRARIES if path.exists()), None)
+pytestmark = pytest.mark.skipif(LIBRARY is None, reason="libfaketime is missing: apt-get install faketime")
+
+
+@pytest.mark.parametrize("jump", [timedelta(days=366), timedelta(days=-366)], ids=["forward", "back"])
+def test_a_jump_of_a_year_deletes_nothing_and_rotation_goes_on(tmp_path, jump):
+    """Set forward or back a year, the clock makes no archive old: nothing goes by age, and logs are still rotated."""
+    logs = tmp_path / "logs"
+    logs.mkdir()
+    stamps = [datetime.now(UTC) - timedelta(days=days) for days in (5, 4, 3)]
+    old = [logs / f"app.log.{stamp:%Y%m%dT%H%M%SZ}.zst" for stamp in stamps]
+    for path in old:
+        path.write_bytes(b"x")
+    log = logs / "app.log"
+    log.write_text("first\n")
+    shift, events = tmp_path / "shift", tmp_path / "events"
+    shift.write_text("+0\n")
+    config = tmp_path / "maintd.toml"
+    config.write_text(
+        f'[daemon]\nstate_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\n'
+        f'[rotate.app]\npaths = ["{logs}/*.log"]\nmax_size = "1K"\nmax_age = "30d"\ncompress = "none"\n'
+    )
+    config.chmod(0o644)
+    environment = os.environ | {
+        "LD_PRELOAD": str(LIBRARY),
+        "FAKETIME_TIMESTAMP_FILE": str(shift),
+        "FAKETIME_NO_CACHE": "1",
+        "DONT_FAKE_MONOTONIC": "1",
+    }
+    with events.open("wb") as out:
+        daemon = subprocess.Popen([MAINTD, "-c", config, "run"], stdout=out, env=environment)
+    try:
+        wait_for(lambda: b"daemon.started" in events.read_bytes(), "the daemon has started")
+        fresh = tmp_path / "shift.new"
+        fresh.write_text(f"{int(jump.total_seconds()):+d}\n")
+        fresh.rename(shift)
+        wait_for(lambda: b"clock.jumped" in events.read_bytes(), "the jump is noticed")
+        log.write_text("line\n" * 1000)
+        wait_for(lambda: events.read_bytes().count(b'"log.rotated"') == 1, "the log is rotated")
+        wait_for(
+            lambda: events.read_bytes().count(b'"cause":"settling"') or events.read_bytes().count(b"job.finished"),
+            "it has settled",
+        )
+        assert all(path.exists() for path in old), events.read_text()
+        assert b"log.expired" not in events.read_bytes()
+        rotated = [path for path in logs.iterdir() if path not in (*old, log)]
+        assert [path.read_text() for path in rotated] == ["line\n" * 1000]
+        newest = max([*old, *rotated], key=lambda path: (parse_archive(path.name).stamp, parse_archive(path.name).n))
+        assert newest == rotated[0]
+    finally:
+        daemon.terminate()
+        daemon.wait(10)
