@@ -1,0 +1,306 @@
+"""Who writes a log and how they are told: nobody is signalled by mistake, and what cannot be told is not rotated."""
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import until
+from .tree import Tree, content
+
+WRITER = """
+import os, signal, sys, time
+
+path, marks, mode = sys.argv[1:]
+
+def opened():
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+def told(number, frame):
+    os.write(mark, b"told\\n")
+    if mode == "reopens":
+        os.dup2(opened(), log)
+
+log, mark = opened(), os.open(marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+if mode != "unaware":
+    signal.signal(signal.SIGUSR1, told)
+os.write(1, b"ready\\n")
+for number in range(1_000_000):
+    os.write(log, b"line %d\\n" % number)
+    time.sleep(0.002)
+"""
+
+
+class Writer:
+    """A process that appends numbered lines to a log; `told` is how often it got SIGUSR1."""
+
+    def __init__(self, folder: Path, log: Path, mode: str) -> None:
+        script = folder / "writer.py"
+        script.write_text(WRITER)
+        self.log = log
+        self.marks = folder / f"{log.name}.marks"
+        self.process = subprocess.Popen([sys.executable, "-IS", script, log, self.marks, mode], stdout=subprocess.PIPE)
+        assert self.process.stdout
+        assert self.process.stdout.readline() == b"ready\n"
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def is_alive(self) -> bool:
+        return self.process.poll() is None
+
+    @property
+    def told(self) -> int:
+        return len(self.marks.read_bytes().splitlines())
+
+    def stop(self) -> None:
+        assert self.process.stdout
+        self.process.kill()
+        self.process.wait()
+        self.process.stdout.close()
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Iterator[Callable[..., Writer]]:
+    writers: list[Writer] = []
+
+    def begin(log: Path, mode: str = "reopens") -> Writer:
+        writers.append(Writer(tmp_path, log, mode))
+        return writers[-1]
+
+    yield begin
+    for writer in writers:
+        writer.stop()
+
+
+ROTATE = '[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "@daily"\n'
+SIGNAL = ROTATE + 'signal = { name = "USR1", pidfile = "HERE/pid" }\n'
+
+
+def test_a_log_whose_writer_cannot_be_told_is_refused(tmp_path, write):
+    """Without a way to make its writer reopen it, a log is left alone, with pid, program and what would allow it."""
+    tree = Tree(tmp_path, ROTATE)
+    log = tree.log("a.log")
+    writer = write(log)
+    inode = log.stat().st_ino
+    done = tree.do()
+    refused = done.event("rotate.refused")
+    assert f"writer.py (pid {writer.pid})" in refused["reason"]
+    assert "signal" in refused["advice"]
+    assert refused["level"] == "warning"
+    assert (tree.names(), log.stat().st_ino, writer.is_alive) == (["a.log"], inode, True)
+    assert f"writer.py (pid {writer.pid})" in tree.plan()[0]["reason"]
+
+
+def test_a_writer_with_a_pidfile_is_told_and_no_line_is_lost(tmp_path, write):
+    """The configured signal goes to the process in the pidfile; it reopens its log, and every line is there in order."""
+    tree = Tree(tmp_path, SIGNAL)
+    writer = write(tree.logs / "a.log")
+    (tmp_path / "pid").write_text(f"{writer.pid}\n")
+    done = tree.do()
+    assert (done.code, done.names()) == (
+        0,
+        ["log.rotated", "writer.told", "log.released", "log.compressed", "job.finished"],
+    )
+    assert (done.event("writer.told")["pid"], done.event("writer.told")["signal"]) == (writer.pid, "SIGUSR1")
+    assert writer.told == 1
+    until(lambda: writer.log.stat().st_size, "it writes the new log")
+    writer.stop()
+    archive = next(path for path in tree.logs.iterdir() if path != writer.log)
+    lines = (content(archive) + writer.log.read_bytes()).splitlines()
+    assert lines == [b"line %d" % number for number in range(len(lines))]
+
+
+def test_a_pidfile_of_somebody_else_signals_nobody(tmp_path, write):
+    """A pidfile that names a process without that log open is refused; that process gets no signal."""
+    tree = Tree(tmp_path, SIGNAL)
+    log = tree.log("a.log")
+    writer, stranger = write(log), write(tmp_path / "elsewhere")
+    (tmp_path / "pid").write_text(str(stranger.pid))
+    refused = tree.do().event("rotate.refused")
+    assert f"process {stranger.pid} of {tmp_path}/pid does not have the log open" in refused["reason"]
+    assert "pidfile" in refused["advice"]
+    assert (writer.told, stranger.told) == (0, 0)
+    assert tree.names() == ["a.log"]
+
+
+@pytest.mark.parametrize("pid", [None, "none", "0"])
+def test_a_pidfile_without_a_pid_signals_nobody(tmp_path, write, pid):
+    """A pidfile that is missing, empty, wrong or of a dead process is refused with advice, and the log stays."""
+    tree = Tree(tmp_path, SIGNAL)
+    writer = write(tree.logs / "a.log")
+    if pid is not None:
+        (tmp_path / "pid").write_text(pid)
+    refused = tree.do().event("rotate.refused")
+    assert "pid" in refused["reason"]
+    assert "signal.pidfile" in refused["advice"]
+    assert (writer.told, writer.is_alive, tree.names()) == (0, True, ["a.log"])
+
+
+def test_a_process_that_a_signal_would_end_gets_none(tmp_path, write):
+    """A writer without a handler for the configured signal, which would end it, is left alive and its log in place."""
+    tree = Tree(tmp_path, SIGNAL)
+    writer = write(tree.logs / "a.log", "unaware")
+    (tmp_path / "pid").write_text(str(writer.pid))
+    refused = tree.do().event("rotate.refused")
+    assert "has no handler for SIGUSR1" in refused["reason"]
+    assert (writer.is_alive, tree.names()) == (True, ["a.log"])
+
+
+def test_a_writer_that_does_not_let_go_is_waited_for_and_its_log_kept_whole(tmp_path, write):
+    """A writer that was told and goes on writing the old file delays its compression, and nothing else: exit code 5."""
+    tree = Tree(tmp_path, SIGNAL)
+    writer = write(tree.logs / "a.log", "deaf")
+    (tmp_path / "pid").write_text(str(writer.pid))
+    done = tree.do()
+    waiting = done.event("rotate.waiting")
+    assert (done.code, waiting["pid"], waiting["program"]) == (5, writer.pid, "writer.py")
+    assert done.events("log.compressed") == []
+    writer.stop()
+    again = tree.do()
+    assert (again.code, again.events("log.rotated")) == (0, [])
+    archive = next(path for path in tree.logs.iterdir() if path.suffix == ".zst")
+    lines = content(archive).splitlines()
+    assert lines == [b"line %d" % number for number in range(len(lines))]
+
+
+def test_a_writer_that_reopens_by_itself_is_not_told(tmp_path, write):
+    """reopen = "none" rotates also while somebody writes, signals nobody, and compresses when they have let go."""
+    tree = Tree(tmp_path, ROTATE + 'reopen = "none"\ncompress = "none"\n')
+    writer = write(tree.logs / "a.log")
+    done = tree.do()
+    assert (writer.told, len(done.events("log.rotated"))) == (0, 1)
+
+
+# Commands
+
+
+def script(folder: Path, text: str) -> str:
+    path = folder / "script"
+    path.write_text(f"#!/bin/sh\n{text}\n")
+    path.chmod(0o755)
+    return str(path)
+
+
+def test_a_command_tells_the_writer(tmp_path, write):
+    """A configured command is run once for all logs that its job rotated, and the logs are compressed after it."""
+    tree = Tree(tmp_path)
+    writer = write(tree.logs / "a.log")
+    command = script(tmp_path, f"kill -USR1 {writer.pid}")
+    tree.write_config(ROTATE + f'command = ["{command}"]\n')
+    tree.log("b.log")
+    done = tree.do()
+    assert done.code == 0, done
+    assert (len(done.events("log.compressed")), writer.told) == (2, 1)
+    assert done.event("command.finished")["command"] == command
+
+
+def test_a_command_that_fails_is_told_with_its_last_words(tmp_path, write):
+    """When the command that should tell the writer fails, its status and output are in the event; nothing is lost."""
+    tree = Tree(tmp_path)
+    writer = write(tree.logs / "a.log")
+    tree.write_config(ROTATE + f'command = ["{script(tmp_path, "echo it broke >&2; exit 3")}"]\n')
+    done = tree.do()
+    failed = done.event("command.failed")
+    assert "exited with status 3: it broke" in failed["error_msg"]
+    assert (done.code, done.events("log.compressed"), writer.is_alive) == (5, [], True)
+
+
+def test_a_command_that_hangs_is_ended_with_all_it_started(tmp_path):
+    """At command_timeout the command and every process of its group are killed, and the run goes on."""
+    command = script(tmp_path, f"sleep 300 & echo $! > {tmp_path}/child; sleep 300")
+    tree = Tree(tmp_path, ROTATE + f'after = ["{command}"]\ncommand_timeout = "300ms"\n')
+    tree.log("a.log")
+    done = tree.do()
+    failed = done.event("command.failed")
+    assert (done.code, failed["error"]) == (5, "timedout")
+    assert "took longer than 300ms" in failed["error_msg"]
+    child = int((tmp_path / "child").read_text())
+    until(lambda: _is_gone(child), "its child has ended")
+    assert done.event("log.compressed")
+
+
+def _is_gone(pid: int) -> bool:
+    try:
+        state = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except FileNotFoundError:
+        return True
+    return state == "Z"  # nobody reaps it where init does not
+
+
+def test_a_command_may_print_megabytes(tmp_path):
+    """However much a command prints, it ends, and its event holds only the end of it."""
+    tree = Tree(tmp_path, ROTATE + f'after = ["{script(tmp_path, "yes | head -c 5000000; echo last words")}"]\n')
+    tree.log("a.log")
+    finished = tree.do().event("command.finished")
+    assert finished["output"].endswith("last words")
+    assert len(finished["output"]) <= 1000
+
+
+@pytest.mark.parametrize("before", ["/bin/false", "/nonexistent/command"])
+def test_a_before_that_fails_keeps_everything_from_being_rotated(tmp_path, before):
+    """If `before` fails, or is not there, no log is rotated: the failure is told, the rest left out with the reason."""
+    tree = Tree(tmp_path, ROTATE + f'before = ["{before}"]\nafter = ["/bin/touch", "HERE/after"]\n')
+    tree.log("a.log")
+    done = tree.do()
+    assert (done.code, done.event("command.failed")["target"]) == (1, before)
+    assert {event["verb"] for event in done.events("action.omitted")} == {"rotate", "compress", "run"}
+    assert tree.names() == ["a.log"]
+    assert not (tmp_path / "after").exists()
+
+
+def test_commands_run_without_a_shell_and_get_no_file_names(tmp_path):
+    """before and after are argument lists, run once around the rotation, with nothing from a log's name in them."""
+    marker = tmp_path / "marker"
+    tree = Tree(tmp_path, ROTATE + f'before = ["/bin/touch", "{marker}; $(false) *"]\n')
+    tree.log("$(touch hacked).log")
+    assert tree.do().code == 0
+    assert Path(f"{marker}; $(false) *").exists()
+    assert not list(tmp_path.rglob("hacked"))
+
+
+# The kind compress
+
+
+def test_an_open_or_young_file_is_never_compressed(tmp_path):
+    """`compress` takes what is old enough and open nowhere, for reading neither; what is open is put off: exit code 5."""
+    tree = Tree(
+        tmp_path,
+        '[compress.all]\npaths = ["LOGS/*.csv", "LOGS/*.gz"]\nexclude = ["LOGS/not*"]\ncron = "@daily"\n'
+        'older_than = "30d"\nmin_size = "5"\n',
+    )
+    month = 31 * 86_400.0
+    old = [tree.log(name, name.encode(), age=month) for name in ("done.csv", "read.csv", "written.csv", "not.csv")]
+    tree.log("young.csv")
+    tree.log("tiny.csv", b"x", age=month)
+    tree.log("packed.csv.gz", b"packed", age=month)
+    with old[1].open("rb"), old[2].open("ab"):
+        done = tree.do()
+    assert done.code == 5, done
+    assert done.event("log.compressed")["target"] == str(old[0])
+    assert tree.names() == [
+        "done.csv.zst",
+        "not.csv",
+        "packed.csv.gz",
+        "read.csv",
+        "tiny.csv",
+        "written.csv",
+        "young.csv",
+    ]
+    assert len(tree.do().events("log.compressed")) == 2
+
+
+def test_a_signal_that_ends_processes_is_no_configuration(tmp_path):
+    """A signal that would end its recipient is an error of the config, with its place."""
+    tree = Tree(tmp_path, ROTATE + 'signal = { name = "KILL", pidfile = "/run/x" }\n')
+    done = tree.run("check")
+    assert done.returncode == 1
+    assert "maintd.toml:10:19: error: rotate.all.signal.name: " in done.stderr
+    assert "KILL ends or stops a process" in done.stderr
+    assert os.listdir(tree.logs) == []
