@@ -19,7 +19,8 @@ def every_kind() -> list[type[Event]]:
     """Every kind of event that any module declares, by name."""
     for found in pkgutil.walk_packages(maintd.__path__, "maintd."):
         importlib.import_module(found.name)
-    return sorted(events.every_kind(), key=lambda kind: kind.name)
+    found = (kind for kind in events.every_kind() if kind.__module__.startswith("maintd."))
+    return sorted(found, key=lambda kind: kind.name)
 
 
 def table() -> Iterator[str]:

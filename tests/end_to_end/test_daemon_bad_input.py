@@ -1,0 +1,436 @@
+"""What may go wrong around a daemon at work: it says so once, keeps to what it knows, and goes on."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ..conftest import environment, snapshot, until
+from ..tree import MAINTD, Tree
+
+GROWS = '[rotate.{0}]\npaths = ["LOGS/{0}/*.log"]\nmax_size = "1K"\n'
+ONE = GROWS.format("a")
+TWO = ONE + GROWS.format("b")
+DEADLINE = 20.0
+
+
+class Daemon:
+    """`maintd run` as a process of its own on a tree; its stdout goes to a file unless a test gives another."""
+
+    def __init__(self, folder: Path, jobs: str) -> None:
+        self.tree = Tree(folder, jobs)
+        self.output = folder / "events"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self, stdout: Any = None, **options: Any) -> "Daemon":
+        """Starts it, and waits for the new process to say so, or to answer if it cannot be heard."""
+        count = len(self.events("daemon.started"))
+        with self.output.open("ab") as output:
+            self.process = subprocess.Popen(
+                [MAINTD, "-c", self.tree.config, "run"],
+                stdout=stdout or output,
+                stderr=subprocess.PIPE,
+                env=environment(),
+                **options,
+            )
+        if stdout is None and not options:
+            self.event("daemon.started", count=count + 1)
+        else:
+            until(lambda: self.tree.run("status").returncode == 0, "it answers", DEADLINE)
+        return self
+
+    def stop(self, number: int = signal.SIGTERM) -> int:
+        assert self.process is not None
+        self.process.send_signal(number)
+        _, stderr = self.process.communicate(timeout=10)
+        assert b"Traceback" not in stderr, stderr.decode()
+        code = self.process.returncode
+        self.process = None
+        return code
+
+    def end(self) -> None:
+        if self.process is not None:
+            self.process.kill()
+            self.process.communicate()
+
+    def hang_up(self) -> None:
+        assert self.process is not None
+        self.process.send_signal(signal.SIGHUP)
+
+    def events(self, name: str | None = None) -> list[dict[str, Any]]:
+        if not self.output.exists():
+            return []
+        whole = self.output.read_bytes().rpartition(b"\n")[0]
+        found = [json.loads(line) for line in whole.splitlines()]
+        return [event for event in found if name is None or event["event"] == name]
+
+    def event(self, name: str, count: int = 1, **fields: Any) -> dict[str, Any]:
+        """Waits for the count-th event of that name with these fields."""
+
+        def matching() -> list[dict[str, Any]]:
+            named = self.events(name)
+            return [event for event in named if all(event.get(key) == value for key, value in fields.items())]
+
+        try:
+            until(lambda: len(matching()) >= count, f"{count} of {name} {fields}", DEADLINE)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n" + "\n".join(map(json.dumps, self.events()[-15:]))) from None
+        return matching()[count - 1]
+
+    def grow(self, name: str, content: bytes = b"x" * 2000) -> Path:
+        """Writes a log that is larger than every max_size here."""
+        return self.tree.log(name, content)
+
+    def rotates(self, name: str) -> dict[str, Any]:
+        """Lets a log grow, and waits until it was rotated and compressed."""
+        count = sum(event["target"] == str(self.tree.logs / name) for event in self.events("log.rotated"))
+        log = self.grow(name)
+        return self.event("log.rotated", count=count + 1, target=str(log))
+
+    def status(self) -> dict[str, Any]:
+        found = self.tree.run("status", "--json")
+        return dict(json.loads(found.stdout))
+
+    def state_of(self, job: str) -> str:
+        return next(found["state"] for found in self.status()["jobs"] if found["name"] == job)
+
+
+@pytest.fixture
+def daemon() -> Iterator[Callable[[str], Daemon]]:
+    """Daemons in a folder whose path is short enough for a socket's."""
+    with tempfile.TemporaryDirectory(prefix="maintd-") as folder:
+        made: list[Daemon] = []
+
+        def make(jobs: str) -> Daemon:
+            made.append(Daemon(Path(folder).resolve(), jobs))
+            return made[-1]
+
+        yield make
+        for one in made:
+            one.end()
+
+
+# Two of them, and what a dead one left
+
+
+def test_a_second_daemon_on_one_state_dir_ends_with_75(daemon):
+    """The second daemon says whose pid holds the lock and ends with 75; the first is not disturbed."""
+    first = daemon(ONE).start()
+    assert first.process
+    second = first.tree.run("run")
+    assert second.returncode == 75
+    assert second.stderr.splitlines()[0] == (
+        f"maintd: another maintd (pid {first.process.pid}) works on {first.tree.folder}/state"
+    )
+    assert "supervisorctl stop" in second.stderr
+    assert second.stdout == ""
+    assert first.rotates("a/x.log")
+
+
+def test_what_a_killed_daemon_left_does_not_keep_the_next_from_starting(daemon):
+    """A stale socket and a lock file without a holder are taken over, and the new daemon answers."""
+    one = daemon(ONE).start()
+    one.stop(signal.SIGKILL)
+    assert (one.tree.folder / "run/control.sock").is_socket()
+    one.start()
+    assert one.process
+    assert one.status()["pid"] == one.process.pid
+    assert one.stop() == 0
+    assert not (one.tree.folder / "run/control.sock").exists()
+
+
+def test_a_socket_path_that_is_something_else_is_one_message(daemon):
+    """A file where the control socket should be is not removed: the daemon says so and ends with 1."""
+    one = daemon(ONE)
+    (one.tree.folder / "run").mkdir()
+    (one.tree.folder / "run/control.sock").write_text("precious")
+    done = one.tree.run("run")
+    assert done.returncode == 1
+    assert done.stderr.startswith("maintd: ")
+    assert "control.sock" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert (one.tree.folder / "run/control.sock").read_text() == "precious"
+
+
+def test_a_socket_that_another_program_answers_is_left_to_it(daemon):
+    """A socket on which somebody answers is never taken away: exit code 75 with advice."""
+    one = daemon(ONE)
+    (one.tree.folder / "run").mkdir()
+    with socket.socket(socket.AF_UNIX) as listener:
+        listener.bind(str(one.tree.folder / "run/control.sock"))
+        listener.listen()
+        done = one.tree.run("run")
+    assert done.returncode == 75
+    assert "runtime_dir" in done.stderr
+
+
+# The state
+
+
+def _damaged(path: Path) -> None:
+    path.write_bytes(b"this is no database" * 1000)
+
+
+def _torn(path: Path) -> None:
+    _newer(path, 1)
+    path.write_bytes(path.read_bytes()[:4096] + os.urandom(8192))
+
+
+def _newer(path: Path, version: int = 99) -> None:
+    database = sqlite3.connect(path)
+    database.execute("CREATE TABLE something (x)")
+    database.executemany("INSERT INTO something VALUES (?)", [("x" * 100,)] * 300)
+    database.execute(f"PRAGMA user_version = {version}")
+    database.commit()
+    database.close()
+
+
+@pytest.mark.parametrize("spoil", [_damaged, _torn, _newer, Path.mkdir])
+def test_a_state_that_cannot_be_used_is_set_aside(daemon, spoil):
+    """A state database that is damaged, torn, newer or no file is kept under another name, told, and begun anew."""
+    one = daemon(ONE)
+    state = one.tree.folder / "state"
+    state.mkdir(mode=0o700)
+    spoil(state / "state.sqlite")
+    before = (state / "state.sqlite").read_bytes() if spoil is not Path.mkdir else None
+    one.start()
+    reset = one.event("state.reset")
+    kept = Path(reset["set_aside_as"])
+    assert before == (kept.read_bytes() if before else None)
+    assert reset["reason"]
+    assert one.rotates("a/x.log")
+    assert one.stop() == 0
+    one.start()
+    assert len(one.events("state.reset")) == 1
+
+
+# stdout
+
+
+@pytest.mark.parametrize("stdout", ["closed", "/dev/full", "nobody reads"])
+def test_a_stdout_that_takes_nothing_stops_no_job(daemon, stdout):
+    """With stdout closed, full, or a pipe that nobody reads, logs are rotated and compressed; status counts the drops."""
+    flood = '[rotate.flood]\npaths = ["LOGS/flood/*"]\nmax_size = 0\nobserve = true\n' if stdout == "nobody reads" else ""
+    one = daemon(ONE + flood)
+    for number in range(5500 if flood else 0):
+        one.grow(f"flood/{number}", b"x")
+    if stdout == "closed":
+        # what a program opens next would get the number 1, if nobody took care
+        one.start(preexec_fn=lambda: os.close(1))
+    elif flood:
+        reader, writer = os.pipe()
+        one.start(writer)
+        os.close(writer)
+    else:
+        with Path(stdout).open("wb") as full:
+            one.start(full)
+    log = one.grow("a/x.log")
+    until(lambda: list(log.parent.glob("x.log.*.zst")), "it is rotated and compressed", DEADLINE)
+    until(lambda: one.status()["events"]["dropped"], "drops are counted", DEADLINE)
+    assert "dropped because nobody read them" in one.tree.run("status").stdout
+    assert one.stop() == 0
+    for kept in (one.tree.folder / "state").iterdir():
+        assert b'"event"' not in kept.read_bytes(), f"events went into {kept}"
+    if flood:
+        os.close(reader)
+
+
+# Reload
+
+
+def test_a_broken_config_is_refused_with_every_problem_and_the_old_one_stays(daemon):
+    """SIGHUP with a config full of errors: config.rejected, each problem with its place, and the old jobs go on."""
+    one = daemon(ONE).start()
+    one.tree.write_config('[rotate.a]\npaths = ["LOGS/*.log"]\nmax_size = "10Q"\nkep = 3\n[rotat.b]\nx = 1\n')
+    one.hang_up()
+    rejected = one.event("config.rejected")
+    assert (rejected["errors"], rejected["level"]) == (3, "error")
+    one.event("config.problem", count=3)
+    problems = [event["problem"] for event in one.events("config.problem")]
+    for line, word in ((8, "10Q"), (9, "kep"), (10, "rotat")):
+        assert any(problem.startswith(f"{one.tree.config}:{line}:") and word in problem for problem in problems)
+    assert one.rotates("a/x.log")
+    assert one.status()["jobs"][0]["name"] == "rotate.a"
+
+
+def test_a_config_that_vanished_or_cannot_be_parsed_changes_nothing(daemon):
+    """Without a file, or with one that ends in mid-word, the old config stays; corrected, it is taken over."""
+    one = daemon(ONE).start()
+    good = one.tree.config.read_bytes()
+    one.tree.config.unlink()
+    one.hang_up()
+    assert "cannot be read" in one.event("config.problem")["problem"]
+    one.tree.config.write_bytes(good[:-5])
+    one.hang_up()
+    one.event("config.rejected", count=2)
+    assert one.rotates("a/x.log")
+    one.tree.write_config(TWO)
+    one.hang_up()
+    assert one.event("config.reloaded")["diff"] == "+1 ~0 \N{MINUS SIGN}0"
+    assert one.rotates("b/x.log")
+    assert one.rotates("a/x.log")
+
+
+def test_half_a_config_is_refused_until_it_is_forced(daemon):
+    """A config that loses more than half of its jobs may be half-written: refused, until a person insists."""
+    one = daemon("".join(GROWS.format(name) for name in "abcd")).start()
+    one.tree.write_config(ONE)
+    refused = one.tree.run("reload")
+    assert refused.returncode == 1
+    assert "3 of 4 jobs would be gone" in refused.stderr
+    assert "maintd reload --force" in refused.stderr
+    assert one.rotates("d/x.log")
+    forced = one.tree.run("reload", "--force")
+    assert (forced.returncode, forced.stdout) == (0, "reloaded: +0 ~0 \N{MINUS SIGN}3\n")
+    assert [job["name"] for job in one.status()["jobs"]] == ["rotate.a"]
+
+
+# Jobs that shall not run
+
+
+def test_a_disabled_job_runs_neither_before_nor_after_a_reload(daemon):
+    """enabled = false keeps a job in the file and lets it rest, also when it is switched off by a reload."""
+    one = daemon(ONE + "enabled = false\n" + GROWS.format("b")).start()
+    idle = one.grow("a/x.log")
+    assert one.rotates("b/x.log")
+    assert one.rotates("b/x.log")
+    assert (one.state_of("rotate.a"), idle.stat().st_size) == ("disabled", 2000)
+    one.tree.write_config(ONE + GROWS.format("b") + "enabled = false\n")
+    assert one.tree.run("reload").returncode == 0
+    one.event("log.rotated", target=str(idle))
+    idle = one.grow("b/x.log")
+    assert one.rotates("a/x.log")
+    assert one.rotates("a/x.log")
+    assert idle.stat().st_size == 2000
+
+
+def test_a_job_that_observes_says_what_it_would_do_and_changes_nothing(daemon):
+    """Under observe, each action is told as action.planned with its reason, and no file is touched."""
+    one = daemon(ONE + "observe = true\nkeep = 1\n")
+    one.tree.log("a/x.log.20250101T000000Z")
+    one.tree.log("a/x.log.20260101T000000Z.zst")
+    log = one.grow("a/x.log")
+    before = snapshot(one.tree.logs)
+    one.start()
+    planned = one.event("action.planned", verb="rotate", target=str(log))
+    assert "would rotate it" in planned["msg"]
+    assert "more than max_size" in planned["reason"]
+    one.event("action.planned", verb="delete")
+    one.event("job.finished", outcome="skipped", done=0)
+    assert snapshot(one.tree.logs) == before
+    assert one.tree.do().event("job.finished")["outcome"] == "skipped"
+    assert snapshot(one.tree.logs) == before
+
+
+def test_a_pause_holds_over_a_restart_and_is_made_up_for(daemon):
+    """A paused job is not run for growth, not caught up on at a start, and does what it missed when resumed."""
+    one = daemon(ONE + 'cron = "@daily"\n' + GROWS.format("b"))
+    late = one.tree.log("a/late.log")
+    stamp = datetime.now(UTC) - timedelta(days=2)
+    one.tree.log(f"a/late.log.{stamp:%Y%m%dT%H%M%SZ}.zst")
+    one.start()
+    one.event("log.rotated", target=str(late), count=1)
+    assert one.tree.run("pause", "rotate.a").returncode == 0
+    one.event("job.paused", job="rotate.a")
+    paused = one.grow("a/x.log")
+    assert one.rotates("b/x.log")
+    assert one.stop() == 0
+    one.start()
+    assert one.state_of("rotate.a") == "paused"
+    assert one.rotates("b/x.log")
+    assert one.rotates("b/x.log")
+    assert paused.stat().st_size == 2000
+    assert one.tree.run("resume", "rotate.a").returncode == 0
+    one.event("log.rotated", target=str(paused))
+
+
+def test_a_pause_is_not_caught_up_on_at_a_start(daemon):
+    """A job that is paused when the daemon starts does not make up for what it missed while it was down."""
+    one = daemon(ONE + 'cron = "@daily"\n' + GROWS.format("b")).start()
+    assert one.tree.run("pause").returncode == 0
+    assert one.stop() == 0
+    late = one.tree.log("a/late.log")
+    one.tree.log(f"a/late.log.{datetime.now(UTC) - timedelta(days=2):%Y%m%dT%H%M%SZ}.zst")
+    one.start()
+    assert one.status()["paused_all"] is True
+    assert one.tree.run("do", "rotate.b").returncode == 0  # whatever was queued before it is done by now
+    assert late.stat().st_size
+    assert one.tree.run("resume").returncode == 0
+    one.event("log.rotated", target=str(late))
+
+
+def test_a_pause_with_an_end_ends_by_itself_and_ends_no_other(daemon):
+    """After `pause --for` the jobs go on without a word from anybody; one that was paused by itself stays paused."""
+    one = daemon(TWO).start()
+    assert one.tree.run("pause", "rotate.b").returncode == 0
+    assert one.tree.run("pause", "--for", "1s").returncode == 0
+    log = one.grow("a/x.log")
+    one.event("job.resumed")
+    one.event("log.rotated", target=str(log))
+    assert (one.state_of("rotate.a"), one.state_of("rotate.b")) == ("idle", "paused")
+
+
+# Catching up, and what comes and goes
+
+
+def test_what_was_missed_is_caught_up_on_once_at_the_start(daemon):
+    """A log whose newest archive is older than the last time of its cron is rotated at the start, once; a new one waits."""
+    one = daemon('[rotate.a]\npaths = ["LOGS/a/*.log"]\ncron = "@yearly"\n')
+    late, new = one.tree.log("a/late.log"), one.tree.log("a/new.log")
+    one.tree.log("a/late.log.20200101T000000Z.zst")
+    one.start()
+    assert one.event("log.rotated")["target"] == str(late)
+    assert one.event("log.rotated")["reason"].startswith("missed at ")
+    late.write_bytes(b"more\n")
+    assert one.stop() == 0
+    one.start()
+    assert one.tree.run("do", "--all", "--due").returncode == 0
+    assert len(one.events("log.rotated")) == 1
+    assert (late.stat().st_size, new.stat().st_size) == (5, 9)
+
+
+def test_a_directory_that_comes_late_goes_and_comes_again_is_watched(daemon):
+    """Growth is noticed in a directory made after the start, and in one that was removed and made again."""
+    one = daemon(ONE).start()
+    assert one.rotates("a/x.log")
+    one.event("log.compressed")
+    shutil.rmtree(one.tree.logs / "a")
+    assert one.rotates("a/x.log")
+    one.event("log.compressed", count=2)
+    (one.tree.logs / "a").rename(one.tree.logs / "elsewhere")
+    assert one.rotates("a/y.log")
+    assert one.process
+    assert one.process.poll() is None
+
+
+def test_a_directory_that_cannot_be_read_is_told_and_tried_again(daemon):
+    """A log directory that is closed to the daemon is a failure in its events, and its logs are done once it opens."""
+    if os.geteuid() != 0 or shutil.which("setpriv") is None:
+        pytest.skip("needs root, and setpriv to drop its capabilities")
+    one = daemon('[rotate.a]\npaths = ["LOGS/a/*.log"]\ncron = "@yearly"\n')
+    late = one.tree.log("a/late.log")
+    one.tree.log("a/late.log.20200101T000000Z.zst")
+    os.chown(late.parent, 65534, 65534)
+    late.parent.chmod(0o700)
+    with one.output.open("wb") as output:
+        one.process = subprocess.Popen(
+            ["setpriv", "--bounding-set=-all", "--inh-caps=-all", MAINTD, "-c", one.tree.config, "run"],
+            stdout=output,
+            stderr=subprocess.PIPE,
+            env=environment(),
+        )
+    failed = one.event("paths.failed")
+    assert (failed["error"], failed["outcome"]) == ("EACCES", "failure")
+    assert "CAP_DAC_OVERRIDE" in one.event("daemon.started")["missing"]
+    late.parent.chmod(0o777)
+    one.event("log.rotated", target=str(late))
