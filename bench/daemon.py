@@ -57,7 +57,8 @@ def rotating(seconds: float) -> None:
     p99 = waits[min(len(waits) - 1, int(len(waits) * 0.99))]
     print(f"(a) size passed → rotated and told: p50 {statistics.median(waits):.0f} ms, p99 {p99:.0f} ms, "
           f"longest {waits[-1]:.0f} ms, {len(waits)} rotations")  # fmt: skip
-    print(f"(b) CPU of the daemon, children apart: {busy:.2%} of a core while it rotates {len(waits) / seconds:.1f}/s")
+    pace = len(waits) / seconds
+    print(f"(b) CPU of the daemon, children apart: {busy:.2%} of a core while it rotates {pace:.1f} logs a second")
 
 
 def latencies(made: Stage) -> list[float]:

@@ -28,7 +28,8 @@ from maintd.runner import Result, Run, Runner
 from maintd.schedule import Schedule
 from maintd.state import ALL_JOBS, State
 from maintd.steps import Lane, Outcome
-from maintd.triggers import Asked, Cause, Due, Grown, Scheduled, Settling, Timing
+from maintd.timing import Timing
+from maintd.triggers import Asked, Cause, Due, Grown, Scheduled, Settling
 from maintd.watch import Watch
 
 TICK = 1.0
@@ -88,6 +89,7 @@ class Daemon:
         self.pings = Pings(self.emit)
         self.agenda = Agenda()
         self.pauses = self.state.pauses(self.started)
+        self.missed: dict[str, Due] = {}
         self.last: dict[str, Last] = {}
         self.after_jump: set[str] = set()
         self.parent = os.getppid() if "SUPERVISOR_ENABLED" in os.environ else None
@@ -242,7 +244,7 @@ class Daemon:
     def _recover(self, name: str) -> None:
         """What an earlier maintd had begun is completed, and what was missed while none was running is made up for."""
         job = self.config.jobs[name]
-        if not job.enabled or not job.due_from_disk:
+        if not job.enabled or not job.due_from_disk or self._is_paused(name):
             return
         slot = self._missed_slot(job)
         cause: Cause = Scheduled(slot, catch_up=True) if slot else Settling()
@@ -264,6 +266,8 @@ class Daemon:
         if self._is_paused(due.job):
             if isinstance(due.cause, Grown):
                 self.watch.settled(due.job, due.cause.paths)
+            elif isinstance(due.cause, Scheduled):
+                self.missed[due.job] = due
             return
         if Lane.ROTATE not in job.lanes:
             self._queue(due, Lane.HEAVY, frozenset(job.lanes))
@@ -310,7 +314,8 @@ class Daemon:
         if settles and (result.done or isinstance(due.cause, Scheduled)):
             self._due(Due(run.name, Settling()))
         if result.failed or result.waiting:
-            cause = due.cause if settles or not run.job.due_from_disk else Settling()
+            not_rotated = result.failed and Lane.ROTATE in run.ctx.lanes and isinstance(due.cause, Scheduled)
+            cause = due.cause if settles or not_rotated or not run.job.due_from_disk else Settling()
             if not isinstance(cause, (Asked, Grown)):
                 self.agenda.retry(Due(run.name, cause), time.monotonic())
         else:
@@ -447,13 +452,30 @@ class Daemon:
             return {"ok": False, "error": "nothing is paused" if name == ALL_JOBS else f"{name} is not paused"}
         self.pauses = self.state.pauses(datetime.now(UTC))
         self.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
-        for job in self.config.jobs if name == ALL_JOBS else [name]:
-            self._recover(job)
+        self._go_on(name)
         return {"ok": True, "error": ""}
 
     def _end_pauses(self, now: datetime) -> None:
-        for name in [name for name, until in self.pauses.items() if until is not None and until <= now]:
-            self._resume(name)
+        over = [name for name, until in self.pauses.items() if until is not None and until <= now]
+        if over:
+            self.pauses = self.state.pauses(now)
+        for name in over:
+            self.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
+            self._go_on(name)
+
+    def _go_on(self, paused: str) -> None:
+        """What a job, or every job, missed in its pause is made up for, unless another pause still holds it."""
+        for name in self.config.jobs if paused == ALL_JOBS else self.config.jobs.keys() & {paused}:
+            if self._is_paused(name):
+                continue
+            self._recover(name)
+            missed = self.missed.pop(name, None)
+            if missed and not self.config.jobs[name].due_from_disk:
+                self._due(missed)
+            self.watch.remove(name)  # what had grown is reported anew, without waiting for it to be looked at again
+            watched = self.config.jobs[name].watched() if self.config.jobs[name].enabled else None
+            if watched:
+                self.watch.set(name, watched)
 
     def status(self) -> dict[str, Any]:
         """What `maintd status` shows."""

@@ -18,10 +18,12 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from maintd.cron import Cron
 from maintd.patterns import is_match
 from maintd.steps import Lane, Step
 from maintd.supervisor import Supervisor
-from maintd.triggers import Cause, Cron, Window
+from maintd.timing import Window
+from maintd.triggers import Cause
 from maintd.units import format_duration, parse_duration, parse_size
 
 

@@ -13,7 +13,8 @@ from apscheduler.job import Job as Appointment  # noqa: TID251 - this is its hom
 from apscheduler.schedulers.background import BackgroundScheduler  # noqa: TID251 - this is its home
 from apscheduler.triggers.base import BaseTrigger  # noqa: TID251 - this is its home
 
-from maintd.triggers import Due, Scheduled, Timetable, Timing
+from maintd.timing import Timetable, Timing
+from maintd.triggers import Due, Scheduled
 
 # What it has to say comes as events; a record that nobody handles would go to stderr.
 logging.getLogger("apscheduler").addHandler(logging.NullHandler())

@@ -10,8 +10,10 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from maintd.cron import Cron
 from maintd.schedule import Schedule
-from maintd.triggers import Cron, Due, Scheduled, Timing, Window, spread_offset
+from maintd.timing import Timing, Window, spread_offset
+from maintd.triggers import Due, Scheduled
 
 HOUR = timedelta(hours=1)
 FAST = Timing(every=timedelta(milliseconds=50))
@@ -336,7 +338,7 @@ def test_nothing_is_written_to_the_terminal():
 import logging, queue, threading
 from datetime import UTC, timedelta
 from maintd.schedule import Schedule
-from maintd.triggers import Timing
+from maintd.timing import Timing
 logging.basicConfig(level=logging.DEBUG)
 tried = queue.SimpleQueue()
 def put(due):

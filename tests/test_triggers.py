@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from maintd.triggers import Cron, Timetable, Timing, Window, spread_offset, upcoming
+from maintd.cron import Cron
+from maintd.timing import Timetable, Timing, Window, spread_offset, upcoming
 
 BERLIN = ZoneInfo("Europe/Berlin")
 HOUR = timedelta(hours=1)
@@ -433,6 +434,6 @@ def test_a_missed_run_is_seen():
 
 def test_the_module_is_light():
     """Reading triggers loads neither apscheduler nor pydantic, for `check` must start fast."""
-    code = "import sys, maintd.triggers; print(*sorted({'apscheduler', 'pydantic', 'logging'} & set(sys.modules)))"
+    code = "import sys, maintd.timing; print(*sorted({'apscheduler', 'pydantic', 'logging'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

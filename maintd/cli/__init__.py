@@ -66,7 +66,17 @@ def cli() -> None:
 def main() -> None:
     """The program. Ends the process with its exit code."""
     holders.ignore_lease_breaks()
-    for stream in (sys.stdout, sys.stderr):
-        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a locale that is not UTF-8
+    _keep_standard_descriptors()
+    for stream in filter(None, (sys.stdout, sys.stderr)):
+        stream.reconfigure(errors="backslashreplace")  # a locale that is not UTF-8
     called = Invocation(debug=bool(os.environ.get("MAINTD_DEBUG")))
     sys.exit(exits.translate(lambda: cli.main(prog_name="maintd", standalone_mode=False, obj=called), called))
+
+
+def _keep_standard_descriptors() -> None:
+    """Fills those that came closed with one that takes nothing: else the next file that is opened would get them."""
+    for descriptor in range(3):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)

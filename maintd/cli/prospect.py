@@ -9,7 +9,7 @@ from maintd import contexts, patterns
 from maintd.config import Config
 from maintd.job import Job
 from maintd.patterns import Expansion
-from maintd.triggers import Timing, upcoming
+from maintd.timing import Timing, upcoming
 from maintd.units import format_duration, format_size
 
 
