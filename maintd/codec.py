@@ -148,11 +148,17 @@ def _write(fd: int, data: bytes, offset: int) -> None:
 
 
 def _in_order(work: Callable[[Piece], Made], pieces: Iterable[Piece], threads: int) -> Iterator[Made]:
-    """What `work` makes of each piece, in their order, with a few for each thread in memory."""
+    """What `work` makes of each piece, in their order, with a few for each thread in memory.
+
+    Equal neighbours are worked on once: the hole of a sparse log is a long row of them.
+    """
     ahead: deque[Future[Made]] = deque()
+    last: tuple[Piece, Future[Made]] | None = None
     with ThreadPoolExecutor(threads) as pool:
         for piece in pieces:
-            ahead.append(pool.submit(work, piece))
+            if last is None or last[0] != piece:
+                last = piece, pool.submit(work, piece)
+            ahead.append(last[1])
             if len(ahead) > _AHEAD * threads:
                 yield ahead.popleft().result()
         while ahead:

@@ -41,6 +41,25 @@ class Request:
     reply: Reply
 
 
+class _Server(uvicorn.Server):
+    """uvicorn without its tick, which would wake the daemon ten times a second for a date that no answer carries."""
+
+    _ended: tuple[asyncio.AbstractEventLoop, asyncio.Event] | None = None
+
+    async def main_loop(self) -> None:
+        ended = asyncio.Event()
+        self._ended = asyncio.get_running_loop(), ended
+        if not self.should_exit:
+            await ended.wait()
+
+    def end(self) -> None:
+        """Ends the answers that are under way; called from another thread."""
+        self.should_exit = True
+        if self._ended:
+            loop, ended = self._ended
+            loop.call_soon_threadsafe(ended.set)
+
+
 class Control:
     """Answers on the socket, from one thread of its own; each request is `put` to the daemon's main thread."""
 
@@ -48,7 +67,7 @@ class Control:
         self.path = path
         self._put = put
         self._inode: tuple[int, int] | None = None
-        self._server: uvicorn.Server | None = None
+        self._server: _Server | None = None
         self._thread: threading.Thread | None = None
 
     @property
@@ -69,10 +88,11 @@ class Control:
             log_config=None,
             access_log=False,
             server_header=False,
+            date_header=False,
             limit_concurrency=64,
             timeout_graceful_shutdown=1,
         )
-        self._server = uvicorn.Server(config)
+        self._server = _Server(config)
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [listener]}, name="control", daemon=True
         )
@@ -82,7 +102,7 @@ class Control:
         """Ends the answers that are still under way, and removes the socket if it is still this one."""
         if self._server is None or self._thread is None:
             return
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join(3)
         with contextlib.suppress(FileNotFoundError):
             info = os.lstat(self.path)

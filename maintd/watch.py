@@ -30,7 +30,7 @@ class Pace:
 
     BUDGET: ClassVar = 0.008
     FOR_SURVEYS: ClassVar = 0.004
-    QUICKEST: ClassVar = 0.1
+    QUICKEST: ClassVar = 0.15
     FEW: ClassVar = 400
     SLOWEST_FOR_FEW: ClassVar = 0.2
     SURVEY_EVERY: ClassVar = 60.0

@@ -114,7 +114,7 @@ NAMES = [
 
 
 def test_any_name_is_rotated_and_shown_unharmed(tmp_path):
-    """Names with spaces, newlines, quotes, globs, bytes that are not UTF-8 and escapes are rotated and never printed raw."""
+    """Names with newlines, quotes, globs, escapes and bytes that are not UTF-8 are rotated and never printed raw."""
     tree = Tree(tmp_path, ROTATE)
     for number, name in enumerate(NAMES):
         Path(os.fsdecode(os.fsencode(tree.logs) + b"/" + name)).write_bytes(b"content %d\n" % number)
@@ -143,7 +143,7 @@ def test_a_glob_in_a_file_name_means_that_file_alone(tmp_path):
 
 
 def test_a_name_too_long_for_its_stamp_is_a_failure_with_advice(tmp_path):
-    """A log whose archive name would exceed 255 bytes is left as it is, with ENAMETOOLONG and what to do; others go on."""
+    """A log whose archive's name would exceed 255 bytes is left as it is: ENAMETOOLONG, with advice; others go on."""
     tree = Tree(tmp_path, ROTATE)
     longest = tree.log("y" * 251 + ".log")
     suffixed = tree.log("z" * 231 + ".log")  # fits with its stamp, but not with .zst

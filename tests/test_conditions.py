@@ -93,7 +93,7 @@ def test_keep_within_protects_what_keep_would_remove(ran):
 
 
 def test_max_total_removes_the_oldest_of_all_logs_of_the_job(ran):
-    """max_total counts over all logs of the job; the oldest go first, whoever's they are, and each log keeps its newest."""
+    """max_total counts over all logs of the job; the oldest go first, and each log keeps its newest."""
     _, did, before = ran
     assert kept(before["max_total"]) == [False, False, True, False, True, True]
     assert all("max_total is 3.0 KiB" in reason for reason in expired(did, "max_total"))
@@ -129,7 +129,7 @@ def test_everything_went_well(ran):
 
 
 def test_due_restricts_to_what_is_due(tmp_path):
-    """`do --due` rotates what missed a time of its cron or interval or is too large, and leaves a log without archives."""
+    """`do --due` rotates what missed its cron or interval or is too large, and leaves a log without archives."""
     tree = Tree(
         tmp_path,
         '[rotate.cron]\npaths = ["LOGS/cron/*.log"]\ncron = "@daily"\n'

@@ -73,7 +73,7 @@ def changes() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
         (folder / "site/sitecustomize.py").write_text(hook)
         tree = Tree(folder, JOBS)
         _leave_work(tree)
-        for arguments in (["plan"], ["check"], ["do", "--all"], ["do", "--all"], ["schema"], ["status"]):
+        for arguments in (["plan"], ["check"], ["do", "--all"]):
             _run(tree, *arguments)
         (folder / "state/state.sqlite").write_bytes(b"damaged" * 100)
         _live(tree)

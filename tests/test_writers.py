@@ -1,7 +1,6 @@
 """Who writes a log and how they are told: nobody is signalled by mistake, and what cannot be told is not rotated."""
 
 import os
-import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -99,7 +98,7 @@ def test_a_log_whose_writer_cannot_be_told_is_refused(tmp_path, write):
 
 
 def test_a_writer_with_a_pidfile_is_told_and_no_line_is_lost(tmp_path, write):
-    """The configured signal goes to the process in the pidfile; it reopens its log, and every line is there in order."""
+    """The configured signal goes to the process in the pidfile; it reopens its log, and every line is there."""
     tree = Tree(tmp_path, SIGNAL)
     writer = write(tree.logs / "a.log")
     (tmp_path / "pid").write_text(f"{writer.pid}\n")
@@ -269,7 +268,7 @@ def test_commands_run_without_a_shell_and_get_no_file_names(tmp_path):
 
 
 def test_an_open_or_young_file_is_never_compressed(tmp_path):
-    """`compress` takes what is old enough and open nowhere, for reading neither; what is open is put off: exit code 5."""
+    """`compress` takes what is old and open nowhere, not even for reading; what is open is put off: exit code 5."""
     tree = Tree(
         tmp_path,
         '[compress.all]\npaths = ["LOGS/*.csv", "LOGS/*.gz"]\nexclude = ["LOGS/not*"]\ncron = "@daily"\n'

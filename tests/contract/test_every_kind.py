@@ -6,7 +6,7 @@ import inspect
 import os
 import pkgutil
 import re
-import shutil
+import shutil  # noqa: TID251 - only to find a tool
 import subprocess
 from collections.abc import Iterator
 from dataclasses import fields, is_dataclass
@@ -23,8 +23,7 @@ from maintd.events import Event, Failure
 from maintd.job import Context, Job
 from maintd.steps import Action, Finding, Lane, Step
 from maintd.triggers import Asked, Cause, Grown, Scheduled, Settling
-
-from ..conftest import snapshot
+from tests.conftest import snapshot
 
 for found in pkgutil.walk_packages(maintd.__path__, "maintd."):
     importlib.import_module(found.name)
