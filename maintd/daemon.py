@@ -6,19 +6,19 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from maintd import __version__, capabilities, contexts, durable, holders, lock, story
+from maintd import __version__, answers, capabilities, contexts, durable, holders, lock, reloading, story
 from maintd import config as configuration
 from maintd.agenda import Agenda
 from maintd.client import SOCKET
 from maintd.clock import Clock
 from maintd.config import Config
 from maintd.control import Control, Request
-from maintd.errors import ConfigError, MaintdError, Problem
+from maintd.errors import Problem
 from maintd.events import SCHEMA, Event
 from maintd.job import Job
 from maintd.lanes import Done, Lanes
@@ -35,7 +35,6 @@ from maintd.watch import Watch
 TICK = 1.0
 LOCK_PATIENCE = 3.0
 STOP_PATIENCE = 1.4
-MOST_PROBLEMS = 50
 
 
 @dataclass(frozen=True)
@@ -85,7 +84,7 @@ class Daemon:
         self.state = State(config.settings.state_dir)
         self.lanes = Lanes(Runner(self.log, lock_fd), self.inbox.put, self._refreshed)
         self.watch = Watch(self.inbox.put)
-        self.schedule = self._new_schedule()
+        self.schedule = self.new_schedule()
         self.pings = Pings(self.emit)
         self.agenda = Agenda()
         self.pauses = self.state.pauses(self.started)
@@ -129,11 +128,11 @@ class Daemon:
         )
         if self.state.reset:
             self.emit(self.state.reset)
-        self._report(self.config.warnings)
+        self.report(self.config.warnings)
         self.lanes.start()
         for name in self.config.jobs:
-            self._install(name)
-            self._recover(name)
+            self.install(name)
+            self.recover(name)
         self.watch.start()
         self.schedule.start()
 
@@ -169,20 +168,20 @@ class Daemon:
     def _handle(self, item: Due | Done | Reload | Request) -> None:
         match item:
             case Due():
-                self._due(item)
+                self.due(item)
             case Done():
                 self._done(item)
             case Reload():
-                self.reload(force=False)
+                reloading.reload(self, force=False)
             case Request():
-                self._answer(item)
+                answers.answer(self, item)
 
     # Once a second
 
     def _tick(self) -> Stop | None:
         now = time.monotonic()
         for due in self.agenda.ripe(now):
-            self._due(due)
+            self.due(due)
         self._end_pauses(datetime.now(UTC))
         if self.parent is not None and os.getppid() != self.parent:
             return Stop("supervisord has gone, and a new one will start another maintd")
@@ -219,10 +218,10 @@ class Daemon:
 
     # Jobs
 
-    def _new_schedule(self) -> Schedule:
+    def new_schedule(self) -> Schedule:
         return Schedule(self.inbox.put, ZoneInfo(self.config.settings.timezone), socket.gethostname())
 
-    def _install(self, name: str) -> None:
+    def install(self, name: str) -> None:
         """Puts a job, new or changed, under its triggers."""
         job = self.config.jobs[name]
         if job.enabled:
@@ -236,15 +235,15 @@ class Daemon:
         else:
             self.watch.set(name, watched)
 
-    def _uninstall(self, name: str) -> None:
+    def uninstall(self, name: str) -> None:
         self.schedule.remove(name)
         self.watch.remove(name)
         self.agenda.forget(name)
 
-    def _recover(self, name: str) -> None:
+    def recover(self, name: str) -> None:
         """What an earlier maintd had begun is completed, and what was missed while none was running is made up for."""
         job = self.config.jobs[name]
-        if not job.enabled or not job.due_from_disk or self._is_paused(name):
+        if not job.enabled or not job.due_from_disk or self.is_paused(name):
             return
         slot = self._missed_slot(job)
         cause: Cause = Scheduled(slot, catch_up=True) if slot else Settling()
@@ -259,11 +258,11 @@ class Daemon:
             slots.append(now - job.every)
         return max(slots, default=None)
 
-    def _due(self, due: Due) -> None:
+    def due(self, due: Due) -> None:
         job = self.config.jobs.get(due.job)
         if job is None or not job.enabled:
             return
-        if self._is_paused(due.job):
+        if self.is_paused(due.job):
             if isinstance(due.cause, Grown):
                 self.watch.settled(due.job, due.cause.paths)
             elif isinstance(due.cause, Scheduled):
@@ -278,9 +277,9 @@ class Daemon:
 
     def _queue(self, due: Due, lane: Lane, lanes: frozenset[Lane]) -> None:
         if self.agenda.begin(due):
-            self.lanes.add(lane, self._run_of(due.job, due.cause, lanes))
+            self.lanes.add(lane, self.run_of(due.job, due.cause, lanes))
 
-    def _run_of(self, name: str, cause: Cause, lanes: frozenset[Lane], **options: Any) -> Run:
+    def run_of(self, name: str, cause: Cause, lanes: frozenset[Lane], **options: Any) -> Run:
         job = self.config.jobs[name]
         ctx = contexts.context(self.config, name, datetime.now(UTC), cause, lanes=lanes)
         return Run(name=name, job=job, ctx=ctx, observe=self.config.settings.observe, **options)
@@ -299,7 +298,7 @@ class Daemon:
             self.watch.settled(run.name, due.cause.paths)
         self._follow_up(due, run, result)
         if again:
-            self._due(again)
+            self.due(again)
 
     def _follow_up(self, due: Due, run: Run, result: Result) -> None:
         """Notes a success, settles what was set aside, tries again what failed or waits."""
@@ -307,12 +306,12 @@ class Daemon:
             self.after_jump.discard(run.name)
         if result.outcome is not Outcome.FAILURE and isinstance(due.cause, (Scheduled, Asked)):
             self.state.record_success(run.name, run.ctx.now)
-        if result.planned and run.job.ping and not result.waiting:
+        if run.job.ping and not result.waiting and (result.planned or isinstance(due.cause, Scheduled)):
             failed = result.outcome is Outcome.FAILURE
             self.pings.send(run.job.ping.rstrip("/") + "/fail" if failed else run.job.ping)
         settles = run.ctx.lanes == {Lane.ROTATE}
         if settles and (result.done or isinstance(due.cause, Scheduled)):
-            self._due(Due(run.name, Settling()))
+            self.due(Due(run.name, Settling()))
         if result.failed or result.waiting:
             not_rotated = result.failed and Lane.ROTATE in run.ctx.lanes and isinstance(due.cause, Scheduled)
             cause = due.cause if settles or not_rotated or not run.job.due_from_disk else Settling()
@@ -321,139 +320,15 @@ class Daemon:
         else:
             self.agenda.went_well(due)
 
-    # Config
-
-    def reload(self, *, force: bool) -> dict[str, Any]:
-        """Reads the config again and applies what differs; on any error the old one stays. Returns the verdict."""
-        try:
-            new = configuration.load(self.config_path)
-        except ConfigError as error:
-            return self._reject(error.problems, error.hint or "correct the file and reload")
-        except (OSError, MaintdError) as error:
-            problem = Problem(self.config_path, 0, 0, str(error))
-            return self._reject([problem], getattr(error, "hint", "") or "correct it and reload")
-        if configuration.loses_most(self.config, new) and not force:
-            lost = len(configuration.diff(self.config, new).removed)
-            text = f"{lost} of {len(self.config.jobs)} jobs would be gone; the file may be half-written"
-            return self._reject([Problem(self.config_path, 0, 0, text)], "if that is meant: maintd reload --force")
-        return self._apply(new)
-
-    def _reject(self, problems: "tuple[Problem, ...] | list[Problem]", advice: str) -> dict[str, Any]:
-        self.emit(story.ConfigRejected(target=self.config_path, errors=len(problems), advice=advice))
-        for problem in problems[:MOST_PROBLEMS]:
-            self.emit(story.ConfigProblem(target=problem.file, problem=str(problem)))
-        return {"ok": False, "diff": "", "problems": [str(item) for item in problems], "warnings": [], "hint": advice}
-
-    def _apply(self, new: Config) -> dict[str, Any]:
-        difference = configuration.diff(self.config, new)
-        old, self.config = self.config, new
-        if old.settings.timezone != new.settings.timezone:
-            self._replace_schedule()
-        for name in difference.removed:
-            self._uninstall(name)
-        for name in (*difference.added, *difference.changed):
-            self.agenda.forget(name)
-            self._install(name)
-        for name in difference.added:
-            self._recover(name)
-        restart = [
-            key for key in ("state_dir", "runtime_dir") if getattr(old.settings, key) != getattr(new.settings, key)
-        ]
-        self._report(new.warnings)
-        event = story.ConfigReloaded(
-            target=self.config_path,
-            diff=str(difference),
-            added=", ".join(difference.added) or None,
-            changed=", ".join(difference.changed) or None,
-            removed=", ".join(difference.removed) or None,
-            restart=", ".join(restart) or None,
-        )
-        self.emit(event)
-        warnings = [str(item) for item in new.warnings]
-        return {"ok": True, "diff": str(difference), "problems": [], "warnings": warnings, "hint": event.msg}
-
-    def _replace_schedule(self) -> None:
-        self.schedule.stop()
-        self.schedule = self._new_schedule()
-        for name in self.config.jobs:
-            self._install(name)
-        self.schedule.start()
-
-    def _report(self, problems: tuple[Problem, ...]) -> None:
-        for problem in problems[:MOST_PROBLEMS]:
+    def report(self, problems: tuple[Problem, ...]) -> None:
+        for problem in problems[: story.MOST_PROBLEMS]:
             event = story.ConfigProblem(target=problem.file, problem=str(problem))
             self.log.emit(event, Envelope(level=problem.severity))
 
-    # People
+    # Pauses
 
-    def _answer(self, request: Request) -> None:
-        answers: dict[str, Callable[[Request], None]] = {
-            "status": lambda item: _reply(item, self.status()),
-            "reload": lambda item: _reply(item, self.reload(force=bool(item.arguments.get("force")))),
-            "pause": lambda item: _reply(item, self._pause(item.arguments["job"], item.arguments.get("seconds"))),
-            "resume": lambda item: _reply(item, self._resume(item.arguments["job"])),
-            "do": self._do,
-        }
-        answers[request.verb](request)
-
-    def _do(self, request: Request) -> None:
-        names: list[str] = list(request.arguments["jobs"])
-        unknown = [name for name in names if name not in self.config.jobs]
-        if unknown:
-            _reply(request, {"type": "error", "error": f"the running config has no job {unknown[0]}"})
-            return
-        left = set(range(len(names)))
-        cause = Asked(due_only=bool(request.arguments.get("due_only")))
-        for index, name in enumerate(names):
-            self._do_one(request, name, cause, index, left)
-        if not names:
-            _reply(request, {"type": "end"})
-
-    def _do_one(self, request: Request, name: str, cause: Asked, index: int, left: set[int]) -> None:
-        put = request.reply.put
-
-        def finished(result: Result) -> None:
-            put({"type": "result", "job": name, **_counts(result)})
-            left.discard(index)
-            if not left:
-                _reply(request, {"type": "end"})
-
-        run = self._run_of(
-            name,
-            cause,
-            frozenset(self.config.jobs[name].lanes),
-            listener=lambda fields: put({"type": "event", **fields}),
-            on_step=lambda at, of, action: put(
-                {"type": "step", "job": name, "index": at, "of": of, "verb": action.verb, "target": action.target}
-                | {"in_bytes": action.in_bytes}
-            ),
-            on_progress=lambda action, count: put(
-                {"type": "progress", "job": name, "target": action.target, "bytes": count}
-            ),
-        )
-        self.asked[run.id] = finished
-        self.lanes.add(Lane.HEAVY, run)
-
-    def _is_paused(self, name: str) -> bool:
+    def is_paused(self, name: str) -> bool:
         return name in self.pauses or ALL_JOBS in self.pauses
-
-    def _pause(self, name: str, seconds: float | None) -> dict[str, Any]:
-        if name != ALL_JOBS and name not in self.config.jobs:
-            return {"ok": False, "error": f"the running config has no job {name}"}
-        until = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
-        self.state.pause(name, until)
-        self.pauses[name] = until
-        text = until.isoformat(timespec="seconds") if until else None
-        self.emit(story.JobPaused(until=text), job="" if name == ALL_JOBS else name)
-        return {"ok": True, "error": ""}
-
-    def _resume(self, name: str) -> dict[str, Any]:
-        if not self.state.resume(name):
-            return {"ok": False, "error": "nothing is paused" if name == ALL_JOBS else f"{name} is not paused"}
-        self.pauses = self.state.pauses(datetime.now(UTC))
-        self.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
-        self._go_on(name)
-        return {"ok": True, "error": ""}
 
     def _end_pauses(self, now: datetime) -> None:
         over = [name for name, until in self.pauses.items() if until is not None and until <= now]
@@ -461,75 +336,23 @@ class Daemon:
             self.pauses = self.state.pauses(now)
         for name in over:
             self.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
-            self._go_on(name)
+            self.go_on(name)
 
-    def _go_on(self, paused: str) -> None:
+    def go_on(self, paused: str) -> None:
         """What a job, or every job, missed in its pause is made up for, unless another pause still holds it."""
         for name in self.config.jobs if paused == ALL_JOBS else self.config.jobs.keys() & {paused}:
-            if self._is_paused(name):
+            if self.is_paused(name):
                 continue
-            self._recover(name)
+            self.recover(name)
             missed = self.missed.pop(name, None)
             if missed and not self.config.jobs[name].due_from_disk:
-                self._due(missed)
+                self.due(missed)
             self.watch.remove(name)  # what had grown is reported anew, without waiting for it to be looked at again
             watched = self.config.jobs[name].watched() if self.config.jobs[name].enabled else None
             if watched:
                 self.watch.set(name, watched)
 
-    def status(self) -> dict[str, Any]:
-        """What `maintd status` shows."""
-        return {
-            "version": __version__,
-            "pid": os.getpid(),
-            "started": self.started.isoformat(timespec="seconds"),
-            "config": self.config_path,
-            "observe": self.config.settings.observe,
-            "paused_all": ALL_JOBS in self.pauses,
-            "jobs": [self._job_status(name, job) for name, job in self.config.jobs.items()],
-            "growth": {
-                "files": self.watch.files,
-                "bound_ms": round(self.watch.bound * 1000),
-                "degraded": self.watch.degraded,
-            },
-            "events": {"dropped": self.log.dropped},
-        }
-
-    def _job_status(self, name: str, job: Job) -> dict[str, Any]:
-        next_run, last = self.schedule.next_run(name), self.last.get(name)
-        until = self.pauses.get(name)
-        return {
-            "name": name,
-            "state": self._state_of(name, job),
-            "next": next_run.isoformat(timespec="seconds") if next_run else None,
-            "last_outcome": last.outcome if last else None,
-            "last_run": last.at.isoformat(timespec="seconds") if last else None,
-            "last_msg": last.msg if last else None,
-            "paused_until": until.isoformat(timespec="seconds") if until else None,
-        }
-
-    def _state_of(self, name: str, job: Job) -> str:
-        if not job.enabled:
-            return "disabled"
-        if name in self.lanes.running:
-            return "running"
-        if self._is_paused(name):
-            return "paused"
-        if self.agenda.is_pending(name):
-            return "queued"
-        return "observe" if job.observe or self.config.settings.observe else "idle"
-
-
-def _counts(result: Result) -> dict[str, Any]:
-    keys = ("planned", "done", "failed", "omitted", "waiting")
-    return {"outcome": result.outcome} | {key: getattr(result, key) for key in keys}
-
 
 def _summary(result: Result) -> str:
     counts = [(result.failed, "failed"), (result.waiting, "put off"), (result.omitted, "left out")]
     return ", ".join([f"{result.done} done", *(f"{count} {word}" for count, word in counts if count)])
-
-
-def _reply(request: Request, answer: dict[str, Any]) -> None:
-    request.reply.put(answer)
-    request.reply.put(None)

@@ -5,6 +5,9 @@ from typing import ClassVar
 
 from maintd.events import Event, Failure
 
+MOST_PROBLEMS = 50
+"""How many of a config's problems become events; the answer to `maintd reload` has them all."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class DaemonStarted(Event):

@@ -445,3 +445,21 @@ def test_families_pass_over_a_folder_named_like_an_archive(tmp_path):
     os.mkfifo(tree.logs / "a.log.20260103T000000Z")
     ((family,), _) = families.find([f"{tree.logs}/*.log"], [], None)
     assert family.archives == []
+
+
+@pytest.mark.parametrize(("closed", "code"), [(">&-", 0), ("2>&-", 0), (">/dev/full", 1), (">/dev/full 2>&1", 1)])
+def test_a_stdout_that_takes_nothing_keeps_do_from_nothing(tmp_path, closed, code):
+    """`do` with stdout or stderr closed or full does all of its work; that its report was lost is told by 1."""
+    tree = Tree(tmp_path, ROTATE)
+    tree.log("a.log")
+    tree.log("b.log")
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" "$@" {closed}', MAINTD, "-c", tree.config, "do", "--all"], check=False, capture_output=True
+    )
+    assert done.returncode == code
+    assert b"Traceback" not in done.stderr
+    assert (
+        done.stderr.splitlines()
+        == ([b"maintd: cannot write to stdout: No space left on device"] if code else [])[: "2>&1" not in closed]
+    )
+    assert len([name for name in tree.names() if name.endswith(".zst")]) == 2

@@ -67,8 +67,8 @@ def main() -> None:
     """The program. Ends the process with its exit code."""
     holders.ignore_lease_breaks()
     _keep_standard_descriptors()
-    for stream in filter(None, (sys.stdout, sys.stderr)):
-        stream.reconfigure(errors="backslashreplace")  # a locale that is not UTF-8
+    for stream in (sys.stdout, sys.stderr):
+        stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a locale that is not UTF-8
     called = Invocation(debug=bool(os.environ.get("MAINTD_DEBUG")))
     sys.exit(exits.translate(lambda: cli.main(prog_name="maintd", standalone_mode=False, obj=called), called))
 
@@ -80,3 +80,5 @@ def _keep_standard_descriptors() -> None:
             os.fstat(descriptor)
         except OSError:
             os.open(os.devnull, os.O_RDONLY)
+    nothing = open(os.devnull, "w", encoding="utf-8")
+    sys.stdout, sys.stderr = sys.stdout or nothing, sys.stderr or nothing

@@ -42,7 +42,7 @@ Exit codes:
 def translate(command: Callable[[], int | None], invocation: Invocation) -> int:
     """Runs a command; whatever it raises is told on stderr, with a hint on the next line, and becomes an exit code."""
     try:
-        return command() or Exit.OK
+        return command() or (Exit.FAILED if output.is_lost() else Exit.OK)
     except (click.Abort, KeyboardInterrupt):
         return Exit.INTERRUPTED
     except click.exceptions.NoArgsIsHelpError as error:

@@ -15,28 +15,36 @@ import click
 from maintd.names import printable
 from maintd.units import format_duration
 
-_closed = False
+_closed = _lost = False
 
 
 def say(line: str = "") -> None:
-    """Writes a line to stdout. Once nobody reads it any more (`| head`), it goes nowhere, and the command goes on."""
-    global _closed  # noqa: PLW0603 - stdout is global as well
+    """Writes a line to stdout. Once it takes no more (`| head`, a full disk), it goes nowhere, and the command goes on."""
+    global _closed, _lost  # noqa: PLW0603 - stdout is global as well
     try:
         click.echo(line)
-    except BrokenPipeError:
+    except OSError as error:
         _closed = True
+        if not isinstance(error, BrokenPipeError):
+            _lost = True
+            complain(f"maintd: cannot write to stdout: {error.strerror}")
         with contextlib.suppress(OSError):
             os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
 
 
 def is_closed() -> bool:
-    """Whether nobody reads stdout any more."""
+    """Whether stdout takes no more."""
     return _closed
+
+
+def is_lost() -> bool:
+    """Whether something was not written that somebody wanted to have."""
+    return _lost
 
 
 def complain(*lines: str) -> None:
     """Writes lines to stderr, if anybody reads it."""
-    with contextlib.suppress(BrokenPipeError):
+    with contextlib.suppress(OSError):
         for line in lines:
             click.echo(line, err=True)
 

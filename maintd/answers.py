@@ -1,0 +1,152 @@
+"""What people ask of the running daemon through the control socket: status, do, pause, resume, reload."""
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from maintd import __version__, reloading, story
+from maintd.control import Request
+from maintd.job import Job
+from maintd.runner import Result
+from maintd.state import ALL_JOBS
+from maintd.steps import Lane
+from maintd.triggers import Asked
+
+if TYPE_CHECKING:
+    from maintd.daemon import Daemon
+
+
+def answer(daemon: "Daemon", request: Request) -> None:
+    answers: dict[str, Callable[[Request], None]] = {
+        "status": lambda item: _reply(item, status(daemon)),
+        "reload": lambda item: _reply(item, reloading.reload(daemon, force=bool(item.arguments.get("force")))),
+        "pause": lambda item: _reply(item, _pause(daemon, item.arguments["job"], item.arguments.get("seconds"))),
+        "resume": lambda item: _reply(item, _resume(daemon, item.arguments["job"])),
+        "do": lambda item: _do(daemon, item),
+    }
+    answers[request.verb](request)
+
+
+@dataclass(slots=True)
+class _Order:
+    """A `maintd do`, as far as it has got; `left` counts the jobs that have not ended."""
+
+    request: Request
+    cause: Asked
+    left: int
+
+    def finished(self, name: str, result: Result) -> None:
+        """Called in the main thread when the run of one job has ended."""
+        self.request.reply.put({"type": "result", "job": name, **_counts(result)})
+        self.left -= 1
+        if not self.left:
+            _reply(self.request, {"type": "end"})
+
+
+def _do(daemon: "Daemon", request: Request) -> None:
+    names: list[str] = list(request.arguments["jobs"])
+    unknown = [name for name in names if name not in daemon.config.jobs]
+    if unknown:
+        _reply(request, {"type": "error", "error": f"the running config has no job {unknown[0]}"})
+        return
+    order = _Order(request, Asked(due_only=bool(request.arguments.get("due_only"))), len(names))
+    for name in names:
+        _do_one(daemon, order, name)
+    if not names:
+        _reply(request, {"type": "end"})
+
+
+def _do_one(daemon: "Daemon", order: _Order, name: str) -> None:
+    put = order.request.reply.put
+    run = daemon.run_of(
+        name,
+        order.cause,
+        frozenset(daemon.config.jobs[name].lanes),
+        listener=lambda fields: put({"type": "event", **fields}),
+        on_step=lambda at, of, action: put(
+            {"type": "step", "job": name, "index": at, "of": of, "verb": action.verb, "target": action.target}
+            | {"in_bytes": action.in_bytes}
+        ),
+        on_progress=lambda action, count: put(
+            {"type": "progress", "job": name, "target": action.target, "bytes": count}
+        ),
+    )
+    daemon.asked[run.id] = lambda result: order.finished(name, result)
+    daemon.lanes.add(Lane.HEAVY, run)
+
+
+def _pause(daemon: "Daemon", name: str, seconds: float | None) -> dict[str, Any]:
+    if name != ALL_JOBS and name not in daemon.config.jobs:
+        return {"ok": False, "error": f"the running config has no job {name}"}
+    until = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
+    daemon.state.pause(name, until)
+    daemon.pauses[name] = until
+    text = until.isoformat(timespec="seconds") if until else None
+    daemon.emit(story.JobPaused(until=text), job="" if name == ALL_JOBS else name)
+    return {"ok": True, "error": ""}
+
+
+def _resume(daemon: "Daemon", name: str) -> dict[str, Any]:
+    if not daemon.state.resume(name):
+        return {"ok": False, "error": "nothing is paused" if name == ALL_JOBS else f"{name} is not paused"}
+    daemon.pauses = daemon.state.pauses(datetime.now(UTC))
+    daemon.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
+    daemon.go_on(name)
+    return {"ok": True, "error": ""}
+
+
+def status(daemon: "Daemon") -> dict[str, Any]:
+    """What `maintd status` shows."""
+    return {
+        "version": __version__,
+        "pid": os.getpid(),
+        "started": daemon.started.isoformat(timespec="seconds"),
+        "config": daemon.config_path,
+        "observe": daemon.config.settings.observe,
+        "paused_all": ALL_JOBS in daemon.pauses,
+        "jobs": [_job_status(daemon, name, job) for name, job in daemon.config.jobs.items()],
+        "growth": {
+            "files": daemon.watch.files,
+            "bound_ms": round(daemon.watch.bound * 1000),
+            "degraded": daemon.watch.degraded,
+        },
+        "events": {"dropped": daemon.log.dropped},
+    }
+
+
+def _job_status(daemon: "Daemon", name: str, job: Job) -> dict[str, Any]:
+    next_run, last = daemon.schedule.next_run(name), daemon.last.get(name)
+    until = daemon.pauses.get(name)
+    return {
+        "name": name,
+        "state": _state_of(daemon, name, job),
+        "next": next_run.isoformat(timespec="seconds") if next_run else None,
+        "last_outcome": last.outcome if last else None,
+        "last_run": last.at.isoformat(timespec="seconds") if last else None,
+        "last_msg": last.msg if last else None,
+        "paused_until": until.isoformat(timespec="seconds") if until else None,
+    }
+
+
+def _state_of(daemon: "Daemon", name: str, job: Job) -> str:
+    if not job.enabled:
+        return "disabled"
+    if name in daemon.lanes.running:
+        return "running"
+    if daemon.is_paused(name):
+        return "paused"
+    if daemon.agenda.is_pending(name):
+        return "queued"
+    return "observe" if job.observe or daemon.config.settings.observe else "idle"
+
+
+def _counts(result: Result) -> dict[str, Any]:
+    keys = ("planned", "done", "failed", "omitted", "waiting")
+    return {"outcome": result.outcome} | {key: getattr(result, key) for key in keys}
+
+
+def _reply(request: Request, answer: dict[str, Any]) -> None:
+    request.reply.put(answer)
+    request.reply.put(None)

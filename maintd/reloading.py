@@ -1,0 +1,70 @@
+"""Reloading: the config is read again, checked as a whole, and what differs is applied; on any error nothing is."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from maintd import config as configuration
+from maintd import story
+from maintd.config import Config
+from maintd.errors import ConfigError, MaintdError, Problem
+
+if TYPE_CHECKING:
+    from maintd.daemon import Daemon
+
+
+def reload(daemon: "Daemon", *, force: bool) -> dict[str, Any]:
+    """Reads the config again and applies what differs; on any error the old one stays. Returns the verdict."""
+    try:
+        new = configuration.load(daemon.config_path)
+    except ConfigError as error:
+        return _reject(daemon, error.problems, error.hint or "correct the file and reload")
+    except (OSError, MaintdError) as error:
+        problem = Problem(daemon.config_path, 0, 0, str(error))
+        return _reject(daemon, [problem], getattr(error, "hint", "") or "correct it and reload")
+    if configuration.loses_most(daemon.config, new) and not force:
+        lost = len(configuration.diff(daemon.config, new).removed)
+        text = f"{lost} of {len(daemon.config.jobs)} jobs would be gone; the file may be half-written"
+        return _reject(daemon, [Problem(daemon.config_path, 0, 0, text)], "if that is meant: maintd reload --force")
+    return _apply(daemon, new)
+
+
+def _reject(daemon: "Daemon", problems: Sequence[Problem], advice: str) -> dict[str, Any]:
+    daemon.emit(story.ConfigRejected(target=daemon.config_path, errors=len(problems), advice=advice))
+    for problem in problems[: story.MOST_PROBLEMS]:
+        daemon.emit(story.ConfigProblem(target=problem.file, problem=str(problem)))
+    return {"ok": False, "diff": "", "problems": [str(item) for item in problems], "warnings": [], "hint": advice}
+
+
+def _apply(daemon: "Daemon", new: Config) -> dict[str, Any]:
+    difference = configuration.diff(daemon.config, new)
+    old, daemon.config = daemon.config, new
+    if old.settings.timezone != new.settings.timezone:
+        _replace_schedule(daemon)
+    for name in difference.removed:
+        daemon.uninstall(name)
+    for name in (*difference.added, *difference.changed):
+        daemon.agenda.forget(name)
+        daemon.install(name)
+    for name in difference.added:
+        daemon.recover(name)
+    restart = [key for key in ("state_dir", "runtime_dir") if getattr(old.settings, key) != getattr(new.settings, key)]
+    daemon.report(new.warnings)
+    event = story.ConfigReloaded(
+        target=daemon.config_path,
+        diff=str(difference),
+        added=", ".join(difference.added) or None,
+        changed=", ".join(difference.changed) or None,
+        removed=", ".join(difference.removed) or None,
+        restart=", ".join(restart) or None,
+    )
+    daemon.emit(event)
+    warnings = [str(item) for item in new.warnings]
+    return {"ok": True, "diff": str(difference), "problems": [], "warnings": warnings, "hint": event.msg}
+
+
+def _replace_schedule(daemon: "Daemon") -> None:
+    daemon.schedule.stop()
+    daemon.schedule = daemon.new_schedule()
+    for name in daemon.config.jobs:
+        daemon.install(name)
+    daemon.schedule.start()
