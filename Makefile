@@ -4,10 +4,9 @@ SECONDS ?= 0
 PREFIX ?= /opt/maintd
 RUNTIME := .venv
 DEV := .venv-dev
-SOURCES := $(shell find maintd -name '*.py') pyproject.toml
 PIP_FLAGS := --disable-pip-version-check --no-input --quiet --require-hashes --no-deps
 
-.PHONY: run test check format bench faults lock schema man docs wheel install uninstall clean setup
+.PHONY: run test check format bench lock schema man docs wheel install uninstall clean setup
 
 setup: $(RUNTIME)/.ready $(DEV)/.ready
 
@@ -30,7 +29,7 @@ run: setup
 	$(DEV)/bin/python deploy/demo.py --seconds $(SECONDS)
 
 test: setup
-	$(DEV)/bin/python -m pytest -n 2 --dist worksteal -m "not campaign"
+	$(DEV)/bin/python -m pytest -n 2 --dist worksteal
 
 check: setup
 	$(DEV)/bin/ruff format --check .
@@ -41,6 +40,14 @@ check: setup
 format: setup
 	$(DEV)/bin/ruff format .
 	$(DEV)/bin/ruff check --fix .
+
+# Every figure of docs/benchmarks.md, about six minutes. MAINTD_BENCH_LOGS names a folder of real logs to start from.
+bench: setup
+	$(DEV)/bin/python bench/startup.py
+	$(DEV)/bin/python bench/compress.py
+	$(DEV)/bin/python bench/tree.py
+	$(DEV)/bin/python bench/daemon.py
+	$(DEV)/bin/python bench/growth.py
 
 # uv resolves for every Python and platform at once; it is needed to write the locks only.
 lock:
