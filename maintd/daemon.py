@@ -290,7 +290,7 @@ class Daemon:
             self.asked.pop(run.id)(result)
         due = Due(run.name, run.ctx.cause)
         again = None if isinstance(due.cause, Asked) else self.agenda.end(due)
-        if result.planned or result.failed:
+        if result.planned or result.failed or result.waiting:
             self.last[run.name] = Last(result.outcome, datetime.now(UTC), _summary(result))
         if run.name not in self.config.jobs:
             return

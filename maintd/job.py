@@ -1,6 +1,6 @@
 """What a Job is: a frozen model whose fields are its options and whose `plan` says what it would do."""
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -19,7 +19,7 @@ from pydantic import (
 )
 
 from maintd.cron import Cron
-from maintd.patterns import is_match
+from maintd.patterns import split
 from maintd.steps import Lane, Step
 from maintd.supervisor import Supervisor
 from maintd.timing import Window
@@ -88,11 +88,6 @@ class Claim:
     paths: tuple[str, ...]
     exclude: tuple[str, ...] = ()
 
-    def covers(self, path: str) -> bool:
-        return any(is_match(path, pattern) for pattern in self.paths) and not any(
-            is_match(path, pattern) for pattern in self.exclude
-        )
-
 
 @dataclass(frozen=True, slots=True)
 class Watched:
@@ -118,9 +113,21 @@ class Context:
     earlier: tuple[tuple[str, Claim], ...] = ()
     clock_jumped: bool = False
 
-    def owner_of(self, path: str) -> str:
-        """The job before this one that claims a file, or nothing."""
-        return next((name for name, claim in self.earlier if claim.covers(path)), "")
+    def owners(self, paths: Iterable[str]) -> dict[str, str]:
+        """Those of the files that a job before this one claims, with its name."""
+        claims = [
+            (name, [split(pattern) for pattern in claim.paths], [split(pattern) for pattern in claim.exclude])
+            for name, claim in self.earlier
+        ]
+        found: dict[str, str] = {}
+        for path in paths:
+            for name, named, excluded in claims:
+                if any(prefix.is_match(path) for prefix in named) and not any(
+                    prefix.is_match(path) for prefix in excluded
+                ):
+                    found[path] = name
+                    break
+        return found
 
 
 class Job(Options):

@@ -5,12 +5,14 @@ The stamp (UTC, so it sorts through both DST days) never goes backwards: with th
 taken again and N grows.
 """
 
+import os
 import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 TEMPORARY = ".maintd-tmp"
+LONGEST = 255
 CODEC_SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
 _ARCHIVE = re.compile(r"(?s)(?P<log>.+)\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>[1-9]\d*))?(?P<suffix>\.zst|\.gz)?")
 _STAMP = "%Y%m%dT%H%M%SZ"
@@ -53,8 +55,13 @@ def next_archive(log: str, now: datetime, existing: Iterable[ArchiveName]) -> Ar
 
 def temporary(name: str) -> str:
     """The name beside `name` under which it is written before it is whole; it fits into 255 bytes if `name` does."""
-    room = 255 - len(TEMPORARY)
+    room = LONGEST - len(TEMPORARY)
     return name.encode(errors="surrogateescape")[:room].decode(errors="surrogateescape") + TEMPORARY
+
+
+def fits(name: str) -> bool:
+    """Whether a directory can hold a name of this length (NAME_MAX, 255 bytes)."""
+    return len(os.fsencode(name)) <= LONGEST
 
 
 def is_ours(name: str) -> bool:

@@ -76,11 +76,13 @@ def plan_rotation(
     for family, reason in due:
         assert family.live is not None
         rung = shared.get(family.log) or rungs[family.live.inode]
+        folder = archive_directory(family.log, policy.olddir)
+        name = names.next_archive(os.path.basename(family.log), now, (archive.name for archive in family.archives))
+        if not names.fits(str(name) + names.CODEC_SUFFIXES[policy.codec]):
+            rung = Rung(refusal="its archive's name would be longer than 255 bytes", advice="use a shorter log name")
         if rung.refusal:
             yield _refused(family.log, rung)
             continue
-        folder = archive_directory(family.log, policy.olddir)
-        name = names.next_archive(os.path.basename(family.log), now, (archive.name for archive in family.archives))
         action = SetAside(
             target=family.log,
             reason=f"{reason}; {rung.reason}",
@@ -96,7 +98,7 @@ def plan_rotation(
 
 def _refused(log: str, rung: Rung) -> Finding:
     event = RotateRefused(target=log, reason=rung.refusal, advice=rung.advice)
-    return Finding(target=log, reason=f"not rotated: {rung.refusal}; {rung.advice}", event=event)
+    return Finding(target=log, reason=f"not rotated: {rung.refusal}; {rung.advice}", event=event, is_put_off=True)
 
 
 def _sharing(everything: Sequence[Family], policy: Policy) -> dict[str, Rung]:

@@ -165,6 +165,7 @@ class Runner:
         for step in plan:
             if not isinstance(step, Finding) or step.event is None:
                 continue
+            result.waiting += step.is_put_off
             if isinstance(step.event, Failure):
                 result.failed += 1
                 self._emit(run, step.event, level=run.job.severity, outcome=Outcome.FAILURE)

@@ -69,11 +69,15 @@ class Seen:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
-    """Something seen that changes nothing; `event` is what the daemon says about it, if it is worth an event."""
+    """Something seen that changes nothing; `event` is what the daemon says about it, if it is worth an event.
+
+    `is_put_off` says that something due was not planned because of it, so that the run counts it and is tried again.
+    """
 
     target: str
     reason: str
     event: Event | None = None
+    is_put_off: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

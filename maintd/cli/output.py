@@ -19,7 +19,7 @@ _closed = _lost = False
 
 
 def say(line: str = "") -> None:
-    """Writes a line to stdout. Once that takes no more (`| head`, a full disk), lines go nowhere, and the command on."""
+    """Writes a line to stdout. Once that takes no more (`| head`, a full disk), lines go nowhere, the command on."""
     global _closed, _lost  # noqa: PLW0603 - stdout is global as well
     try:
         click.echo(line)

@@ -150,13 +150,10 @@ class Rotate(Job):
 
         policy = self._policy(ctx)
         found, misses = families.find(self.paths, self.exclude, self.olddir)
-        mine: list[Family] = []
-        for family in found:
-            owner = ctx.owner_of(family.log)
-            if owner:
-                yield Finding(target=family.log, reason=f"belongs to {owner}, which comes first in the config")
-            else:
-                mine.append(family)
+        owners = ctx.owners(family.log for family in found)
+        for log, owner in owners.items():
+            yield Finding(target=log, reason=f"belongs to {owner}, which comes first in the config")
+        mine = [family for family in found if family.log not in owners]
         rotated: list[Action] = []
         if Lane.ROTATE in ctx.lanes:
             yield from patterns.findings(misses, asked=isinstance(ctx.cause, Asked))
