@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from queue import SimpleQueue
+from queue import Queue
 from typing import TypeVar
 
 from zlib_ng import zlib_ng
@@ -29,6 +29,7 @@ PIECE = 512 << 10
 DEFAULT_LEVELS = {"zstd": 1, "gzip": 5}  # on log text, zstd 3 is slower than 1 and packs no better: docs/decisions.md
 _CHUNK, _CONTENT = 64 << 10, 256 << 10  # of compressed and decompressed bytes; small ones spare page faults
 _AHEAD = 4  # pieces in memory for each thread, so that none waits for the one that reads and writes
+_BEHIND = 16  # pieces that are written but not proved yet
 _DICTIONARY = 32 << 10
 _RAW, _CONTAINER = -15, 31  # wbits of zlib's deflateInit2: no header at all, or gzip's
 _GZIP_HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3))  # RFC 1952: deflate, no flags, no time, Unix
@@ -64,20 +65,19 @@ class Compressed:
 def compress_fd(source_fd: int, target_fd: int, codec: Codec, progress: Progress | None = None) -> Compressed:
     """Writes the source, from its start to its end, compressed to the start of the empty target; syncs nothing.
 
-    What is written is read back from the target as soon as it is there, decompressed and hashed, and the function
-    returns only if that is the source's content. `progress` is called with the bytes read so far. Raises OSError
-    without a file name, for descriptors have none; EIO if the target does not read back as the source.
+    What is written is read back from the target as soon as it is there, decompressed and compared with the source byte
+    by byte; `sha256` is of what was read back. `progress` is called with the bytes read so far. Raises OSError without
+    a file name, for descriptors have none; EIO if the target does not read back as the source.
     """
-    written: SimpleQueue[int | None] = SimpleQueue()
+    proof = _Proof(target_fd, codec.name)
     with ThreadPoolExecutor(1) as pool:
-        verified = pool.submit(_verified, target_fd, codec.name, iter(written.get, None))
+        proved = pool.submit(proof.run)
         try:
-            done = _compress(_pieces(source_fd, progress), target_fd, codec, written)
+            out_bytes = _compress(_pieces(source_fd, progress), target_fd, codec, proof)
         finally:
-            written.put(None)
-        if verified.result() != (done.in_bytes, done.sha256):
-            raise OSError(errno.EIO, "what was written does not read back as its original")
-    return done
+            proof.end()
+        in_bytes, digest = proved.result()
+    return Compressed(in_bytes, out_bytes, digest)
 
 
 def verify_fd(target_fd: int, codec: Codec) -> tuple[int, str]:
@@ -87,33 +87,75 @@ def verify_fd(target_fd: int, codec: Codec) -> tuple[int, str]:
     cut off or followed by anything else.
     """
     os.posix_fadvise(target_fd, 0, 0, os.POSIX_FADV_DONTNEED)
-    return _verified(target_fd, codec.name, [os.fstat(target_fd).st_size])
-
-
-def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, written: "SimpleQueue[int | None]") -> Compressed:
-    digest, in_bytes, out_bytes = hashlib.sha256(), 0, 0
-
-    def hashed() -> Iterator[bytes]:
-        nonlocal in_bytes
-        for piece in pieces:
-            digest.update(piece)
-            in_bytes += len(piece)
-            yield piece
-
-    for part in {"zstd": _zstd_frames, "gzip": _gzip_member}[codec.name](hashed(), codec):
-        _write(target_fd, part, out_bytes)
-        out_bytes += len(part)
-        written.put(out_bytes)
-    return Compressed(in_bytes, out_bytes, digest.hexdigest())
-
-
-def _verified(fd: int, name: str, ends: Iterable[int]) -> tuple[int, str]:
-    """Bytes and hash of the content; each of `ends` is how much of the file there is by then."""
     digest, size = hashlib.sha256(), 0
-    for content in {"zstd": _zstd_contents, "gzip": _gzip_contents}[name](_chunks(fd, ends)):
+    for content in _contents(codec.name, _chunks(target_fd, [os.fstat(target_fd).st_size])):
         digest.update(content)
         size += len(content)
     return size, digest.hexdigest()
+
+
+def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, proof: "_Proof") -> int:
+    """Writes what becomes of the pieces, each of which is proved as soon as it is there; returns the bytes written."""
+    offset = 0
+
+    def noted() -> Iterator[bytes]:
+        for piece in pieces:
+            proof.expect(piece)
+            yield piece
+
+    for part in {"zstd": _zstd_frames, "gzip": _gzip_member}[codec.name](noted(), codec):
+        _write(target_fd, part, offset)
+        offset += len(part)
+        proof.written(offset)
+    return offset
+
+
+class _Proof:
+    """Reads back what was written so far, in a thread of its own, and compares it with the pieces it was made of."""
+
+    def __init__(self, fd: int, name: str) -> None:
+        self._fd, self._name = fd, name
+        self._expected: deque[bytes] = deque()
+        self._ends: Queue[int | None] = Queue(_BEHIND)
+
+    def expect(self, piece: bytes) -> None:
+        self._expected.append(piece)
+
+    def written(self, end: int) -> None:
+        """The target is `end` bytes long by now. Waits if the proof is far behind, so that memory stays bounded."""
+        self._ends.put(end)
+
+    def end(self) -> None:
+        self._ends.put(None)
+
+    def run(self) -> tuple[int, str]:
+        """The bytes that were read back, and their SHA-256 in hex; OSError EIO if they are not those expected."""
+        ends = iter(self._ends.get, None)
+        try:
+            digest, size = hashlib.sha256(), 0
+            for content in _contents(self._name, _chunks(self._fd, ends)):
+                self._compare(content)
+                digest.update(content)
+                size += len(content)
+            if any(self._expected):
+                raise _damaged("it holds less than its original")
+            return size, digest.hexdigest()
+        finally:
+            for _ in ends:  # who writes must not wait for a proof that has failed
+                pass
+
+    def _compare(self, content: bytes) -> None:
+        while content:
+            piece = self._expected.popleft() if self._expected else b""
+            if not piece or not (content.startswith(piece) or piece.startswith(content)):
+                raise _damaged("it holds something else than its original")
+            if len(piece) > len(content):
+                self._expected.appendleft(piece[len(content) :])
+            content = content[len(piece) :]
+
+
+def _contents(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    return {"zstd": _zstd_contents, "gzip": _gzip_contents}[name](chunks)
 
 
 def _pieces(fd: int, progress: Progress | None) -> Iterator[bytes]:
