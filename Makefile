@@ -12,13 +12,13 @@ setup: $(RUNTIME)/.ready $(DEV)/.ready
 
 # Two environments: the daemon runs, also in tests, from one that holds the runtime lock and nothing else.
 $(RUNTIME)/.ready: requirements.lock $(DEV)/.ready
-	$(PYTHON) -m venv $(RUNTIME)
+	$(PYTHON) -m venv --clear $(RUNTIME)
 	$(RUNTIME)/bin/python -m pip install $(PIP_FLAGS) -r requirements.lock
 	$(RUNTIME)/bin/python -m pip install --disable-pip-version-check --no-input --quiet --no-deps --no-index --force-reinstall dist/editable/*.whl
 	touch $@
 
 $(DEV)/.ready: requirements-dev.lock pyproject.toml maintd/__init__.py
-	$(PYTHON) -m venv $(DEV)
+	$(PYTHON) -m venv --clear $(DEV)
 	$(DEV)/bin/python -m pip install $(PIP_FLAGS) -r requirements-dev.lock
 	rm -rf dist/editable && mkdir -p dist/editable
 	$(DEV)/bin/python -c 'import hatchling.build; hatchling.build.build_editable("dist/editable")'

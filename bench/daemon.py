@@ -92,7 +92,8 @@ def watching(seconds: float) -> None:
 def resident(seconds: float) -> None:
     """(c) and (d): 20 jobs of both kinds; an hour's worth of runs is asked for, one after the other."""
     jobs = "".join(
-        f'[rotate.job{number}]\npaths = ["LOGS/job{number}-*.log"]\ncron = "0 0 * * *"\nmax_size = "{NEVER}"\nkeep = 5\n'
+        f'[rotate.job{number}]\npaths = ["LOGS/job{number}-*.log"]\ncron = "0 0 * * *"\n'
+        f'max_size = "{NEVER}"\nkeep = 5\n'
         for number in range(IDLE_JOBS - 1)
     )
     jobs += '[compress.old]\npaths = ["LOGS/*.csv"]\ncron = "0 1 * * *"\nolder_than = "30d"\n'

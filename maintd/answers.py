@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from maintd import __version__, reloading, story
 from maintd.control import Request
 from maintd.job import Job
+from maintd.lanes import Wanted
 from maintd.runner import Result
 from maintd.state import ALL_JOBS
 from maintd.steps import Lane
-from maintd.triggers import Asked
+from maintd.triggers import Asked, Due
 
 if TYPE_CHECKING:
     from maintd.daemon import Daemon
@@ -38,7 +39,7 @@ class _Order:
     left: int
 
     def finished(self, name: str, result: Result) -> None:
-        """Called in the main thread when the run of one job has ended."""
+        """Called in the lane when the run of one job has ended."""
         self.request.reply.put({"type": "result", "job": name, **_counts(result)})
         self.left -= 1
         if not self.left:
@@ -60,9 +61,8 @@ def _do(daemon: "Daemon", request: Request) -> None:
 
 def _do_one(daemon: "Daemon", order: _Order, name: str) -> None:
     put = order.request.reply.put
-    run = daemon.run_of(
-        name,
-        order.cause,
+    wanted = Wanted(
+        Due(name, order.cause),
         frozenset(daemon.config.jobs[name].lanes),
         listener=lambda fields: put({"type": "event", **fields}),
         on_step=lambda at, of, action: put(
@@ -72,9 +72,9 @@ def _do_one(daemon: "Daemon", order: _Order, name: str) -> None:
         on_progress=lambda action, count: put(
             {"type": "progress", "job": name, "target": action.target, "bytes": count}
         ),
+        on_end=lambda result: order.finished(name, result),
     )
-    daemon.asked[run.id] = lambda result: order.finished(name, result)
-    daemon.lanes.add(Lane.HEAVY, run)
+    daemon.lanes.add(Lane.HEAVY, wanted)
 
 
 def _pause(daemon: "Daemon", name: str, seconds: float | None) -> dict[str, Any]:

@@ -7,7 +7,7 @@ LEAST = 5.0
 
 
 class Clock:
-    """May be asked in any thread; `accept` belongs to the daemon's main thread."""
+    """`jump` may be asked in any thread; `accept` belongs to the daemon's main thread."""
 
     def __init__(self) -> None:
         self._base = time.time() - time.monotonic()
@@ -17,6 +17,11 @@ class Clock:
         by = time.time() - time.monotonic() - self._base
         return by if abs(by) > LEAST else 0.0
 
-    def accept(self) -> None:
-        """Takes the clock as it is now for right. Slow slewing is accepted each time, so it never adds up."""
-        self._base = time.time() - time.monotonic()
+    def accept(self) -> float:
+        """Takes the clock as it is now for right, and returns the jump, from the same reading.
+
+        Slow slewing is accepted each time, so it never adds up.
+        """
+        now = time.time() - time.monotonic()
+        by, self._base = now - self._base, now
+        return by if abs(by) > LEAST else 0.0

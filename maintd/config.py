@@ -4,16 +4,16 @@ import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import takewhile
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
 
 from pydantic import ValidationError
 
 from maintd import job_tables, jobs, patterns
+from maintd.claims import Claims
 from maintd.complaints import complaints, dotted
 from maintd.errors import ConfigError, Problem
-from maintd.job import Claim, Job, Options
+from maintd.job import Job, Options
 from maintd.job_tables import JobTable
 from maintd.names import printable
 from maintd.settings import TABLES, Daemon, Supervisor
@@ -61,6 +61,12 @@ class Config:
                 found[dotted(below)] = Place(source.file, *source.places.find(below))
         return MappingProxyType(found)
 
+    @cached_property
+    def claims(self) -> Claims:
+        """What the enabled jobs claim, in file order."""
+        pairs = [(name, job.claims()) for name, job in self.jobs.items() if job.enabled]
+        return Claims([(name, claim) for name, claim in pairs if claim is not None])
+
     def place(self, name: str) -> Place:
         """Where one job stands: unlike `places`, cheap to ask."""
         source = self.sources[name]
@@ -91,6 +97,7 @@ def load(path: str, *, euid: int | None = None) -> Config:
     sources = [main, *[reading.read(extra) for extra in reading.beside(path)]]
     for source in filter(None, sources):
         reading.take(source, is_main=source is main)
+    reading.keep_archives_apart()
     if reading.problems or daemon is None or supervisor is None:
         raise ConfigError(sorted(reading.problems, key=reading.order))
     return Config(
@@ -178,6 +185,18 @@ class _Reading:
             )
         return None
 
+    def keep_archives_apart(self) -> None:
+        """Two jobs that put archives into one directory could not tell whose are whose, and would delete them."""
+        owners: dict[str, str] = {}
+        for name, job in self.jobs.items():
+            claim = job.claims() if job.enabled else None
+            if claim is None or claim.archives is None:
+                continue
+            owner = owners.setdefault(os.path.realpath(claim.archives), name)
+            if owner != name:
+                message = f"{claim.archives} is the olddir of {owner} as well: give each job a directory of its own"
+                self._refuse(self.tables[name], tuple(name.split(".")), message)
+
     def _refuse(self, source: Source, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(source.file, *source.places.find(path), f"{dotted(path)}: {message}"))
 
@@ -192,12 +211,6 @@ class _Reading:
             source = self.tables["supervisor"]
             place = source.places.find(("supervisor", option))
             yield Problem(source.file, *place, f"supervisor.{option}: {message}", "warning")
-
-
-def earlier_claims(config: Config, job_name: str) -> tuple[tuple[str, Claim], ...]:
-    """What the enabled jobs before this one claim, each with the job's name, in file order: it is not this job's."""
-    before = takewhile(lambda item: item[0] != job_name, config.jobs.items())
-    return tuple((name, claim) for name, job in before if job.enabled and (claim := job.claims()) is not None)
 
 
 def shared_logs(config: Config) -> list[Problem]:

@@ -3,7 +3,7 @@
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
-from maintd.config import Config, earlier_claims
+from maintd.config import Config
 from maintd.errors import MaintdError
 from maintd.job import Context
 from maintd.steps import Lane
@@ -23,12 +23,13 @@ def context(
 ) -> Context:
     """The context of one job of the config, by name, for a plan made `now` (aware) and for `cause`."""
     return Context(
+        job=name,
         now=now,
         cause=cause,
         zone=zone(config),
         lanes=lanes,
         supervisor=supervisor(config),
-        earlier=earlier_claims(config, name),
+        claims=config.claims,
     )
 
 

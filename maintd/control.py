@@ -18,11 +18,13 @@ from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
+from maintd import durable
 from maintd.client import HEARTBEAT, PATIENCE, Message, socket_path
 from maintd.errors import Locked
 
 LARGEST_BODY = 64 * 1024
 _BUSY = 30.0
+_PARTING = 0.8
 _SLOW, _TOO_SLOW = 1000, 20_000
 
 
@@ -90,7 +92,7 @@ class Control:
             server_header=False,
             date_header=False,
             limit_concurrency=64,
-            timeout_graceful_shutdown=1,
+            timeout_graceful_shutdown=0,
         )
         self._server = _Server(config)
         self._thread = threading.Thread(
@@ -103,7 +105,7 @@ class Control:
         if self._server is None or self._thread is None:
             return
         self._server.end()
-        self._thread.join(3)
+        self._thread.join(_PARTING)
         with contextlib.suppress(FileNotFoundError):
             info = os.lstat(self.path)
             if (info.st_dev, info.st_ino) == self._inode:
@@ -113,7 +115,7 @@ class Control:
 def _bind(path: str) -> socket.socket:
     """A listening socket that only this user can connect to; one that nobody answers on is replaced."""
     socket_path(os.path.dirname(path))
-    _private_directory(os.path.dirname(path))
+    durable.private_directory(os.path.dirname(path))
     _clear(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
@@ -127,16 +129,6 @@ def _bind(path: str) -> socket.socket:
     finally:
         os.umask(before)
     return listener
-
-
-def _private_directory(path: str) -> None:
-    with contextlib.suppress(FileExistsError):
-        os.makedirs(path, 0o700)
-    info = os.lstat(path)
-    if not stat.S_ISDIR(info.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), path)
-    if info.st_uid == os.geteuid() and stat.S_IMODE(info.st_mode) & 0o077:
-        os.chmod(path, 0o700)
 
 
 def _clear(path: str) -> None:

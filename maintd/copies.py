@@ -1,5 +1,6 @@
 """The compressed copy of a file: made, verified, dressed and published in a child; then the original is removed."""
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -43,31 +44,51 @@ def compress_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[
             raise Refused(f"{names.printable(wanted.path)} has changed since it was planned, and was left alone")
         if wanted.is_busy(source):
             raise NotYet(f"{names.printable(wanted.path)} is open in another process")
-        if _exists(target, dir_fd):
+        was_there = _exists(target, dir_fd)
+        if was_there:
             digest = _same_content(source, target, how, dir_fd=dir_fd)
         else:
             digest = _compress_beside(progress, source, target, how, dir_fd=dir_fd)
-        out_bytes = os.lstat(target, dir_fd=dir_fd).st_size
-        _remove_original(Seen.of(wanted.path, now), source, target, dir_fd=dir_fd)
-    return {"in_bytes": now.st_size, "out_bytes": out_bytes, "sha256": digest}
+        out = os.lstat(target, dir_fd=dir_fd)
+        try:
+            _remove_original(Seen.of(wanted.path, now), source, dir_fd=dir_fd)
+        except BaseException:
+            if not was_there:
+                durable.remove(Seen.of(target, out), dir_fd=dir_fd)
+            raise
+    return {"in_bytes": now.st_size, "out_bytes": out.st_size, "sha256": digest}
 
 
 def _compress_beside(progress: codec.Progress, source: int, target: str, how: codec.Codec, *, dir_fd: int) -> str:
     """Makes the compressed copy, verified, whole and durable, under its final name; returns its content's hash."""
     temporary = names.temporary(target)
-    durable.discard(temporary, dir_fd=dir_fd)
+    _discard_unused(temporary, dir_fd=dir_fd)
     copy = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
     try:
         made = codec.compress_fd(source, copy, how, progress)
         durable.copy_attributes(source, copy)
         os.fsync(copy)
-        durable.publish(temporary, target, dir_fd=dir_fd)
+        durable.publish(temporary, target, copy, dir_fd=dir_fd)
     except BaseException:
-        durable.discard(temporary, dir_fd=dir_fd)
+        with contextlib.suppress(FileNotFoundError):
+            if os.path.samestat(os.fstat(copy), os.lstat(temporary, dir_fd=dir_fd)):
+                durable.discard(temporary, dir_fd=dir_fd)
         raise
     finally:
         os.close(copy)
     return made.sha256
+
+
+def _discard_unused(temporary: str, *, dir_fd: int) -> None:
+    """Removes what an interrupted run left. NotYet if somebody is writing it: another maintd on the same directory."""
+    with (
+        contextlib.suppress(FileNotFoundError),
+        durable.opened(temporary, dir_fd=dir_fd) as left,
+        holders.unwritable(left) as free,
+    ):
+        if not free:
+            raise NotYet(f"{names.printable(temporary)} is being written by another process")
+        durable.discard(temporary, dir_fd=dir_fd)
 
 
 def _same_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) -> str:
@@ -84,14 +105,12 @@ def _same_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) ->
     return found[1]
 
 
-def _remove_original(exact: Seen, source: int, target: str, *, dir_fd: int) -> None:
-    """Removes the original, if nobody has come to write it since; else the copy goes, and the original stays."""
+def _remove_original(exact: Seen, source: int, *, dir_fd: int) -> None:
+    """Removes the original. NotYet if somebody has come to write it since."""
     with holders.unwritable(source) as free:
-        if free and exact.is_unchanged(os.fstat(source)):
-            durable.remove(exact, dir_fd=dir_fd)
-            return
-    durable.remove(Seen.of(target, os.lstat(target, dir_fd=dir_fd)), dir_fd=dir_fd)
-    raise NotYet(f"{names.printable(exact.path)} was opened while it was being compressed, and was left alone")
+        if not free or not exact.is_unchanged(os.fstat(source)):
+            raise NotYet(f"{names.printable(exact.path)} was opened while it was being compressed, and was left alone")
+        durable.remove(exact, dir_fd=dir_fd)
 
 
 def _exists(name: str, dir_fd: int) -> bool:

@@ -1,14 +1,13 @@
 """The daemon: one inbox, read by the main thread, which alone owns config, schedule and what is pending."""
 
+import contextlib
 import os
 import signal
 import socket
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
-from typing import Any
 from zoneinfo import ZoneInfo
 
 from maintd import __version__, answers, capabilities, contexts, durable, holders, lock, reloading, story
@@ -18,23 +17,24 @@ from maintd.client import SOCKET
 from maintd.clock import Clock
 from maintd.config import Config
 from maintd.control import Control, Request
-from maintd.errors import Problem
+from maintd.errors import Problem, Trouble, trouble
 from maintd.events import SCHEMA, Event
-from maintd.job import Job
-from maintd.lanes import Done, Lanes
+from maintd.lanes import Done, Lanes, Wanted
 from maintd.log import Envelope, Log, silence_stdlib_logging, to_descriptor
-from maintd.ping import Pings
+from maintd.ping import Pings, failing
 from maintd.runner import Result, Run, Runner
 from maintd.schedule import Schedule
 from maintd.state import ALL_JOBS, State
 from maintd.steps import Lane, Outcome
 from maintd.timing import Timing
-from maintd.triggers import Asked, Cause, Due, Grown, Scheduled, Settling
+from maintd.triggers import Asked, Due, Grown, Scheduled, Settling
 from maintd.watch import Watch
 
 TICK = 1.0
 LOCK_PATIENCE = 3.0
-STOP_PATIENCE = 1.4
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
+"""The last success of a job that reads off the disk what is due, if none is remembered: so it is asked at the start."""
+STOP_PATIENCE = 1.2
 
 
 @dataclass(frozen=True)
@@ -47,6 +47,7 @@ class Stop:
     """The daemon is to end, for this reason."""
 
     reason: str
+    failed: bool = False
 
 
 Item = Due | Done | Reload | Stop | Request
@@ -81,8 +82,8 @@ class Daemon:
         self.started = datetime.now(UTC)
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         self.log = Log(to_descriptor(1))
-        self.state = State(config.settings.state_dir)
-        self.lanes = Lanes(Runner(self.log, lock_fd), self.inbox.put, self._refreshed)
+        self.state = State(config.settings.state_dir, self.emit)
+        self.lanes = Lanes(Runner(self.log, lock_fd), self._begin, self.inbox.put)
         self.watch = Watch(self.inbox.put)
         self.schedule = self.new_schedule()
         self.pings = Pings(self.emit)
@@ -93,7 +94,6 @@ class Daemon:
         self.after_jump: set[str] = set()
         self.parent = os.getppid() if "SUPERVISOR_ENABLED" in os.environ else None
         self.control: Control | None = None
-        self.asked: dict[str, Callable[[Result], None]] = {}
 
     def emit(self, event: Event, job: str = "") -> None:
         self.log.emit(event, Envelope(job))
@@ -102,9 +102,17 @@ class Daemon:
 
     def run(self) -> int:
         self._start()
-        stop = self._loop()
+        try:
+            stop = self._loop()
+        except Exception as error:  # noqa: BLE001 - whatever it is: said as an event, and the end in order
+            stop = self._failed(trouble(error))
         self._end(stop.reason)
-        return 0 if not stop.reason.startswith("failed") else 1
+        return 1 if stop.failed else 0
+
+    def _failed(self, found: Trouble) -> Stop:
+        advice = "supervisord starts maintd again; please report it"
+        self.emit(story.DaemonFailed(tried="go on", error=found.error, error_msg=found.error_msg, advice=advice))
+        return Stop(f"failed: {found.error_msg}", failed=True)
 
     def _start(self) -> None:
         silence_stdlib_logging()
@@ -126,8 +134,6 @@ class Daemon:
                 missing=", ".join(capabilities.missing()) or None,
             )
         )
-        if self.state.reset:
-            self.emit(self.state.reset)
         self.report(self.config.warnings)
         self.lanes.start()
         for name in self.config.jobs:
@@ -139,23 +145,22 @@ class Daemon:
     def _loop(self) -> Stop:
         next_tick = time.monotonic() + TICK
         while True:
-            try:
-                item = self.inbox.get(timeout=max(next_tick - time.monotonic(), 0))
-            except Empty:
+            if time.monotonic() >= next_tick:
                 next_tick = time.monotonic() + TICK
                 self._note_clock()
                 stop = self._tick()
                 if stop:
                     return stop
-                continue
-            if isinstance(item, Stop):
-                return item
-            self._handle(item)
+            with contextlib.suppress(Empty):
+                item = self.inbox.get(timeout=max(next_tick - time.monotonic(), 0))
+                if isinstance(item, Stop):
+                    return item
+                self._handle(item)
 
     def _end(self, reason: str) -> None:
+        clean = self.lanes.stop(STOP_PATIENCE)
         self.schedule.stop()
         self.watch.stop()
-        clean = self.lanes.stop(STOP_PATIENCE)
         if self.control:
             self.control.stop()
         self.state.close()
@@ -187,11 +192,7 @@ class Daemon:
             return Stop("supervisord has gone, and a new one will start another maintd")
         dead = [name for name, alive in self._parts().items() if not alive]
         if dead:
-            reason = f"the {dead[0]} thread has died"
-            advice = "supervisord starts maintd again; please report it"
-            event = story.DaemonFailed(tried="go on", error="DeadThread", error_msg=reason, advice=advice)
-            self.emit(event)
-            return Stop(f"failed: {reason}")
+            return self._failed(Trouble("DeadThread", f"the {dead[0]} thread has died", ""))
         return None
 
     def _parts(self) -> dict[str, bool]:
@@ -204,17 +205,12 @@ class Daemon:
         }
 
     def _note_clock(self) -> None:
-        jump = self.clock.jump()
+        if self.clock.jump():
+            self.after_jump = set(self.config.jobs)  # before the jump is accepted: a run may begin in between
+            self.schedule.reanchor()
+        jump = self.clock.accept()
         if jump:
             self.emit(story.ClockJumped(by_s=round(jump, 1)))
-            self.after_jump = set(self.config.jobs)
-            self.schedule.reanchor()
-        self.clock.accept()
-
-    def _refreshed(self, run: Run) -> Run:
-        """A run at its start: planned for now, and without trust in a clock that has just jumped. Called by lanes."""
-        jumped = bool(self.clock.jump()) or run.name in self.after_jump
-        return replace(run, ctx=replace(run.ctx, now=datetime.now(UTC), clock_jumped=jumped))
 
     # Jobs
 
@@ -226,7 +222,7 @@ class Daemon:
         job = self.config.jobs[name]
         if job.enabled:
             timing = Timing(job.cron, job.every, job.spread, job.window)
-            self.schedule.set(name, timing, self.state.last_success(name))
+            self.schedule.set(name, timing, self.state.last_success(name) or (LONG_AGO if job.due_from_disk else None))
         else:
             self.schedule.remove(name)
         watched = job.watched() if job.enabled else None
@@ -241,22 +237,10 @@ class Daemon:
         self.agenda.forget(name)
 
     def recover(self, name: str) -> None:
-        """What an earlier maintd had begun is completed, and what was missed while none was running is made up for."""
+        """What an earlier maintd had begun is completed. What was missed since comes from the schedule."""
         job = self.config.jobs[name]
-        if not job.enabled or not job.due_from_disk or self.is_paused(name):
-            return
-        slot = self._missed_slot(job)
-        cause: Cause = Scheduled(slot, catch_up=True) if slot else Settling()
-        self._queue(Due(name, cause), Lane.HEAVY, frozenset(job.lanes))
-
-    def _missed_slot(self, job: Job) -> datetime | None:
-        now = datetime.now(UTC)
-        slots = []
-        if job.cron:
-            slots.append(job.cron.previous(now, ZoneInfo(self.config.settings.timezone)))
-        if job.every:
-            slots.append(now - job.every)
-        return max(slots, default=None)
+        if job.enabled and job.due_from_disk:
+            self._queue(Due(name, Settling()), Lane.HEAVY, frozenset(job.lanes))
 
     def due(self, due: Due) -> None:
         job = self.config.jobs.get(due.job)
@@ -268,35 +252,46 @@ class Daemon:
             elif isinstance(due.cause, Scheduled):
                 self.missed[due.job] = due
             return
-        if Lane.ROTATE not in job.lanes:
+        if Lane.ROTATE not in job.lanes or isinstance(due.cause, Settling):
             self._queue(due, Lane.HEAVY, frozenset(job.lanes))
-        elif isinstance(due.cause, Settling):
-            self._queue(due, Lane.HEAVY, frozenset({Lane.HEAVY}))
         else:
             self._queue(due, Lane.ROTATE, frozenset({Lane.ROTATE}))
 
     def _queue(self, due: Due, lane: Lane, lanes: frozenset[Lane]) -> None:
         if self.agenda.begin(due):
-            self.lanes.add(lane, self.run_of(due.job, due.cause, lanes))
+            self.lanes.add(lane, Wanted(due, lanes))
 
-    def run_of(self, name: str, cause: Cause, lanes: frozenset[Lane], **options: Any) -> Run:
-        job = self.config.jobs[name]
-        ctx = contexts.context(self.config, name, datetime.now(UTC), cause, lanes=lanes)
-        return Run(name=name, job=job, ctx=ctx, observe=self.config.settings.observe, **options)
+    def _begin(self, wanted: Wanted) -> Run | None:
+        """Makes a run when its turn has come, from the config as it is then; called in the lane's thread."""
+        name, cause = wanted.due.job, wanted.due.cause
+        config = self.config
+        job = config.jobs.get(name)
+        if job is None or (not isinstance(cause, Asked) and (not job.enabled or self.is_paused(name))):
+            return None
+        ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
+        jumped = bool(self.clock.jump()) or name in self.after_jump
+        return Run(
+            name=name,
+            job=job,
+            ctx=replace(ctx, clock_jumped=jumped),
+            observe=config.settings.observe,
+            listener=wanted.listener,
+            on_step=wanted.on_step,
+            on_progress=wanted.on_progress,
+        )
 
     def _done(self, done: Done) -> None:
-        run, result = done.run, done.result
-        if run.id in self.asked:
-            self.asked.pop(run.id)(result)
-        due = Due(run.name, run.ctx.cause)
+        due, run, result = done.wanted.due, done.run, done.result
         again = None if isinstance(due.cause, Asked) else self.agenda.end(due)
-        if result.planned or result.failed or result.waiting:
-            self.last[run.name] = Last(result.outcome, datetime.now(UTC), _summary(result))
-        if run.name not in self.config.jobs:
-            return
         if isinstance(due.cause, Grown):
-            self.watch.settled(run.name, due.cause.paths)
-        self._follow_up(due, run, result)
+            self.watch.settled(due.job, due.cause.paths)
+        if run is None:
+            if isinstance(due.cause, Scheduled):
+                self.missed[due.job] = due
+        elif due.job in self.config.jobs:
+            if result.planned or result.failed or result.waiting:
+                self.last[run.name] = Last(result.outcome, datetime.now(UTC), _summary(result))
+            self._follow_up(due, run, result)
         if again:
             self.due(again)
 
@@ -308,14 +303,13 @@ class Daemon:
             self.state.record_success(run.name, run.ctx.now)
         if run.job.ping and not result.waiting and (result.planned or isinstance(due.cause, Scheduled)):
             failed = result.outcome is Outcome.FAILURE
-            self.pings.send(run.job.ping.rstrip("/") + "/fail" if failed else run.job.ping)
+            self.pings.send(failing(run.job.ping) if failed else run.job.ping)
         settles = run.ctx.lanes == {Lane.ROTATE}
-        if settles and (result.done or isinstance(due.cause, Scheduled)):
+        if settles and (result.planned or isinstance(due.cause, Scheduled)):
             self.due(Due(run.name, Settling()))
         if result.failed or result.waiting:
-            not_rotated = result.failed and Lane.ROTATE in run.ctx.lanes and isinstance(due.cause, Scheduled)
-            cause = due.cause if settles or not_rotated or not run.job.due_from_disk else Settling()
-            if not isinstance(cause, (Asked, Grown)):
+            cause = due.cause if isinstance(due.cause, Scheduled) else Settling()
+            if run.job.due_from_disk or not isinstance(due.cause, Asked):
                 self.agenda.retry(Due(run.name, cause), time.monotonic())
         else:
             self.agenda.went_well(due)
@@ -345,7 +339,7 @@ class Daemon:
                 continue
             self.recover(name)
             missed = self.missed.pop(name, None)
-            if missed and not self.config.jobs[name].due_from_disk:
+            if missed:
                 self.due(missed)
             self.watch.remove(name)  # what had grown is reported anew, without waiting for it to be looked at again
             watched = self.config.jobs[name].watched() if self.config.jobs[name].enabled else None

@@ -68,9 +68,15 @@ def create(name: str, ownership: Ownership, *, dir_fd: int) -> int:
 def dress(descriptor: int, ownership: Ownership) -> None:
     """Gives a file its owner, then its mode."""
     info = os.fstat(descriptor)
+    mode = ownership.mode
     if (info.st_uid, info.st_gid) != (ownership.uid, ownership.gid):
-        os.fchown(descriptor, ownership.uid, ownership.gid)
-    os.fchmod(descriptor, ownership.mode)
+        try:
+            os.fchown(descriptor, ownership.uid, ownership.gid)
+        except PermissionError:
+            if info.st_uid != ownership.uid:
+                raise
+            mode &= ~0o070  # our own file, but not our group: then no group gets what was meant for that one
+    os.fchmod(descriptor, mode)
 
 
 def copy_attributes(source: int, target: int) -> None:
@@ -81,13 +87,18 @@ def copy_attributes(source: int, target: int) -> None:
     """
     info = os.fstat(source)
     dress(target, Ownership(st.S_IMODE(info.st_mode), info.st_uid, info.st_gid))
+    copy_extended(source, target)
+    os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def copy_extended(source: int, target: int) -> None:
+    """Gives `target` the extended attributes of `source`, access control lists among them."""
     for attribute in _attributes(source):
         try:
             os.setxattr(target, attribute, os.getxattr(source, attribute))
         except OSError as error:
             if error.errno not in (errno.ENOTSUP, errno.EPERM, errno.EACCES, errno.ENODATA):
                 raise
-    os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
 def _attributes(descriptor: int) -> list[str]:
@@ -130,10 +141,18 @@ def put_fresh(temporary: str, log: str, *, dir_fd: int) -> None:
         discard(temporary, dir_fd=dir_fd)
 
 
-def publish(temporary: str, name: str, *, dir_fd: int) -> None:
-    """Gives a whole, synced temporary its final name, and makes that durable. FileExistsError if the name is taken."""
+def publish(temporary: str, name: str, descriptor: int, *, dir_fd: int) -> None:
+    """Gives a whole, synced temporary its final name, and makes that durable. FileExistsError if the name is taken.
+
+    `descriptor` is of the file that was written: Refused if the name got another one, because somebody meddled.
+    """
     rename_noreplace(temporary, name, old_dir=dir_fd, new_dir=dir_fd)
     os.fsync(dir_fd)
+    if not os.path.samestat(os.fstat(descriptor), os.lstat(name, dir_fd=dir_fd)):
+        raise Refused(
+            f"the temporary of {names.printable(name)} was replaced by somebody else while it was written",
+            hint="is another maintd at work on this directory, with another state_dir?",
+        )
 
 
 def remove(file: Seen, *, dir_fd: int) -> None:
@@ -165,17 +184,25 @@ def make_directory(name: str, ownership: Ownership, *, dir_fd: int) -> None:
 
 
 def private_directory(path: str) -> None:
-    """Makes `path` (and what is missing above it) a directory of mode 0700 for maintd's own state."""
+    """Makes `path` (and what is missing above it) for maintd's own files, with mode 0700.
+
+    One that exists stays as it is.
+
+    Raises Refused if it is no directory, or one in which other users could make or replace files.
+    """
     parent = os.path.dirname(path.rstrip("/"))
     if not os.path.isdir(parent):
         os.makedirs(parent, 0o755, exist_ok=True)
     with contextlib.suppress(FileExistsError):
         os.mkdir(path, 0o700)
     if not os.path.isdir(path):
-        raise Refused(f"{path} is not a directory", hint="move it away, or set another state_dir")
-    if os.stat(path).st_uid != os.geteuid():
-        raise Refused(f"{path} belongs to another user", hint="chown it to the user that maintd runs as")
-    os.chmod(path, 0o700)
+        raise Refused(f"{path} is not a directory", hint="move it away, or set another directory under [daemon]")
+    info = os.stat(path)
+    if info.st_uid != os.geteuid() or info.st_mode & 0o022:
+        raise Refused(
+            f"{path} belongs to another user, or others can write it",
+            hint="set a directory of its own under [daemon], owned by the user that maintd runs as (chmod 700)",
+        )
 
 
 def lock_file(path: str) -> int:
@@ -184,9 +211,10 @@ def lock_file(path: str) -> int:
 
 
 def write_pid(descriptor: int) -> None:
-    """Writes this process's pid into the lock file, for people who look who holds it."""
-    os.ftruncate(descriptor, 0)
-    os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
+    """Writes this process's pid into the lock file, for people who look who holds it; not on a full disk."""
+    with contextlib.suppress(OSError):
+        os.ftruncate(descriptor, 0)
+        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
 
 
 def _regular(name: str, dir_fd: int) -> os.stat_result:

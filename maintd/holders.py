@@ -9,12 +9,17 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import signal
 from collections import defaultdict
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
+from maintd import capabilities
+
 Inode = tuple[int, int]
+_INTERPRETERS = {"python": "cmWX", "pypy": "cmWX", "sh": "c", "bash": "c", "node": "ep", "perl": "eE", "ruby": "e"}
+"""Programs that are called by what they run, each with those of its options that take code (-m: a module) or a word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,10 @@ def ignore_lease_breaks() -> None:
 
 
 def may_be_written(descriptor: int) -> bool:
-    """Whether any process could still write the file. Falls back to a scan where leases are not to be had."""
+    """Whether any process could still write the file.
+
+    Falls back to a scan where leases are not to be had; what it may not look into counts as a writer.
+    """
     return _is_open(descriptor, fcntl.F_RDLCK)
 
 
@@ -65,7 +73,9 @@ def _is_open(descriptor: int, kind: int) -> bool:
     info = os.fstat(descriptor)
     found = find({(info.st_dev, info.st_ino)}).get((info.st_dev, info.st_ino), [])
     others = [holder for holder in found if holder.pid != os.getpid()]
-    return any(holder.writing for holder in others) or (kind == fcntl.F_WRLCK and bool(others))
+    if any(holder.writing for holder in others) or (kind == fcntl.F_WRLCK and others):
+        return True
+    return "CAP_SYS_PTRACE" in capabilities.missing()
 
 
 @contextlib.contextmanager
@@ -139,18 +149,32 @@ def start_and_uid(pid: int) -> tuple[int, int] | None:
 
 
 def program(pid: int) -> str:
-    """What a process is called by people: the script of an interpreter, else the command's base name."""
+    """What a process is called by people: the script or module of an interpreter, else the command's base name."""
     try:
         with open(f"/proc/{pid}/cmdline", "rb") as file:
             words = [os.fsdecode(word) for word in file.read(4096).split(b"\0") if word]
     except OSError:
         return "?"
-    if len(words) > 1 and os.path.basename(words[0]).startswith(
-        ("python", "pypy", "node", "perl", "ruby", "sh", "bash")
-    ):
-        script = next((word for word in words[1:] if not word.startswith("-")), words[0])
-        return os.path.basename(script)
-    return os.path.basename(words[0]) if words else "?"
+    if not words:
+        return "?"
+    name = os.path.basename(words[0])
+    family = name.rstrip("0123456789.")
+    return os.path.basename(_script(_INTERPRETERS[family], words[1:]) or name) if family in _INTERPRETERS else name
+
+
+def _script(options: str, arguments: Sequence[str]) -> str:
+    """What an interpreter was told to run: a script, or a module (-m). Nothing if it is code, or standard input."""
+    rest = iter(arguments)
+    for word in rest:
+        if word == "-" or not word.startswith("-"):
+            return word.removeprefix("-")
+        found = None if word.startswith("--") else re.search(f"[{options}]", word)
+        if found is None:
+            continue
+        value = word[found.end() :] or next(rest, "")
+        if found[0] not in "WX":
+            return value if found[0] == "m" else ""
+    return ""
 
 
 def catches(pid: int, number: int) -> bool:

@@ -1,6 +1,6 @@
 """What a Job is: a frozen model whose fields are its options and whose `plan` says what it would do."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import lru_cache
@@ -18,8 +18,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from maintd.claims import Claim, Claims
 from maintd.cron import Cron
-from maintd.patterns import split
 from maintd.steps import Lane, Step
 from maintd.supervisor import Supervisor
 from maintd.timing import Window
@@ -47,6 +47,18 @@ def _span(value: Any) -> Any:
     return parse_duration(value) if isinstance(value, str) else value
 
 
+def _positive(value: timedelta) -> timedelta:
+    if value <= timedelta():
+        raise ValueError("must be longer than nothing")
+    return value
+
+
+def _interval(value: timedelta) -> timedelta:
+    if value < timedelta(seconds=1):
+        raise ValueError("must be at least 1s")
+    return value
+
+
 def _bytes(value: Any) -> Any:
     if isinstance(value, (bool, float)):
         raise ValueError(f"{value} is not a size (write bytes, or 10K, 10M, 10G, 10MiB, 10MB)")  # noqa: TRY004 - as above
@@ -61,14 +73,17 @@ def _parsed(kind: type[Cron | Window]) -> BeforeValidator:
 AbsolutePath = Annotated[str, AfterValidator(_absolute)]
 FilePattern = Annotated[AbsolutePath, AfterValidator(_of_files)]
 Size = Annotated[int, BeforeValidator(_bytes), Field(ge=0), WithJsonSchema({"type": ["integer", "string"]})]
-Span = Annotated[
+Age = Annotated[
     timedelta,
     BeforeValidator(_span),
     PlainSerializer(format_duration),
     WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(us|ms|s|m|h|d|w) ?)+$"}),
 ]
+Span = Annotated[Age, AfterValidator(_positive)]
+Interval = Annotated[Age, AfterValidator(_interval)]
 CronField = Annotated[InstanceOf[Cron], _parsed(Cron), PlainSerializer(str), WithJsonSchema({"type": "string"})]
 WindowField = Annotated[InstanceOf[Window], _parsed(Window), PlainSerializer(str), WithJsonSchema({"type": "string"})]
+Limit = Annotated[Size, Field(gt=0)]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1)]
 Level = Annotated[int, Strict(), Field(ge=1, le=19)]
@@ -82,14 +97,6 @@ class Options(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
-class Claim:
-    """Files, by glob patterns, that one job alone may rotate."""
-
-    paths: tuple[str, ...]
-    exclude: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
 class Watched:
     """Files, by glob patterns, that make a job due as soon as one is larger than `max_size` bytes."""
 
@@ -100,9 +107,9 @@ class Watched:
 
 @dataclass(frozen=True, slots=True)
 class Context:
-    """What a plan is made from. `now` is aware; `zone` is that of cron; `lanes` says which parts are wanted.
+    """What a plan is made from, for the job of this name. `now` is aware; `zone` is that of cron.
 
-    `earlier` are the claims of the jobs before this one, by name; after a `clock_jumped` nothing goes by age.
+    `lanes` says which parts of the work are wanted; after a `clock_jumped` nothing goes by age.
     """
 
     now: datetime
@@ -110,24 +117,9 @@ class Context:
     zone: tzinfo = UTC
     lanes: frozenset[Lane] = frozenset(Lane)
     supervisor: Supervisor = field(default_factory=lambda: Supervisor(""))
-    earlier: tuple[tuple[str, Claim], ...] = ()
+    claims: Claims = field(default_factory=lambda: Claims(()))
     clock_jumped: bool = False
-
-    def owners(self, paths: Iterable[str]) -> dict[str, str]:
-        """Those of the files that a job before this one claims, with its name."""
-        claims = [
-            (name, [split(pattern) for pattern in claim.paths], [split(pattern) for pattern in claim.exclude])
-            for name, claim in self.earlier
-        ]
-        found: dict[str, str] = {}
-        for path in paths:
-            for name, named, excluded in claims:
-                if any(prefix.is_match(path) for prefix in named) and not any(
-                    prefix.is_match(path) for prefix in excluded
-                ):
-                    found[path] = name
-                    break
-        return found
+    job: str = ""
 
 
 class Job(Options):
@@ -141,7 +133,7 @@ class Job(Options):
     cron: CronField | None = Field(
         default=None, description='when, as in crontab(5): "0 0 * * *", "@daily", "30 2 * * mon-fri"'
     )
-    every: Span | None = Field(default=None, description='an interval between runs: "15m", "6h", "1d"')
+    every: Interval | None = Field(default=None, description='an interval between runs: "15m", "6h", "1d"')
     spread: Span | None = Field(
         default=None, description="delay runs by a fixed share of this, different on each host and for each job"
     )
@@ -155,7 +147,8 @@ class Job(Options):
     ping: str | None = Field(
         default=None,
         pattern=r"^https?://",
-        description="a URL that is fetched after each successful run (with /fail appended after a failed one)",
+        description="a URL that is fetched after each run that the schedule started or that had something to do "
+        "(with /fail appended after a failed one), but not while something waits",
     )
     observe: Flag = Field(default=False, description="plan and report, change nothing")
 

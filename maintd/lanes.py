@@ -1,30 +1,52 @@
 """The two lanes: a thread each, which runs one job after the other, and says when each is done."""
 
 import threading
+import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from queue import SimpleQueue
 
+from maintd.log import Listener
 from maintd.runner import Result, Run, Runner
-from maintd.steps import Lane
+from maintd.steps import Action, Lane
+from maintd.triggers import Due
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """A run that is to be, for those parts of the work; what it is made from is decided when it begins.
+
+    The rest is for whoever asked for it: events, steps, progress, and the end, called in the lane's thread.
+    """
+
+    due: Due
+    lanes: frozenset[Lane]
+    listener: Listener | None = None
+    on_step: Callable[[int, int, Action], None] | None = None
+    on_progress: Callable[[Action, int], None] | None = None
+    on_end: Callable[[Result], None] | None = None
 
 
 @dataclass(frozen=True)
 class Done:
-    """A run has ended."""
+    """A run has ended; `run` is None if there was none, because the job was gone or paused when its turn came."""
 
-    run: Run
-    result: Result
+    wanted: Wanted
+    run: Run | None = None
+    result: Result = field(default_factory=lambda: Result(""))
 
 
 class Lanes:
-    """Runs wait in the queue of their lane. Called in its thread: `refresh` at a run's start, `put` at its end."""
+    """Runs wait in the queue of their lane. `begin` makes a run when its turn comes, `put` gets what came of it.
 
-    def __init__(self, runner: Runner, put: Callable[[Done], None], refresh: Callable[[Run], Run]) -> None:
+    Both are called in the lane's thread.
+    """
+
+    def __init__(self, runner: Runner, begin: Callable[[Wanted], Run | None], put: Callable[[Done], None]) -> None:
         self._runner = runner
+        self._begin = begin
         self._put = put
-        self._refresh = refresh
-        self._queues: dict[Lane, SimpleQueue[Run | None]] = {lane: SimpleQueue() for lane in Lane}
+        self._queues: dict[Lane, SimpleQueue[Wanted | None]] = {lane: SimpleQueue() for lane in Lane}
         self._threads = [
             threading.Thread(target=self._work, args=[queue], name=lane, daemon=True)
             for lane, queue in self._queues.items()
@@ -36,32 +58,36 @@ class Lanes:
         for thread in self._threads:
             thread.start()
 
-    def add(self, lane: Lane, run: Run) -> None:
-        self._queues[lane].put(run)
+    def add(self, lane: Lane, wanted: Wanted) -> None:
+        self._queues[lane].put(wanted)
 
     @property
     def running(self) -> set[str]:
         """The names of the jobs at work."""
-        return {run.name for run in self._current.values()}
+        return {run.name for run in list(self._current.values())}
 
     @property
     def alive(self) -> bool:
         return all(thread.is_alive() for thread in self._threads)
 
     def stop(self, patience: float) -> bool:
-        """Ends the runs at work at their next step, and whether that took no longer than `patience` seconds."""
+        """Ends the runs at work at their next step, and whether all came to that within `patience` seconds."""
         self._stopping.set()
         for run in list(self._current.values()):
             run.stop.set()
         for queue in self._queues.values():
             queue.put(None)
+        end = time.monotonic() + patience
         for thread in self._threads:
-            thread.join(patience)
+            thread.join(max(end - time.monotonic(), 0))
         return not any(thread.is_alive() for thread in self._threads)
 
-    def _work(self, queue: "SimpleQueue[Run | None]") -> None:
-        while (run := queue.get()) is not None and not self._stopping.is_set():
-            run = self._refresh(run)
+    def _work(self, queue: "SimpleQueue[Wanted | None]") -> None:
+        while (wanted := queue.get()) is not None and not self._stopping.is_set():
+            run = self._begin(wanted)
+            if run is None:
+                self._put(Done(wanted))
+                continue
             self._current[run.id] = run
             if self._stopping.is_set():
                 run.stop.set()
@@ -69,4 +95,6 @@ class Lanes:
                 result = self._runner.run(run)
             finally:
                 del self._current[run.id]
-            self._put(Done(run, result))
+            if wanted.on_end:
+                wanted.on_end(result)
+            self._put(Done(wanted, run, result))

@@ -145,21 +145,24 @@ class Log:
             self._say_dropped()
 
     def _say_dropped(self) -> None:
-        with self._changed:
-            count, room = self._dropped_now, len(self._waiting) < self._room
-            if count and room:
-                self._dropped_now = 0
-        if count and room:
-            self.emit(EventsDropped(count=count))
+        with self._changed:  # so that nobody takes the place of what is said
+            if self._dropped_now and len(self._waiting) < self._room:
+                count, self._dropped_now = self._dropped_now, 0
+                self.emit(EventsDropped(count=count))
 
 
 def to_descriptor(descriptor: int) -> Callable[[bytes], None]:
     """Writes whole lines to a file descriptor."""
+    torn = False
 
     def write(line: bytes) -> None:
-        view = memoryview(line)
+        nonlocal torn
+        view = memoryview(b"\n" + line if torn else line)  # what is left of a line must not swallow the next one
+        size = len(view)
         while view:
+            torn = torn or len(view) < size
             view = view[os.write(descriptor, view) :]
+        torn = False
 
     return write
 
@@ -183,11 +186,10 @@ def _fit(_logger: Any, _method: str, fields: EventDict) -> EventDict:
             fields[key] = _cut(printable(value), _LONGEST_TARGET if key == "target" else _LONGEST_FIELD)
     if len(printable(target).encode()) > _LONGEST_TARGET:
         fields["target_sha256"] = hashlib.sha256(os.fsencode(target)).hexdigest()
+    most = _LONGEST_TARGET
     while len(_dump(fields).encode()) >= LONGEST_LINE:
-        longest = max(
-            (key for key in fields if key not in _FIRST), key=lambda key: len(str(fields[key])), default="msg"
-        )
-        fields[longest] = _cut(str(fields[longest]), max(len(str(fields[longest])) // 2, 8))
+        most //= 2
+        fields = {key: _cut(value, most) if isinstance(value, str) else value for key, value in fields.items()}
     return fields
 
 

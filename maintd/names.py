@@ -5,6 +5,7 @@ The stamp (UTC, so it sorts through both DST days) never goes backwards: with th
 taken again and N grows.
 """
 
+import hashlib
 import os
 import re
 from collections.abc import Iterable
@@ -14,7 +15,7 @@ from datetime import UTC, datetime
 TEMPORARY = ".maintd-tmp"
 LONGEST = 255
 CODEC_SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
-_ARCHIVE = re.compile(r"(?s)(?P<log>.+)\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>[1-9]\d*))?(?P<suffix>\.zst|\.gz)?")
+_ARCHIVE = re.compile(r"(?sa)(?P<log>.+)\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>[1-9]\d*))?(?P<suffix>\.zst|\.gz)?")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -54,9 +55,15 @@ def next_archive(log: str, now: datetime, existing: Iterable[ArchiveName]) -> Ar
 
 
 def temporary(name: str) -> str:
-    """The name beside `name` under which it is written before it is whole; it fits into 255 bytes if `name` does."""
-    room = LONGEST - len(TEMPORARY)
-    return name.encode(errors="surrogateescape")[:room].decode(errors="surrogateescape") + TEMPORARY
+    """The name beside `name` under which it is written before it is whole.
+
+    It has at most 255 bytes, and differs for different names, also where there is no room for all of them.
+    """
+    raw = os.fsencode(name)
+    if len(raw) + len(TEMPORARY) <= LONGEST:
+        return name + TEMPORARY
+    mark = f"~{hashlib.sha256(raw).hexdigest()[:16]}{TEMPORARY}"
+    return os.fsdecode(raw[: LONGEST - len(mark)]) + mark
 
 
 def fits(name: str) -> bool:

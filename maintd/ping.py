@@ -1,8 +1,10 @@
 """Fetching a job's `ping` URL after each run, so that a monitor elsewhere notices when runs stay away."""
 
+import http.client
 import threading
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,5 +53,16 @@ class Pings:
 
 def fetch(_progress: Callable[[int], None], *, url: str) -> dict[str, Any]:
     """Runs in the child. Raises OSError if the server cannot be reached or answers with an error."""
-    with urllib.request.urlopen(url, timeout=DEADLINE) as answer:  # noqa: S310 - http(s) only, by the config's pattern
-        return {"status": answer.status}
+    try:
+        with urllib.request.urlopen(url, timeout=DEADLINE) as answer:  # noqa: S310 - http(s) only, by its pattern
+            return {"status": answer.status}
+    except urllib.error.HTTPError as error:
+        raise MaintdError(f"the server answers {error.code} {error.reason}") from error
+    except (ValueError, http.client.HTTPException) as error:
+        raise MaintdError(f"{url} is no usable URL: {error}", hint="correct ping in the job") from error
+
+
+def failing(url: str) -> str:
+    """The URL that tells of a failure: /fail at the end of the path, before any query."""
+    parts = urllib.parse.urlsplit(url)
+    return urllib.parse.urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/fail"))

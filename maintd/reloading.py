@@ -47,11 +47,16 @@ def _apply(daemon: "Daemon", new: Config) -> dict[str, Any]:
         daemon.install(name)
     for name in difference.added:
         daemon.recover(name)
+    if old.settings.observe != new.settings.observe:
+        for name in new.jobs:  # what had grown while it was observed is to be looked at anew
+            daemon.watch.remove(name)
+            daemon.install(name)
     restart = [key for key in ("state_dir", "runtime_dir") if getattr(old.settings, key) != getattr(new.settings, key)]
     daemon.report(new.warnings)
     event = story.ConfigReloaded(
         target=daemon.config_path,
         diff=str(difference),
+        settings=", ".join(difference.settings) or None,
         added=", ".join(difference.added) or None,
         changed=", ".join(difference.changed) or None,
         removed=", ".join(difference.removed) or None,

@@ -13,13 +13,16 @@ from maintd.actions.command import RunCommand
 from maintd.actions.compress import Compress
 from maintd.actions.delete import Clean, CleanFresh, Expire
 from maintd.actions.rename import FinishRotation, MakeDirectory, SetAside
-from maintd.actions.tell import Tell, Wait
+from maintd.actions.tell import PATIENCE, Tell, Wait
 from maintd.durable import Ownership
 from maintd.events import Event
 from maintd.families import Archive, Family, archive_directory
 from maintd.retention import Generation
 from maintd.steps import Action, Finding, Seen, Step
 from maintd.writers import Reopening, Rung
+
+RECENT = timedelta(seconds=PATIENCE + 2)
+"""For so long after a log was set aside its writer is not told again: it was told then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,6 +93,7 @@ def plan_rotation(
             seen=family.live,
             archive=os.path.join(folder, str(name)),
             ownership=policy.ownership(family.live),
+            was_held=bool(rung.holder),
         )
         set_aside[rung].append(action)
     if set_aside:
@@ -186,42 +190,66 @@ def plan_settling(
         for archive in family.archives
         if not archive.is_compressed and archive.seen.path not in condemned
     ]
-    yield from _compressions(uncompressed, policy)
+    copied = dict(pair for family in found for pair in _copied(family))
+    yield from _compressions(uncompressed, copied, policy, now)
     yield from _fresh_compressions(fresh.values(), rotated, policy)
     yield from expirations
 
 
-def _compressions(uncompressed: Sequence[Archive], policy: Policy) -> Iterator[Step]:
-    """Archives of earlier runs: those still held are announced to their writers again and waited for."""
-    held = [archive.seen for archive in uncompressed if writers.is_held(archive.seen)]
-    waits = {wait.target: wait for wait in (yield from _waits(held, policy))}
-    if policy.codec == "none":
-        return
+def _compressions(
+    uncompressed: Sequence[Archive], copied: Mapping[str, str], policy: Policy, now: datetime
+) -> Iterator[Step]:
+    """Archives of earlier runs: those still held are announced to their writers again and waited for.
+
+    `copied` are the codecs of those that have a compressed copy: an interrupted run left the original, which goes as
+    soon as that copy was compared with it, whatever the codec is now.
+    """
+    held = [archive for archive in uncompressed if writers.is_held(archive.seen)]
+    waits = {wait.target: wait for wait in (yield from _waits(held, policy, now))}
     for archive in uncompressed:
+        codec = copied.get(archive.seen.path, policy.codec)
+        if codec == "none":
+            continue
         wait = waits.get(archive.seen.path)
         yield Compress(
             target=archive.seen.path,
             reason=f"set aside at {archive.name.stamp:%Y-%m-%d %H:%M:%S}",
             needs=(wait,) if wait else (),
             seen=archive.seen,
-            codec=policy.codec,
-            level=policy.level,
+            codec=codec,
+            level=policy.level if codec == policy.codec else None,
             grows=wait is not None,
         )
 
 
-def _waits(held: Sequence[Seen], policy: Policy) -> Generator[Step, None, list[Wait]]:
-    """Tells the writers of archives that are still held, once each, and waits for them; returns the waits."""
-    rungs = writers.choose(held, policy.reopening) if held else {}
+def _copied(family: Family) -> Iterator[tuple[str, str]]:
+    """The paths of uncompressed archives beside which a compressed copy lies, with its codec."""
+    codecs = {suffix: codec for codec, suffix in names.CODEC_SUFFIXES.items() if suffix}
+    copies = {archive.key: codecs[archive.name.suffix] for archive in family.archives if archive.is_compressed}
+    for archive in family.archives:
+        if not archive.is_compressed and archive.key in copies:
+            yield archive.seen.path, copies[archive.key]
+
+
+def _waits(held: Sequence[Archive], policy: Policy, now: datetime) -> Generator[Step, None, list[Wait]]:
+    """Waits for the writers of archives that are still held; returns the waits.
+
+    Those set aside a moment ago were told then, and are only waited for; the others are told again, once each.
+    """
+    recent = [archive.seen for archive in held if timedelta() <= now - archive.name.stamp < RECENT]
+    waits = [Wait(target=seen.path, reason="its writer has to let go of it") for seen in recent]
+    old = [archive.seen for archive in held if archive.seen not in recent]
+    rungs = writers.choose(old, policy.reopening) if old else {}
     by_rung: dict[Rung, list[Seen]] = defaultdict(list)
-    for seen in held:
+    for seen in old:
         by_rung[rungs[seen.inode]].append(seen)
-    waits: list[Wait] = []
     for rung, seens in by_rung.items():
         tells = tuple(rung.tell((), policy.limit, why=f"it still writes {os.path.basename(seens[0].path)}"))
         yield from tells
         who = rung.holder or "somebody"
-        waits.extend(Wait(target=seen.path, reason=f"{who} still writes it", needs=tells) for seen in seens)
+        waits.extend(
+            Wait(target=seen.path, reason=f"{who} still writes it", needs=tells, is_told=bool(tells)) for seen in seens
+        )
     yield from waits
     return waits
 
@@ -229,10 +257,14 @@ def _waits(held: Sequence[Seen], policy: Policy) -> Generator[Step, None, list[W
 def _fresh_compressions(fresh: Collection[SetAside], rotated: Sequence[Action], policy: Policy) -> Iterator[Step]:
     """What this plan sets aside: all waits first, since they run at the same time, then the compressions."""
     needs: dict[int, tuple[Action, ...]] = {}
+    told: dict[int, list[Action]] = defaultdict(list)
+    for step in filter(_is_tell, rotated):
+        for need in step.needs:
+            told[id(need)].append(step)
     for action in fresh:
         needs[id(action)] = (action,)
-        tells = tuple(step for step in rotated if any(need is action for need in step.needs) and _is_tell(step))
-        if tells:
+        if action.was_held:
+            tells = told[id(action)]
             wait = Wait(target=action.archive, reason="its writer has to let go of it", needs=(action, *tells))
             needs[id(action)] = (wait,)
             yield wait
@@ -255,7 +287,10 @@ def _is_tell(step: Action) -> bool:
 def _expirations(
     found: Sequence[Family], policy: Policy, fresh: Mapping[str, SetAside], now: datetime, *, by_age: bool
 ) -> Iterator[Expire]:
-    """What the retention gives up, counting a log that this plan sets aside as its newest generation."""
+    """What the retention gives up, counting a log that this plan sets aside as its newest generation.
+
+    What is still to be compressed counts as nothing towards max_total: its size says little of what it will take.
+    """
     if policy.retention.is_empty:
         return
     rules = policy.retention if by_age else replace(policy.retention, max_age=None)
@@ -264,13 +299,14 @@ def _expirations(
     for family in found:
         own: dict[tuple[datetime, int], Generation] = {}
         for archive in family.archives:
-            generation = own.setdefault(
-                archive.key, Generation(archive.seen.path, archive.name.stamp, archive.seen.size)
-            )
+            size = archive.seen.size if archive.is_compressed or policy.codec == "none" else 0
+            generation = own.setdefault(archive.key, Generation(archive.seen.path, archive.name.stamp, size))
             files[generation.path].append(archive)
         generations[family.log] = list(own.values())
         if family.log in fresh:
-            generations[family.log].append(Generation(fresh[family.log].archive, now, 0))
+            action = fresh[family.log]
+            size = action.seen.size if policy.codec == "none" else 0
+            generations[family.log].append(Generation(action.archive, now, size))
     logs = {path: log for log, own in generations.items() for path in (generation.path for generation in own)}
     for verdict in retention.decide(generations, rules, now):
         path = verdict.generation.path

@@ -214,7 +214,7 @@ class Runner:
             result.aborted = True
             return self._omit(run, action, result, "the run was told to stop")
         except Exception as error:  # noqa: BLE001 - the one boundary: other targets go on
-            result.aborted = isinstance(error, TimedOut) and hands.is_over
+            result.aborted |= isinstance(error, TimedOut) and hands.is_over
             result.count("failed")
             self._fail(run, action, trouble(error))
             return False

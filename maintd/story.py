@@ -31,7 +31,7 @@ class DaemonStarted(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class DaemonStopped(Event):
-    """maintd has stopped in order; nothing is half done."""
+    """maintd has stopped in order. A step that was cut off is completed at the next start."""
 
     name: ClassVar[str] = "daemon.stopped"
 
@@ -58,6 +58,7 @@ class ConfigReloaded(Event):
     name: ClassVar[str] = "config.reloaded"
 
     diff: str
+    settings: str | None = None
     added: str | None = None
     changed: str | None = None
     removed: str | None = None
@@ -65,7 +66,12 @@ class ConfigReloaded(Event):
 
     @property
     def msg(self) -> str:
-        parts = [("added", self.added), ("changed", self.changed), ("removed", self.removed)]
+        parts = [
+            ("settings", self.settings),
+            ("added", self.added),
+            ("changed", self.changed),
+            ("removed", self.removed),
+        ]
         named = "; ".join(f"{word} {names}" for word, names in parts if names)
         later = f" ({self.restart} takes effect at the next start)" if self.restart else ""
         return f"{self.diff}{': ' if named else ''}{named}{later}"

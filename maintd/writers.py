@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Literal
 
 from maintd import durable, holders
-from maintd.actions.command import RunCommand
+from maintd.actions.command import RunCommand, is_runnable
 from maintd.actions.tell import Tell
 from maintd.errors import MaintdError
 from maintd.holders import Holder, Inode
@@ -93,15 +93,17 @@ def _logs(actions: Sequence[Action]) -> str:
 
 
 def is_held(seen: Seen) -> bool:
-    """Whether any process could still write the file; False also if it is gone."""
+    """Whether any process could still write the file, or that cannot be known; False if the file is gone."""
     try:
         with (
             durable.directory(os.path.dirname(seen.path)) as dir_fd,
             durable.opened(os.path.basename(seen.path), dir_fd=dir_fd) as file,
         ):
             return holders.may_be_written(file)
-    except (OSError, MaintdError):
+    except FileNotFoundError:
         return False
+    except (OSError, MaintdError):
+        return True
 
 
 def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
@@ -109,15 +111,18 @@ def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
     held = {log.inode: log for log in logs if is_held(log)}
     found = holders.find(held) if held and reopening.mode != "none" else {}
     rungs = {log.inode: Rung(reason="nobody writes it") for log in logs}
+    known: dict[tuple[Holder, ...], Rung] = {}
     for inode in held:
-        writing = [holder for holder in found.get(inode, []) if holder.writing]
-        rungs[inode] = _rung(writing, reopening)
+        writing = tuple(holder for holder in found.get(inode, []) if holder.writing)
+        if writing not in known:  # asking supervisord once for all logs of one process
+            known[writing] = _rung(writing, reopening)
+        rungs[inode] = known[writing]
     return rungs
 
 
 def _rung(writing: Sequence[Holder], reopening: Reopening) -> Rung:
     if reopening.mode == "none":
-        return Rung(reason='its writer reopens it by itself (reopen = "none")')
+        return Rung(reason='its writer reopens it by itself (reopen = "none")', holder="its writer")
     if not writing and reopening.mode == "auto" and reopening.command is None:
         return Rung(
             refusal="a process that maintd may not see has it open for writing",
@@ -144,6 +149,11 @@ def _told(writing: Sequence[Holder], reopening: Reopening, who: str) -> Rung:
         name = signal.Signals(reopening.signal.number).name
         return Rung(reason=f"{who} writes it and reopens it on {name}", holder=who, recipients=tuple(recipients))
     if reopening.command and reopening.mode in ("auto", "command"):
+        if not is_runnable(reopening.command[0]):
+            raise MaintdError(
+                f"the command {reopening.command[0]} does not exist or may not be run",
+                hint="correct command in the job",
+            )
         return Rung(
             reason=f"{who} writes it and is told by {reopening.command[0]}",
             holder=who,

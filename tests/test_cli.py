@@ -363,6 +363,14 @@ def test_failures_have_their_code(site: Site, maintd: Command, option: str, code
     assert (len(site.names()) == 1) == (code == 1)
 
 
+def test_without_an_enabled_job_there_is_nothing_to_do(site: Site, maintd: Command):
+    """--all without an enabled job says so, and is no failure."""
+    site.configure(ROTATE + "enabled = false\n")
+    found = maintd("do", "--all", "--json")
+    assert (found.returncode, found.stdout) == (0, "")
+    assert "nothing to do" in found.stderr
+
+
 def test_what_is_put_off_is_partly_done(site: Site, maintd: Command):
     """A log that its writer does not let go of is set aside and left uncompressed, which is 5."""
     site.configure(ROTATE + 'reopen = "none"\n')
@@ -462,6 +470,15 @@ def test_all_means_the_daemons_jobs(daemon: Responder, maintd: Command):
     daemon.says("do", result("rotate.a", done=2), {"type": "end"})
     assert maintd("do", "--all").returncode == 0
     assert daemon.asked[1].arguments["jobs"] == ["rotate.a"]
+
+
+def test_all_of_no_job_is_nothing_to_do(daemon: Responder, maintd: Command):
+    """--all without an enabled job says so and is no failure, and the daemon is given no order."""
+    daemon.says("status", {"jobs": [{"name": "rotate.services", "state": "disabled"}]})
+    found = maintd("do", "--all")
+    assert (found.returncode, found.stdout) == (0, "")
+    assert found.stderr == "maintd: no job is enabled, so there is nothing to do\n"
+    assert [request.verb for request in daemon.asked] == ["status"]
 
 
 def test_a_job_that_the_daemon_does_not_know(daemon: Responder, maintd: Command):

@@ -425,8 +425,12 @@ def test_the_first_job_owns_a_log(write, tmp_path):
         + job.format("fourth", tmp_path, "?.log")
     )
     found = loaded(path)
-    assert [name for name, _ in config.earlier_claims(found, "rotate.third")] == ["rotate.first", "rotate.second"]
-    assert config.earlier_claims(found, "rotate.first") == ()
+    files = [str(tmp_path / name) for name in ("a.log", "b.log", "c.txt")]
+    assert found.claims.owners(files, before="rotate.third") == dict.fromkeys(files[:2], "rotate.first")
+    assert found.claims.owners(files, before="rotate.fourth") == dict.fromkeys(files[:2], "rotate.first") | {
+        files[2]: "rotate.third"
+    }
+    assert found.claims.owners(files, before="rotate.first") == {}
     second, fourth = (str(problem) for problem in config.shared_logs(found))
     owner = f"which rotate.first claims as well; rotate.first stands first ({path}:5) and rotates it"
     assert second == f"{path}:8:1: warning: rotate.second: claims {tmp_path}/b.log, {owner}"

@@ -15,7 +15,7 @@ import pytest
 
 from maintd import client
 from maintd.control import LARGEST_BODY, Control, Request
-from maintd.errors import Locked, MaintdError, Unreachable
+from maintd.errors import Locked, MaintdError, Refused, Unreachable
 from tests.conftest import Responder, Site
 
 
@@ -44,15 +44,20 @@ def test_only_the_owner_can_connect(responder: Responder, site: Site):
     assert stat.S_ISSOCK(os.lstat(responder.control.path).st_mode)
 
 
-def test_an_open_directory_is_closed(site: Site):
-    """A runtime_dir that others could enter is made 0700 before the socket is bound."""
-    site.runtime_dir.mkdir(mode=0o755)
-    control = Control(str(site.runtime_dir / "control.sock"), lambda _: None)
-    control.start()
-    try:
-        assert stat.S_IMODE(site.runtime_dir.stat().st_mode) == 0o700
-    finally:
-        control.stop()
+def test_a_directory_that_others_can_write_is_refused(site: Site):
+    """An existing runtime_dir keeps its mode; one in which others could put a socket of theirs is refused."""
+    site.runtime_dir.mkdir()
+    path = str(site.runtime_dir / "control.sock")
+    for mode, is_refused in ((0o755, False), (0o770, True), (0o1777, True)):
+        site.runtime_dir.chmod(mode)
+        control = Control(path, lambda _: None)
+        if is_refused:
+            with pytest.raises(Refused, match="others can write"):
+                control.start()
+        else:
+            control.start()
+            control.stop()
+        assert stat.S_IMODE(site.runtime_dir.stat().st_mode) == mode
 
 
 def test_a_stale_socket_is_replaced(site: Site):

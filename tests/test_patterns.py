@@ -68,7 +68,7 @@ def test_links_are_followed_in_the_fixed_prefix_only(tree, tmp_path_factory):
 
 
 def test_what_is_no_file_is_said(tree):
-    """A directory, a socket, a FIFO, a device, a missing file and a missing directory each give their reason at once."""
+    """A directory, a socket, a FIFO, a device, a missing file and a missing directory each give their reason."""
     os.mkfifo(tree / "pipe.log")
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tree / "s.log"))

@@ -18,8 +18,10 @@ from maintd.events import Event, Failure
 from maintd.steps import Action, Lane
 from maintd.units import format_duration
 
-_ENVIRONMENT = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "LANG": "C.UTF-8"}
+_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_ENVIRONMENT = {"PATH": _PATH, "LANG": "C.UTF-8"}
 _TAIL = 1000
+_MOST_OUTPUT = 1 << 20
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,19 +93,21 @@ class RunCommand(Action):
             start_new_session=True,
         )
         try:
-            return self._wait(process, hands)
+            return self._wait(process, output, hands)
         except BaseException:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGKILL)
             process.wait()
             raise
 
-    def _wait(self, process: "subprocess.Popen[bytes]", hands: Hands) -> int:
+    def _wait(self, process: "subprocess.Popen[bytes]", output: int, hands: Hands) -> int:
         end = time.monotonic() + self.limit.total_seconds()
         while True:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 return process.wait(0.02)
             hands.check()
+            if os.fstat(output).st_blocks * 512 > _MOST_OUTPUT:
+                os.ftruncate(output, 0)  # memory, no file: a command that prints without end must not fill it
             if time.monotonic() >= end:
                 raise TimedOut(
                     f"{self.argv[0]} took longer than {format_duration(self.limit)} and was ended",
@@ -111,6 +115,12 @@ class RunCommand(Action):
                 )
 
 
+def is_runnable(program: str) -> bool:
+    """Whether a command can be found, by its path or in the PATH that commands get, and may be run."""
+    places = [program] if "/" in program else [os.path.join(place, program) for place in _PATH.split(":")]
+    return any(os.path.isfile(place) and os.access(place, os.X_OK) for place in places)
+
+
 def _tail(descriptor: int) -> str:
     size = os.fstat(descriptor).st_size
-    return os.pread(descriptor, _TAIL, max(0, size - _TAIL)).decode(errors="replace").strip()
+    return os.pread(descriptor, _TAIL, max(0, size - _TAIL)).decode(errors="replace").strip("\0 \n\t")

@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from maintd import durable, names
+from maintd import durable, holders, names
 from maintd.actions.hands import Hands
 from maintd.errors import MaintdError
 from maintd.events import Event, Failure
@@ -87,6 +87,13 @@ class Compress(Action):
         )
 
     def _tidy(self) -> None:
-        """Removes the temporary of a child that was killed."""
-        with suppress(OSError), durable.directory(os.path.dirname(self.target)) as dir_fd:
-            durable.discard(names.temporary(self.detail), dir_fd=dir_fd)
+        """Removes the temporary of a child that was killed, if it is not somebody else's by now."""
+        temporary = names.temporary(self.detail)
+        with (
+            suppress(OSError, MaintdError),
+            durable.directory(os.path.dirname(self.target)) as dir_fd,
+            durable.opened(temporary, dir_fd=dir_fd) as left,
+            holders.unwritable(left) as free,
+        ):
+            if free:
+                durable.discard(temporary, dir_fd=dir_fd)

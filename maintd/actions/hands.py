@@ -28,6 +28,7 @@ class Hands:
     lock_fd: int | None = None
     progress: Callable[[Action, int], None] = _ignore
     told_at: float = 0.0
+    waits_since: float = 0.0
     _workers: dict[int, Worker] = field(default_factory=dict)
 
     def __enter__(self) -> Self:

@@ -55,7 +55,7 @@ class DirectoryMade(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class RotateFailed(Failure):
-    """A log could not be rotated. It is as it was, and is tried again."""
+    """A step of a rotation failed. Every line is whole in one place, and what is missing is done by the next run."""
 
     name: ClassVar[str] = "rotate.failed"
 
@@ -71,6 +71,7 @@ class SetAside(Action):
     seen: Seen
     archive: str
     ownership: Ownership | None
+    was_held: bool = False
 
     @property
     def detail(self) -> str:
@@ -90,9 +91,9 @@ class SetAside(Action):
             durable.directory(os.path.dirname(self.archive)) as archive_fd,
         ):
             durable.discard(fresh, dir_fd=dir_fd)
-            if self.ownership is not None:
-                os.close(durable.create(fresh, self.ownership, dir_fd=dir_fd))
             try:
+                if self.ownership is not None:
+                    self._make(fresh, self.ownership, dir_fd)
                 durable.set_aside(self.seen, archive, dir_fd=dir_fd, archive_fd=archive_fd)
             except BaseException:
                 durable.discard(fresh, dir_fd=dir_fd)
@@ -103,6 +104,16 @@ class SetAside(Action):
             os.fsync(dir_fd)
             size = os.lstat(archive, dir_fd=archive_fd).st_size
         yield LogRotated(target=self.target, rotated_to=self.archive, reason=self.reason, in_bytes=size)
+
+    def _make(self, fresh: str, ownership: Ownership, dir_fd: int) -> None:
+        """Makes the new log, with the old one's extended attributes and access control list if it gets its mode."""
+        made = durable.create(fresh, ownership, dir_fd=dir_fd)
+        try:
+            if ownership.mode == self.seen.mode & 0o7777:
+                with durable.opened(os.path.basename(self.target), dir_fd=dir_fd) as old:
+                    durable.copy_extended(old, made)
+        finally:
+            os.close(made)
 
 
 @dataclass(frozen=True, kw_only=True)

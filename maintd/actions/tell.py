@@ -99,14 +99,21 @@ class Tell(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class Wait(Action):
-    """Waits until nobody may write a file that was set aside; raises NotYet if that does not come about in time."""
+    """Waits until nobody may write a file that was set aside; raises NotYet if that does not come about in time.
+
+    All waits of a run share one PATIENCE, from when the writers were told or the first wait began. Where there was
+    nobody to tell (`is_told` False) they look once.
+    """
 
     verb: ClassVar[str] = "wait"
     failure: ClassVar[type[Failure]] = RotateFailed
 
+    is_told: bool = True
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         begun = time.monotonic()
-        patience = max(hands.told_at, begun - PATIENCE) + PATIENCE
+        hands.waits_since = hands.waits_since or begun
+        patience = max(hands.told_at, hands.waits_since) + PATIENCE if self.is_told else begun
         delay = 0.001
         with (
             durable.directory(os.path.dirname(self.target)) as dir_fd,

@@ -79,14 +79,22 @@ def do(called: Invocation, jobs: tuple[str, ...], *, everything: bool, due: bool
 def _here(order: _Order, lock_fd: int) -> int:
     """Does it in this process, which holds the lock. A signal ends the run in order."""
     naming.check(order.jobs, list(order.config.jobs))
+    jobs = order.jobs or [name for name, job in order.config.jobs.items() if job.enabled]
+    if not jobs:
+        return _nothing()
     log = Log(lambda _: None)
     runner = Runner(log, lock_fd)
     with _ended_by_signals() as stop:
-        for name in order.jobs or [name for name, job in order.config.jobs.items() if job.enabled]:
+        for name in jobs:
             if not stop.is_set():
                 order.note(_result(name, runner.run(_run(order, name, stop))))
     log.close()
     return Exit.INTERRUPTED if stop.is_set() else order.tally.code
+
+
+def _nothing() -> int:
+    output.complain("maintd: no job is enabled, so there is nothing to do")
+    return Exit.OK
 
 
 def _run(order: _Order, name: str, stop: threading.Event) -> Run:
@@ -138,6 +146,8 @@ def _there(order: _Order, locked: Locked) -> int:
         if not order.jobs:
             jobs = reach.ask(order.called, "GET", "/status")["jobs"]
             body["jobs"] = [job["name"] for job in jobs if job["state"] != "disabled"]
+        if not body["jobs"]:
+            return _nothing()
         for message in reach.stream(order.called, "/do", body):
             if message["type"] == "error":
                 naming.check(order.jobs, list(order.config.jobs))

@@ -21,7 +21,7 @@ def reload(called: Invocation, *, force: bool) -> int:
     answer = reach.ask(called, "POST", "/reload", {"force": force})
     output.complain(*answer["problems"], *answer["warnings"])
     if answer["ok"]:
-        output.say(f"reloaded: {answer['diff']}")
+        output.say(f"reloaded: {answer['hint'] or answer['diff']}")
         return Exit.OK
     output.complain("maintd: the config was refused; the old one stays in force", f"        {answer['hint']}")
     return Exit.FAILED

@@ -7,7 +7,7 @@ from typing import ClassVar, Literal, Self
 from pydantic import Field, model_validator
 
 from maintd import names, patterns
-from maintd.job import Context, FilePattern, Job, Level, Size, Span
+from maintd.job import Age, Context, FilePattern, Job, Level, Size
 from maintd.steps import Finding, Seen, Step
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
@@ -22,7 +22,7 @@ class CompressFiles(Job):
 
     paths: tuple[FilePattern, ...] = Field(min_length=1, description="the files, by glob patterns")
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
-    older_than: Span = Field(description="only files that were last changed longer ago than this")
+    older_than: Age = Field(description="only files that were last changed longer ago than this")
     min_size: Size = Field(default=1, description="only files of at least this size")
     compress: Literal["zstd", "gzip"] = Field(default="zstd", description="gzip for those whose tools need it")
     level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
@@ -42,8 +42,11 @@ class CompressFiles(Job):
         yield from patterns.findings(expansion.misses, asked=isinstance(ctx.cause, Asked))
         for directory in sorted(expansion.directories):
             yield from self._leftovers(directory)
+        if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
+            yield Finding(target=self.paths[0], reason="only the daemon knows whether it is due: left out by --due")
+            return
         if ctx.clock_jumped:
-            yield Finding(target="", reason="the clock has jumped: no file is taken for old now")
+            yield Finding(target=self.paths[0], reason="the clock has jumped: no file is taken for old now")
             return
         for match in expansion.matches:
             seen = Seen.of(match.path, match.stat)
@@ -72,6 +75,8 @@ class CompressFiles(Job):
         from maintd.actions.delete import Clean  # noqa: PLC0415 - as above
 
         for match in patterns.temporaries(directory):
-            plain = os.path.splitext(os.path.basename(match).removesuffix(names.TEMPORARY))[0]
-            if any(patterns.is_match(os.path.join(directory, plain), pattern) for pattern in self.paths):
+            plain, suffix = os.path.splitext(os.path.basename(match).removesuffix(names.TEMPORARY))
+            if suffix in (".zst", ".gz") and any(
+                patterns.is_match(os.path.join(directory, plain), pattern) for pattern in self.paths
+            ):
                 yield Clean(target=match, reason="an interrupted run left it")

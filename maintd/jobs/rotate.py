@@ -10,16 +10,17 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
 
 from maintd import patterns
+from maintd.claims import Claim
 from maintd.job import (
     AbsolutePath,
     Argv,
-    Claim,
     Context,
     Count,
     FilePattern,
     Flag,
     Job,
     Level,
+    Limit,
     Options,
     Size,
     Span,
@@ -93,14 +94,14 @@ class Rotate(Job):
 
     paths: tuple[FilePattern, ...] = Field(min_length=1, description="the logs, by glob patterns")
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
-    max_size: Size | None = Field(default=None, description="rotate as soon as a log is larger than this")
+    max_size: Limit | None = Field(default=None, description="rotate as soon as a log is larger than this")
     min_size: Size = Field(default=0, description="a trigger passes over a log smaller than this")
     min_age: Span | None = Field(default=None, description="a log is not rotated again sooner than this")
     skip_empty: Flag = Field(default=True, description="pass over empty logs")
     keep: Count | None = Field(default=None, description="how many generations of each log stay")
     keep_within: Span | None = Field(default=None, description="generations younger than this always stay")
     max_age: Span | None = Field(default=None, description="generations older than this go")
-    max_total: Size | None = Field(default=None, description="the oldest go while all archives of the job take more")
+    max_total: Limit | None = Field(default=None, description="the oldest go while all archives of the job take more")
     compress: Literal["zstd", "gzip", "none"] = Field(default="zstd", description="how archives are compressed")
     level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
     olddir: str | None = Field(
@@ -140,7 +141,8 @@ class Rotate(Job):
         return self
 
     def claims(self) -> Claim:
-        return Claim(self.paths, self.exclude)
+        fixed = self.olddir if self.olddir and self.olddir.startswith("/") else None
+        return Claim(self.paths, self.exclude, fixed)
 
     def watched(self) -> Watched | None:
         return None if self.max_size is None else Watched(self.paths, self.exclude, self.max_size)
@@ -150,7 +152,7 @@ class Rotate(Job):
 
         policy = self._policy(ctx)
         found, misses = families.find(self.paths, self.exclude, self.olddir)
-        owners = ctx.owners(family.log for family in found)
+        owners = ctx.claims.owners([family.log for family in found], before=ctx.job)
         for log, owner in owners.items():
             yield Finding(target=log, reason=f"belongs to {owner}, which comes first in the config")
         mine = [family for family in found if family.log not in owners]

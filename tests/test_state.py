@@ -1,0 +1,179 @@
+"""What is remembered between runs: it survives, and when it cannot, that is said once and nothing else suffers."""
+
+import contextlib
+import resource
+import signal
+import sqlite3
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from maintd.events import Event
+from maintd.state import ALL_JOBS, State
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+SOON = NOW + timedelta(hours=1)
+
+
+class Opened:
+    """States of one directory, one after the other, and everything they reported."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.path = folder / "state.sqlite"
+        self.events: list[Event] = []
+
+    @contextlib.contextmanager
+    def __call__(self) -> Iterator[State]:
+        state = State(str(self.folder), self.events.append)
+        try:
+            yield state
+        finally:
+            state.close()
+
+    def names(self) -> list[str]:
+        return [event.name for event in self.events]
+
+
+@pytest.fixture
+def opened(tmp_path: Path) -> Opened:
+    return Opened(tmp_path)
+
+
+def remember(opened: Opened) -> None:
+    with opened() as state:
+        state.record_success("rotate.a", NOW)
+        state.pause("rotate.b", None)
+
+
+def remembers(opened: Opened) -> bool:
+    with opened() as state:
+        return state.last_success("rotate.a") == NOW and state.pauses(NOW) == {"rotate.b": None}
+
+
+def test_last_successes_and_pauses_survive(opened):
+    """What was recorded is there after reopening: the latest success of each job, and pauses with their end."""
+    with opened() as state:
+        assert state.last_success("rotate.a") is None
+        state.record_success("rotate.a", NOW - timedelta(days=1))
+        state.record_success("rotate.a", NOW)
+        state.pause(ALL_JOBS, SOON)
+        state.pause("rotate.b", None)
+        state.pause("rotate.c", SOON)
+        assert state.resume("rotate.c")
+    with opened() as state:
+        assert state.last_success("rotate.a") == NOW
+        assert state.last_success("rotate.b") is None
+        assert state.pauses(NOW) == {ALL_JOBS: SOON, "rotate.b": None}
+        assert not state.resume("rotate.c")
+    assert opened.events == []
+
+
+def test_a_pause_ends_at_its_time_or_with_all(opened):
+    """A pause that ran out is gone, also for the next start; resuming all jobs ends every pause."""
+    with opened() as state:
+        state.pause("rotate.a", SOON)
+        state.pause("rotate.b", None)
+        assert state.pauses(SOON) == {"rotate.b": None}
+    with opened() as state:
+        assert state.pauses(NOW) == {"rotate.b": None}
+        assert state.resume(ALL_JOBS)
+        assert not state.resume(ALL_JOBS)
+    with opened() as state:
+        assert state.pauses(NOW) == {}
+
+
+def newer(path: Path) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as database:
+        database.execute("PRAGMA user_version = 99")
+
+
+@pytest.mark.parametrize("spoil", [newer, lambda path: path.write_bytes(b"this is no database" * 500)])
+def test_a_damaged_or_newer_database_is_set_aside(opened, spoil):
+    """It is kept byte by byte under another name, which one state.reset says, and a new one remembers from then on."""
+    remember(opened)
+    spoil(opened.path)
+    before = opened.path.read_bytes()
+    with opened() as state:
+        assert state.last_success("rotate.a") is None
+        assert state.pauses(NOW) == {}
+    assert opened.names() == ["state.reset"]
+    kept = Path(opened.events[0].set_aside_as)
+    assert kept.read_bytes() == before
+    assert opened.events[0].reason
+    remember(opened)
+    assert remembers(opened)
+    assert opened.names() == ["state.reset"]
+
+
+def test_a_locked_database_is_left_alone(opened):
+    """Locked by somebody else: work goes on from memory after one state.failed, and what it held is there later."""
+    remember(opened)
+    with contextlib.closing(sqlite3.connect(opened.path, isolation_level=None)) as other:
+        other.execute("PRAGMA locking_mode = EXCLUSIVE")
+        other.execute("BEGIN EXCLUSIVE")
+        other.execute("DELETE FROM pause WHERE job = 'nobody'")
+        with opened() as state:
+            goes_on(state)
+        other.execute("ROLLBACK")
+    assert opened.names() == ["state.failed"]
+    assert sorted(path.name for path in opened.folder.iterdir()) == ["state.sqlite"]
+    assert remembers(opened)
+
+
+def goes_on(state: State) -> None:
+    """Everything works from memory alone."""
+    state.record_success("rotate.x", NOW)
+    state.pause("rotate.y", None)
+    assert state.last_success("rotate.x") == NOW
+    assert "rotate.y" in state.pauses(NOW)
+    assert state.resume("rotate.y")
+    assert "rotate.y" not in state.pauses(NOW)
+
+
+def test_a_lock_during_the_work_is_said_once(opened):
+    """While another holds the lock, writes fail with one state.failed; after it they are kept again."""
+    with opened() as state, contextlib.closing(sqlite3.connect(opened.path, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        goes_on(state)
+        assert opened.names() == ["state.failed"]
+        other.execute("ROLLBACK")
+        state.record_success("rotate.a", NOW)
+        state.pause("rotate.b", None)
+    assert opened.names() == ["state.failed"]
+    assert remembers(opened)
+
+
+@contextlib.contextmanager
+def full() -> Iterator[None]:
+    """No file of this process can grow (setrlimit(2), RLIMIT_FSIZE), as on a disk that is full."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        signal.signal(signal.SIGXFSZ, handler)
+
+
+def test_a_full_disk_is_no_reason_to_set_a_database_aside(opened):
+    """Full at the start or during the work: one state.failed, work goes on from memory, and what it held is there."""
+    remember(opened)
+    with full(), opened() as state:
+        goes_on(state)
+    with opened() as state, full():
+        goes_on(state)
+    assert opened.names() == ["state.failed"] * 2
+    assert remembers(opened)
+
+
+def test_without_a_database_at_all_the_work_goes_on(opened):
+    """Something that is no file in its place stays there: one state.failed, and work goes on from memory."""
+    opened.path.mkdir()
+    with opened() as state:
+        goes_on(state)
+    assert opened.names() == ["state.failed"]
+    assert opened.path.is_dir()
