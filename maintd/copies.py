@@ -46,37 +46,35 @@ def compress_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[
             raise NotYet(f"{names.printable(wanted.path)} is open in another process")
         was_there = _exists(target, dir_fd)
         if was_there:
-            digest = _same_content(source, target, how, dir_fd=dir_fd)
+            _check_content(source, target, how, dir_fd=dir_fd)
         else:
-            digest = _compress_beside(progress, source, target, how, dir_fd=dir_fd)
+            _compress_beside(progress, source, target, how, dir_fd=dir_fd)
         out = os.lstat(target, dir_fd=dir_fd)
         try:
             _remove_original(Seen.of(wanted.path, now), source, dir_fd=dir_fd)
         except BaseException:
-            if not was_there:
+            if not was_there and _is_still(name, source, dir_fd):  # never both: a failing fsync follows the unlink
                 durable.remove(Seen.of(target, out), dir_fd=dir_fd)
             raise
-    return {"in_bytes": now.st_size, "out_bytes": out.st_size, "sha256": digest}
+    return {"in_bytes": now.st_size, "out_bytes": out.st_size}
 
 
-def _compress_beside(progress: codec.Progress, source: int, target: str, how: codec.Codec, *, dir_fd: int) -> str:
-    """Makes the compressed copy, verified, whole and durable, under its final name; returns its content's hash."""
+def _compress_beside(progress: codec.Progress, source: int, target: str, how: codec.Codec, *, dir_fd: int) -> None:
+    """Makes the compressed copy, verified, whole and durable, under its final name."""
     temporary = names.temporary(target)
     _discard_unused(temporary, dir_fd=dir_fd)
     copy = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
     try:
-        made = codec.compress_fd(source, copy, how, progress)
+        codec.compress_fd(source, copy, how, progress)
         durable.copy_attributes(source, copy)
         os.fsync(copy)
         durable.publish(temporary, target, copy, dir_fd=dir_fd)
     except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            if os.path.samestat(os.fstat(copy), os.lstat(temporary, dir_fd=dir_fd)):
-                durable.discard(temporary, dir_fd=dir_fd)
+        if _is_still(temporary, copy, dir_fd):
+            durable.discard(temporary, dir_fd=dir_fd)
         raise
     finally:
         os.close(copy)
-    return made.sha256
 
 
 def _discard_unused(temporary: str, *, dir_fd: int) -> None:
@@ -91,8 +89,8 @@ def _discard_unused(temporary: str, *, dir_fd: int) -> None:
         durable.discard(temporary, dir_fd=dir_fd)
 
 
-def _same_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) -> str:
-    """The hash of a compressed copy that an interrupted run had finished; FileExistsError if it is of another file."""
+def _check_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) -> None:
+    """Compares a compressed copy that an interrupted run had finished; FileExistsError if it is of another file."""
     with durable.opened(target, dir_fd=dir_fd) as copy:
         try:
             found = codec.verify_fd(copy, how)
@@ -102,7 +100,6 @@ def _same_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) ->
         content = (os.fstat(source).st_size, hashlib.file_digest(file, "sha256").hexdigest())
     if found != content:
         raise FileExistsError(errno.EEXIST, "a file of that name with other content is there already", target)
-    return found[1]
 
 
 def _remove_original(exact: Seen, source: int, *, dir_fd: int) -> None:
@@ -111,6 +108,14 @@ def _remove_original(exact: Seen, source: int, *, dir_fd: int) -> None:
         if not free or not exact.is_unchanged(os.fstat(source)):
             raise NotYet(f"{names.printable(exact.path)} was opened while it was being compressed, and was left alone")
         durable.remove(exact, dir_fd=dir_fd)
+
+
+def _is_still(name: str, descriptor: int, dir_fd: int) -> bool:
+    """Whether the name still means the opened file."""
+    try:
+        return os.path.samestat(os.lstat(name, dir_fd=dir_fd), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
 
 
 def _exists(name: str, dir_fd: int) -> bool:

@@ -23,7 +23,6 @@ class LogCompressed(Event):
     codec: str
     in_bytes: int
     out_bytes: int
-    sha256: str
     reason: str
 
     @property
@@ -82,7 +81,6 @@ class Compress(Action):
             codec=self.codec,
             in_bytes=made["in_bytes"],
             out_bytes=made["out_bytes"],
-            sha256=made["sha256"],
             reason=self.reason,
         )
 
