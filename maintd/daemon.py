@@ -1,6 +1,7 @@
 """The daemon: one inbox, read by the main thread, which alone owns config, schedule and what is pending."""
 
 import contextlib
+import gc
 import os
 import signal
 import socket
@@ -64,6 +65,7 @@ class Last:
 
 def run(config_path: str) -> int:
     """Runs until told to stop; returns the exit code. Raises ConfigError, Locked, or OSError before it has begun."""
+    gc.enable()
     config = configuration.load(config_path)
     lock_fd = lock.take(config.settings.state_dir, LOCK_PATIENCE)
     try:

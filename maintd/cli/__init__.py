@@ -1,5 +1,6 @@
 """The command line: one file per verb, imported when it is asked for."""
 
+import gc
 import importlib
 import os
 import sys
@@ -65,6 +66,7 @@ def cli() -> None:
 
 def main() -> None:
     """The program. Ends the process with its exit code."""
+    gc.disable()  # a command that lasts a moment saves a twentieth of it; the daemon turns it on again
     holders.ignore_lease_breaks()
     _keep_standard_descriptors()
     for stream in (sys.stdout, sys.stderr):
