@@ -40,8 +40,8 @@ class _Wanted:
 
 @click.command(
     short_help="Read the daemon's events, now or as they come.",
-    epilog="\b\nExamples:\n  maintd events -f /var/log/supervisor/maintd.log\n"
-    "  maintd events --since 2h --level warning /var/log/supervisor/maintd.log\n"
+    epilog="\b\nExamples:\n  maintd events -f /var/log/maintd/events.log\n"
+    "  maintd events --since 2h --level warning /var/log/maintd/events.log\n"
     "  zstdcat maintd.log.*.zst | maintd events --job rotate.services",
 )
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
