@@ -280,6 +280,9 @@ class Daemon:
             listener=wanted.listener,
             on_step=wanted.on_step,
             on_progress=wanted.on_progress,
+            is_void=lambda: (
+                not isinstance(cause, Asked) and (self.config.jobs.get(name) != job or self.is_paused(name))
+            ),
         )
 
     def _done(self, done: Done) -> None:
@@ -287,7 +290,7 @@ class Daemon:
         again = None if isinstance(due.cause, Asked) else self.agenda.end(due)
         if isinstance(due.cause, Grown):
             self.watch.settled(due.job, due.cause.paths)
-        if run is None:
+        if run is None or result.is_void:
             if isinstance(due.cause, Scheduled):
                 self.missed[due.job] = due
         elif due.job in self.config.jobs:

@@ -45,7 +45,7 @@ def _apply(daemon: "Daemon", new: Config) -> dict[str, Any]:
     for name in (*difference.added, *difference.changed):
         daemon.agenda.forget(name)
         daemon.install(name)
-    for name in difference.added:
+    for name in (*difference.added, *difference.changed):
         daemon.recover(name)
     if old.settings.observe != new.settings.observe:
         for name in new.jobs:  # what had grown while it was observed is to be looked at anew

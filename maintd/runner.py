@@ -92,6 +92,7 @@ class Result:
     omitted: int = 0
     waiting: int = 0
     aborted: bool = False
+    is_void: bool = False
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, what: Literal["done", "failed", "omitted", "waiting"]) -> None:
@@ -108,7 +109,10 @@ class Result:
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """One run to be: a job by name, what its plan is made from, and who listens."""
+    """One run to be: a job by name, what its plan is made from, and who listens.
+
+    `is_void` is asked once the locks are held: the job may have been changed or paused while they were waited for.
+    """
 
     name: str
     job: Job
@@ -117,6 +121,7 @@ class Run:
     listener: Listener | None = None
     on_step: Callable[[int, int, Action], None] | None = None
     on_progress: Callable[[Action, int], None] | None = None
+    is_void: Callable[[], bool] = lambda: False
     stop: threading.Event = field(default_factory=threading.Event)
     id: str = field(default_factory=lambda: os.urandom(4).hex())
 
@@ -141,7 +146,8 @@ class Runner:
             for lane, stack in ((Lane.HEAVY, heavy), (Lane.ROTATE, rotate)):
                 if lane in run.ctx.lanes:
                     stack.enter_context(self._lanes[lane])
-            plan = self._frozen(run, result)
+            result.is_void = run.is_void()
+            plan = () if result.is_void else self._frozen(run, result)
             actions = [step for step in plan if isinstance(step, Action)]
             result.planned = len(actions)
             self._report_findings(run, plan, result)

@@ -174,3 +174,31 @@ def test_what_do_does_is_what_plan_showed(tmp_path):
 def _without_stamp(steps: list[dict[str, object]]) -> list[tuple[object, ...]]:
     """Verb and target; the stamp of a new archive is that of the moment of the run."""
     return [(step["verb"], str(step["target"]).split(f".log.{datetime.now(UTC):%Y}")[0]) for step in steps]
+
+
+def test_a_stamp_in_other_digits_than_ascii_is_nobodys_archive(tmp_path):
+    """A file whose stamp holds full-width digits was not named by maintd, and no retention ever deletes it."""
+    tree = Tree(tmp_path, '[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "@daily"\nmax_age = "1d"\nkeep = 1\n')
+    tree.log("a.log")
+    ours = tree.log("a.log.20260101T000000Z.zst")
+    foreign = [
+        tree.log(f"a.log.{stamp}")
+        for stamp in ("\N{FULLWIDTH DIGIT TWO}0260101T000000Z", "20260101T00000\N{FULLWIDTH DIGIT ZERO}Z.zst")
+    ]
+    done = tree.do()
+    assert done.code == 0, done
+    assert (ours.exists(), kept(foreign)) == (False, [True, True])
+    assert [path.read_bytes() for path in foreign] == [b"one line\n"] * 2
+
+
+def test_max_total_does_not_count_what_is_still_to_be_compressed(tmp_path):
+    """An uncompressed archive larger than max_total costs no other archive its life before it was compressed."""
+    tree = Tree(tmp_path, '[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "@daily"\nmax_total = "50K"\n')
+    day = timedelta(days=1)
+    small = [archive(tree, "a.log", age * day, 1000) for age in (9, 8, 4)]
+    big = archive(tree, "a.log", day, 200_000, suffix="")
+    done = tree.do()
+    assert (done.code, done.events("log.expired")) == (0, []), done
+    assert kept(small) == [True] * 3
+    assert done.event("log.compressed")["target"] == str(big)
+    assert tree.do().events("log.expired") == []

@@ -165,6 +165,8 @@ def test_a_good_config_needs_no_second_parser(write):
             "max_size: '10 parsecs' is not a size (write bytes, or 10K, 10M, 10G, 10MiB, 10MB)",
         ),
         ("max_size = -1", "4:12", "max_size: must be at least 0, got -1"),
+        ("max_size = 0", "4:12", "max_size: must be more than 0, got 0"),
+        ('timeout = "0s"', "4:11", "timeout: must be longer than nothing"),
         (
             "max_age = 14",
             "4:11",
@@ -196,6 +198,26 @@ def test_a_wrong_option_is_told_by_its_place(write, option, place, message):
     if message:
         told = problems[0].removeprefix(f"maintd.toml:{place}: error: rotate.services.")
         assert told.startswith(message[:-1]) if message.endswith("…") else told == message
+
+
+@pytest.mark.parametrize("interval", ["0s", "999ms"])
+def test_an_interval_below_a_second_is_told_by_its_place(write, interval):
+    """A job that would never rest is an error of the config, with its place."""
+    (problem,) = refused(write(f"[rotate.services]\npaths = ['/srv/*.log']\nevery = '{interval}'\n"))
+    assert problem == "maintd.toml:3:9: error: rotate.services.every: must be at least 1s"
+
+
+def test_two_jobs_never_share_one_olddir(write, tmp_path):
+    """Two jobs with one absolute olddir, however it is written, are an error that names both and the directory."""
+    job = "[rotate.{0}]\npaths = ['/srv/{0}/*.log']\nevery = '1d'\nolddir = '{1}'\n"
+    (tmp_path / "link").symlink_to(tmp_path / "old")
+    old = f"{tmp_path}/old"
+    for other in (old, f"{old}/", f"{tmp_path}/x/../old", f"{tmp_path}/link"):
+        (problem,) = refused(write(job.format("first", old) + job.format("second", other)))
+        assert problem.startswith("maintd.toml:5:1: error: rotate.second: ")
+        assert "is the olddir of rotate.first as well" in problem
+    assert len(loaded(write(job.format("first", old) + job.format("second", f"{old}/second"))).jobs) == 2
+    assert len(loaded(write(job.format("first", "old") + job.format("second", "old"))).jobs) == 2
 
 
 def test_every_fault_is_told_at_once(write):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import threading
 from dataclasses import dataclass
 from typing import ClassVar
@@ -68,6 +69,53 @@ def test_a_line_is_never_longer_than_a_pipe_takes_whole():
     assert event["target"].startswith("/ää")
     assert "…" in event["target"]
     assert len(event["target_sha256"]) == 64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Quoted(Event):
+    """An event that says what it is given."""
+
+    name: ClassVar[str] = "test.quoted"
+
+    text: str = ""
+
+    @property
+    def msg(self) -> str:
+        return self.text
+
+
+def test_a_line_is_short_also_if_every_character_of_it_has_to_be_escaped():
+    """A job of 700 characters, a target and a message that JSON makes twice as long end in one whole line."""
+    out: list[bytes] = []
+    log = Log(out.append)
+    log.emit(Quoted(target="/" + '"' * 4000, text='"' * 4000), Envelope("j" * 700, "ab12", outcome=Outcome.FAILURE))
+    log.close(5)
+    assert len(out[0]) <= LONGEST_LINE
+    event = json.loads(out[0])
+    assert (event["event"], event["level"], event["outcome"]) == ("test.quoted", "info", "failure")
+    assert len(event["target_sha256"]) == 64
+
+
+def test_a_line_that_broke_off_does_not_swallow_the_next(tmp_path):
+    """When a sink fails in the middle of a line, the next one begins on a line of its own, and is whole."""
+    path = tmp_path / "events"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT)
+    write = to_descriptor(descriptor)
+    line = json.dumps({"text": "x" * 600}).encode() + b"\n"
+    write(line)
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))  # the second line ends after about 400 bytes
+    try:
+        with pytest.raises(OSError, match="File too large"):
+            write(line)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    write(line)
+    write(line)
+    os.close(descriptor)
+    first, torn, *rest = path.read_bytes().splitlines(keepends=True)
+    assert 0 < len(torn) < len(line)
+    assert [first, *rest] == [line] * 3
 
 
 def test_a_reader_that_never_reads_blocks_nobody_and_drops_are_counted():

@@ -23,7 +23,9 @@ def test_a_name_that_was_given_is_read_back(log, n, suffix):
 @pytest.mark.parametrize(
     "name",
     ["app.log", "app.log.1", "app.log.1.gz", "app.log-20261123", "app.log.20260231T000000Z", "app.log.20261123T102030",
-     "app.log.20261123T102030Z-0", "app.log.20261123T102030Z.bz2", ".20261123T102030Z", "app.log.maintd-tmp2"],
+     "app.log.20261123T102030Z-0", "app.log.20261123T102030Z.bz2", ".20261123T102030Z", "app.log.maintd-tmp2",
+     "app.log.\N{FULLWIDTH DIGIT TWO}0261123T102030Z", "app.log.20261123T10203\N{FULLWIDTH DIGIT ZERO}Z",
+     "app.log.20261123T102030Z-\N{FULLWIDTH DIGIT ONE}"],
 )  # fmt: skip
 def test_a_name_that_does_not_parse_is_not_ours(name):
     """Files that others named, also almost like ours, are never taken for maintd's own."""
@@ -52,6 +54,15 @@ def test_temporaries_fit_and_are_recognised(name):
     made = names.temporary(name)
     assert len(made.encode(errors="surrogateescape")) <= 255
     assert names.is_ours(made)
+
+
+@given(st.lists(st.text("ab", min_size=1, max_size=12), min_size=2, unique=True), st.sampled_from(["y", "é"]))
+def test_different_names_have_different_temporaries(ends, letter):
+    """Names that differ only where there is no room for them in a temporary still get one each."""
+    long = [letter * (239 // len(letter.encode())) + end for end in ends]
+    made = {names.temporary(name) for name in (*long, *ends)}
+    assert len(made) == 2 * len(ends)
+    assert all(len(name.encode(errors="surrogateescape")) <= 255 and names.is_ours(name) for name in made)
 
 
 @given(st.binary(min_size=1, max_size=60))

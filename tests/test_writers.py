@@ -1,6 +1,7 @@
 """Who writes a log and how they are told: nobody is signalled by mistake, and what cannot be told is not rotated."""
 
 import os
+import shutil  # noqa: TID251 - only to find a tool
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from .conftest import until
-from .tree import Tree, content
+from .tree import NOBODY, Tree, content
 
 WRITER = """
 import os, signal, sys, time
@@ -175,6 +176,24 @@ def test_a_writer_that_reopens_by_itself_is_not_told(tmp_path, write):
     writer = write(tree.logs / "a.log")
     done = tree.do()
     assert (writer.told, len(done.events("log.rotated"))) == (0, 1)
+
+
+@pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("setpriv") is None, reason="needs root, and setpriv to drop its capabilities"
+)
+@pytest.mark.parametrize("told", ["", 'reopen = "auto"\nsignal = { name = "USR1", pidfile = "HERE/pid" }\n'])
+def test_a_log_whose_writers_cannot_be_seen_is_never_taken_for_free(tmp_path, write, told):
+    """Without CAP_SYS_PTRACE and without a lease, a log that a root process writes is refused, and said to be."""
+    tree = Tree(tmp_path, ROTATE + "create = false\n" + told)  # so that nothing but who holds it is in the way
+    writer = write(tree.logs / "a.log")
+    (tmp_path / "pid").write_text(str(writer.pid))
+    os.chown(writer.log, NOBODY, NOBODY)
+    inode = writer.log.stat().st_ino
+    done = tree.do(powerless=True)
+    assert (done.code, done.names()) == (5, ["rotate.refused"]), done
+    assert done.event("rotate.refused")["reason"] == "a process that maintd may not see has it open for writing"
+    assert "nobody writes it" not in tree.run("plan", powerless=True).stdout
+    assert (tree.names(), writer.log.stat().st_ino, writer.told) == (["a.log"], inode, 0)
 
 
 # Commands

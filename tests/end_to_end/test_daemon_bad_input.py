@@ -10,9 +10,10 @@ import signal
 import socket
 import sqlite3
 import subprocess
+import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,7 @@ from typing import Any
 import pytest
 
 from tests.conftest import environment, snapshot, until
-from tests.tree import MAINTD, Tree
+from tests.tree import MAINTD, Tree, content
 
 GROWS = '[rotate.{0}]\npaths = ["LOGS/{0}/*.log"]\nmax_size = "1K"\n'
 ONE = GROWS.format("a")
@@ -36,12 +37,12 @@ class Daemon:
         self.output = folder / "events"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self, stdout: Any = None, **options: Any) -> "Daemon":
+    def start(self, stdout: Any = None, under: Sequence[str] = (), **options: Any) -> "Daemon":
         """Starts it, and waits for the new process to say so, or to answer if it cannot be heard."""
         count = len(self.events("daemon.started"))
         with self.output.open("ab") as output:
             self.process = subprocess.Popen(
-                [MAINTD, "-c", self.tree.config, "run"],
+                [*under, MAINTD, "-c", self.tree.config, "run"],
                 stdout=stdout or output,
                 stderr=subprocess.PIPE,
                 env=environment(),
@@ -446,6 +447,159 @@ def test_what_was_missed_is_caught_up_on_once_at_the_start(daemon):
     assert one.tree.run("do", "--all", "--due").returncode == 0
     assert len(one.events("log.rotated")) == 1
     assert (late.stat().st_size, new.stat().st_size) == (5, 9)
+
+
+def _window(begins: datetime) -> str:
+    return f'window = "{begins:%H:%M}-{begins + timedelta(hours=2):%H:%M}"\n'
+
+
+def test_catching_up_waits_for_the_window(daemon):
+    """What was missed is not done at a start outside of the job's window, but when that opens; status shows when."""
+    opens = (datetime.now(UTC) + timedelta(hours=2)).replace(second=0, microsecond=0)
+    one = daemon('[rotate.a]\npaths = ["LOGS/a/*.log"]\ncron = "@yearly"\n' + _window(opens) + GROWS.format("b"))
+    late = one.tree.log("a/late.log")
+    one.tree.log("a/late.log.20200101T000000Z.zst")
+    one.start()
+    (job,) = [job for job in one.status()["jobs"] if job["name"] == "rotate.a"]
+    assert datetime.fromisoformat(job["next"]) == opens
+    for _ in range(2):
+        assert one.rotates("b/x.log")  # which would have waited its turn behind it
+    assert late.read_bytes() == b"one line\n"
+    assert one.events("job.failed") == []
+
+
+def test_catching_up_goes_on_at_once_inside_the_window(daemon):
+    """What was missed is done at the start, if the job's window is open then."""
+    opened = datetime.now(UTC) - timedelta(hours=1)
+    one = daemon('[rotate.a]\npaths = ["LOGS/a/*.log"]\ncron = "@yearly"\n' + _window(opened))
+    late = one.tree.log("a/late.log")
+    one.tree.log("a/late.log.20200101T000000Z.zst")
+    one.start()
+    assert one.event("log.rotated", target=str(late))["reason"].startswith("missed at ")
+    assert len(one.events("log.rotated")) == 1
+
+
+# What is queued when the world changes
+
+
+HELD = "after = ['/bin/sh', '-c', 'until [ -e HERE/go ]; do sleep 0.02; done']\n"
+"""Keeps the lane of rotations busy until there is a file `go`, or ten seconds are over."""
+
+
+def _queued_behind_another(daemon: Callable[[str], Daemon]) -> tuple[Daemon, Path]:
+    """A daemon whose rotate.a is at work until `go`, and a log of rotate.b that has grown and waits for its turn."""
+    one = daemon(ONE + HELD + GROWS.format("b")).start()
+    assert one.tree.run("do", "--all", "--due").returncode == 0  # what is done at every start is over by now
+    one.rotates("a/x.log")
+    log = one.grow("b/x.log")
+    until(lambda: one.state_of("rotate.b") == "queued", "its run is queued", 5)
+    assert one.state_of("rotate.a") == "running"
+    return one, log
+
+
+def _let_go(one: Daemon) -> None:
+    """Ends what rotate.a is at, and waits until a run that was queued after that of rotate.b has come to its turn."""
+    (one.tree.folder / "go").touch()
+    one.event("command.finished", job="rotate.a")
+    assert one.rotates("a/y.log")
+
+
+def test_a_run_that_is_queued_does_not_begin_when_its_job_has_left_the_config(daemon):
+    """A reload without a job reaches its run that waits for its turn: it never begins."""
+    one, log = _queued_behind_another(daemon)
+    one.tree.write_config(ONE + HELD)
+    assert one.tree.run("reload").returncode == 0
+    _let_go(one)
+    assert log.stat().st_size == 2000
+    assert {event.get("job") for event in one.events("log.rotated")} == {"rotate.a"}
+
+
+def test_a_run_that_is_queued_does_not_begin_while_its_job_is_paused(daemon):
+    """A pause reaches a run that waits for its turn; it is made up for when the job is resumed."""
+    one, log = _queued_behind_another(daemon)
+    assert one.tree.run("pause", "rotate.b").returncode == 0
+    _let_go(one)
+    assert log.stat().st_size == 2000
+    assert one.tree.run("resume", "rotate.b").returncode == 0
+    one.event("log.rotated", target=str(log))
+
+
+def test_a_run_that_is_queued_goes_by_the_config_of_when_it_begins(daemon):
+    """With `keep` raised by a reload, a run that was queued before deletes nothing that stays by the new one."""
+    big = '[compress.big]\npaths = ["LOGS/big/*"]\ncron = "@yearly"\nolder_than = "1h"\nlevel = 19\n'
+    one = daemon(GROWS.format("b") + "keep = 1\n" + big).start()
+    lines = b"".join(b"%d %d request handled\n" % (number, number * 7919 % 104_729) for number in range(600_000))
+    target = str(one.tree.log("big/data", lines, age=1e5))
+    with subprocess.Popen([MAINTD, "-c", one.tree.config, "do", "compress.big"], stdout=subprocess.DEVNULL) as busy:
+        until(lambda: one.state_of("compress.big") == "running", "it compresses", 10)
+        old = [one.tree.log(f"b/x.log.2026010{day}T000000Z.zst") for day in (1, 2, 3)]
+        log = one.rotates("b/x.log")["rotated_to"]
+        until(lambda: one.state_of("rotate.b") == "queued", "what was set aside waits to be compressed", 5)
+        one.tree.write_config(GROWS.format("b") + "keep = 9\n" + big)
+        assert one.tree.run("reload").returncode == 0
+        assert one.events("log.compressed") == []
+        assert busy.wait(60) == 0
+    one.event("log.compressed", target=target)
+    one.event("log.compressed", target=log)
+    one.event("job.finished", count=2, job="rotate.b")
+    assert one.events("log.expired") == []
+    assert all(path.exists() for path in old)
+
+
+# Between the two renames
+
+NUMBERED = """
+import os, signal, sys, time
+
+path = sys.argv[1]
+
+def opened():
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+
+log = opened()
+signal.signal(signal.SIGUSR1, lambda *_: os.dup2(opened(), log))
+os.write(log, b"".join(b"line %d\\n" % number for number in range(5000)))
+os.write(1, b"ready\\n")
+for number in range(5000, 1_000_000):
+    os.write(log, b"line %d\\n" % number)
+    time.sleep(0.01)
+"""
+
+
+def test_a_rotation_that_failed_between_its_renames_is_completed_by_itself(daemon):
+    """With the disk full at the second rename, the log comes back, its writer is told, and no line is lost."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    if subprocess.run([strace, "-o", os.devnull, "true"], check=False, capture_output=True).returncode:
+        pytest.skip("this machine allows no tracing")
+    inject = "inject=renameat2:error=ENOSPC:when=2"
+    one = daemon(
+        '[rotate.a]\npaths = ["LOGS/*.log"]\nmax_size = "20K"\nsignal = { name = "USR1", pidfile = "HERE/pid" }\n'
+    )
+    log = one.tree.logs / "a.log"
+    # -D: it is the daemon that is our child, not strace
+    one.start(under=[strace, "-D", "-f", "-qq", "-o", os.devnull, "-e", "trace=renameat2", "-e", inject])
+    writer = subprocess.Popen([sys.executable, "-IS", "-c", NUMBERED, log], stdout=subprocess.PIPE)
+    try:
+        assert writer.stdout
+        (one.tree.folder / "pid").write_text(str(writer.pid))
+        assert writer.stdout.readline() == b"ready\n"
+        failed = one.event("rotate.failed", error="ENOSPC")
+        assert failed["target"] == str(log)
+        one.event("log.created", target=str(log))
+        one.event("writer.told", pid=writer.pid)
+        one.event("log.compressed")
+        until(lambda: log.stat().st_size, "the writer is at the new log")
+    finally:
+        writer.kill()
+        writer.communicate()
+    assert one.stop() == 0
+    assert one.tree.temporaries() == []
+    archives = [content(one.tree.logs / name) for name in one.tree.names() if name != log.name]
+    lines = b"".join([*archives, log.read_bytes()]).splitlines()
+    assert lines == [b"line %d" % number for number in range(len(lines))]
+    assert len(lines) > 5000
 
 
 def test_a_directory_that_comes_late_goes_and_comes_again_is_watched(daemon):
