@@ -6,6 +6,7 @@ beside a bare `python -c pass` of the same environment; then the CPU and the bou
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -22,6 +23,9 @@ from tests.end_to_end.stage import wait_for  # noqa: E402 - the stage of the tes
 MAINTD, PYTHON = ROOT / ".venv/bin/maintd", ROOT / ".venv/bin/python"
 SAMPLE = ROOT / "config/maintd.toml"
 JOBS, FILES = 1_000, 10_000
+
+
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed maintd has its bytecode, so the first run may write it
 
 
 def wall(command: list[str], rounds: int) -> float:
