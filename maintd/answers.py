@@ -121,6 +121,7 @@ def _job_status(daemon: "Daemon", name: str, job: Job) -> dict[str, Any]:
     until = daemon.pauses.get(name)
     return {
         "name": name,
+        "digest": job.digest,
         "state": _state_of(daemon, name, job),
         "next": next_run.isoformat(timespec="seconds") if next_run else None,
         "last_outcome": last.outcome if last else None,

@@ -1,5 +1,6 @@
 """What a Job is: a frozen model whose fields are its options and whose `plan` says what it would do."""
 
+import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -151,6 +152,11 @@ class Job(Options):
         "(with /fail appended after a failed one), but not while something waits",
     )
     observe: Flag = Field(default=False, description="plan and report, change nothing")
+
+    @property
+    def digest(self) -> str:
+        """Equal for equal options: tells whether a daemon runs a job as a file has it."""
+        return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         """The steps of a run, read off the machine, which it must not change."""

@@ -151,6 +151,7 @@ class Responder:
         self.requests: SimpleQueue[Request | None] = SimpleQueue()
         self.asked: list[Request] = []
         self.answers: dict[str, Callable[[Request], None]] = {}
+        self.says("status", {"jobs": []})
         self.control = Control(path, self.requests.put)
         self.thread = threading.Thread(target=self._answer)
 

@@ -3,10 +3,11 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import Any
 
 import click
 
@@ -17,7 +18,7 @@ from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.plan import is_observed
 from maintd.cli.showing import Json, Message, People, Tally
 from maintd.config import Config, load
-from maintd.errors import Locked, Unreachable
+from maintd.errors import Locked, MaintdError, Unreachable
 from maintd.log import Log
 from maintd.runner import Result, Run, Runner
 from maintd.steps import Action
@@ -92,6 +93,18 @@ def _here(order: _Order, lock_fd: int) -> int:
     return Exit.INTERRUPTED if stop.is_set() else order.tally.code
 
 
+def _check_loaded(order: _Order, jobs: Sequence[Mapping[str, Any]]) -> None:
+    """The daemon does what its config says; if the file says something else by now, `plan` showed something else."""
+    for job in jobs:
+        name = job["name"]
+        ours = order.config.jobs.get(name) if not order.jobs or name in order.jobs else None
+        if ours and job.get("digest", ours.digest) != ours.digest:
+            raise MaintdError(
+                f"{name} stands in the file otherwise than the daemon has it, so it would not do what plan shows",
+                hint="take the file over first: maintd reload",
+            )
+
+
 def _nothing() -> int:
     output.complain("maintd: no job is enabled, so there is nothing to do")
     return Exit.OK
@@ -143,8 +156,9 @@ def _there(order: _Order, locked: Locked) -> int:
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     body = {"jobs": list(order.jobs), "due_only": order.due_only}
     try:
+        jobs = reach.ask(order.called, "GET", "/status")["jobs"]
+        _check_loaded(order, jobs)
         if not order.jobs:
-            jobs = reach.ask(order.called, "GET", "/status")["jobs"]
             body["jobs"] = [job["name"] for job in jobs if job["state"] != "disabled"]
         if not body["jobs"]:
             return _nothing()

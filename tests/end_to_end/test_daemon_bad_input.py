@@ -637,3 +637,16 @@ def test_a_directory_that_cannot_be_read_is_told_and_tried_again(daemon):
     assert "CAP_DAC_OVERRIDE" in one.event("daemon.started")["missing"]
     late.parent.chmod(0o777)
     one.event("log.rotated", target=str(late))
+
+
+def test_do_never_does_by_another_config_than_plan_showed(daemon):
+    """A file that was edited and not reloaded: `do` through the daemon is refused, says what to do, does nothing."""
+    one = daemon(ONE).start()
+    one.tree.log("a/x.log", b"line\n" * 10)
+    one.tree.write_config(ONE.replace("[rotate.a]", "[rotate.a]\nkeep = 30"))
+    done = one.tree.run("do", "rotate.a")
+    assert done.returncode == 1, done
+    assert "maintd reload" in done.stderr
+    assert one.events("log.rotated") == []
+    assert one.tree.run("reload").returncode == 0
+    assert one.tree.run("do", "rotate.a").returncode == 0
