@@ -84,4 +84,4 @@ def test_the_end_of_supervisord_ends_maintd(stage):
     made.process = None
     (made.folder / "supervisor.sock").unlink(missing_ok=True)
     made.start()
-    made.event("daemon.started", count=2)
+    assert made.event("daemon.started", count=2)["pid"] != pid
