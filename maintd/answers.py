@@ -81,17 +81,15 @@ def _pause(daemon: "Daemon", name: str, seconds: float | None) -> dict[str, Any]
     if name != ALL_JOBS and name not in daemon.config.jobs:
         return {"ok": False, "error": f"the running config has no job {name}"}
     until = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
-    daemon.state.pause(name, until)
-    daemon.pauses[name] = until
+    daemon.pauses.begin(name, until)
     text = until.isoformat(timespec="seconds") if until else None
     daemon.emit(story.JobPaused(until=text), job="" if name == ALL_JOBS else name)
     return {"ok": True, "error": ""}
 
 
 def _resume(daemon: "Daemon", name: str) -> dict[str, Any]:
-    if not daemon.state.resume(name):
+    if not daemon.pauses.end(name, datetime.now(UTC)):
         return {"ok": False, "error": "nothing is paused" if name == ALL_JOBS else f"{name} is not paused"}
-    daemon.pauses = daemon.state.pauses(datetime.now(UTC))
     daemon.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
     daemon.go_on(name)
     return {"ok": True, "error": ""}
@@ -105,7 +103,7 @@ def status(daemon: "Daemon") -> dict[str, Any]:
         "started": daemon.started.isoformat(timespec="seconds"),
         "config": daemon.config_path,
         "observe": daemon.config.settings.observe,
-        "paused_all": ALL_JOBS in daemon.pauses,
+        "paused_all": daemon.pauses.hold(ALL_JOBS),
         "jobs": [_job_status(daemon, name, job) for name, job in daemon.config.jobs.items()],
         "growth": {
             "files": daemon.watch.files,
@@ -118,7 +116,7 @@ def status(daemon: "Daemon") -> dict[str, Any]:
 
 def _job_status(daemon: "Daemon", name: str, job: Job) -> dict[str, Any]:
     next_run, last = daemon.schedule.next_run(name), daemon.last.get(name)
-    until = daemon.pauses.get(name)
+    until = daemon.pauses.until(name)
     return {
         "name": name,
         "digest": job.digest,
@@ -136,7 +134,7 @@ def _state_of(daemon: "Daemon", name: str, job: Job) -> str:
         return "disabled"
     if name in daemon.lanes.running:
         return "running"
-    if daemon.is_paused(name):
+    if daemon.pauses.hold(name):
         return "paused"
     if daemon.agenda.is_pending(name):
         return "queued"

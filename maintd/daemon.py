@@ -22,6 +22,7 @@ from maintd.errors import Problem, Trouble, trouble
 from maintd.events import SCHEMA, Event
 from maintd.lanes import Done, Lanes, Wanted
 from maintd.log import Envelope, Log, silence_stdlib_logging, to_descriptor
+from maintd.pauses import Pauses
 from maintd.ping import Pings, failing
 from maintd.runner import Result, Run, Runner
 from maintd.schedule import Schedule
@@ -90,8 +91,7 @@ class Daemon:
         self.schedule = self.new_schedule()
         self.pings = Pings(self.emit)
         self.agenda = Agenda()
-        self.pauses = self.state.pauses(self.started)
-        self.missed: dict[str, Due] = {}
+        self.pauses = Pauses(self.state, self.started)
         self.last: dict[str, Last] = {}
         self.after_jump: set[str] = set()
         self.parent = os.getppid() if "SUPERVISOR_ENABLED" in os.environ else None
@@ -248,11 +248,10 @@ class Daemon:
         job = self.config.jobs.get(due.job)
         if job is None or not job.enabled:
             return
-        if self.is_paused(due.job):
+        if self.pauses.hold(due.job):
             if isinstance(due.cause, Grown):
                 self.watch.settled(due.job, due.cause.paths)
-            elif isinstance(due.cause, Scheduled):
-                self.missed[due.job] = due
+            self.pauses.miss(due)
             return
         if Lane.ROTATE not in job.lanes or isinstance(due.cause, Settling):
             self._queue(due, Lane.HEAVY, frozenset(job.lanes))
@@ -268,7 +267,7 @@ class Daemon:
         name, cause = wanted.due.job, wanted.due.cause
         config = self.config
         job = config.jobs.get(name)
-        if job is None or (not isinstance(cause, Asked) and (not job.enabled or self.is_paused(name))):
+        if job is None or (not isinstance(cause, Asked) and (not job.enabled or self.pauses.hold(name))):
             return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
         jumped = bool(self.clock.jump()) or name in self.after_jump
@@ -281,7 +280,7 @@ class Daemon:
             on_step=wanted.on_step,
             on_progress=wanted.on_progress,
             is_void=lambda: (
-                not isinstance(cause, Asked) and (self.config.jobs.get(name) != job or self.is_paused(name))
+                not isinstance(cause, Asked) and (self.config.jobs.get(name) != job or self.pauses.hold(name))
             ),
         )
 
@@ -291,8 +290,7 @@ class Daemon:
         if isinstance(due.cause, Grown):
             self.watch.settled(due.job, due.cause.paths)
         if run is None or result.is_void:
-            if isinstance(due.cause, Scheduled):
-                self.missed[due.job] = due
+            self.pauses.miss(due)
         elif due.job in self.config.jobs:
             if result.planned or result.failed or result.waiting:
                 self.last[run.name] = Last(result.outcome, datetime.now(UTC), _summary(result))
@@ -326,24 +324,18 @@ class Daemon:
 
     # Pauses
 
-    def is_paused(self, name: str) -> bool:
-        return name in self.pauses or ALL_JOBS in self.pauses
-
     def _end_pauses(self, now: datetime) -> None:
-        over = [name for name, until in self.pauses.items() if until is not None and until <= now]
-        if over:
-            self.pauses = self.state.pauses(now)
-        for name in over:
+        for name in self.pauses.run_out(now):
             self.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
             self.go_on(name)
 
     def go_on(self, paused: str) -> None:
         """What a job, or every job, missed in its pause is made up for, unless another pause still holds it."""
         for name in self.config.jobs if paused == ALL_JOBS else self.config.jobs.keys() & {paused}:
-            if self.is_paused(name):
+            if self.pauses.hold(name):
                 continue
             self.recover(name)
-            missed = self.missed.pop(name, None)
+            missed = self.pauses.missed(name)
             if missed:
                 self.due(missed)
             self.watch.remove(name)  # what had grown is reported anew, without waiting for it to be looked at again

@@ -1,28 +1,22 @@
-"""Plans the rotation of logs from a policy: which are due, how each writer is told, what is compressed and deleted."""
+"""Plans the rotation of logs from a policy: each is set aside, its writer is told, and what was cut off completed."""
 
 import os
 import stat as st
 from collections import defaultdict
-from collections.abc import Collection, Generator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import ClassVar
 
 from maintd import names, retention, writers
 from maintd.actions.command import RunCommand
-from maintd.actions.compress import Compress
-from maintd.actions.delete import Clean, CleanFresh, Expire
+from maintd.actions.delete import CleanFresh
 from maintd.actions.rename import FinishRotation, MakeDirectory, SetAside
-from maintd.actions.tell import PATIENCE, Tell, Wait
 from maintd.durable import Ownership
 from maintd.events import Event
-from maintd.families import Archive, Family, archive_directory
-from maintd.retention import Generation
+from maintd.families import Family, archive_directory
 from maintd.steps import Action, Finding, Seen, Step
 from maintd.writers import Reopening, Rung
-
-RECENT = timedelta(seconds=PATIENCE + 2)
-"""For so long after a log was set aside its writer is not told again: it was told then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,149 +162,3 @@ def plan_recovery(found: Iterable[Family]) -> Iterator[Step]:
                 yield FinishRotation(target=family.log, reason="an interrupted rotation had set it aside")
             else:
                 yield CleanFresh(target=fresh, reason="an interrupted rotation left it")
-
-
-def plan_settling(
-    found: Sequence[Family], policy: Policy, rotated: Sequence[Action], now: datetime, *, by_age: bool = True
-) -> Iterator[Step]:
-    """Compresses what was set aside as soon as nobody may write it, and deletes what the retention gives up.
-
-    `rotated` are the steps planned before in the same plan; `by_age` False keeps what only its age condemns.
-    """
-    for family in found:
-        for temporary in family.temporaries:
-            if names.parse_archive(os.path.basename(temporary).removesuffix(names.TEMPORARY)):
-                yield Clean(target=temporary, reason="an interrupted run left it")
-    fresh = {action.target: action for action in rotated if isinstance(action, SetAside)}
-    expirations = list(_expirations(found, policy, fresh, now, by_age=by_age))
-    condemned = {step.target for step in expirations}
-    uncompressed = [
-        archive
-        for family in found
-        for archive in family.archives
-        if not archive.is_compressed and archive.seen.path not in condemned
-    ]
-    copied = dict(pair for family in found for pair in _copied(family))
-    yield from _compressions(uncompressed, copied, policy, now)
-    yield from _fresh_compressions(fresh.values(), rotated, policy)
-    yield from expirations
-
-
-def _compressions(
-    uncompressed: Sequence[Archive], copied: Mapping[str, str], policy: Policy, now: datetime
-) -> Iterator[Step]:
-    """Archives of earlier runs: those still held are announced to their writers again and waited for.
-
-    `copied` are the codecs of those that have a compressed copy: an interrupted run left the original, which goes as
-    soon as that copy was compared with it, whatever the codec is now.
-    """
-    held = [archive for archive in uncompressed if writers.is_held(archive.seen)]
-    waits = {wait.target: wait for wait in (yield from _waits(held, policy, now))}
-    for archive in uncompressed:
-        codec = copied.get(archive.seen.path, policy.codec)
-        if codec == "none":
-            continue
-        wait = waits.get(archive.seen.path)
-        yield Compress(
-            target=archive.seen.path,
-            reason=f"set aside at {archive.name.stamp:%Y-%m-%d %H:%M:%S}",
-            needs=(wait,) if wait else (),
-            seen=archive.seen,
-            codec=codec,
-            level=policy.level if codec == policy.codec else None,
-            grows=wait is not None,
-        )
-
-
-def _copied(family: Family) -> Iterator[tuple[str, str]]:
-    """The paths of uncompressed archives beside which a compressed copy lies, with its codec."""
-    codecs = {suffix: codec for codec, suffix in names.CODEC_SUFFIXES.items() if suffix}
-    copies = {archive.key: codecs[archive.name.suffix] for archive in family.archives if archive.is_compressed}
-    for archive in family.archives:
-        if not archive.is_compressed and archive.key in copies:
-            yield archive.seen.path, copies[archive.key]
-
-
-def _waits(held: Sequence[Archive], policy: Policy, now: datetime) -> Generator[Step, None, list[Wait]]:
-    """Waits for the writers of archives that are still held; returns the waits.
-
-    Those set aside a moment ago were told then, and are only waited for; the others are told again, once each.
-    """
-    recent = [archive.seen for archive in held if timedelta() <= now - archive.name.stamp < RECENT]
-    waits = [Wait(target=seen.path, reason="its writer has to let go of it") for seen in recent]
-    old = [archive.seen for archive in held if archive.seen not in recent]
-    rungs = writers.choose(old, policy.reopening) if old else {}
-    by_rung: dict[Rung, list[Seen]] = defaultdict(list)
-    for seen in old:
-        by_rung[rungs[seen.inode]].append(seen)
-    for rung, seens in by_rung.items():
-        tells = tuple(rung.tell((), policy.limit, why=f"it still writes {os.path.basename(seens[0].path)}"))
-        yield from tells
-        who = rung.holder or "somebody"
-        waits.extend(
-            Wait(target=seen.path, reason=f"{who} still writes it", needs=tells, is_told=bool(tells)) for seen in seens
-        )
-    yield from waits
-    return waits
-
-
-def _fresh_compressions(fresh: Collection[SetAside], rotated: Sequence[Action], policy: Policy) -> Iterator[Step]:
-    """What this plan sets aside: all waits first, since they run at the same time, then the compressions."""
-    needs: dict[int, tuple[Action, ...]] = {}
-    told: dict[int, list[Action]] = defaultdict(list)
-    for step in filter(_is_tell, rotated):
-        for need in step.needs:
-            told[id(need)].append(step)
-    for action in fresh:
-        needs[id(action)] = (action,)
-        if action.was_held:
-            tells = told[id(action)]
-            wait = Wait(target=action.archive, reason="its writer has to let go of it", needs=(action, *tells))
-            needs[id(action)] = (wait,)
-            yield wait
-    for action in fresh if policy.codec != "none" else ():
-        yield Compress(
-            target=action.archive,
-            reason="set aside by this run",
-            needs=needs[id(action)],
-            seen=replace(action.seen, path=action.archive),
-            codec=policy.codec,
-            level=policy.level,
-            grows=True,
-        )
-
-
-def _is_tell(step: Action) -> bool:
-    return isinstance(step, Tell) or (isinstance(step, RunCommand) and step.tells)
-
-
-def _expirations(
-    found: Sequence[Family], policy: Policy, fresh: Mapping[str, SetAside], now: datetime, *, by_age: bool
-) -> Iterator[Expire]:
-    """What the retention gives up, counting a log that this plan sets aside as its newest generation.
-
-    What is still to be compressed counts as nothing towards max_total: its size says little of what it will take.
-    """
-    if policy.retention.is_empty:
-        return
-    rules = policy.retention if by_age else replace(policy.retention, max_age=None)
-    generations: dict[str, list[Generation]] = {}
-    files: dict[str, list[Archive]] = defaultdict(list)
-    for family in found:
-        own: dict[tuple[datetime, int], Generation] = {}
-        for archive in family.archives:
-            size = archive.seen.size if archive.is_compressed or policy.codec == "none" else 0
-            generation = own.setdefault(archive.key, Generation(archive.seen.path, archive.name.stamp, size))
-            files[generation.path].append(archive)
-        generations[family.log] = list(own.values())
-        if family.log in fresh:
-            action = fresh[family.log]
-            size = action.seen.size if policy.codec == "none" else 0
-            generations[family.log].append(Generation(action.archive, now, size))
-    logs = {path: log for log, own in generations.items() for path in (generation.path for generation in own)}
-    for verdict in retention.decide(generations, rules, now):
-        path = verdict.generation.path
-        if not verdict.kept:
-            needs = (fresh[logs[path]],) if logs[path] in fresh else ()
-            for archive in files[path]:
-                yield Expire(target=archive.seen.path, reason=verdict.reason, needs=needs, seen=archive.seen)

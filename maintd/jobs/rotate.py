@@ -148,7 +148,7 @@ class Rotate(Job):
         return None if self.max_size is None else Watched(self.paths, self.exclude, self.max_size)
 
     def plan(self, ctx: Context) -> Iterator[Step]:
-        from maintd import families, rotation  # noqa: PLC0415 - reading a config does not need what rotates
+        from maintd import families, settling  # noqa: PLC0415 - reading a config does not need what rotates
 
         policy = self._policy(ctx)
         found, misses = families.find(self.paths, self.exclude, self.olddir)
@@ -164,7 +164,7 @@ class Rotate(Job):
                 if isinstance(step, Action):
                     rotated.append(step)
         if Lane.HEAVY in ctx.lanes:
-            yield from rotation.plan_settling(mine, policy, rotated, ctx.now, by_age=not ctx.clock_jumped)
+            yield from settling.plan_settling(mine, policy, rotated, ctx.now, by_age=not ctx.clock_jumped)
 
     def _rotations(self, mine: "list[Family]", policy: "Policy", ctx: Context) -> Iterator[Step]:
         from maintd import rotation  # noqa: PLC0415 - as above

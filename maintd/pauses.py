@@ -1,0 +1,49 @@
+"""Which jobs are paused, until when, and what each missed meanwhile: it is made up for when the pause ends."""
+
+from datetime import datetime
+
+from maintd.state import ALL_JOBS, State
+from maintd.triggers import Due, Scheduled
+
+
+class Pauses:
+    """Pauses outlive the daemon, in `state`; `now` is aware."""
+
+    def __init__(self, state: State, now: datetime) -> None:
+        self._state = state
+        self._until = state.pauses(now)
+        self._missed: dict[str, Due] = {}
+
+    def hold(self, name: str) -> bool:
+        """Whether the job is paused, by itself or with all others."""
+        return name in self._until or ALL_JOBS in self._until
+
+    def until(self, name: str) -> datetime | None:
+        """The end of this job's (or ALL_JOBS') own pause; None if it has none or lasts until resumed."""
+        return self._until.get(name)
+
+    def begin(self, name: str, until: datetime | None) -> None:
+        self._state.pause(name, until)
+        self._until[name] = until
+
+    def end(self, name: str, now: datetime) -> bool:
+        """Whether the job had been paused; ALL_JOBS ends every pause."""
+        found = self._state.resume(name)
+        self._until = self._state.pauses(now)
+        return found
+
+    def run_out(self, now: datetime) -> list[str]:
+        """Ends the pauses whose time is over, and names them."""
+        over = [name for name, until in self._until.items() if until is not None and until <= now]
+        if over:
+            self._until = self._state.pauses(now)
+        return over
+
+    def miss(self, due: Due) -> None:
+        """Keeps what was due during a pause; only what a schedule started does not come back by itself."""
+        if isinstance(due.cause, Scheduled):
+            self._missed[due.job] = due
+
+    def missed(self, name: str) -> Due | None:
+        """What the job is to make up for; asked once."""
+        return self._missed.pop(name, None)
