@@ -11,7 +11,7 @@ from typing import Any
 from backports import zstd
 
 from maintd.names import parse_archive
-from maintd.units import format_size
+from maintd.units import counted, format_size
 
 _NUMBER = re.compile(rb'(?:req=|"seq": )(\d+)\}?\Z')
 
@@ -135,10 +135,12 @@ class Account:
     def summary(self) -> Iterator[str]:
         """What was done, for people."""
         ratio = f", {self.in_bytes / self.out_bytes:.1f} times smaller" if self.out_bytes else ""
-        yield f"rotated     {self.rotated} logs, {format_size(self.rotated_bytes)}"
-        sizes = f"{format_size(self.in_bytes)} to {format_size(self.out_bytes)}{ratio}"
-        yield f"compressed  {self.compressed} files, {sizes}, each read back and compared before its original went"
-        yield f"expired     {self.expired} old archives, {format_size(self.expired_bytes)}"
+        yield f"rotated     {counted(self.rotated, 'log')}, {format_size(self.rotated_bytes)}"
+        sizes = (
+            f"{counted(self.compressed, 'file')}, {format_size(self.in_bytes)} to {format_size(self.out_bytes)}{ratio}"
+        )
+        yield f"compressed  {sizes}, each read back and compared before its original went"
+        yield f"expired     {counted(self.expired, 'old archive')}, {format_size(self.expired_bytes)}"
         yield f"freed       {format_size(self.in_bytes - self.out_bytes + self.expired_bytes)} in all"
 
 

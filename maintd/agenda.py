@@ -2,49 +2,53 @@
 
 import heapq
 import itertools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
-from maintd.triggers import Cause, Due, Grown
+from maintd.triggers import Due, Grown
 
 RETRY_FIRST, RETRY_LAST = 5.0, 300.0
 
-Key = tuple[str, type]
+Key = tuple[str, type, bool]
 
 
 @dataclass(slots=True)
 class Agenda:
     """Used by the main thread alone. Times are of time.monotonic(), in seconds."""
 
-    _pending: dict[Key, Due | None] = field(default_factory=dict)
+    _pending: dict[str, dict[Key, Due | None]] = field(default_factory=dict)
     _retries: list[tuple[float, int, Due]] = field(default_factory=list)
-    _failures: dict[Key, int] = field(default_factory=dict)
+    _failures: dict[tuple[str, type], int] = field(default_factory=dict)
     _order: "itertools.count[int]" = field(default_factory=itertools.count)
 
     def begin(self, due: Due) -> bool:
         """Whether to queue a run now. If one is pending already, one more follows when that has ended."""
-        key = _key(due.job, due.cause)
-        if key in self._pending:
-            self._pending[key] = _merged(self._pending[key], due)
+        key, own = _key(due), self._pending.setdefault(due.job, {})
+        if key in own:
+            own[key] = _merged(own[key], due)
             return False
-        self._pending[key] = None
+        own[key] = None
         return True
 
     def end(self, due: Due) -> Due | None:
         """Takes note that the run has ended; what came due for the same cause meanwhile is to follow."""
-        return self._pending.pop(_key(due.job, due.cause), None)
+        own = self._pending.get(due.job, {})
+        follows = own.pop(_key(due), None)
+        if not own:
+            self._pending.pop(due.job, None)
+        return follows
 
     def retry(self, due: Due, now: float) -> float:
         """Puts a run off, longer each time it goes on failing; returns the delay in seconds."""
-        key = _key(due.job, due.cause)
-        count = self._failures.get(key, 0)
-        self._failures[key] = count + 1
+        failing = due.job, type(due.cause)
+        count = self._failures.get(failing, 0)
+        self._failures[failing] = count + 1
         delay = min(RETRY_FIRST * 2.0**count, RETRY_LAST)
-        if not any(other.job == due.job and type(other.cause) is type(due.cause) for _, _, other in self._retries):
+        if not any(_key(other) == _key(due) for _, _, other in self._retries):
             heapq.heappush(self._retries, (now + delay, next(self._order), due))
         return delay
 
     def went_well(self, due: Due) -> None:
-        self._failures.pop(_key(due.job, due.cause), None)
+        self._failures.pop((due.job, type(due.cause)), None)
 
     def ripe(self, now: float) -> list[Due]:
         """The runs whose delay is over."""
@@ -55,7 +59,7 @@ class Agenda:
 
     def is_pending(self, job: str) -> bool:
         """Whether a run of the job is queued or at work."""
-        return any(name == job for name, _ in self._pending)
+        return job in self._pending
 
     def forget(self, job: str) -> None:
         """Drops what was put off for a job that is gone or has changed."""
@@ -68,9 +72,9 @@ class Agenda:
 def _merged(earlier: Due | None, later: Due) -> Due:
     """One run for both; logs that have grown must not be forgotten over others."""
     if earlier and isinstance(earlier.cause, Grown) and isinstance(later.cause, Grown):
-        return Due(later.job, Grown(earlier.cause.paths | later.cause.paths))
+        return replace(later, cause=Grown(earlier.cause.paths | later.cause.paths))
     return later
 
 
-def _key(job: str, cause: Cause) -> Key:
-    return job, type(cause)
+def _key(due: Due) -> Key:
+    return due.job, type(due.cause), due.rest

@@ -10,8 +10,9 @@ from maintd import __version__, reloading, story
 from maintd.control import Request
 from maintd.job import Job
 from maintd.lanes import Wanted
+from maintd.names import printable
 from maintd.runner import Result
-from maintd.state import ALL_JOBS
+from maintd.state import ALL_JOBS, Refusal
 from maintd.steps import Lane
 from maintd.triggers import Asked, Due
 
@@ -74,24 +75,23 @@ def _do_one(daemon: "Daemon", order: _Order, name: str) -> None:
         ),
         on_end=lambda result: order.finished(name, result),
     )
-    daemon.lanes.add(Lane.HEAVY, wanted)
+    daemon.upkeep.lanes.add(Lane.HEAVY, wanted)
 
 
 def _pause(daemon: "Daemon", name: str, seconds: float | None) -> dict[str, Any]:
     if name != ALL_JOBS and name not in daemon.config.jobs:
         return {"ok": False, "error": f"the running config has no job {name}"}
     until = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
-    daemon.pauses.begin(name, until)
-    text = until.isoformat(timespec="seconds") if until else None
-    daemon.emit(story.JobPaused(until=text), job="" if name == ALL_JOBS else name)
+    daemon.upkeep.pauses.begin(name, until)
+    daemon.emit(story.JobPaused(until=_written(until)), job="" if name == ALL_JOBS else name)
     return {"ok": True, "error": ""}
 
 
 def _resume(daemon: "Daemon", name: str) -> dict[str, Any]:
-    if not daemon.pauses.end(name, datetime.now(UTC)):
+    if not daemon.upkeep.pauses.end(name, datetime.now(UTC)):
         return {"ok": False, "error": "nothing is paused" if name == ALL_JOBS else f"{name} is not paused"}
     daemon.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
-    daemon.go_on(name)
+    daemon.upkeep.go_on(name)
     return {"ok": True, "error": ""}
 
 
@@ -103,40 +103,51 @@ def status(daemon: "Daemon") -> dict[str, Any]:
         "started": daemon.started.isoformat(timespec="seconds"),
         "config": daemon.config_path,
         "observe": daemon.config.settings.observe,
-        "paused_all": daemon.pauses.hold(ALL_JOBS),
+        "rejected": daemon.rejected.fields() if daemon.rejected else None,
+        "paused_all": daemon.upkeep.pauses.hold(ALL_JOBS),
+        "paused_all_until": _written(daemon.upkeep.pauses.until(ALL_JOBS)),
         "jobs": [_job_status(daemon, name, job) for name, job in daemon.config.jobs.items()],
         "growth": {
-            "files": daemon.watch.files,
-            "bound_ms": round(daemon.watch.bound * 1000),
-            "degraded": daemon.watch.degraded,
+            "files": daemon.upkeep.watch.files,
+            "bound_ms": round(daemon.upkeep.watch.bound * 1000),
+            "degraded": daemon.upkeep.watch.degraded,
         },
         "events": {"dropped": daemon.log.dropped},
+        "refused": [_refusal_status(refusal) for refusal in daemon.upkeep.refusals.all()],
     }
 
 
 def _job_status(daemon: "Daemon", name: str, job: Job) -> dict[str, Any]:
-    next_run, last = daemon.schedule.next_run(name), daemon.last.get(name)
-    until = daemon.pauses.until(name)
+    last = daemon.upkeep.state.last(name)
     return {
         "name": name,
         "digest": job.digest,
         "state": _state_of(daemon, name, job),
-        "next": next_run.isoformat(timespec="seconds") if next_run else None,
+        "next": _written(daemon.upkeep.schedule.next_run(name)),
         "last_outcome": last.outcome if last else None,
-        "last_run": last.at.isoformat(timespec="seconds") if last else None,
+        "last_run": _written(last.at) if last else None,
         "last_msg": last.msg if last else None,
-        "paused_until": until.isoformat(timespec="seconds") if until else None,
+        "paused_until": _written(daemon.upkeep.pauses.until(name)),
     }
+
+
+def _refusal_status(refusal: Refusal) -> dict[str, Any]:
+    told = {key: getattr(refusal, key) for key in ("job", "reason", "advice")}
+    return {"log": printable(refusal.log)} | told | {"since": _written(refusal.since)}
+
+
+def _written(when: datetime | None) -> str | None:
+    return when.isoformat(timespec="seconds") if when else None
 
 
 def _state_of(daemon: "Daemon", name: str, job: Job) -> str:
     if not job.enabled:
         return "disabled"
-    if name in daemon.lanes.running:
+    if name in daemon.upkeep.lanes.running:
         return "running"
-    if daemon.pauses.hold(name):
+    if daemon.upkeep.pauses.hold(name):
         return "paused"
-    if daemon.agenda.is_pending(name):
+    if daemon.upkeep.agenda.is_pending(name):
         return "queued"
     return "observe" if job.observe or daemon.config.settings.observe else "idle"
 

@@ -1,12 +1,18 @@
 """Runs functions in a process of their own: with a time limit, at nice 19, as another user, in memory that comes back.
 
-Parent and child talk in lines of JSON. A request is [function, arguments]; its replies are any number of
-["progress", n], then one ["result", value], ["error", {…}] or, with which the child ends, ["crash", {…}]. File names
-that are not UTF-8 travel as Python carries them (PEP 383): JSON escapes lone surrogates and gives them back.
+Parent and child talk in lines of JSON. A request is [function, arguments], or with a Confinement as third; its replies
+are any number of ["progress", n], then one ["result", value], ["error", {…}] or, with which the child ends,
+["crash", {…}]. File names that are not UTF-8 travel as Python carries them (PEP 383): JSON escapes lone surrogates and
+gives them back.
+
+A confined call is made in a process that the child forks for it, since what that gives up it never gets back. The child
+has one thread then, and has loaded what the function needs while it could still read it.
 """
 
+import contextlib
 import importlib
 import json
+import math
 import os
 import re
 import select
@@ -19,14 +25,12 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from maintd import errors, linux
+from maintd import errors, linux, replies
+from maintd.confinement import Confinement
 
 _FUNCTION = re.compile(r"(maintd(?:\.\w+)+):(\w+)")
 _NOTICE_MS = 25  # how soon a stop is noticed
-_RAISED_AGAIN = {
-    kind.__name__: kind
-    for kind in (errors.Refused, errors.NotYet, errors.Aborted, errors.TimedOut, errors.Locked, errors.Unreachable)
-}
+_PATIENCE = 0.5  # seconds in which a child ends by its parting signal
 
 Progress = Callable[[int], None]
 
@@ -36,12 +40,20 @@ class Worker:
 
     The child inherits `lock_fd`, so that the lock it stands for is held as long as the child lives. It dies with the
     thread that made the first call (prctl(2), PR_SET_PDEATHSIG): that thread must outlive the use of the Worker.
+    `parting` is the signal that ends it: with SIGTERM a function that catches it can end first what it has started.
+    `patience` is for how many seconds it may say nothing in a call: its user may be able to stop it.
     """
 
     def __init__(
-        self, *, lock_fd: int | None = None, uid: int | None = None, gid: int | None = None, background: bool = True
+        self,
+        *,
+        lock_fd: int | None = None,
+        background: bool = True,
+        parting: signal.Signals = signal.SIGKILL,
+        patience: float = math.inf,
     ) -> None:
-        self._lock_fd, self._uid, self._gid, self._background = lock_fd, uid, gid, background
+        self._lock_fd, self._background = lock_fd, background
+        self._parting, self._patience = parting, patience
         self._process: subprocess.Popen[bytes] | None = None
         self._received = b""
 
@@ -56,11 +68,12 @@ class Worker:
         """The child's pid; None before the first call and after the child has ended."""
         return self._process.pid if self._process and self._process.poll() is None else None
 
-    def call(
+    def call(  # noqa: PLR0913 - what bounds a call is said by name
         self,
         function: str,
         arguments: Mapping[str, Any],
         *,
+        within: Confinement | None = None,
         deadline: float | None = None,
         stop: threading.Event | None = None,
         progress: Progress | None = None,
@@ -75,9 +88,10 @@ class Worker:
         process, kind = self._running(), "progress"
         value: Any = None
         try:
-            self._send(process, [function, dict(arguments)])
+            self._send(process, [function, dict(arguments), *([within.fields()] if within else [])])
             while kind == "progress":
-                kind, value = json.loads(self._line(process, deadline, stop))
+                latest = min(math.inf if deadline is None else deadline, time.monotonic() + self._patience)
+                kind, value = json.loads(self._line(process, latest, stop))
                 if kind == "progress" and progress:
                     progress(value)
         finally:
@@ -85,7 +99,7 @@ class Worker:
                 self.close()
         if kind == "result":
             return value
-        raise _raised_again(value)
+        raise replies.raised_again(value)
 
     def close(self) -> None:
         """Kills the child and all that it started, and waits for its end; between calls nothing is lost by that."""
@@ -93,11 +107,24 @@ class Worker:
         if process is None:
             return
         if process.poll() is None:
+            os.killpg(process.pid, self._parting)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_PATIENCE)
+        if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+        self._await_forked(process)
         for pipe in (process.stdin, process.stdout):
             assert pipe is not None
             pipe.close()
+
+    def _await_forked(self, process: subprocess.Popen[bytes]) -> None:
+        """Waits until what the child forked has ended too (it dies with the child): it holds the pipe until then."""
+        end = time.monotonic() + _PATIENCE
+        assert process.stdout is not None
+        while select.select([process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
+            if not os.read(process.stdout.fileno(), 1 << 16):
+                return
 
     def _running(self) -> subprocess.Popen[bytes]:
         if self.pid is None:
@@ -115,9 +142,6 @@ class Worker:
             pass_fds=() if self._lock_fd is None else (self._lock_fd,),
             cwd="/",
             start_new_session=True,  # a terminal's Ctrl-C is the parent's to handle
-            user=self._uid,
-            group=self._gid,
-            extra_groups=None if self._uid is None else [],
         )
 
     def _send(self, process: subprocess.Popen[bytes], request: list[Any]) -> None:
@@ -127,12 +151,12 @@ class Worker:
         except BrokenPipeError:
             raise _died(process) from None
 
-    def _line(self, process: subprocess.Popen[bytes], deadline: float | None, stop: threading.Event | None) -> bytes:
+    def _line(self, process: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> bytes:
         assert process.stdout is not None
         while True:
             if stop and stop.is_set():
                 raise errors.Aborted("told to stop")
-            if deadline is not None and time.monotonic() >= deadline:
+            if time.monotonic() >= deadline:
                 raise errors.TimedOut("the time limit was reached")
             line, newline, rest = self._received.partition(b"\n")
             if newline:
@@ -146,35 +170,7 @@ class Worker:
 
 
 def _died(process: subprocess.Popen[bytes]) -> errors.MaintdError:
-    code = process.wait()
-    if code >= 0:
-        return errors.MaintdError(f"the worker ended with exit code {code}", hint="its stderr says why")
-    hint = "out of memory? Look at dmesg" if code == -signal.SIGKILL else ""
-    return errors.MaintdError(f"the worker was killed by signal {-code}", hint=hint)
-
-
-def _described(error: BaseException) -> dict[str, Any]:
-    described: dict[str, Any] = {"type": type(error).__name__, "message": str(error)}
-    if isinstance(error, OSError) and error.errno is not None:
-        names = (error.filename, error.filename2)
-        described |= {"errno": error.errno, "strerror": error.strerror, "names": [_text(name) for name in names]}
-    if isinstance(error, errors.MaintdError):
-        described |= {"maintd": True, "hint": error.hint}
-    return described
-
-
-def _text(name: str | bytes | int | None) -> str | int | None:
-    return os.fsdecode(name) if isinstance(name, bytes) else name
-
-
-def _raised_again(described: dict[str, Any]) -> Exception:
-    message = described["message"]
-    if "errno" in described:
-        first, second = described["names"]
-        return OSError(described["errno"], described["strerror"], first, None, second)
-    if "maintd" in described:
-        return _RAISED_AGAIN.get(described["type"], errors.MaintdError)(message, hint=described["hint"])
-    return errors.MaintdError(f"{described['type']} in the worker: {message}")
+    return replies.ended(process.wait())
 
 
 def main() -> None:
@@ -187,34 +183,86 @@ def main() -> None:
     linux.die_with_parent(int(parent), signal.SIGKILL)
     if background:
         linux.be_background()
-    requests, replies = _protocol()
+    requests, answers = _protocol()
 
     def reply(kind: str, value: Any) -> None:
-        replies.write(json.dumps([kind, value]).encode() + b"\n")
+        answers.write(json.dumps([kind, value]).encode() + b"\n")
 
     def last_words(kind: type[BaseException], error: BaseException, traceback: TracebackType | None) -> None:
         sys.__excepthook__(kind, error, traceback)
-        reply("crash", _described(error))
+        reply("crash", replies.described(error))
 
     sys.excepthook = last_words  # what nobody expected ends the child: its state is not to be trusted
     for request in requests:
-        function, arguments = json.loads(request)
-        try:
-            result = _found(function)(lambda done: reply("progress", done), **arguments)
-        except (OSError, errors.MaintdError) as error:
-            reply("error", _described(error))
+        function, arguments, *within = json.loads(request)
+        if within:
+            _answer_confined(Confinement.of(within[0]), function, arguments, reply)
         else:
-            reply("result", result)
+            _answer(function, arguments, reply)
+
+
+Reply = Callable[[str, Any], None]
+
+
+def _answer(function: str, arguments: dict[str, Any], reply: Reply) -> None:
+    try:
+        result = _found(function)(lambda done: reply("progress", done), **arguments)
+    except (OSError, errors.MaintdError) as error:
+        reply("error", replies.described(error))
+    else:
+        reply("result", result)
+
+
+def _answer_confined(within: Confinement, function: str, arguments: dict[str, Any], reply: Reply) -> None:
+    """Passes on what the process says that it forks; what that says last comes through a pipe: one word, or none."""
+    with contextlib.suppress(errors.Refused):
+        _found(function)  # loaded here, by who may read it, and once
+    child, (reading, writing) = os.getpid(), os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            _serve_confined(within, child, function, arguments, lambda *said: _pass_on(said, reply, writing))
+        except BaseException:  # noqa: BLE001 - this process must never get to what the child does next
+            sys.__excepthook__(*sys.exc_info())
+            os._exit(1)
+        os._exit(0)
+    os.close(writing)
+    with os.fdopen(reading, "rb") as last:
+        said = last.read()
+    code = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    reply(*(json.loads(said) if said.endswith(b"\n") else ("crash", replies.described(replies.ended(code)))))
+
+
+def _serve_confined(within: Confinement, parent: int, function: str, arguments: dict[str, Any], reply: Reply) -> None:
+    try:
+        within.enter()
+    except (OSError, errors.MaintdError) as error:
+        reply("error", replies.described(error))
+        return
+    linux.die_with_parent(parent, signal.SIGKILL)
+    try:
+        _answer(function, arguments, reply)
+    except Exception as error:  # whatever it is, it is told, as by last_words
+        reply("crash", replies.described(error))
+        raise
+
+
+def _pass_on(said: tuple[str, Any], reply: Reply, last: int) -> None:
+    if said[0] == "progress":
+        reply(*said)
+    else:
+        with os.fdopen(os.dup(last), "wb") as pipe:
+            pipe.write(json.dumps(said).encode() + b"\n")
 
 
 def _protocol() -> tuple[Any, Any]:
     """Requests and replies on descriptors of their own, which a stray print, or a program that is run, cannot reach."""
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
+    requests, answers = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb", buffering=0)
     nothing = os.open(os.devnull, os.O_RDONLY)
     os.dup2(nothing, 0)
     os.close(nothing)
     os.dup2(2, 1)
-    return requests, replies
+    return requests, answers
 
 
 def _found(function: str) -> Callable[..., Any]:

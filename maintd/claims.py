@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-from maintd.patterns import Prefix, split
+from maintd.matching import Prefix, split
 
 _FRESH = 60.0
 """Seconds for which resolved patterns are believed: a link among the directories may be pointed elsewhere."""

@@ -1,4 +1,4 @@
-"""Compresses and verifies whole files, descriptor to descriptor: zstd and gzip in threads, memory bounded.
+"""Compresses and verifies files, descriptor to descriptor: zstd and gzip in threads, memory bounded.
 
 The content is read once, in pieces of 512 KiB, which stay in the processor's cache from reading to hashing: pieces of
 4 MiB are 1.5 % smaller with zstd, and take 30 % longer. For zstd each piece is a frame with its size and checksum. For
@@ -42,7 +42,10 @@ Made = TypeVar("Made")
 
 @dataclass(frozen=True, slots=True)
 class Codec:
-    """How to compress: `name` is zstd or gzip; `level` is the codec's own, None for its default (zstd 1, gzip 5)."""
+    """How to compress: `name` is zstd, gzip, or none for a plain copy.
+
+    `level` is the codec's own, None for its default (zstd 1, gzip 5).
+    """
 
     name: str
     level: int | None = None
@@ -61,19 +64,36 @@ class Compressed:
     out_bytes: int
 
 
-def compress_fd(source_fd: int, target_fd: int, codec: Codec, progress: Progress | None = None) -> Compressed:
-    """Writes the source, from its start to its end, compressed to the start of the empty target; syncs nothing.
+@dataclass(frozen=True, slots=True)
+class Part:
+    """The bytes of the source from `start` to `end` (None: to its end), and the offset `at` in the target they go to.
+
+    Several parts one after the other are several frames of zstd, or several members of gzip (RFC 1952, section 2.2).
+    """
+
+    start: int = 0
+    end: int | None = None
+    at: int = 0
+
+
+WHOLE = Part()
+
+
+def compress_fd(
+    source_fd: int, target_fd: int, codec: Codec, progress: Progress | None = None, part: Part = WHOLE
+) -> Compressed:
+    """Writes the source, or a part of it, compressed to the target, which ends where it is to begin; syncs nothing.
 
     What is written is read back from the target as soon as it is there, and decompressed; the checksum of the format
     (XXH64 in zstd, CRC-32 in gzip) is compared with it, and the source byte by byte. `progress` is called with the
     bytes read so far. Raises OSError without a file name, for descriptors have none; EIO if the target does not read
     back as the source.
     """
-    proof = _Proof(target_fd, codec.name)
+    proof = _Proof(target_fd, codec.name, part.at)
     with ThreadPoolExecutor(1) as pool:
         proved = pool.submit(proof.run)
         try:
-            out_bytes = _compress(_pieces(source_fd, progress), target_fd, codec, proof)
+            out_bytes = _compress(_pieces(source_fd, part, progress), target_fd, codec, proof)
         finally:
             proof.end()
         in_bytes = proved.result()
@@ -94,27 +114,58 @@ def verify_fd(target_fd: int, codec: Codec) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
+def holds(target_fd: int, codec: Codec, length: int, source_fd: int, part: Part) -> bool:
+    """Whether the target's bytes from `part.at` to `length` begin with that part of the source."""
+    offset, end = part.start, part.end or 0
+    try:
+        for content in _contents(codec.name, _chunks(target_fd, [length], part.at)):
+            wanted = content[: max(end - offset, 0)]
+            if wanted != _read(source_fd, len(wanted), offset):
+                return False
+            offset += len(wanted)
+    except OSError as error:
+        if error.filename is None and error.errno == errno.EIO:  # it does not decompress
+            return False
+        raise
+    return offset >= end
+
+
+def contents_fd(fd: int, name: str) -> Iterator[bytes]:
+    """What a file compressed as `name` holds, piece by piece, whoever made it: also several frames or members in a row.
+
+    Raises OSError EIO where it is damaged or cut off, after what comes before that.
+    """
+    chunks = _chunks(fd, [os.fstat(fd).st_size])
+    return _zstd_contents(chunks) if name == "zstd" else _gzip_members(chunks)
+
+
 def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, proof: "_Proof") -> int:
     """Writes what becomes of the pieces, each of which is proved as soon as it is there; returns the bytes written."""
-    offset = 0
+    offset = begin = proof.begin
 
     def noted() -> Iterator[bytes]:
         for piece in pieces:
             proof.expect(piece)
             yield piece
 
-    for part in {"zstd": _zstd_frames, "gzip": _gzip_member}[codec.name](noted(), codec):
-        _write(target_fd, part, offset)
-        offset += len(part)
+    for made in _made(noted(), codec):
+        _write(target_fd, made, offset)
+        offset += len(made)
         proof.written(offset)
-    return offset
+    return offset - begin
+
+
+def _made(pieces: Iterator[bytes], codec: Codec) -> Iterator[bytes]:
+    if codec.name == "none":
+        return pieces
+    return {"zstd": _zstd_frames, "gzip": _gzip_member}[codec.name](pieces, codec)
 
 
 class _Proof:
-    """Reads back what was written so far, in a thread of its own, and compares it with the pieces it was made of."""
+    """Reads back what was written since `begin`, in a thread of its own, and compares it with what it was made of."""
 
-    def __init__(self, fd: int, name: str) -> None:
-        self._fd, self._name = fd, name
+    def __init__(self, fd: int, name: str, begin: int) -> None:
+        self._fd, self._name, self.begin = fd, name, begin
         self._expected: deque[bytes] = deque()
         self._ends: Queue[int | None] = Queue(_BEHIND)
 
@@ -133,7 +184,7 @@ class _Proof:
         ends = iter(self._ends.get, None)
         try:
             size = 0
-            for content in _contents(self._name, _chunks(self._fd, ends)):
+            for content in _contents(self._name, _chunks(self._fd, ends, self.begin)):
                 self._compare(content)
                 size += len(content)
             if any(self._expected):
@@ -154,20 +205,23 @@ class _Proof:
 
 
 def _contents(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
+    if name == "none":
+        return chunks
     return {"zstd": _zstd_contents, "gzip": _gzip_contents}[name](chunks)
 
 
-def _pieces(fd: int, progress: Progress | None) -> Iterator[bytes]:
-    """The content in pieces, all but the last of full length; an empty file is one empty piece."""
-    offset, ended = 0, False
+def _pieces(fd: int, part: Part, progress: Progress | None) -> Iterator[bytes]:
+    """The content in pieces, all but the last of full length; an empty one is one empty piece."""
+    offset, ended = part.start, False
     while not ended:
-        piece = _read(fd, PIECE, offset)
-        ended = len(piece) < PIECE
+        wanted = PIECE if part.end is None else min(PIECE, part.end - offset)
+        piece = _read(fd, wanted, offset)
         offset += len(piece)
-        if piece or not offset:
+        ended = len(piece) < PIECE or offset == part.end
+        if piece or offset == part.start:
             yield piece
         if progress:
-            progress(offset)
+            progress(offset - part.start)
 
 
 def _read(fd: int, length: int, offset: int) -> bytes:
@@ -276,8 +330,25 @@ def _gzip_contents(chunks: Iterator[bytes]) -> Iterator[bytes]:
         raise _damaged("it is cut off")
 
 
-def _chunks(fd: int, ends: Iterable[int]) -> Iterator[bytes]:
-    offset = 0
+def _gzip_members(chunks: Iterator[bytes]) -> Iterator[bytes]:
+    """As _gzip_contents, of any number of members (RFC 1952, section 2.2)."""
+    decompressor = zlib_ng.decompressobj(_CONTAINER)
+    for compressed in chunks:
+        rest = compressed
+        while rest:
+            if decompressor.eof:
+                decompressor = zlib_ng.decompressobj(_CONTAINER)
+            try:
+                content = decompressor.decompress(rest, _CONTENT)
+            except zlib_ng.error as error:  # type: ignore[misc] # its stub has an instance for the class
+                raise _damaged(str(error)) from error
+            rest = decompressor.unused_data if decompressor.eof else decompressor.unconsumed_tail
+            yield content
+    if not decompressor.eof:
+        raise _damaged("it is cut off")
+
+
+def _chunks(fd: int, ends: Iterable[int], offset: int = 0) -> Iterator[bytes]:
     for end in ends:
         while offset < end:
             chunk = os.pread(fd, min(_CHUNK, end - offset), offset)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from types import MappingProxyType
 from typing import NamedTuple, TypeVar
@@ -13,9 +13,10 @@ from maintd import job_tables, jobs, patterns
 from maintd.claims import Claims
 from maintd.complaints import complaints, dotted
 from maintd.errors import ConfigError, Problem
-from maintd.job import Job, Options
+from maintd.job import Job, Options, Watched
 from maintd.job_tables import JobTable
 from maintd.names import printable
+from maintd.own_files import OwnFiles
 from maintd.settings import TABLES, Daemon, Supervisor
 from maintd.toml_places import KeyPath
 from maintd.toml_source import Source, read
@@ -38,7 +39,8 @@ class Place(NamedTuple):
 class Config:
     """A whole configuration that was found valid. `jobs` are by `kind.name`, in file order.
 
-    `sources` says which file holds each table, by the names of the jobs and of the settings tables.
+    `sources` says which file holds each table, by the names of the jobs and of the settings tables. No job's patterns
+    name what is maintd's `own`.
     """
 
     settings: Daemon
@@ -47,6 +49,7 @@ class Config:
     files: tuple[str, ...] = ()
     warnings: tuple[Problem, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
+    own: OwnFiles = field(default_factory=OwnFiles, compare=False)
 
     @cached_property
     def places(self) -> Mapping[str, Place]:
@@ -67,10 +70,15 @@ class Config:
         pairs = [(name, job.claims()) for name, job in self.jobs.items() if job.enabled]
         return Claims([(name, claim) for name, claim in pairs if claim is not None])
 
-    def place(self, name: str) -> Place:
-        """Where one job stands: unlike `places`, cheap to ask."""
+    def watched(self, name: str) -> Watched | None:
+        """The files whose growth makes a job due, if it has any and is enabled."""
+        watched = self.jobs[name].watched() if self.jobs[name].enabled else None
+        return watched and replace(watched, own=self.own)
+
+    def place(self, name: str, option: str = "") -> Place:
+        """Where one job, or one of its options, stands: unlike `places`, cheap to ask."""
         source = self.sources[name]
-        return Place(source.file, *source.places.find(tuple(name.split("."))))
+        return Place(source.file, *source.places.find((*name.split("."), *filter(None, option.split(".")))))
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +102,8 @@ def load(path: str, *, euid: int | None = None) -> Config:
     reading = _Reading(os.geteuid() if euid is None else euid)
     main = reading.read(path)
     daemon, supervisor = reading.settings("daemon", Daemon, main), reading.settings("supervisor", Supervisor, main)
-    sources = [main, *[reading.read(extra) for extra in reading.beside(path)]]
+    beside = reading.beside(path)
+    sources = [main, *[reading.read(extra) for extra in beside]]
     for source in filter(None, sources):
         reading.take(source, is_main=source is main)
     reading.keep_archives_apart()
@@ -107,7 +116,12 @@ def load(path: str, *, euid: int | None = None) -> Config:
         tuple(source.file for source in sources if source),
         tuple(reading.warnings(supervisor)),
         MappingProxyType(reading.tables),
+        OwnFiles.at([daemon.state_dir, daemon.runtime_dir, _conf_d(path)], [path, *beside]),
     )
+
+
+def _conf_d(path: str) -> str:
+    return os.path.join(os.path.dirname(path), "conf.d")
 
 
 @dataclass(slots=True)
@@ -130,7 +144,7 @@ class _Reading:
 
     def beside(self, path: str) -> list[str]:
         """The files of conf.d/ beside the main file, sorted by name."""
-        folder = os.path.join(os.path.dirname(path), "conf.d")
+        folder = _conf_d(path)
         try:
             entries = sorted(os.listdir(folder))
         except (FileNotFoundError, ValueError):  # ValueError: a NUL in the name, which is said of the main file
@@ -207,6 +221,9 @@ class _Reading:
 
     def warnings(self, supervisor: Supervisor) -> Iterator[Problem]:
         """What is valid and yet hardly meant."""
+        if not any(job.enabled for job in self.jobs.values()):
+            which = "every job is disabled" if self.jobs else "there is no job, such as [rotate.services]"
+            yield Problem(self.files[0], 0, 0, f"{which}: maintd looks after nothing", "warning")
         for option, message in supervisor.doubts():
             source = self.tables["supervisor"]
             place = source.places.find(("supervisor", option))
@@ -219,7 +236,7 @@ def shared_logs(config: Config) -> list[Problem]:
     shared: dict[tuple[str, str], list[str]] = {}
     for name, job in config.jobs.items():
         claim = job.claims() if job.enabled else None
-        for match in patterns.expand(claim.paths, claim.exclude).matches if claim else ():
+        for match in patterns.expand(claim.paths, claim.exclude, own=config.own).matches if claim else ():
             owner = owners.setdefault(match.path, name)
             if owner != name:
                 shared.setdefault((owner, name), []).append(match.path)

@@ -30,6 +30,7 @@ def context(
         lanes=lanes,
         supervisor=supervisor(config),
         claims=config.claims,
+        own=config.own,
     )
 
 

@@ -12,6 +12,10 @@ from maintd import codec, durable, holders, names
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, NotYet, Refused
 from maintd.steps import Seen
+from maintd.units import format_size
+
+MOST_HOLES = 16 << 30
+"""Bytes. A log of holes comes of a writer without O_APPEND whose file was cut, or of malice: 1 TiB takes no block."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,7 +23,7 @@ class Request:
     """What the child is asked. `grows` says that the file was still live when `seen`, so it may be larger by now."""
 
     path: str
-    seen: Seen
+    seen: Seen | None
     codec: str
     level: int | None
     undisturbed: bool
@@ -29,12 +33,14 @@ class Request:
         return holders.is_open_elsewhere(source) if self.undisturbed else holders.may_be_written(source)
 
     def is_planned(self, now: os.stat_result) -> bool:
+        if self.seen is None:
+            return True
         return self.seen.is_same_file(now) if self.grows else self.seen.is_unchanged(now)
 
 
 def compress_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str, Any]:
     """Compresses one file, in the child. Raises Refused if it is not the planned one, NotYet if it is open."""
-    wanted = Request(**(request | {"seen": Seen(**request["seen"])}))
+    wanted = Request(**(request | {"seen": Seen(**request["seen"]) if request["seen"] else None}))
     name = os.path.basename(wanted.path)
     target = name + names.CODEC_SUFFIXES[wanted.codec]
     how = codec.Codec(wanted.codec, wanted.level)
@@ -42,6 +48,8 @@ def compress_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[
         now = os.fstat(source)
         if not wanted.is_planned(now):
             raise Refused(f"{names.printable(wanted.path)} has changed since it was planned, and was left alone")
+        durable.require_plain(wanted.path, now)
+        require_dense(wanted.path, now)
         if wanted.is_busy(source):
             raise NotYet(f"{names.printable(wanted.path)} is open in another process")
         was_there = _exists(target, dir_fd)
@@ -57,6 +65,16 @@ def compress_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[
                 durable.remove(Seen.of(target, out), dir_fd=dir_fd)
             raise
     return {"in_bytes": now.st_size, "out_bytes": out.st_size}
+
+
+def require_dense(path: str, info: os.stat_result) -> None:
+    """Refuses what is next to nothing but holes: it takes hours to read, and its copy would be larger than it is."""
+    taken = 512 * info.st_blocks
+    if info.st_size - taken > MOST_HOLES and 64 * taken < info.st_size:
+        raise Refused(
+            f"{names.printable(path)} is sparse: {format_size(info.st_size)}, and {format_size(taken)} on the disk",
+            hint="its writer does not append, or somebody made it so; remove it, or copy it without holes",
+        )
 
 
 def _compress_beside(progress: codec.Progress, source: int, target: str, how: codec.Codec, *, dir_fd: int) -> None:

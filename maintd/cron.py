@@ -6,6 +6,8 @@ from typing import Self
 
 from cronsim import CronSim, CronSimError  # noqa: TID251 - this is its home
 
+from maintd.units import counted
+
 _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
@@ -96,7 +98,9 @@ class Cron:
         if len(fields) != len(_FIELDS):
             names = ", ".join(field.title for field in _FIELDS)
             seconds = '; cron has no seconds, an interval has: every = "30s"' if len(fields) > len(_FIELDS) else ""
-            raise ValueError(f"cron {text!r}: {len(fields)} fields, where five are needed ({names}){seconds}")
+            raise ValueError(
+                f"cron {text!r}: {counted(len(fields), 'field')}, where five are needed ({names}){seconds}"
+            )
         try:
             for field, part in zip(_FIELDS, fields, strict=True):
                 field.check(part)

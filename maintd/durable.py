@@ -2,19 +2,19 @@
 
 The order is always: write a temporary beside the target, fsync it, rename it without replacing, fsync the directory,
 and only then remove what it stands for. All names are relative to a directory descriptor, so that nobody who swaps a
-directory for a link can lead a root process elsewhere (CVE-2011-1154, CVE-2022-1348).
+directory for a link can lead a root process elsewhere (CVE-2011-1548, 'logrotten').
 """
 
 import contextlib
 import errno
 import os
 import stat as st
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from maintd import names
+from maintd import confinement, names
 from maintd.errors import Refused
-from maintd.linux import open_beneath, rename_noreplace
+from maintd.linux import collapse_range, open_beneath, rename_noreplace
 from maintd.steps import Seen
 
 
@@ -28,13 +28,22 @@ class Ownership:
 
 
 @contextlib.contextmanager
-def directory(path: str) -> Iterator[int]:
-    """A descriptor of the directory `path`, in which no part may be a symbolic link."""
-    descriptor = open_beneath(path, os.O_RDONLY | os.O_DIRECTORY)
+def directory(path: str, planned: Sequence[int] | None = None) -> Iterator[int]:
+    """A descriptor of the directory `path`, in which no part may be a symbolic link.
+
+    Refused if it is not the `planned` one, by (device, inode). In a process that is confined to some directories it is
+    the one that was opened before.
+    """
+    held = confinement.held(path)
+    descriptor = open_beneath(path, os.O_RDONLY | os.O_DIRECTORY) if held is None else held
     try:
+        info = os.fstat(descriptor)
+        if planned is not None and [info.st_dev, info.st_ino] != list(planned):
+            raise Refused(f"{names.printable(path)} is not the directory that was planned any more")
         yield descriptor
     finally:
-        os.close(descriptor)
+        if held is None:
+            os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -123,14 +132,19 @@ def set_aside(log: Seen, archive: str, *, dir_fd: int, archive_fd: int) -> None:
     Raises Refused if the log is not the planned file any more, FileExistsError if the archive name is taken.
     """
     name = os.path.basename(log.path)
-    if not log.is_same_file(_regular(name, dir_fd)):
-        raise Refused(
-            f"{names.printable(log.path)} is not the file that was planned any more: somebody else replaced or cut it"
-        )
+    require_planned(log, dir_fd=dir_fd)
     rename_noreplace(name, archive, old_dir=dir_fd, new_dir=archive_fd)
     if not log.is_same_file(os.lstat(archive, dir_fd=archive_fd)):
         rename_noreplace(archive, name, old_dir=archive_fd, new_dir=dir_fd)
         raise Refused(f"{names.printable(log.path)} was replaced by somebody else at this moment; it was put back")
+
+
+def require_planned(log: Seen, *, dir_fd: int) -> None:
+    """Refuses a log that is not the planned one, or has a second name, by now."""
+    if not log.is_same_file(_regular(os.path.basename(log.path), dir_fd)):
+        raise Refused(
+            f"{names.printable(log.path)} is not the file that was planned any more: somebody else replaced or cut it"
+        )
 
 
 def put_fresh(temporary: str, log: str, *, dir_fd: int) -> None:
@@ -139,6 +153,12 @@ def put_fresh(temporary: str, log: str, *, dir_fd: int) -> None:
         rename_noreplace(temporary, log, old_dir=dir_fd, new_dir=dir_fd)
     except FileExistsError:
         discard(temporary, dir_fd=dir_fd)
+
+
+def put_back(archive: str, log: str, *, dir_fd: int, archive_fd: int) -> None:
+    """Gives a log that was set aside its own name again. FileExistsError if its writer made a new one meanwhile."""
+    rename_noreplace(archive, log, old_dir=archive_fd, new_dir=dir_fd)
+    os.fsync(dir_fd)
 
 
 def publish(temporary: str, name: str, descriptor: int, *, dir_fd: int) -> None:
@@ -173,13 +193,22 @@ def discard(name: str, *, dir_fd: int) -> None:
 
 
 def make_directory(name: str, ownership: Ownership, *, dir_fd: int) -> None:
-    """Makes a directory for archives, durable. FileExistsError if the name is taken."""
-    os.mkdir(name, 0o700, dir_fd=dir_fd)
-    descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
-    try:
-        dress(descriptor, ownership)
-    finally:
-        os.close(descriptor)
+    """Makes a directory for archives, durable. FileExistsError if the name is taken.
+
+    In a confined process it is made as whom it is for and with its mode at once: whoever could put another directory
+    in its place meanwhile would have that one changed.
+    """
+    if confinement.is_confined():
+        before = os.umask(0)
+        os.mkdir(name, ownership.mode, dir_fd=dir_fd)
+        os.umask(before)
+    else:
+        os.mkdir(name, 0o700, dir_fd=dir_fd)
+        descriptor = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+        try:
+            dress(descriptor, ownership)
+        finally:
+            os.close(descriptor)
     os.fsync(dir_fd)
 
 
@@ -221,4 +250,78 @@ def _regular(name: str, dir_fd: int) -> os.stat_result:
     info = os.lstat(name, dir_fd=dir_fd)
     if not st.S_ISREG(info.st_mode):
         raise Refused(f"{names.printable(name)} is not a regular file any more")
+    require_plain(name, info)
     return info
+
+
+def require_plain(path: str, info: os.stat_result) -> None:
+    """Refuses a file with hard links, which may be another user's, or in use, under its other names; or with set-id."""
+    oddity = Seen.of(path, info).oddity
+    if oddity:
+        raise Refused(f"{names.printable(path)}: {oddity}", hint="look at where it comes from, then remove that")
+
+
+@contextlib.contextmanager
+def live(name: str, log: Seen, *, dir_fd: int) -> Iterator[int]:
+    """A descriptor for changing the planned log where it is, beside its writers; Refused if it is another file now.
+
+    It has no O_APPEND: pwrite(2) would write at the end in spite of its offset.
+    """
+    descriptor = opened_to_change(name, dir_fd=dir_fd)
+    try:
+        info = os.fstat(descriptor)
+        if not log.is_same_file(info):
+            raise Refused(f"{names.printable(log.path)} is not the file that was planned any more")
+        require_plain(log.path, info)
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def opened_to_change(name: str, *, dir_fd: int) -> int:
+    """A descriptor for reading and changing a regular file in place; a link is refused and a FIFO does not hang."""
+    descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    if not st.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise Refused(f"{names.printable(name)} is not a regular file any more")
+    return descriptor
+
+
+def overwrite(descriptor: int, data: bytes, offset: int) -> None:
+    """Writes all of `data` at `offset`, durable."""
+    add(descriptor, data, offset)
+    os.fdatasync(descriptor)
+
+
+def add(descriptor: int, data: bytes, offset: int) -> None:
+    """Writes all of `data` at `offset`; syncs nothing."""
+    view = memoryview(data)
+    while view:
+        written = os.pwrite(descriptor, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def collapse(log: int, end: int, length: int) -> None:
+    """Takes the `length` bytes before `end` out of a log that is being appended to: what follows moves down.
+
+    Both are whole blocks, and `end` lies before the end of the file (fallocate(2), FALLOC_FL_COLLAPSE_RANGE). The
+    kernel drops the cached rest of the file while writers wait, which takes long where that is dirty: so it is synced
+    and dropped first.
+    """
+    os.fdatasync(log)
+    os.posix_fadvise(log, end - length, 0, os.POSIX_FADV_DONTNEED)
+    collapse_range(log, end - length, length)
+
+
+def cut(descriptor: int, length: int) -> None:
+    """Cuts a file to `length` bytes; syncs nothing."""
+    os.ftruncate(descriptor, length)
+
+
+def forget_intent(name: str, *, dir_fd: int) -> None:
+    """Removes the intent of a rotation in place that has ended, for good."""
+    if not name.endswith(names.INTENT):
+        raise Refused(f"{names.printable(name)} is not an intent of maintd")
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=dir_fd)
+    os.fsync(dir_fd)

@@ -25,6 +25,10 @@ class NotYet(MaintdError):
     """Somebody still has the file open. Nothing was changed; it is tried again later, which is no failure."""
 
 
+class Blind(Refused):
+    """Whether anybody has the file open cannot be known by this process, for want of the capabilities that it names."""
+
+
 class TimedOut(MaintdError):
     """A time limit was reached."""
 
@@ -35,6 +39,10 @@ class Locked(MaintdError):
 
 class Unreachable(MaintdError):
     """The daemon, or supervisord, does not answer."""
+
+
+class Denied(MaintdError):
+    """supervisord answers, and its answer is that it cannot: there is no such program, for example."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,12 +80,13 @@ _ADVICE = {
     errno.ENOENT: "it is gone, or was never there",
     errno.EXDEV: "source and target lie on different file systems: choose a directory on the same one",
     errno.EEXIST: "a file of that name is there already and is left alone: move it away",
-    errno.ELOOP: "a symbolic link is in the way, where none is followed",
+    errno.ELOOP: "a symbolic link is in the way, where none is followed: name the directory itself",
     errno.ENOMEM: "no memory left: see what uses it",
     errno.EOPNOTSUPP: "this file system cannot do that",
     errno.ENAMETOOLONG: "the name with its stamp is longer than 255 bytes: use a shorter log name",
     errno.ENOTDIR: "a part of the path is not a directory",
     errno.EISDIR: "it is a directory, where a file is expected",
+    errno.EBUSY: "something is mounted there (findmnt), or the kernel uses it: it cannot be renamed or removed",
     errno.ETXTBSY: "the file is being executed",
 }
 

@@ -1,5 +1,6 @@
 """Which files a job watches, by its patterns, and which of them have just grown past its max_size, by stat."""
 
+import math
 import os
 import stat as st
 from collections import defaultdict
@@ -8,7 +9,8 @@ from dataclasses import dataclass
 
 from maintd import names, patterns
 from maintd.job import Watched
-from maintd.patterns import Prefix
+from maintd.matching import Prefix, split
+from maintd.own_files import OwnFiles
 
 SOONEST, LATEST = 1.0, 300.0
 LINKS = 40
@@ -27,6 +29,7 @@ class Territory:
     route: frozenset[tuple[str, str]]
     wanted: tuple[Prefix, ...]
     unwanted: tuple[Prefix, ...]
+    own: OwnFiles
 
     @property
     def to_watch(self) -> frozenset[str]:
@@ -34,19 +37,21 @@ class Territory:
 
     def has_file(self, path: str) -> bool:
         """Whether the patterns name this file, by its path alone."""
-        if names.is_ours(os.path.basename(path)) or any(pattern.is_match(path) for pattern in self.unwanted):
+        if names.is_ours(os.path.basename(path)) or self.own.has(path):
+            return False
+        if any(pattern.is_match(path) for pattern in self.unwanted):
             return False
         return any(pattern.is_match(path) for pattern in self.wanted)
 
     def has_directory(self, path: str) -> bool:
         """Whether there may be files of the patterns below this directory, by its path alone."""
-        return any(_leads(pattern, path) for pattern in self.wanted)
+        return not self.own.has(path) and any(_leads(pattern, path) for pattern in self.wanted)
 
 
 def survey(watched: Watched) -> Territory:
     """Reads the directories of these patterns now."""
-    wanted = tuple(patterns.split(pattern) for pattern in watched.paths)
-    found = patterns.expand(watched.paths, watched.exclude)
+    wanted = tuple(split(pattern) for pattern in watched.paths)
+    found = patterns.expand(watched.paths, watched.exclude, own=watched.own)
     route: set[tuple[str, str]] = set()
     for pattern, prefix in zip(watched.paths, wanted, strict=True):
         parts = [part for part in pattern.split("/") if part]
@@ -56,7 +61,8 @@ def survey(watched: Watched) -> Territory:
         frozenset(found.directories),
         frozenset(route),
         wanted,
-        tuple(patterns.split(pattern) for pattern in watched.exclude),
+        tuple(split(pattern) for pattern in watched.exclude),
+        watched.own,
     )
 
 
@@ -156,12 +162,15 @@ class Sizes:
         for job in self._watchers.get(file, ()):
             self._reports.pop((job, file), None)
 
-    def settle(self, job: str, paths: Iterable[str], now: float) -> None:
-        """A run for these files has ended. One that is still too large may be reported again, each time later."""
+    def settle(self, job: str, paths: Iterable[str], now: float, *, once: bool = False) -> None:
+        """A run for these files has ended. One that is still too large may be reported again, each time later.
+
+        With `once` it is not reported again for merely staying so.
+        """
         for path in paths:
             report = self._reports.get((job, os.fsencode(path)))
             if report:
-                report.again = now + report.wait
+                report.again = math.inf if once else now + report.wait
                 report.wait = min(report.wait * 2, LATEST)
 
     def poll(self, now: float) -> dict[str, frozenset[str]]:

@@ -16,6 +16,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from maintd import capabilities
+from maintd.errors import Blind
 
 Inode = tuple[int, int]
 _INTERPRETERS = {"python": "cmWX", "pypy": "cmWX", "sh": "c", "bash": "c", "node": "ep", "perl": "eE", "ruby": "e"}
@@ -49,7 +50,7 @@ def ignore_lease_breaks() -> None:
 def may_be_written(descriptor: int) -> bool:
     """Whether any process could still write the file.
 
-    Falls back to a scan where leases are not to be had; what it may not look into counts as a writer.
+    Falls back to a scan where leases are not to be had; raises Blind if there are processes that it may not look into.
     """
     return _is_open(descriptor, fcntl.F_RDLCK)
 
@@ -75,7 +76,13 @@ def _is_open(descriptor: int, kind: int) -> bool:
     others = [holder for holder in found if holder.pid != os.getpid()]
     if any(holder.writing for holder in others) or (kind == fcntl.F_WRLCK and others):
         return True
-    return "CAP_SYS_PTRACE" in capabilities.missing()
+    if "CAP_SYS_PTRACE" in capabilities.missing():
+        raise Blind(
+            "whether anybody has it open cannot be known: a lease is not to be had (on another user's file it takes "
+            "CAP_LEASE; some file systems have none), and to look into other processes takes CAP_SYS_PTRACE",
+            hint="give maintd one of the two: in a container with cap_add, under systemd with CapabilityBoundingSet",
+        )
+    return False
 
 
 @contextlib.contextmanager
@@ -101,15 +108,20 @@ def find(inodes: Collection[Inode]) -> dict[Inode, list[Holder]]:
     found: dict[Inode, list[Holder]] = defaultdict(list)
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            for inode, flags in _descriptors(entry, inodes):
+            for inode, _, flags in _descriptors(entry, inodes):
                 holder = _holder(int(entry), flags)
                 if holder is not None and holder not in found[inode]:
                     found[inode].append(holder)
     return found
 
 
-def _descriptors(pid: str, inodes: Collection[Inode]) -> Iterator[tuple[Inode, int]]:
-    """The (inode, open flags) of those descriptors of a process that are of one of `inodes`."""
+def descriptors(pid: int, inode: Inode) -> list[tuple[int, int]]:
+    """The number and the open flags of each descriptor that a process has of this (device, inode)."""
+    return [(number, flags) for _, number, flags in _descriptors(str(pid), {inode})]
+
+
+def _descriptors(pid: str, inodes: Collection[Inode]) -> Iterator[tuple[Inode, int, int]]:
+    """The (inode, number, open flags) of those descriptors of a process that are of one of `inodes`."""
     folder = f"/proc/{pid}/fd"
     try:
         numbers = os.listdir(folder)
@@ -122,12 +134,12 @@ def _descriptors(pid: str, inodes: Collection[Inode]) -> Iterator[tuple[Inode, i
             continue
         if (info.st_dev, info.st_ino) in inodes:
             with contextlib.suppress(OSError):
-                yield (info.st_dev, info.st_ino), _flags(pid, number)
+                yield (info.st_dev, info.st_ino), int(number), _flags(pid, number)
 
 
 def _flags(pid: str, number: str) -> int:
-    with open(f"/proc/{pid}/fdinfo/{number}", encoding="ascii") as lines:
-        return next(int(line.split()[1], 8) for line in lines if line.startswith("flags:"))
+    with open(f"/proc/{pid}/fdinfo/{number}", "rb") as lines:
+        return next(int(line.split()[1], 8) for line in lines if line.startswith(b"flags:"))
 
 
 def _holder(pid: int, flags: int) -> Holder | None:

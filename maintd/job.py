@@ -4,7 +4,7 @@ import hashlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
@@ -21,11 +21,12 @@ from pydantic import (
 
 from maintd.claims import Claim, Claims
 from maintd.cron import Cron
+from maintd.own_files import OwnFiles
 from maintd.steps import Lane, Step
 from maintd.supervisor import Supervisor
 from maintd.timing import Window
 from maintd.triggers import Cause
-from maintd.units import format_duration, parse_duration, parse_size
+from maintd.units import LARGEST, format_duration, parse_duration, parse_size
 
 
 def _absolute(path: str) -> str:
@@ -63,6 +64,8 @@ def _interval(value: timedelta) -> timedelta:
 def _bytes(value: Any) -> Any:
     if isinstance(value, (bool, float)):
         raise ValueError(f"{value} is not a size (write bytes, or 10K, 10M, 10G, 10MiB, 10MB)")  # noqa: TRY004 - as above
+    if isinstance(value, int) and value > LARGEST:
+        raise ValueError("is larger than a file can be")
     return parse_size(value) if isinstance(value, str) else value
 
 
@@ -99,18 +102,20 @@ class Options(BaseModel):
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Files, by glob patterns, that make a job due as soon as one is larger than `max_size` bytes."""
+    """Files, by glob patterns, that make a job due as soon as one is larger than `max_size` bytes; none of `own`."""
 
     paths: tuple[str, ...]
     exclude: tuple[str, ...]
     max_size: int
+    own: OwnFiles = field(default_factory=OwnFiles)
 
 
 @dataclass(frozen=True, slots=True)
 class Context:
     """What a plan is made from, for the job of this name. `now` is aware; `zone` is that of cron.
 
-    `lanes` says which parts of the work are wanted; after a `clock_jumped` nothing goes by age.
+    `lanes` says which parts of the work are wanted; after a `clock_jumped` nothing goes by age. No pattern names a file
+    that is maintd's `own`.
     """
 
     now: datetime
@@ -119,6 +124,7 @@ class Context:
     lanes: frozenset[Lane] = frozenset(Lane)
     supervisor: Supervisor = field(default_factory=lambda: Supervisor(""))
     claims: Claims = field(default_factory=lambda: Claims(()))
+    own: OwnFiles = field(default_factory=OwnFiles)
     clock_jumped: bool = False
     job: str = ""
 
@@ -153,7 +159,7 @@ class Job(Options):
     )
     observe: Flag = Field(default=False, description="plan and report, change nothing")
 
-    @property
+    @cached_property
     def digest(self) -> str:
         """Equal for equal options: tells whether a daemon runs a job as a file has it."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
@@ -161,6 +167,10 @@ class Job(Options):
     def plan(self, ctx: Context) -> Iterator[Step]:
         """The steps of a run, read off the machine, which it must not change."""
         raise NotImplementedError
+
+    def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+        """What its options name that is not there on this machine now, as (option, message); for `maintd check`."""
+        return iter(())
 
     def claims(self) -> Claim | None:
         """The logs that this job alone may rotate, if any; the first job in file order owns what two claim."""

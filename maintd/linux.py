@@ -1,19 +1,32 @@
-"""What Linux offers and Python does not: openat2, renameat2, PDEATHSIG, I/O priority. All of ctypes."""
+"""What Linux offers and Python does not: openat2, renameat2, PDEATHSIG, Landlock, … All of ctypes."""
 
+import contextlib
 import ctypes
 import errno
 import os
 import struct
+import sys
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _OPENAT2, _RENAMEAT2 = 437, 276 if os.uname().machine == "aarch64" else 316
-_IOPRIO_SET = 30 if os.uname().machine == "aarch64" else 251
+_IOPRIO_SET, _IOPRIO_GET = (30, 31) if os.uname().machine == "aarch64" else (251, 252)
 _RENAME_NOREPLACE = 1
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04
-_PR_SET_PDEATHSIG = 1
+_CAPGET, _CAPSET = (90, 91) if os.uname().machine == "aarch64" else (125, 126)
+_CAPABILITY_VERSION_3 = 0x2008_0522
+_PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
+_LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
+_LANDLOCK_CREATE_RULESET_VERSION, _LANDLOCK_RULE_PATH_BENEATH = 1, 1
+_WRITE_FILE, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEV = (
+    1 << n for n in (1, 5, 7, 8, 13, 14, 15)
+)
+_REMOVE_DIR, _MAKE_OTHERS = 1 << 4, sum(1 << n for n in (6, 9, 10, 11, 12))
 _IOPRIO_WHO_PROCESS, _IOPRIO_CLASS_IDLE = 1, 3 << 13
 _AT_FDCWD = -100
+_FALLOC_FL_COLLAPSE_RANGE = 0x08
+_PIDFD_GETFD = 438
 
 
 def _call(number: int, *arguments: Any, paths: tuple[str, ...] = ()) -> int:
@@ -80,14 +93,116 @@ def die_with_parent(parent: int, signal_number: int) -> None:
 
     To be called after any change of uid, which clears it. Raises ProcessLookupError if `parent` is gone already.
     """
-    if _LIBC.prctl(_PR_SET_PDEATHSIG, signal_number, 0, 0, 0) < 0:
-        code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code))
+    _prctl(_PR_SET_PDEATHSIG, signal_number)
     if os.getppid() != parent:
         raise ProcessLookupError(errno.ESRCH, "the parent is gone")
+
+
+def be_unreachable() -> None:
+    """Keeps other processes of its user from tracing this one, and off its descriptors (prctl(2), PR_SET_DUMPABLE)."""
+    _prctl(_PR_SET_DUMPABLE, 0)
+
+
+def _prctl(option: int, value: int) -> None:
+    if _LIBC.prctl(option, ctypes.c_ulong(value), 0, 0, 0) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code))
+
+
+def keep_capabilities(numbers: Iterable[int]) -> None:
+    """Gives up, in this thread and for good, every capability that is not among these (capset(2))."""
+    kept = sum(1 << number for number in numbers)
+    header, data = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), ctypes.create_string_buffer(24)
+    _call(_CAPGET, header, data)
+    words = [
+        word & kept >> (32 * (index // 3)) & 0xFFFF_FFFF for index, word in enumerate(struct.unpack("=6I", data.raw))
+    ]
+    _call(_CAPSET, header, struct.pack("=6I", *words))
+
+
+def landlock_abi() -> int:
+    """The version of the kernel's Landlock; 0 if it has none, or none that may be used (landlock(7))."""
+    try:
+        return _call(
+            _LANDLOCK_CREATE_RULESET, None, ctypes.c_size_t(0), ctypes.c_uint(_LANDLOCK_CREATE_RULESET_VERSION)
+        )
+    except OSError:
+        return 0
+
+
+def fence(directories: Sequence[int]) -> None:
+    """Lets this thread write, make and remove files beneath these directories only (landlock(7)); it may read all.
+
+    For good, and for its children too. Files that are open already stay as they are. What Landlock does not know of,
+    such as chmod by path, is not fenced. Where the kernel's cannot rename across directories (before 5.19) two of them
+    are not fenced, and where there is none nothing is.
+    """
+    abi = landlock_abi()
+    allowed = _WRITE_FILE | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG
+    allowed |= (_REFER if abi >= 2 else 0) | (_TRUNCATE if abi >= 3 else 0)
+    handled = allowed | _REMOVE_DIR | _MAKE_OTHERS | (_IOCTL_DEV if abi >= 5 else 0)
+    if not abi or (abi < 2 and len(directories) > 1):
+        return
+    rules = struct.pack("Q", handled)
+    ruleset = _call(_LANDLOCK_CREATE_RULESET, rules, ctypes.c_size_t(len(rules)), ctypes.c_uint(0))
+    try:
+        for directory in directories:
+            beneath = struct.pack("=Qi", allowed, directory)
+            _call(_LANDLOCK_ADD_RULE, ruleset, _LANDLOCK_RULE_PATH_BENEATH, beneath, ctypes.c_uint(0))
+        _prctl(_PR_SET_NO_NEW_PRIVS, 1)
+        _call(_LANDLOCK_RESTRICT_SELF, ruleset, ctypes.c_uint(0))
+    finally:
+        os.close(ruleset)
 
 
 def be_background() -> None:
     """Nice 19 and the idle I/O class for this process (ioprio_set(2)): services go first."""
     os.nice(19)
     _call(_IOPRIO_SET, _IOPRIO_WHO_PROCESS, 0, _IOPRIO_CLASS_IDLE)
+
+
+@contextlib.contextmanager
+def urgent() -> Iterator[None]:
+    """For the block, this process has the priorities of a service: others wait for a lock that it holds in the kernel.
+
+    Where that is not allowed (CAP_SYS_NICE) it stays in the background.
+    """
+    nice = os.getpriority(os.PRIO_PROCESS, 0)
+    try:
+        os.setpriority(os.PRIO_PROCESS, 0, 0)
+    except PermissionError:
+        yield
+        return
+    io_priority = _call(_IOPRIO_GET, _IOPRIO_WHO_PROCESS, 0)
+    try:
+        _call(_IOPRIO_SET, _IOPRIO_WHO_PROCESS, 0, 0)
+        yield
+    finally:
+        _call(_IOPRIO_SET, _IOPRIO_WHO_PROCESS, 0, io_priority)
+        os.setpriority(os.PRIO_PROCESS, 0, nice)
+
+
+def collapse_range(descriptor: int, offset: int, length: int) -> None:
+    """Removes a range of whole blocks from a file: what follows moves down (fallocate(2), FALLOC_FL_COLLAPSE_RANGE).
+
+    EOPNOTSUPP where the file system cannot; EINVAL if the range is not of whole blocks or reaches the end of the file.
+    """
+    first, count = ctypes.c_int64(offset), ctypes.c_int64(length)
+    while _LIBC.fallocate64(descriptor, _FALLOC_FL_COLLAPSE_RANGE, first, count) < 0:
+        code = ctypes.get_errno()
+        if code != errno.EINTR:
+            raise OSError(code, os.strerror(code))
+
+
+def type_of_file_system(path: str) -> int:
+    """The magic number of the file system that holds `path` (statfs(2), f_type)."""
+    answer = ctypes.create_string_buffer(256)
+    if _LIBC.statfs(os.fsencode(path), answer) < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), path)
+    return int.from_bytes(answer.raw[: ctypes.sizeof(ctypes.c_long)], sys.byteorder) & 0xFFFF_FFFF
+
+
+def descriptor_of(pidfd: int, number: int) -> int:
+    """A duplicate of another process's descriptor: the same open file, its flags and offset (pidfd_getfd(2))."""
+    return _call(_PIDFD_GETFD, pidfd, number, ctypes.c_uint(0))

@@ -21,6 +21,7 @@ from structlog.typing import EventDict
 from maintd.events import Event
 from maintd.names import printable
 from maintd.steps import Outcome
+from maintd.units import counted
 
 LONGEST_LINE = 4096
 ROOM = 10_000
@@ -41,7 +42,8 @@ class EventsDropped(Event):
 
     @property
     def msg(self) -> str:
-        return f"{self.count} events were dropped because nobody read stdout"
+        were = "was" if self.count == 1 else "were"
+        return f"{counted(self.count, 'event')} {were} dropped because nobody read stdout"
 
 
 @dataclass(frozen=True, slots=True)

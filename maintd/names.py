@@ -8,14 +8,17 @@ taken again and N grows.
 import hashlib
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
 TEMPORARY = ".maintd-tmp"
+INTENT = ".maintd-intent"
 LONGEST = 255
 CODEC_SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
 _ARCHIVE = re.compile(r"(?sa)(?P<log>.+)\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>[1-9]\d*))?(?P<suffix>\.zst|\.gz)?")
+_LAST = frozenset("Z0123456789tz")
+"""What the name of an archive can end in: most names of a large directory are told apart by that alone."""
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
@@ -35,7 +38,7 @@ class ArchiveName:
 
 def parse_archive(name: str) -> ArchiveName | None:
     """The parts of a file name that maintd gave, or None if it did not."""
-    match = _ARCHIVE.fullmatch(name)
+    match = _ARCHIVE.fullmatch(name) if name[-1:] in _LAST else None
     if not match:
         return None
     try:
@@ -66,6 +69,11 @@ def temporary(name: str) -> str:
     return os.fsdecode(raw[: LONGEST - len(mark)]) + mark
 
 
+def intent(archive: str) -> str:
+    """The name of the file beside an archive, made from a log in place, that says how far that has come."""
+    return archive + INTENT
+
+
 def fits(name: str) -> bool:
     """Whether a directory can hold a name of this length (NAME_MAX, 255 bytes)."""
     return len(os.fsencode(name)) <= LONGEST
@@ -73,7 +81,7 @@ def fits(name: str) -> bool:
 
 def is_ours(name: str) -> bool:
     """Whether maintd made this name, so that no pattern of a log may ever match it."""
-    return name.endswith(TEMPORARY) or parse_archive(name) is not None
+    return name.endswith((TEMPORARY, INTENT)) or parse_archive(name) is not None
 
 
 def printable(name: str) -> str:
@@ -96,3 +104,9 @@ def printable(name: str) -> str:
         else:
             out.extend(f"\\x{byte:02x}" for byte in char.encode("utf-8", "surrogatepass"))
     return "".join(out)
+
+
+def enumerated(names: Sequence[str], most: int = 5) -> str:
+    """The first few names, and how many more there are: `/a.log, /b.log and 7 more`. Not made printable."""
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest

@@ -2,26 +2,27 @@
 
 A pattern is an absolute path in which `*`, `?`, `[…]` match within one part of the path and `**` matches any number of
 directories. As in a shell, a leading dot is matched by a dot only. The fixed prefix (up to the first part with a
-wildcard) may contain symbolic links and is resolved; what the wildcards match may not. A pattern that names an existing
-file literally means that file, so a log called `a[1].log` can be named. maintd's own files never match.
+wildcard) may contain symbolic links that can be trusted, and is resolved; what the wildcards match may not. A pattern
+also names the file that is called exactly so, as `a[1].log`; never that one alone, or a service with a log called
+`*.log` would hide all others. maintd's own files never match.
 """
 
-import fnmatch
 import os
-import re
 import stat as st
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from functools import lru_cache
 from typing import ClassVar
 
 from maintd import names
 from maintd.errors import trouble
 from maintd.events import Event, Failure
 from maintd.linux import open_beneath
+from maintd.matching import has_wildcard, is_part, split
+from maintd.own_files import OwnFiles
 from maintd.steps import Finding
 
-_MAGIC = re.compile(r"[*?\[]")
+_OWN = "belongs to maintd itself (its state, its socket, its config) and is never touched"
+_NONE = OwnFiles()
 DEEPEST = 64
 
 
@@ -48,8 +49,12 @@ class Miss:
 
 @dataclass(slots=True)
 class Expansion:
-    """What patterns name now: files (by path, in order), what was passed over, and the directories that were read."""
+    """What patterns name now: files (by path, in order), what was passed over, and the directories that were read.
 
+    `own` are maintd's own files, which were left out.
+    """
+
+    own: OwnFiles = field(default_factory=OwnFiles)
     matches: list[Match] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
     directories: set[str] = field(default_factory=set)
@@ -76,44 +81,30 @@ class PathsFailed(Failure):
     name: ClassVar[str] = "paths.failed"
 
 
-@dataclass(frozen=True, slots=True)
-class Prefix:
-    """The fixed part of a pattern, resolved, and the parts after it; no `rest` if the pattern has no wildcard."""
-
-    root: str
-    rest: tuple[str, ...]
-
-    def is_match(self, path: str) -> bool:
-        """Whether the pattern names `path` (resolved), without looking at the disk."""
-        root = self.root.rstrip("/") + "/"
-        return path.startswith(root) and _is_match(tuple(path[len(root) :].split("/")), self.rest)
-
-
-def split(pattern: str) -> Prefix:
-    """Splits a pattern at its first wildcard. The last part always stays in `rest`, so `root` is a directory."""
-    parts = [part for part in pattern.split("/") if part]
-    fixed = 0
-    while fixed < len(parts) - 1 and not _MAGIC.search(parts[fixed]):
-        fixed += 1
-    return Prefix(os.path.realpath("/" + "/".join(parts[:fixed])), tuple(parts[fixed:]))
-
-
-def temporaries(directory: str) -> list[str]:
-    """The paths of maintd's own temporaries in a directory."""
+def temporaries(directory: str) -> list[Match]:
+    """The temporaries of maintd in a directory, by name; what is no regular file is none."""
     try:
         descriptor = open_beneath(directory, os.O_RDONLY | os.O_DIRECTORY)
     except OSError:
         return []
     try:
-        found = [name for name in os.listdir(descriptor) if name.endswith(names.TEMPORARY)]
+        found = [name for name in sorted(os.listdir(descriptor)) if name.endswith(names.TEMPORARY)]
+        infos = [(name, os.lstat(name, dir_fd=descriptor)) for name in found]
+    except FileNotFoundError:  # one was just given its name: what is done beside this is at work, and leaves nothing
+        return []
     finally:
         os.close(descriptor)
-    return [os.path.join(directory, name) for name in sorted(found)]
+    return [Match(os.path.join(directory, name), info) for name, info in infos if st.S_ISREG(info.st_mode)]
 
 
-def expand(paths: Iterable[str], exclude: Iterable[str] = (), *, ours: bool = False) -> Expansion:
-    """Every file that the patterns name now, each once, sorted by path; with `ours`, also those maintd set aside."""
-    out = Expansion()
+def expand(
+    paths: Iterable[str], exclude: Iterable[str] = (), *, ours: bool = False, own: OwnFiles = _NONE
+) -> Expansion:
+    """Every file that the patterns name now, each once, sorted by path; with `ours`, also those maintd set aside.
+
+    What is maintd's `own` is no match; a pattern that names it without a wildcard gets a Miss for it.
+    """
+    out = Expansion(own)
     seen: set[str] = set()
     excluded = tuple(split(pattern) for pattern in exclude)
     for pattern in paths:
@@ -144,32 +135,11 @@ def findings(misses: Iterable[Miss], *, asked: bool) -> Iterator[Finding]:
         yield Finding(target=miss.path, reason=miss.reason, event=event)
 
 
-def is_match(path: str, pattern: str) -> bool:
-    """Whether `path` (resolved) is one that the pattern names, without looking at the disk below the prefix."""
-    return split(pattern).is_match(path)
-
-
-def _is_match(parts: tuple[str, ...], rest: tuple[str, ...]) -> bool:
-    if not parts or not rest:
-        return not parts and not rest
-    if rest[0] == "**":
-        deeper = rest[1:] or ("*",)
-        return _is_match(parts, deeper) or (not parts[0].startswith(".") and _is_match(parts[1:], rest))
-    return _is_part(parts[0], rest[0]) and _is_match(parts[1:], rest[1:])
-
-
-def _is_part(name: str, part: str) -> bool:
-    """Whether one part of a pattern matches one name, by glob(7); a name also matches itself literally."""
-    return name == part or (bool(_regex(part).match(name)) and (part.startswith(".") or not name.startswith(".")))
-
-
-@lru_cache(maxsize=4096)
-def _regex(part: str) -> re.Pattern[str]:
-    return re.compile(fnmatch.translate(part))
-
-
 def _files(pattern: str, out: Expansion) -> Iterator[Match]:
     prefix = split(pattern)
+    if out.own.has(prefix.root):
+        out.misses.append(Miss(pattern, _OWN))
+        return
     try:
         root_fd = open_beneath(prefix.root, os.O_RDONLY | os.O_DIRECTORY)
     except FileNotFoundError:
@@ -196,8 +166,10 @@ def _below(dir_fd: int, directory: str, rest: tuple[str, ...], out: Expansion, d
             out.misses.append(Miss(directory, f"more than {DEEPEST} directories deep"))
             return
     for name in _listed(dir_fd, directory, out):
-        if _is_part(name, "*" if part == "**" else part):
+        if is_part(name, "*" if part == "**" else part):
             child = os.path.join(directory, name)
+            if out.own.has(child):
+                continue
             try:
                 child_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
             except NotADirectoryError:
@@ -212,17 +184,9 @@ def _below(dir_fd: int, directory: str, rest: tuple[str, ...], out: Expansion, d
 
 
 def _named(dir_fd: int, directory: str, part: str, out: Expansion) -> Iterator[Match]:
-    literal = not _MAGIC.search(part)
-    if not literal:
-        try:
-            os.lstat(part, dir_fd=dir_fd)
-        except OSError:
-            pass
-        else:
-            literal = True
-    for name in [part] if literal else _listed(dir_fd, directory, out):
-        if literal or _is_part(name, part):
-            yield from _regular(dir_fd, os.path.join(directory, name), name, literal, out)
+    for name in _listed(dir_fd, directory, out) if has_wildcard(part) else [part]:
+        if is_part(name, part):
+            yield from _regular(dir_fd, os.path.join(directory, name), name, name == part, out)
 
 
 def _regular(dir_fd: int, path: str, name: str, literal: bool, out: Expansion) -> Iterator[Match]:  # noqa: FBT001
@@ -235,7 +199,9 @@ def _regular(dir_fd: int, path: str, name: str, literal: bool, out: Expansion) -
     except OSError as error:
         out.misses.append(Miss(path, f"cannot look at it: {error.strerror}"))
         return
-    if st.S_ISREG(info.st_mode):
+    if out.own.has(path):
+        out.misses.extend([Miss(path, _OWN)] if literal else [])
+    elif st.S_ISREG(info.st_mode):
         yield Match(path, info)
     elif literal or not st.S_ISDIR(info.st_mode):
         out.misses.append(Miss(path, f"is {_kind(dir_fd, name, info.st_mode)}, not a regular file"))

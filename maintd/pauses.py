@@ -19,8 +19,10 @@ class Pauses:
         return name in self._until or ALL_JOBS in self._until
 
     def until(self, name: str) -> datetime | None:
-        """The end of this job's (or ALL_JOBS') own pause; None if it has none or lasts until resumed."""
-        return self._until.get(name)
+        """When nothing holds the job (or ALL_JOBS) any more; None if nothing does, or it lasts until resumed."""
+        ends = [self._until[key] for key in {name, ALL_JOBS} & self._until.keys()]
+        known = [end for end in ends if end is not None]
+        return max(known) if known and len(known) == len(ends) else None
 
     def begin(self, name: str, until: datetime | None) -> None:
         self._state.pause(name, until)

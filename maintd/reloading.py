@@ -1,15 +1,33 @@
 """Reloading: the config is read again, checked as a whole, and what differs is applied; on any error nothing is."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from maintd import config as configuration
 from maintd import story
 from maintd.config import Config
 from maintd.errors import ConfigError, MaintdError, Problem
+from maintd.units import counted
 
 if TYPE_CHECKING:
     from maintd.daemon import Daemon
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A config that was refused, which is so until another one is taken over."""
+
+    at: datetime
+    problems: tuple[Problem, ...]
+    advice: str
+
+    def fields(self) -> dict[str, Any]:
+        """The rejection for programs, with as many of its problems as become events."""
+        problems = [str(problem) for problem in self.problems]
+        at = self.at.isoformat(timespec="seconds")
+        return {"at": at, "errors": len(problems), "problems": problems[: story.MOST_PROBLEMS], "advice": self.advice}
 
 
 def reload(daemon: "Daemon", *, force: bool) -> dict[str, Any]:
@@ -23,7 +41,7 @@ def reload(daemon: "Daemon", *, force: bool) -> dict[str, Any]:
         return _reject(daemon, [problem], getattr(error, "hint", "") or "correct it and reload")
     if configuration.loses_most(daemon.config, new) and not force:
         lost = len(configuration.diff(daemon.config, new).removed)
-        text = f"{lost} of {len(daemon.config.jobs)} jobs would be gone; the file may be half-written"
+        text = f"{lost} of {counted(len(daemon.config.jobs), 'job')} would be gone; the file may be half-written"
         return _reject(daemon, [Problem(daemon.config_path, 0, 0, text)], "if that is meant: maintd reload --force")
     return _apply(daemon, new)
 
@@ -32,25 +50,15 @@ def _reject(daemon: "Daemon", problems: Sequence[Problem], advice: str) -> dict[
     daemon.emit(story.ConfigRejected(target=daemon.config_path, errors=len(problems), advice=advice))
     for problem in problems[: story.MOST_PROBLEMS]:
         daemon.emit(story.ConfigProblem(target=problem.file, problem=str(problem)))
+    daemon.rejected = Rejected(datetime.now(UTC), tuple(problems), advice)
     return {"ok": False, "diff": "", "problems": [str(item) for item in problems], "warnings": [], "hint": advice}
 
 
 def _apply(daemon: "Daemon", new: Config) -> dict[str, Any]:
     difference = configuration.diff(daemon.config, new)
-    old, daemon.config = daemon.config, new
-    if old.settings.timezone != new.settings.timezone:
-        _replace_schedule(daemon)
-    for name in difference.removed:
-        daemon.uninstall(name)
-    for name in (*difference.added, *difference.changed):
-        daemon.agenda.forget(name)
-        daemon.install(name)
-    for name in (*difference.added, *difference.changed):
-        daemon.recover(name)
-    if old.settings.observe != new.settings.observe:
-        for name in new.jobs:  # what had grown while it was observed is to be looked at anew
-            daemon.watch.remove(name)
-            daemon.install(name)
+    old = daemon.config
+    daemon.upkeep.take_over(new)
+    daemon.rejected = None
     restart = [key for key in ("state_dir", "runtime_dir") if getattr(old.settings, key) != getattr(new.settings, key)]
     daemon.report(new.warnings)
     event = story.ConfigReloaded(
@@ -65,11 +73,3 @@ def _apply(daemon: "Daemon", new: Config) -> dict[str, Any]:
     daemon.emit(event)
     warnings = [str(item) for item in new.warnings]
     return {"ok": True, "diff": str(difference), "problems": [], "warnings": warnings, "hint": event.msg}
-
-
-def _replace_schedule(daemon: "Daemon") -> None:
-    daemon.schedule.stop()
-    daemon.schedule = daemon.new_schedule()
-    for name in daemon.config.jobs:
-        daemon.install(name)
-    daemon.schedule.start()

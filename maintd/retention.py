@@ -4,16 +4,16 @@ The rule: a generation is kept if any `keep*` says so (or if none is set); then 
 first. `keep_within` and the newest generation win over everything: a crash loop must not push out its own cause.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 
 from maintd.units import format_duration, format_size
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """One archive of one log: its path, the time in its name, its size in bytes."""
+    """One archive of one log: its path, when it was set aside, its size in bytes."""
 
     path: str
     time: datetime
@@ -44,12 +44,22 @@ class Verdict:
 
 
 def decide(logs: Mapping[str, Sequence[Generation]], policy: Policy, now: datetime) -> list[Verdict]:
-    """A verdict for each generation of each log; a log's generations are given oldest first."""
+    """A verdict for each generation of each log; a log's generations are given oldest first.
+
+    None counts as younger than the one after it: it is older, and its time wrong.
+    """
     verdicts: list[Verdict] = []
     for generations in logs.values():
-        ranked = enumerate(reversed(generations), start=1)
+        ranked = enumerate(_newest_first(generations), start=1)
         verdicts.extend([_judge(generation, rank, policy, now) for rank, generation in ranked][::-1])
     return verdicts if policy.max_total is None else _within_total(verdicts, policy.max_total)
+
+
+def _newest_first(generations: Sequence[Generation]) -> Iterator[Generation]:
+    youngest = datetime.max.replace(tzinfo=UTC)
+    for generation in reversed(generations):
+        youngest = min(youngest, generation.time)
+        yield replace(generation, time=youngest)
 
 
 def _judge(generation: Generation, rank: int, policy: Policy, now: datetime) -> Verdict:

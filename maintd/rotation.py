@@ -3,20 +3,24 @@
 import os
 import stat as st
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import ClassVar
 
-from maintd import names, retention, writers
+from maintd import grounds, names, olddirs, retention, trust, writers
 from maintd.actions.command import RunCommand
 from maintd.actions.delete import CleanFresh
+from maintd.actions.inplace import RotateInPlace
 from maintd.actions.rename import FinishRotation, MakeDirectory, SetAside
 from maintd.durable import Ownership
 from maintd.events import Event
 from maintd.families import Family, archive_directory
-from maintd.steps import Action, Finding, Seen, Step
-from maintd.writers import Reopening, Rung
+from maintd.rungs import Reopening, Rung
+from maintd.steps import Finding, Lane, Seen, Step
+
+Rotation = SetAside | RotateInPlace
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +53,7 @@ class Policy:
     gid: int | None = None
     before: tuple[str, ...] | None = None
     after: tuple[str, ...] | None = None
+    user: str | None = None
     limit: timedelta = timedelta(seconds=10)
 
     def ownership(self, log: Seen) -> Ownership | None:
@@ -60,38 +65,101 @@ class Policy:
 
 
 def plan_rotation(
-    due: Sequence[tuple[Family, str]], policy: Policy, now: datetime, everything: Sequence[Family]
+    due: Sequence[tuple[Family, str]],
+    policy: Policy,
+    now: datetime,
+    everything: Sequence[Family],
+    lanes: AbstractSet[Lane],
 ) -> Iterator[Step]:
-    """Sets the due logs aside, each for its given reason, and tells each writer once.
+    """Sets the due logs aside, each for its given reason, and tells each writer once; or rotates them in place.
 
     `everything` are all logs of the job, so that two that would share their archives' names in one olddir are refused.
+    What is done in place is long work, and put into the lane for that.
     """
     rungs = writers.choose([family.live for family, _ in due if family.live], policy.reopening)
-    shared = _sharing(everything, policy)
-    makes = {step.target: step for step in _directories(due, policy)}
-    set_aside: dict[Rung, list[SetAside]] = defaultdict(list)
+    shared, judge = _sharing(everything, policy), trust.Judge()
+    before = (_command(policy.before, policy, reason="before rotating"),) if policy.before else ()
+    makes = olddirs.to_make([family.log for family in everything], policy.olddir, before)
+    chosen: dict[Rung, list[Rotation]] = defaultdict(list)
     for family, reason in due:
         assert family.live is not None
         rung = shared.get(family.log) or rungs[family.live.inode]
-        folder = archive_directory(family.log, policy.olddir)
-        name = names.next_archive(os.path.basename(family.log), now, (archive.name for archive in family.archives))
-        if not names.fits(str(name) + names.CODEC_SUFFIXES[policy.codec]):
+        action = _rotation(family, f"{reason}; {rung.reason}", rung, policy, now)
+        if not names.fits(names.intent(action.archive) if rung.way else os.path.basename(action.archive) + ".zst"):
             rung = Rung(refusal="its archive's name would be longer than 255 bytes", advice="use a shorter log name")
-        if rung.refusal:
-            yield _refused(family.log, rung)
-            continue
-        action = SetAside(
+        rung = _judged(family.live, os.path.dirname(action.archive), makes, policy, judge) or rung
+        found = _finding(family, rung, lanes)
+        if found:
+            yield found
+        elif (Lane.HEAVY if rung.way else Lane.ROTATE) in lanes and not rung.refusal:
+            folder = os.path.dirname(action.archive)
+            chosen[rung].append(replace(action, needs=(*before, *([makes[folder]] if folder in makes else []))))
+    if chosen:
+        folders = {os.path.dirname(action.archive) for actions in chosen.values() for action in actions}
+        yield from before
+        yield from olddirs.on_the_way(makes, folders)
+        yield from _around(chosen, policy)
+
+
+def _judged(
+    log: Seen, folder: str, makes: Mapping[str, MakeDirectory], policy: Policy, judge: trust.Judge
+) -> Rung | None:
+    """A refusal if the log, or what leads to it or to its archives, may be somebody's trap."""
+    found = judge.refusal(log, folder, expected=[policy.uid])
+    if not found and folder in makes:
+        made = makes[folder].ownership
+        found = judge.makeable(folder, made.uid if made else None)
+    return Rung(refusal=found.reason, advice=found.advice) if found else None
+
+
+def _rotation(family: Family, reason: str, rung: Rung, policy: Policy, now: datetime) -> Rotation:
+    assert family.live is not None
+    name = str(names.next_archive(os.path.basename(family.log), now, (archive.name for archive in family.archives)))
+    archive = os.path.join(archive_directory(family.log, policy.olddir), name)
+    folder = grounds.identity(os.path.dirname(archive))
+    if rung.way:
+        codec = policy.codec if rung.way == "collapse" else "none"
+        return RotateInPlace(
             target=family.log,
-            reason=f"{reason}; {rung.reason}",
-            needs=(makes[folder],) if folder in makes else (),
+            reason=reason,
             seen=family.live,
-            archive=os.path.join(folder, str(name)),
-            ownership=policy.ownership(family.live),
-            was_held=bool(rung.holder),
+            archive=archive + names.CODEC_SUFFIXES[codec],
+            codec=codec,
+            level=policy.level,
+            way=rung.way,
+            adopt=rung.adopt,
+            folder=folder,
         )
-        set_aside[rung].append(action)
-    if set_aside:
-        yield from _around(list(makes.values()), set_aside, policy)
+    return SetAside(
+        target=family.log,
+        reason=reason,
+        seen=family.live,
+        archive=archive,
+        folder=folder,
+        ownership=policy.ownership(family.live),
+        was_held=bool(rung.holder),
+    )
+
+
+def _finding(family: Family, rung: Rung, lanes: AbstractSet[Lane]) -> Finding | None:
+    """Why a due log is not rotated in this plan, if it is not."""
+    assert family.live is not None
+    if family.intents:
+        return Finding(
+            target=family.log,
+            reason="not rotated: an interrupted rotation of it is completed first",
+            is_put_off=Lane.HEAVY in lanes,
+            is_deferred=Lane.HEAVY not in lanes,
+        )
+    if rung.refusal:
+        return _refused(family.log, rung) if Lane.ROTATE in lanes else None
+    if rung.way is None:
+        return None
+    if family.live.size < 2 * os.statvfs(os.path.dirname(family.log)).f_bsize:
+        return Finding(target=family.log, reason="not rotated: it is too small to be rotated in place")
+    if Lane.HEAVY not in lanes:
+        return Finding(target=family.log, reason="rotated in place, beside other long work", is_deferred=True)
+    return None
 
 
 def _refused(log: str, rung: Rung) -> Finding:
@@ -117,48 +185,31 @@ def _sharing(everything: Sequence[Family], policy: Policy) -> dict[str, Rung]:
     }
 
 
-def _around(directories: list[Action], set_aside: dict[Rung, list[SetAside]], policy: Policy) -> Iterator[Step]:
-    """The rotations with what comes before and after them."""
-    before: tuple[Action, ...] = ()
-    if policy.before:
-        before = (
-            RunCommand(target=policy.before[0], reason="before rotating", argv=policy.before, limit=policy.limit),
-        )
-    yield from before
-    yield from directories
-    rotations = {
-        rung: tuple(replace(action, needs=(*before, *action.needs)) for action in actions)
-        for rung, actions in set_aside.items()
-    }
-    for actions in rotations.values():
-        yield from actions
+def _around(chosen: dict[Rung, list[Rotation]], policy: Policy) -> Iterator[Step]:
+    """The rotations with what comes after them; those in place, which take their time, last."""
+    rotations = {rung: tuple(actions) for rung, actions in chosen.items()}
+    for rung, actions in rotations.items():
+        yield from () if rung.way else actions
     for rung, actions in rotations.items():
         yield from rung.tell(actions, policy.limit)
+    for rung, actions in rotations.items():
+        yield from actions if rung.way else ()
     if policy.after:
         everything = tuple(action for actions in rotations.values() for action in actions)
-        yield RunCommand(
-            target=policy.after[0],
-            reason="after rotating",
-            needs=everything,
-            any_need=True,
-            argv=policy.after,
-            limit=policy.limit,
-        )
+        yield replace(_command(policy.after, policy, reason="after rotating"), needs=everything, any_need=True)
 
 
-def _directories(due: Sequence[tuple[Family, str]], policy: Policy) -> Iterator[Action]:
-    for folder in sorted({archive_directory(family.log, policy.olddir) for family, _ in due}):
-        if not os.path.isdir(folder):
-            yield MakeDirectory(target=folder, reason="olddir does not exist yet")
+def _command(argv: tuple[str, ...], policy: Policy, *, reason: str) -> RunCommand:
+    return RunCommand(target=argv[0], reason=reason, argv=argv, user=policy.user, limit=policy.limit)
 
 
 def plan_recovery(found: Iterable[Family]) -> Iterator[Step]:
     """Completes rotations that were cut off between their two renames, and removes new logs that never got a name."""
     for family in found:
         fresh = os.path.join(os.path.dirname(family.log), names.temporary(os.path.basename(family.log)))
-        if fresh in family.temporaries:
-            family.temporaries.remove(fresh)
+        seen = family.temporaries.pop(fresh, None)
+        if seen:
             if family.live is None and family.archives:
-                yield FinishRotation(target=family.log, reason="an interrupted rotation had set it aside")
+                yield FinishRotation(target=family.log, reason="an interrupted rotation had set it aside", seen=seen)
             else:
-                yield CleanFresh(target=fresh, reason="an interrupted rotation left it")
+                yield CleanFresh(target=fresh, reason="an interrupted rotation left it", seen=seen)

@@ -13,7 +13,7 @@ from base64 import b64encode
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from maintd.errors import Unreachable
+from maintd.errors import Denied, Unreachable
 
 DEADLINE = 2.0
 
@@ -30,7 +30,7 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 def call(url: str, credentials: tuple[str, str], method: str, *arguments: str) -> Any:
-    """The answer of `method`; `credentials` are (user, password), or empty. Raises Unreachable, also for a fault."""
+    """The answer of `method`; `credentials` are (user, password), or empty. Raises Unreachable; Denied for a fault."""
     connection = _connection(url)
     timer = threading.Timer(DEADLINE, _shut, [connection])
     timer.daemon = True
@@ -44,7 +44,7 @@ def call(url: str, credentials: tuple[str, str], method: str, *arguments: str) -
             raise Unreachable(f"supervisord at {url} answers {answer.status} {answer.reason}")
         return xmlrpc.client.loads(content)[0][0]
     except xmlrpc.client.Fault as fault:
-        raise Unreachable(f"supervisord at {url} says {fault.faultString} to {method}{arguments}") from fault
+        raise Denied(f"supervisord at {url} says {fault.faultString} to {method}{arguments}") from fault
     except (OSError, http.client.HTTPException, ValueError, xmlrpc.client.Error) as error:
         raise Unreachable(
             f"supervisord at {url} does not answer: {error}",

@@ -12,14 +12,18 @@ from itertools import groupby
 from typing import Any, ClassVar, Literal
 
 from maintd.actions.hands import Hands
+from maintd.child import Worker
 from maintd.errors import Aborted, NotYet, TimedOut, Trouble, trouble
 from maintd.events import Event, Failure
 from maintd.job import Context, Job
 from maintd.log import Envelope, Listener, Log
 from maintd.steps import Action, Finding, Lane, Outcome, Plan
+from maintd.units import counted
 
 PARALLEL = 2
 """How many actions that allow it are done at a time: a small server has two cores."""
+QUICK = 5.0
+"""Seconds that quick work may take in a child, which the owner of a directory may have stopped."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +41,7 @@ class JobFinished(Event):
 
     @property
     def msg(self) -> str:
-        parts = [f"{self.done} of {self.actions} actions done"]
+        parts = [f"{self.done} of {counted(self.actions, 'action')} done"]
         parts += [f"{count} {word}" for count, word in self._rest() if count]
         return ", ".join(parts)
 
@@ -83,7 +87,11 @@ class ActionOmitted(Event):
 
 @dataclass(slots=True)
 class Result:
-    """How a run ended. `waiting` counts actions put off because somebody has the file open."""
+    """How a run ended. `waiting` counts actions put off because somebody has the file open, `deferred` what is planned
+    by the run for the other lane.
+
+    `plan` is None if none was made.
+    """
 
     run: str
     planned: int = 0
@@ -91,8 +99,10 @@ class Result:
     failed: int = 0
     omitted: int = 0
     waiting: int = 0
+    deferred: int = 0
     aborted: bool = False
     is_void: bool = False
+    plan: Plan | None = field(default=None, repr=False)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, what: Literal["done", "failed", "omitted", "waiting"]) -> None:
@@ -125,6 +135,11 @@ class Run:
     stop: threading.Event = field(default_factory=threading.Event)
     id: str = field(default_factory=lambda: os.urandom(4).hex())
 
+    @property
+    def only_observes(self) -> bool:
+        """Whether it changes nothing, because its job, or the whole daemon, only observes."""
+        return self.observe or self.job.observe
+
 
 class Runner:
     """Runs jobs for the daemon and for `maintd do`. One lock a lane: planning and acting in it exclude each other."""
@@ -133,6 +148,13 @@ class Runner:
         self._log = log
         self._lock_fd = lock_fd
         self._lanes = {lane: threading.Lock() for lane in Lane}
+        self._quick: dict[int, Worker] = {}
+
+    def rest(self) -> None:
+        """Ends the child that this thread's runs keep for quick work in directories that others can write."""
+        worker = self._quick.pop(threading.get_ident(), None)
+        if worker:
+            worker.close()
 
     def run(self, run: Run) -> Result:
         """Plans and acts.
@@ -147,11 +169,13 @@ class Runner:
                 if lane in run.ctx.lanes:
                     stack.enter_context(self._lanes[lane])
             result.is_void = run.is_void()
-            plan = () if result.is_void else self._frozen(run, result)
+            if not result.is_void:
+                result.plan = self._frozen(run, result)
+            plan = result.plan or ()
             actions = [step for step in plan if isinstance(step, Action)]
             result.planned = len(actions)
             self._report_findings(run, plan, result)
-            if run.observe or run.job.observe:
+            if run.only_observes:
                 self._observe(run, actions, result)
             else:
                 self._act(run, actions, result, begun, rotate)
@@ -159,19 +183,22 @@ class Runner:
             self._finish(run, result, begun)
         return result
 
-    def _frozen(self, run: Run, result: Result) -> Plan:
+    def _frozen(self, run: Run, result: Result) -> Plan | None:
         try:
             return tuple(run.job.plan(run.ctx))
         except Exception as error:  # noqa: BLE001 - the one boundary: a job's fault must not end the daemon
             result.failed = 1
             self._emit(run, JobFailed.from_trouble("", f"plan {run.name}", trouble(error)), level=run.job.severity)
-            return ()
+            return None
 
     def _report_findings(self, run: Run, plan: Plan, result: Result) -> None:
         for step in plan:
-            if not isinstance(step, Finding) or step.event is None:
+            if not isinstance(step, Finding):
                 continue
             result.waiting += step.is_put_off
+            result.deferred += step.is_deferred
+            if step.event is None:
+                continue
             if isinstance(step.event, Failure):
                 result.failed += 1
                 self._emit(run, step.event, level=run.job.severity, outcome=Outcome.FAILURE)
@@ -188,7 +215,9 @@ class Runner:
         done: set[int] = set()
         last_rotate = max((index for index, action in enumerate(actions) if action.lane is Lane.ROTATE), default=-1)
         deadline = begun + run.job.timeout.total_seconds() if run.job.timeout else None
-        hands = Hands(stop=run.stop, deadline=deadline, lock_fd=self._lock_fd)
+        quick = Worker(lock_fd=self._lock_fd, background=False, patience=QUICK)
+        quick = self._quick.setdefault(threading.get_ident(), quick)
+        hands = Hands(stop=run.stop, deadline=deadline, lock_fd=self._lock_fd, quick=quick)
         if run.on_progress:
             hands.progress = run.on_progress
 

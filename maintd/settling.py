@@ -10,13 +10,15 @@ from maintd import names, retention, writers
 from maintd.actions.command import RunCommand
 from maintd.actions.compress import Compress
 from maintd.actions.delete import Clean, Expire
+from maintd.actions.inplace import FinishInPlace, RotateInPlace
 from maintd.actions.rename import SetAside
 from maintd.actions.tell import PATIENCE, Tell, Wait
 from maintd.families import Archive, Family
 from maintd.retention import Generation
-from maintd.rotation import Policy
+from maintd.rotation import Policy, Rotation
+from maintd.rungs import Rung
 from maintd.steps import Action, Seen, Step
-from maintd.writers import Rung
+from maintd.trust import Judge
 
 RECENT = timedelta(seconds=PATIENCE + 2)
 """For so long after a log was set aside its writer is not told again: it was told then."""
@@ -29,23 +31,48 @@ def plan_settling(
 
     `rotated` are the steps planned before in the same plan; `by_age` False keeps what only its age condemns.
     """
+    unfinished = {archive for family in found for archive in family.intents}
     for family in found:
-        for temporary in family.temporaries:
-            if names.parse_archive(os.path.basename(temporary).removesuffix(names.TEMPORARY)):
-                yield Clean(target=temporary, reason="an interrupted run left it")
-    fresh = {action.target: action for action in rotated if isinstance(action, SetAside)}
-    expirations = list(_expirations(found, policy, fresh, now, by_age=by_age))
-    condemned = {step.target for step in expirations}
+        for archive in family.intents:
+            yield FinishInPlace(target=family.log, reason="a rotation in place was interrupted", archive=archive)
+        for temporary, seen in family.temporaries.items():
+            plain = temporary.removesuffix(names.TEMPORARY)
+            if names.parse_archive(os.path.basename(plain)) and plain not in unfinished:
+                yield Clean(target=temporary, reason="an interrupted run left it", seen=seen)
+    fresh = {action.target: action for action in rotated if isinstance(action, (SetAside, RotateInPlace))}
+    expirations = [
+        step for step in _expirations(found, policy, fresh, now, by_age=by_age) if step.target not in unfinished
+    ]
+    passed_over = {step.target for step in expirations} | unfinished
     uncompressed = [
         archive
         for family in found
         for archive in family.archives
-        if not archive.is_compressed and archive.seen.path not in condemned
+        if not archive.is_compressed and archive.seen.path not in passed_over
     ]
+    refused = yield from _refused(found, policy, {step.target for step in expirations}, uncompressed)
+    expirations = [step for step in expirations if step.target not in refused]
+    uncompressed = [archive for archive in uncompressed if archive.seen.path not in refused]
     copied = dict(pair for family in found for pair in _copied(family))
     yield from _compressions(uncompressed, copied, policy, now)
     yield from _fresh_compressions(fresh.values(), rotated, policy)
     yield from expirations
+
+
+def _refused(
+    found: Sequence[Family], policy: Policy, condemned: Collection[str], uncompressed: Collection[Archive]
+) -> Generator[Step, None, set[str]]:
+    """Says which of the archives that are to go, or to be compressed, are left alone; returns their paths."""
+    judge, refused = Judge(), set()
+    for family in found:
+        expected = (policy.uid, family.live.uid if family.live else None)
+        for archive in family.archives:
+            if archive in uncompressed or archive.seen.path in condemned:
+                finding = judge.finding(archive.seen, expected)
+                if finding:
+                    refused.add(archive.seen.path)
+                    yield finding
+    return refused
 
 
 def _compressions(
@@ -106,7 +133,7 @@ def _waits(held: Sequence[Archive], policy: Policy, now: datetime) -> Generator[
     return waits
 
 
-def _fresh_compressions(fresh: Collection[SetAside], rotated: Sequence[Action], policy: Policy) -> Iterator[Step]:
+def _fresh_compressions(fresh: Collection[Rotation], rotated: Sequence[Action], policy: Policy) -> Iterator[Step]:
     """What this plan sets aside: all waits first, since they run at the same time, then the compressions."""
     needs: dict[int, tuple[Action, ...]] = {}
     told: dict[int, list[Action]] = defaultdict(list)
@@ -115,17 +142,20 @@ def _fresh_compressions(fresh: Collection[SetAside], rotated: Sequence[Action], 
             told[id(need)].append(step)
     for action in fresh:
         needs[id(action)] = (action,)
-        if action.was_held:
+        if isinstance(action, SetAside) and action.was_held:
             tells = told[id(action)]
             wait = Wait(target=action.archive, reason="its writer has to let go of it", needs=(action, *tells))
             needs[id(action)] = (wait,)
             yield wait
     for action in fresh if policy.codec != "none" else ():
+        is_in_place = isinstance(action, RotateInPlace)
+        if isinstance(action, RotateInPlace) and action.codec != "none":
+            continue
         yield Compress(
             target=action.archive,
             reason="set aside by this run",
             needs=needs[id(action)],
-            seen=replace(action.seen, path=action.archive),
+            seen=None if is_in_place else replace(action.seen, path=action.archive),
             codec=policy.codec,
             level=policy.level,
             grows=True,
@@ -137,7 +167,7 @@ def _is_tell(step: Action) -> bool:
 
 
 def _expirations(
-    found: Sequence[Family], policy: Policy, fresh: Mapping[str, SetAside], now: datetime, *, by_age: bool
+    found: Sequence[Family], policy: Policy, fresh: Mapping[str, Rotation], now: datetime, *, by_age: bool
 ) -> Iterator[Expire]:
     """What the retention gives up, counting a log that this plan sets aside as its newest generation.
 
@@ -152,7 +182,7 @@ def _expirations(
         own: dict[tuple[datetime, int], Generation] = {}
         for archive in family.archives:
             size = archive.seen.size if archive.is_compressed or policy.codec == "none" else 0
-            generation = own.setdefault(archive.key, Generation(archive.seen.path, archive.name.stamp, size))
+            generation = own.setdefault(archive.key, Generation(archive.seen.path, archive.time(now), size))
             files[generation.path].append(archive)
         generations[family.log] = list(own.values())
         if family.log in fresh:

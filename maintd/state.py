@@ -1,153 +1,123 @@
-"""state.sqlite: what is convenient to remember between runs: last successes and pauses. No data depends on it.
+"""state.sqlite: what is convenient to remember between runs: how they went, pauses, refusals. No data depends on it.
 
-A database that is newer than this maintd, or damaged, is set aside, and a new one is begun. One that cannot be read or
-written now (a full disk, a lock) is left alone: work goes on with what is in memory.
+What cannot be kept there is remembered in memory alone, until the daemon ends.
 """
 
-import contextlib
 import os
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar
 
-from maintd.events import Event, Failure
+from maintd.database import Database
+from maintd.events import Event
+from maintd.steps import Outcome
 
-VERSION = 1
-_SCHEMA = """
-CREATE TABLE success (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;
-CREATE TABLE pause (job TEXT PRIMARY KEY, until TEXT) STRICT;
-"""
-_PATIENCE = 0.5
+_STEPS = (
+    """
+    CREATE TABLE success (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;
+    CREATE TABLE pause (job TEXT PRIMARY KEY, until TEXT) STRICT;
+    """,
+    """
+    CREATE TABLE last (job TEXT PRIMARY KEY, outcome TEXT NOT NULL, at TEXT NOT NULL, msg TEXT NOT NULL) STRICT;
+    CREATE TABLE refusal (
+        job TEXT NOT NULL, log BLOB NOT NULL, reason TEXT NOT NULL, advice TEXT NOT NULL, since TEXT NOT NULL,
+        digest TEXT NOT NULL, inode TEXT NOT NULL, PRIMARY KEY (job, log)
+    ) STRICT;
+    """,
+)
+"""What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
 
 
-@dataclass(frozen=True, kw_only=True)
-class StateReset(Event):
-    """The state database could not be used; it was set aside and a new one begun. Logs and archives are untouched."""
+@dataclass(frozen=True, slots=True)
+class Last:
+    """How the last run of a job that had something to do went; `at` is when it ended."""
 
-    name: ClassVar[str] = "state.reset"
-    level: ClassVar[str] = "warning"
+    outcome: Outcome
+    at: datetime
+    msg: str
 
-    set_aside_as: str
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A log that a job does not rotate, since when, and the config of the job and the inode for which that holds."""
+
+    job: str
+    log: str
     reason: str
-
-    @property
-    def msg(self) -> str:
-        return f"began a new state database: {self.reason}"
-
-
-@dataclass(frozen=True, kw_only=True)
-class StateFailed(Failure):
-    """The state database cannot be read or written now; maintd goes on without it."""
-
-    name: ClassVar[str] = "state.failed"
-    level: ClassVar[str] = "warning"
-
-
-class _UnusableError(Exception):
-    """The database is damaged, or of a newer maintd."""
+    advice: str
+    since: datetime
+    digest: str
+    inode: str
 
 
 class State:
     """Used by the daemon's main thread alone. Times are aware, in UTC. `report` gets what goes wrong."""
 
     def __init__(self, directory: str, report: Callable[[Event], None]) -> None:
-        self.path = os.path.join(directory, "state.sqlite")
-        self._report = report
-        self._has_failed = False
-        self._database: sqlite3.Connection | None = None
         self._successes: dict[str, datetime] = {}
         self._pauses: dict[str, datetime | None] = {}
-        try:
-            self._database = self._open()
-            self._read(self._database)
-        except sqlite3.Error as error:
-            self._fail("read", error)
+        self._lasts: dict[str, Last] = {}
+        self._refusals: dict[tuple[str, str], Refusal] = {}
+        self._database = Database(os.path.join(directory, "state.sqlite"), _STEPS, self._load, report)
 
-    def _open(self) -> sqlite3.Connection:
-        try:
-            return self._opened()
-        except _UnusableError as error:
-            self._set_aside(str(error))
-            return self._opened()
-
-    def _opened(self) -> sqlite3.Connection:
-        database = sqlite3.connect(self.path, isolation_level=None, timeout=_PATIENCE)
-        try:
-            self._prepare(database)
-        except BaseException as error:
-            database.close()
-            if isinstance(error, sqlite3.Error) and error.sqlite_errorcode in (
-                sqlite3.SQLITE_NOTADB,
-                sqlite3.SQLITE_CORRUPT,
-            ):
-                raise _UnusableError(str(error)) from error
-            raise
-        return database
-
-    def _prepare(self, database: sqlite3.Connection) -> None:
-        version = database.execute("PRAGMA user_version").fetchone()[0]
-        if version > VERSION:
-            raise _UnusableError(f"it was written by a newer maintd (version {version}, this one knows {VERSION})")
-        database.execute("PRAGMA journal_mode = WAL")
-        database.execute("PRAGMA synchronous = NORMAL")
-        if version == 0:
-            database.executescript(f"BEGIN; {_SCHEMA} PRAGMA user_version = {VERSION}; COMMIT;")
-        if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise _UnusableError("it is damaged")
-
-    def _set_aside(self, reason: str) -> None:
-        place = f"{self.path}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}.bad"
-        os.rename(self.path, place)
-        for suffix in ("-wal", "-shm"):
-            with contextlib.suppress(FileNotFoundError):
-                os.rename(self.path + suffix, place + suffix)
-        self._report(StateReset(target=self.path, set_aside_as=place, reason=reason))
-
-    def _read(self, database: sqlite3.Connection) -> None:
-        rows = database.execute("SELECT job, at FROM success").fetchall()
+    def _load(self, database: sqlite3.Connection) -> None:
+        rows = database.execute("SELECT job, at FROM success")
         self._successes = {job: datetime.fromisoformat(at) for job, at in rows}
-        rows = database.execute("SELECT job, until FROM pause ORDER BY job").fetchall()
+        rows = database.execute("SELECT job, until FROM pause ORDER BY job")
         self._pauses = {job: datetime.fromisoformat(until) if until else None for job, until in rows}
-
-    def _write(self, statement: str, *values: str | None) -> None:
-        if self._database is None:
-            return
-        try:
-            self._database.execute(statement, values)
-        except sqlite3.Error as error:
-            self._fail("write", error)
-        else:
-            self._has_failed = False
-
-    def _fail(self, tried: str, error: sqlite3.Error) -> None:
-        """Says so once, until a write succeeds again."""
-        if not self._has_failed:
-            self._has_failed = True
-            advice = "nothing is lost; what is remembered between starts (pauses, last runs) may be out of date"
-            self._report(
-                StateFailed(
-                    target=self.path,
-                    tried=f"{tried} it",
-                    error=error.sqlite_errorname,
-                    error_msg=str(error),
-                    advice=advice,
-                )
-            )
+        rows = database.execute("SELECT job, outcome, at, msg FROM last")
+        self._lasts = {job: Last(Outcome(outcome), datetime.fromisoformat(at), msg) for job, outcome, at, msg in rows}
+        rows = database.execute("SELECT job, log, reason, advice, since, digest, inode FROM refusal ORDER BY job, log")
+        for job, log, reason, advice, since, *rest in rows:
+            path = os.fsdecode(log)
+            self._refusals[job, path] = Refusal(job, path, reason, advice, datetime.fromisoformat(since), *rest)
 
     def close(self) -> None:
-        if self._database is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._database.close()
+        self._database.close()
+
+    # Runs
 
     def last_success(self, job: str) -> datetime | None:
         return self._successes.get(job)
 
     def record_success(self, job: str, at: datetime) -> None:
         self._successes[job] = at
-        self._write("INSERT OR REPLACE INTO success VALUES (?, ?)", job, at.isoformat())
+        self._database.write("INSERT OR REPLACE INTO success VALUES (?, ?)", job, at.isoformat())
+
+    def last(self, job: str) -> Last | None:
+        return self._lasts.get(job)
+
+    def record_last(self, job: str, last: Last) -> None:
+        self._lasts[job] = last
+        values = (last.outcome, last.at.isoformat(), last.msg)
+        self._database.write("INSERT OR REPLACE INTO last VALUES (?, ?, ?, ?)", job, *values)
+
+    # Refusals
+
+    def refusals(self) -> list[Refusal]:
+        return list(self._refusals.values())
+
+    def refuse(self, refusal: Refusal) -> None:
+        self._refusals[refusal.job, refusal.log] = refusal
+        self._database.write(
+            "INSERT OR REPLACE INTO refusal VALUES (?, ?, ?, ?, ?, ?, ?)",
+            refusal.job,
+            os.fsencode(refusal.log),
+            refusal.reason,
+            refusal.advice,
+            refusal.since.isoformat(),
+            refusal.digest,
+            refusal.inode,
+        )
+
+    def accept(self, refusal: Refusal) -> None:
+        """The log is not refused any more."""
+        del self._refusals[refusal.job, refusal.log]
+        self._database.write("DELETE FROM refusal WHERE job = ? AND log = ?", refusal.job, os.fsencode(refusal.log))
+
+    # Pauses
 
     def pauses(self, now: datetime) -> dict[str, datetime | None]:
         """The paused jobs (ALL_JOBS for all) and until when; None means until resumed. Those that ran out are gone."""
@@ -157,15 +127,14 @@ class State:
 
     def pause(self, job: str, until: datetime | None) -> None:
         self._pauses[job] = until
-        self._write(
-            "INSERT OR REPLACE INTO pause VALUES (?, ?)", job, until.astimezone(UTC).isoformat() if until else None
-        )
+        end = until.astimezone(UTC).isoformat() if until else None
+        self._database.write("INSERT OR REPLACE INTO pause VALUES (?, ?)", job, end)
 
     def resume(self, job: str) -> bool:
         """Whether the job had been paused; ALL_JOBS ends every pause."""
         if job == ALL_JOBS:
             found, self._pauses = bool(self._pauses), {}
-            self._write("DELETE FROM pause")
+            self._database.write("DELETE FROM pause")
             return found
         found = job in self._pauses
         self._end(job)
@@ -173,4 +142,4 @@ class State:
 
     def _end(self, job: str) -> None:
         self._pauses.pop(job, None)
-        self._write("DELETE FROM pause WHERE job = ?", job)
+        self._database.write("DELETE FROM pause WHERE job = ?", job)

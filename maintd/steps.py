@@ -1,6 +1,7 @@
 """The plain values of planning: Seen, Finding, Action, Step, Plan, Outcome."""
 
 import os
+import stat as st
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
@@ -39,6 +40,7 @@ class Seen:
     mode: int
     uid: int
     gid: int
+    nlink: int = 1
 
     @classmethod
     def of(cls, path: str, stat: os.stat_result) -> Self:
@@ -52,32 +54,43 @@ class Seen:
             stat.st_mode,
             stat.st_uid,
             stat.st_gid,
+            stat.st_nlink,
         )
+
+    @property
+    def oddity(self) -> str:
+        """What no log, and nothing that maintd set aside, should have, or nothing."""
+        if self.nlink != 1:
+            return f"it has {self.nlink} names (hard links)"
+        is_set_id = self.mode & st.S_ISUID or self.mode & (st.S_ISGID | st.S_IXGRP) == st.S_ISGID | st.S_IXGRP
+        return "it has a set-id bit" if is_set_id else ""
 
     @property
     def inode(self) -> tuple[int, int]:
         return self.dev, self.ino
 
     def is_same_file(self, stat: os.stat_result) -> bool:
-        """Whether `stat` is of the same inode, grown or not, but never smaller: what a live log may do."""
-        return (stat.st_dev, stat.st_ino) == self.inode and stat.st_size >= self.size
+        """Whether `stat` is of the same inode and owner, grown or not, but never smaller: what a live log may do."""
+        return (stat.st_dev, stat.st_ino, stat.st_uid) == (*self.inode, self.uid) and stat.st_size >= self.size
 
     def is_unchanged(self, stat: os.stat_result) -> bool:
-        """Whether `stat` is of the same inode with the same content, as far as size and times can tell."""
-        return (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns) == (*self.inode, self.size, self.mtime_ns)
+        """Whether `stat` is of the same inode and owner with the same content, as far as size and times can tell."""
+        return self.is_same_file(stat) and (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Finding:
     """Something seen that changes nothing; `event` is what the daemon says about it, if it is worth an event.
 
-    `is_put_off` says that something due was not planned because of it, so that the run counts it and is tried again.
+    `is_put_off` says that something due was not planned because of it, so that the run counts it and is tried again;
+    `is_deferred`, that it is planned by the run for the other lane, which follows.
     """
 
     target: str
     reason: str
     event: Event | None = None
     is_put_off: bool = False
+    is_deferred: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

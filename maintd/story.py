@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from maintd.events import Event, Failure
+from maintd.units import counted
 
 MOST_PROBLEMS = 50
 """How many of a config's problems become events; the answer to `maintd reload` has them all."""
@@ -11,7 +12,10 @@ MOST_PROBLEMS = 50
 
 @dataclass(frozen=True, kw_only=True)
 class DaemonStarted(Event):
-    """maintd is at work. `schema` is the version of the event format; `missing` are capabilities it would need."""
+    """maintd is at work. `schema` is the version of the event format; `missing` are capabilities it would need.
+
+    `unrotatable` are the first few logs that it cannot rotate without these, of `unrotatable_count`.
+    """
 
     name: ClassVar[str] = "daemon.started"
 
@@ -22,11 +26,15 @@ class DaemonStarted(Event):
     config: str
     jobs: int
     missing: str | None = None
+    unrotatable: str | None = None
+    unrotatable_count: int | None = None
 
     @property
     def msg(self) -> str:
-        lacking = f"; without {self.missing} some logs cannot be rotated" if self.missing else ""
-        return f"maintd {self.version} started with {self.jobs} jobs of {self.config}{lacking}"
+        lacking = f"; it lacks {self.missing}" if self.missing else ""
+        if self.unrotatable_count:
+            lacking += f" and cannot rotate {counted(self.unrotatable_count, 'log')}: {self.unrotatable}"
+        return f"maintd {self.version} started with {counted(self.jobs, 'job')} of {self.config}{lacking}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,7 +97,7 @@ class ConfigRejected(Event):
 
     @property
     def msg(self) -> str:
-        return f"{self.errors} errors; the config before stays in force: {self.advice}"
+        return f"{counted(self.errors, 'error')}; the config before stays in force: {self.advice}"
 
 
 @dataclass(frozen=True, kw_only=True)

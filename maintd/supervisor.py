@@ -2,10 +2,10 @@
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from maintd.errors import Refused, Unreachable
+from maintd.errors import Denied, Refused, Unreachable
 from maintd.holders import catches, start_and_uid
 
 _URL = "set [supervisor] url to the serverurl of supervisorctl"
@@ -22,19 +22,27 @@ class Program:
 
 @dataclass(frozen=True, slots=True)
 class Supervisor:
-    """A supervisord, by the URL of its interface (`unix:///run/supervisor.sock`, `http://127.0.0.1:9001`)."""
+    """A supervisord, by the URL of its interface (`unix:///run/supervisor.sock`, `http://127.0.0.1:9001`).
+
+    Each plan has one of its own, which asks each question once; one that did not answer is asked nothing more.
+    """
 
     url: str
     username: str = ""
     password: str = ""
+    _answers: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
+    _silence: list[Unreachable] = field(default_factory=list, init=False, repr=False, compare=False)
 
     def pid(self) -> int:
         """The pid of supervisord. Raises Unreachable."""
         return int(self._call("supervisor.getPID"))
 
     def program(self, name: str) -> Program:
-        """One program by `name` or `group:name`. Raises Unreachable, also if there is no such program."""
-        info = self._call("supervisor.getProcessInfo", name)
+        """One program by `name` or `group:name`. Raises Unreachable; Denied if there is no such program."""
+        try:
+            info = self._call("supervisor.getProcessInfo", name)
+        except Denied as error:
+            raise Denied(f"there is no program {name}: {error}", hint="supervisorctl status names them all") from error
         return Program(f"{info['group']}:{info['name']}", str(info["statename"]), int(info["pid"]))
 
     def own_rollovers(self) -> dict[str, int]:
@@ -48,6 +56,18 @@ class Supervisor:
         return found
 
     def _call(self, method: str, *arguments: str) -> Any:
+        question = (method, *arguments)
+        if question not in self._answers:
+            if self._silence:
+                raise Unreachable(str(self._silence[0]), hint=self._silence[0].hint)
+            try:
+                self._answers[question] = self._asked(method, *arguments)
+            except Unreachable as error:
+                self._silence.append(error)
+                raise
+        return self._answers[question]
+
+    def _asked(self, method: str, *arguments: str) -> Any:
         socket = self.url.removeprefix("unix://")
         if socket.startswith("/") and not os.path.exists(socket):
             raise Unreachable(f"supervisord at {self.url} does not answer: there is no such socket", hint=_URL)

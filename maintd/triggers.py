@@ -48,7 +48,8 @@ Cause = Scheduled | Grown | Asked | Settling
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """The job of this name (`kind.name`) is to run, for this cause."""
+    """The job of this name (`kind.name`) is to run, for this cause; with `rest`, that part of it which is long work."""
 
     job: str
     cause: Cause
+    rest: bool = False

@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them.
+"""Sizes, durations and counts as people write them.
 
 Sizes: a bare number is bytes; K, M, G, T and KiB, MiB, … count in 1024s, kB, MB, GB, TB in 1000s (IEC 80000-13, with
 logrotate's reading of the single letters). Durations need a unit, so that nobody has to guess: `90s`, `1h30m`, `7d`.
@@ -13,17 +13,20 @@ _DECIMAL = {"kb": 1, "mb": 2, "gb": 3, "tb": 4}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d|w)")
 _SECONDS = {"us": 1e-6, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 LONGEST = timedelta(days=36_500)
+LARGEST = 2**63 - 1
+"""Bytes that a file can have at most (off_t)."""
 
 
 def parse_size(text: str | int) -> int:
     """Bytes of `10M`, `1.5 GiB`, `200kB` or a bare number. Raises ValueError with the accepted forms."""
     match = _SIZE.fullmatch(str(text))
     unit = match[2].lower() if match else ""
-    if match and unit in _BINARY:
-        return int(float(match[1]) * 1024 ** _BINARY[unit])
-    if match and unit in _DECIMAL:
-        return int(float(match[1]) * 1000 ** _DECIMAL[unit])
-    raise ValueError(f"{text!r} is not a size (write bytes, or 10K, 10M, 10G, 10MiB, 10MB)")
+    if match is None or unit not in _BINARY | _DECIMAL:
+        raise ValueError(f"{text!r} is not a size (write bytes, or 10K, 10M, 10G, 10MiB, 10MB)")
+    size = float(match[1]) * (1024 ** _BINARY[unit] if unit in _BINARY else 1000 ** _DECIMAL[unit])
+    if size > LARGEST:
+        raise ValueError(f"{text!r} is larger than a file can be")
+    return int(size)
 
 
 def parse_duration(text: str) -> timedelta:
@@ -57,3 +60,8 @@ def format_duration(span: timedelta) -> str:
         count, rest = divmod(rest, seconds)
         text += f"{count}{unit}" if count else ""
     return text
+
+
+def counted(count: int, noun: str) -> str:
+    """A number of things for people: `1 job`, `2 jobs`."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

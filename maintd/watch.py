@@ -6,12 +6,12 @@ import queue
 import threading
 import time
 import zlib
-from collections import defaultdict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from maintd.followers import Followers
 from maintd.growth import Sizes, Territory, is_regular, survey
 from maintd.inotify import Directories, Hint
 from maintd.job import Watched
@@ -71,7 +71,8 @@ class Watch:
     """Puts Due(job, Grown(paths)) when watched files pass their job's max_size.
 
     A file is reported once. It is reported again when it was replaced, or fell to its max_size and passed it again; or,
-    staying too large, some time after a run for it has ended (`settled`): 1 s, then twice that, up to 5 minutes.
+    staying too large, some time after a run for it has ended (`settled`): 1 s, then twice that, up to 5 minutes; or
+    never, where a run only observes and would say the same each time.
     """
 
     def __init__(self, put: Callable[[Due], None]) -> None:
@@ -84,7 +85,7 @@ class Watch:
         self._directories = Directories()
         self._pace = Pace()
         self._jobs: dict[str, _Job] = {}
-        self._jobs_at: defaultdict[str, set[str]] = defaultdict(set)
+        self._followers = Followers()
         self._interval = Pace.QUICKEST
 
     def set(self, job: str, watched: Watched) -> None:
@@ -96,9 +97,9 @@ class Watch:
         self._wanted.pop(job, None)
         self._commands.put(partial(self._end, job))
 
-    def settled(self, job: str, paths: Iterable[str]) -> None:
-        """A run for these files has ended, whatever came of it."""
-        self._commands.put(partial(self._settle, job, tuple(paths)))
+    def settled(self, job: str, paths: Iterable[str], *, once: bool = False) -> None:
+        """A run for these files has ended, whatever came of it; `once` if it is enough to have reported them once."""
+        self._commands.put(partial(self._settle, job, tuple(paths), once=once))
 
     def start(self) -> None:
         self._directories.open()
@@ -166,13 +167,13 @@ class Watch:
         job = self._jobs.pop(name, None)
         if job:
             self._pace.survey_cost -= job.cost
-            for directory in job.territory.to_watch if job.territory else ():
-                self._leave(name, directory)
+            for directory in self._followers.move(name, job.territory, None):
+                self._directories.unwatch(directory)
             self._sizes.forget(name)
         return False
 
-    def _settle(self, name: str, paths: tuple[str, ...]) -> bool:
-        self._sizes.settle(name, paths, time.monotonic())
+    def _settle(self, name: str, paths: tuple[str, ...], *, once: bool) -> bool:
+        self._sizes.settle(name, paths, time.monotonic(), once=once)
         return False
 
     def _listen(self) -> None:
@@ -181,7 +182,7 @@ class Watch:
             for job in self._jobs.values():
                 job.is_outdated = True
         for hint in hints or ():
-            for name in self._jobs_at.get(hint.directory, ()):
+            for name in self._followers.of(hint):
                 self._heed(name, self._jobs[name], hint)
 
     def _heed(self, name: str, job: _Job, hint: Hint) -> None:
@@ -242,17 +243,7 @@ class Watch:
 
     def _follow(self, name: str, job: _Job, territory: Territory) -> frozenset[str]:
         """Watches the territory's directories; returns those of them that were not watched until now."""
-        before = job.territory.to_watch if job.territory else frozenset()
-        now = territory.to_watch
-        job.territory = territory
-        for directory in now:
-            self._jobs_at[directory].add(name)
-        for directory in before - now:
-            self._leave(name, directory)
-        return frozenset(directory for directory in now if self._directories.watch(directory))
-
-    def _leave(self, name: str, directory: str) -> None:
-        self._jobs_at[directory].discard(name)
-        if not self._jobs_at[directory]:
-            del self._jobs_at[directory]
+        for directory in self._followers.move(name, job.territory, territory):
             self._directories.unwatch(directory)
+        job.territory = territory
+        return frozenset(directory for directory in territory.to_watch if self._directories.watch(directory))

@@ -1,95 +1,26 @@
-"""Chooses how each log's writers learn that it was set aside, from who holds it now and what the job allows."""
+"""Chooses the rung for each log: how its writers learn that it was set aside, or in which way it is rotated in place.
+
+It goes by who holds the log now, by what its file system can do, and by what the job allows.
+"""
 
 import os
 import signal
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from datetime import timedelta
-from typing import Literal
+from collections.abc import Sequence
 
-from maintd import durable, holders
-from maintd.actions.command import RunCommand, is_runnable
-from maintd.actions.tell import Tell
+from maintd import capabilities, durable, holders, linux
+from maintd.actions.command import is_runnable
 from maintd.errors import MaintdError
 from maintd.holders import Holder, Inode
-from maintd.steps import Action, Seen
+from maintd.rungs import Recipient, Reopening, Rung, SignalTo
+from maintd.steps import Seen
 from maintd.supervisor import Supervisor
 
-Mode = Literal["auto", "supervisor", "signal", "command", "none"]
+_COLLAPSING = {0xEF53: "ext4", 0x58465342: "xfs", 0xF2F52010: "f2fs", 0x794C7630: "overlay"}
+"""The file systems, by their magic number, that can collapse a file; overlay, if the one below can."""
 _OPTIONS = (
     'set signal = { name = "USR1", program = "group:name" } or command = […] in the job so that it is told to reopen'
 )
 _OWN_WAY = 'or reopen = "none" if it reopens its log by itself'
-
-
-@dataclass(frozen=True, slots=True)
-class SignalTo:
-    """A configured signal and whom it goes to: a program of supervisord, or the pid in a file."""
-
-    number: int
-    program: str | None = None
-    pidfile: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Reopening:
-    """What a job allows for telling writers."""
-
-    mode: Mode = "auto"
-    signal: SignalTo | None = None
-    command: tuple[str, ...] | None = None
-    supervisor: Supervisor = field(default_factory=lambda: Supervisor(""))
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """A process that gets a signal; `start` is its start time, which tells a reused pid."""
-
-    pid: int
-    start: int
-    program: str
-    number: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Rung:
-    """How one log's writers are told, and why so; with a `refusal` the log is not to be rotated."""
-
-    reason: str = ""
-    holder: str = ""
-    recipients: tuple[Recipient, ...] = ()
-    command: tuple[str, ...] | None = None
-    refusal: str = ""
-    advice: str = ""
-
-    def tell(self, needs: tuple[Action, ...], limit: timedelta, why: str = "") -> Iterator[Tell | RunCommand]:
-        """The steps that tell the writers, once for all the logs that were set aside in `needs`."""
-        reason = why or f"to reopen {_logs(needs)}"
-        for recipient in self.recipients:
-            yield Tell(
-                target=f"{recipient.program} (pid {recipient.pid})",
-                reason=reason,
-                needs=needs,
-                pid=recipient.pid,
-                start=recipient.start,
-                program=recipient.program,
-                number=recipient.number,
-            )
-        if self.command:
-            yield RunCommand(
-                target=self.command[0],
-                reason=reason,
-                needs=needs,
-                any_need=True,
-                argv=self.command,
-                limit=limit,
-                tells=True,
-            )
-
-
-def _logs(actions: Sequence[Action]) -> str:
-    first = os.path.basename(actions[0].target)
-    return first if len(actions) == 1 else f"{first} and {len(actions) - 1} more"
 
 
 def is_held(seen: Seen) -> bool:
@@ -111,31 +42,44 @@ def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
     held = {log.inode: log for log in logs if is_held(log)}
     found = holders.find(held) if held and reopening.mode != "none" else {}
     rungs = {log.inode: Rung(reason="nobody writes it") for log in logs}
-    known: dict[tuple[Holder, ...], Rung] = {}
-    for inode in held:
+    known: dict[tuple[tuple[Holder, ...], bool], Rung] = {}
+    for inode, log in held.items():
         writing = tuple(holder for holder in found.get(inode, []) if holder.writing)
-        if writing not in known:  # asking supervisord once for all logs of one process
-            known[writing] = _rung(writing, reopening)
-        rungs[inode] = known[writing]
+        alike = writing, _collapses(log)
+        if alike not in known:  # asking supervisord once for all logs of one process
+            known[alike] = _rung(*alike, reopening)
+        rungs[inode] = known[alike]
     return rungs
 
 
-def _rung(writing: Sequence[Holder], reopening: Reopening) -> Rung:
+def _collapses(log: Seen) -> bool:
+    try:
+        return linux.type_of_file_system(os.path.dirname(log.path)) in _COLLAPSING
+    except OSError:
+        return False
+
+
+def _rung(writing: Sequence[Holder], collapses: bool, reopening: Reopening) -> Rung:  # noqa: FBT001 - as found
     if reopening.mode == "none":
         return Rung(reason='its writer reopens it by itself (reopen = "none")', holder="its writer")
-    if not writing and reopening.mode == "auto" and reopening.command is None:
+    if not writing and (reopening.mode == "collapse" or (reopening.mode == "auto" and reopening.command is None)):
         return Rung(
             refusal="a process that maintd may not see has it open for writing",
             advice=f"run maintd as root (CAP_SYS_PTRACE), {_OWN_WAY}",
         )
     who = ", ".join(dict.fromkeys(str(holder) for holder in writing)) or "somebody"
     try:
-        return _told(writing, reopening, who)
+        if reopening.mode != "collapse":
+            rung = _told(writing, reopening, who)
+            if rung is not None:
+                return rung
+        return _in_place(writing, collapses, reopening, who)
     except MaintdError as error:
         return Rung(refusal=str(error), advice=error.hint or _OPTIONS, holder=who)
 
 
-def _told(writing: Sequence[Holder], reopening: Reopening, who: str) -> Rung:
+def _told(writing: Sequence[Holder], reopening: Reopening, who: str) -> Rung | None:
+    """How the writers are told; None if the job leaves that open, and nothing says how."""
     supervisords = [holder for holder in writing if holder.is_supervisord]
     others = [holder for holder in writing if not holder.is_supervisord]
     recipients = [_supervisord(holder) for holder in _unique(supervisords)]
@@ -159,8 +103,38 @@ def _told(writing: Sequence[Holder], reopening: Reopening, who: str) -> Rung:
             holder=who,
             recipients=tuple(recipients),
             command=reopening.command,
+            user=reopening.user,
         )
+    if reopening.mode == "auto":
+        return None
     raise MaintdError(f"{who} writes it, and nothing says how to make it reopen", hint=f"{_OPTIONS}, {_OWN_WAY}")
+
+
+def _in_place(writing: Sequence[Holder], collapses: bool, reopening: Reopening, who: str) -> Rung:  # noqa: FBT001
+    """The way that loses nothing with these writers on this file system; lossy only if the job says so."""
+    if "CAP_SYS_PTRACE" in capabilities.missing():
+        raise MaintdError(
+            f"{who} writes it, and to see whether nobody else does takes CAP_SYS_PTRACE", hint=f"{_OPTIONS}, {_OWN_WAY}"
+        )
+    others = [holder for holder in writing if not holder.appending]
+    if collapses and not others:
+        return Rung(reason=f"{who} appends to it: archived, then collapsed in place", holder=who, way="collapse")
+    if collapses and reopening.adopt:
+        reason = f"{others[0]} is made to append to it (adopt): archived, then collapsed in place"
+        return Rung(reason=reason, holder=who, way="collapse", adopt=True)
+    if reopening.pause_writers:
+        return Rung(reason=f"{who} is stopped for the moment of the cut (pause_writers)", holder=who, way="pause")
+    if reopening.lossy:
+        return Rung(reason=f"{who} writes on while it is cut, which may lose lines (lossy)", holder=who, way="lossy")
+    if collapses:
+        raise MaintdError(
+            f"{others[0]} writes it without appending, and nothing says how to make it reopen",
+            hint=f"adopt = true has it append, and the log is rotated in place; or {_OPTIONS}, {_OWN_WAY}",
+        )
+    raise MaintdError(
+        f"{who} writes it, nothing says how to make it reopen, and this file system cannot collapse files",
+        hint=f"pause_writers = true stops it for the milliseconds of a cut; or {_OPTIONS}, {_OWN_WAY}",
+    )
 
 
 def _unique(found: Sequence[Holder]) -> list[Holder]:
@@ -184,6 +158,10 @@ def _configured(wanted: SignalTo, supervisor: Supervisor, others: Sequence[Holde
     assert wanted.pidfile is not None
     pid = _read_pid(wanted.pidfile)
     if pid not in {holder.pid for holder in others}:
+        if "CAP_SYS_PTRACE" in capabilities.missing():
+            raise MaintdError(
+                f"to see whether process {pid} of {wanted.pidfile} has the log open takes CAP_SYS_PTRACE", hint=_OPTIONS
+            )
         raise MaintdError(
             f"process {pid} of {wanted.pidfile} does not have the log open, so it gets no signal",
             hint="correct signal.pidfile, or name the program of supervisord",

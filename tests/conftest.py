@@ -1,9 +1,13 @@
 """What tests of any part may need: the real program, a place with logs and a config, an answering control socket."""
 
+import contextlib
 import os
+import pty
+import re
 import signal
 import subprocess
 import tempfile
+import termios
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
@@ -23,8 +27,8 @@ Snapshot = dict[bytes, tuple[int, ...]]
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment of a command: ours, without what would configure maintd."""
-    ours = ("MAINTD_", "SUPERVISOR_", "NO_COLOR", "_MAINTD")
+    """The environment of a command: ours, without what would configure maintd or say how wide a terminal is."""
+    ours = ("MAINTD_", "SUPERVISOR_", "NO_COLOR", "_MAINTD", "COLUMNS")
     return {key: value for key, value in os.environ.items() if not key.startswith(ours)} | extra
 
 
@@ -124,9 +128,23 @@ class Command:
         out, err = (data.decode("utf-8", "surrogateescape") for data in (found.stdout, found.stderr))
         return subprocess.CompletedProcess(found.args, found.returncode, out, err)
 
+    def on_terminal(self, *arguments: str | bytes, columns: int = 80, **env: str) -> tuple[int, list[str]]:
+        """Runs it on a terminal so wide: its exit code, and the lines that appear there, without their colours."""
+        reader, writer = pty.openpty()
+        termios.tcsetwinsize(writer, (24, columns))
+        process = self.start(*arguments, stdout=writer, env=environment(TERM="xterm", **env))
+        os.close(writer)
+        data = b""
+        with contextlib.suppress(OSError):  # EIO: the other side is closed
+            while chunk := os.read(reader, 65536):
+                data += chunk
+        os.close(reader)
+        text = re.sub(r"\x1b\[[\d;]*m", "", data.decode().replace("\r\n", "\n"))
+        return process.wait(60), text.splitlines()
+
     def start(self, *arguments: str | bytes, **options: Any) -> subprocess.Popen[bytes]:
         pipe = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-        process = subprocess.Popen(self._argv(arguments), env=environment(), cwd="/", **(pipe | options))
+        process = subprocess.Popen(self._argv(arguments), **({"env": environment(), "cwd": "/"} | pipe | options))
         self.running.append(process)
         return process
 

@@ -62,7 +62,9 @@ def test_what_cannot_be_looked_into_is_refused_or_put_off(tmp_path):
     before = tree.contents()
     warnings = tree.run("check", powerless=True).stderr
     assert f"{tree.logs}: may not be written by this user" in warnings
-    assert "belongs to another user, and these capabilities lack: CAP_CHOWN" in warnings
+    rotated = f"rotate.all: {tree.logs}/a.log, {tree.logs}/b.log cannot be worked on for want of capabilities ("
+    assert f"{rotated}CAP_CHOWN: give a new log its owner; CAP_DAC_OVERRIDE: " in warnings
+    assert f"compress.all: {tree.logs}/c.csv cannot be worked on" in warnings
     done = tree.do(powerless=True)
     assert done.code == 5, done
     refused = done.events("rotate.refused")
@@ -200,22 +202,54 @@ def test_an_olddir_on_another_file_system_is_refused_by_the_rename(tmp_path, mou
     assert list((tmp_path / "other").iterdir()) == []
 
 
-def test_a_missing_olddir_is_made_like_its_parent(tmp_path):
-    """An olddir that is not there is made, with mode and owner of the directory it lies in, and then used."""
-    tree = Tree(tmp_path, ROTATE + 'olddir = "old"\n')
+def _identity(path):
+    info = path.stat()
+    return info.st_mode & 0o7777, info.st_uid, info.st_gid
+
+
+@pytest.mark.parametrize("olddir", ["old", "very/old/logs", "../beside/logs", "HERE/far/away"])
+def test_a_missing_olddir_is_made_like_the_logs_directory(tmp_path, olddir):
+    """Each missing level of an olddir is a step of the plan, and made with mode and owner of the log's directory."""
+    tree = Tree(tmp_path, ROTATE + f'olddir = "{olddir}"\n')
     tree.log("a.log")
     tree.logs.chmod(0o750)
-    assert [step.get("verb") for step in tree.plan()] == ["mkdir", "rotate", "compress"]
+    if os.geteuid() == 0:
+        os.chown(tree.logs, NOBODY, NOBODY)
+    folder = Path(os.path.normpath(tree.logs / olddir.replace("HERE", str(tmp_path))))
+    levels = [path for path in (*reversed(folder.parents), folder) if not path.exists()]
+    steps = tree.plan()
+    assert [step["target"] for step in steps if step.get("verb") == "mkdir"] == list(map(str, levels))
+    assert [step.get("verb") for step in steps] == ["mkdir"] * len(levels) + ["rotate", "compress"]
     done = tree.do()
     assert done.code == 0, done
-    assert done.event("directory.made")["target"] == str(tree.logs / "old")
-    assert (tree.logs / "old").stat().st_mode & 0o7777 == 0o750
-    assert [name.endswith(".zst") for name in tree.names() if name.startswith("old/")] == [True]
+    assert [event["target"] for event in done.events("directory.made")] == list(map(str, levels))
+    assert {_identity(level) for level in levels} == {_identity(tree.logs)}
+    assert [path.suffix for path in folder.iterdir()] == [".zst"]
     tree.log("a.log", b"again\n")
     assert "directory.made" not in tree.do().names()
 
 
-@pytest.mark.parametrize(("olddir", "code"), [("HERE/no/where", "ENOENT"), ("HERE/maintd.toml", "EEXIST")])
+@as_root
+def test_an_olddir_that_users_share_belongs_to_none_of_them(tmp_path):
+    """An olddir for the logs of several owners is made like the directory it lies in: none may remove another's."""
+    tree = Tree(tmp_path, '[rotate.all]\npaths = ["LOGS/*/*.log"]\ncron = "@daily"\nolddir = "HERE/far/away"\n')
+    for name, owner in (("a", NOBODY), ("b", 1)):
+        os.chown(tree.log(f"{name}/{name}.log").parent, owner, owner)
+    tmp_path.chmod(0o711)
+    assert tree.do().code == 0
+    assert _identity(tmp_path / "far") == _identity(tmp_path / "far/away") == (0o711, 0, 0)
+
+
+def test_without_before_no_olddir_is_made(tmp_path):
+    """If `before` fails, the directories that the rotation would need are left out with it."""
+    tree = Tree(tmp_path, ROTATE + 'olddir = "very/old"\nbefore = ["/bin/false"]\n')
+    tree.log("a.log")
+    done = tree.do()
+    assert (done.code, done.events("directory.made"), tree.names()) == (1, [], ["a.log"])
+    assert not (tree.logs / "very").exists()
+
+
+@pytest.mark.parametrize(("olddir", "code"), [("HERE/maintd.toml", "EEXIST"), ("HERE/maintd.toml/deep/down", "EEXIST")])
 def test_an_olddir_that_cannot_be_made_leaves_the_logs(tmp_path, olddir, code):
     """If olddir cannot be made, that is the one failure, and the logs that need it are left out with the reason."""
     tree = Tree(tmp_path, ROTATE + f'olddir = "{olddir}"\n')

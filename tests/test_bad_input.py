@@ -18,6 +18,7 @@ from maintd import config, contexts, families
 from maintd.errors import TimedOut
 from maintd.job import Context, Job
 from maintd.log import Log
+from maintd.own_files import OwnFiles
 from maintd.runner import Result, Run, Runner
 from maintd.steps import Action, Plan, Step
 from maintd.triggers import Asked, Grown, Scheduled
@@ -132,14 +133,14 @@ def test_any_name_is_rotated_and_shown_unharmed(tmp_path):
     assert {name for name in map(os.fsencode, os.listdir(tree.logs)) if name in NAMES} == set(NAMES)
 
 
-def test_a_glob_in_a_file_name_means_that_file_alone(tmp_path):
-    """A pattern that names an existing file literally means that file, and none that it would match as a pattern."""
-    tree = Tree(tmp_path, '[rotate.all]\npaths = ["LOGS/st*r.log", "LOGS/br[ab]cket.log"]\ncron = "@daily"\n')
-    for name in ("st*r.log", "star.log", "br[ab]cket.log", "brbcket.log"):
+def test_a_file_that_is_called_like_the_pattern_hides_no_other(tmp_path):
+    """A service that makes a log called `*.log` keeps none of those that the pattern `*.log` means from rotation."""
+    tree = Tree(tmp_path, '[rotate.all]\npaths = ["LOGS/*.log", "LOGS/br[ab]cket.txt"]\ncron = "@daily"\n')
+    for name in ("*.log", "a.log", "br[ab]cket.txt", "brbcket.txt", "brccket.txt"):
         tree.log(name)
     done = tree.do()
-    assert {os.path.basename(event["target"]) for event in done.events("log.rotated")} == {"st*r.log", "br[ab]cket.log"}
-    assert (tree.logs / "star.log").read_bytes() == (tree.logs / "brbcket.log").read_bytes() == b"one line\n"
+    rotated = {os.path.basename(event["target"]) for event in done.events("log.rotated")}
+    assert rotated == {"*.log", "a.log", "br[ab]cket.txt", "brbcket.txt"}
 
 
 def test_a_name_too_long_for_its_stamp_is_refused_with_advice(tmp_path):
@@ -366,7 +367,7 @@ def test_logs_that_would_share_names_in_one_olddir_are_refused(tmp_path):
 
 def test_a_clock_set_back_a_year_neither_stops_rotation_nor_reorders_archives(tmp_path):
     """With archives stamped next year, a log is still rotated, under names that go on rising, and the newest stays."""
-    tree = Tree(tmp_path, ROTATE + "keep = 3\nmin_age = '1h'\n")
+    tree = Tree(tmp_path, ROTATE + "keep = 3\n")
     ahead = datetime.now(UTC) + timedelta(days=365)
     stamp = ahead.strftime("%Y%m%dT%H%M%SZ")
     for number, name in enumerate([f"a.log.{stamp}.zst", f"a.log.{stamp}-1.zst", f"a.log.{stamp}-2.zst"]):
@@ -378,6 +379,8 @@ def test_a_clock_set_back_a_year_neither_stops_rotation_nor_reorders_archives(tm
         assert made.exists(), tree.names()
     assert tree.names() == ["a.log", *(f"a.log.{stamp}-{number}.zst" for number in (2, 3, 4))]
     tree.log("a.log", b"content 5\n")
+    for path in tree.logs.glob("a.log.*"):
+        tree.make_older(path, 3600)
     job = config.load(str(tree.config)).jobs["rotate.all"]
     ctx = Context(now=datetime.now(UTC), cause=Scheduled(datetime.now(UTC).replace(microsecond=0)))
     assert "rotate" in [step.verb for step in job.plan(ctx) if isinstance(step, Action)]
@@ -440,7 +443,7 @@ def test_families_pass_over_a_folder_named_like_an_archive(tmp_path):
     (tree.logs / "a.log.20260101T000000Z").mkdir()
     (tree.logs / "a.log.20260102T000000Z").symlink_to("a.log")
     os.mkfifo(tree.logs / "a.log.20260103T000000Z")
-    ((family,), _) = families.find([f"{tree.logs}/*.log"], [], None)
+    ((family,), _) = families.find([f"{tree.logs}/*.log"], [], None, OwnFiles())
     assert family.archives == []
 
 

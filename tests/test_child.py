@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import pwd
 import select
 import signal
 import subprocess
@@ -15,8 +14,12 @@ from pathlib import Path
 
 import pytest
 
+from maintd import linux
 from maintd.child import Worker
+from maintd.confinement import Confinement
 from maintd.errors import Aborted, MaintdError, Refused, TimedOut
+
+from .tree import NOBODY
 
 # Functions for the child to run. Only maintd's modules may be called, so they are put among them.
 PROBE = """
@@ -28,7 +31,30 @@ def echo(progress, **arguments):
 
 def who(progress):
     return {"pid": os.getpid(), "ids": [*os.getresuid(), *os.getresgid()], "groups": os.getgroups(),
-            "nice": os.nice(0), "session": os.getsid(0), "cwd": os.getcwd()}
+            "nice": os.nice(0), "capabilities": capabilities(), "session": os.getsid(0), "cwd": os.getcwd()}
+
+def capabilities():
+    with open("/proc/self/status") as lines:
+        return next(int(line.split()[1], 16) for line in lines if line.startswith("CapEff:"))
+
+def stray(progress, *, own, other):
+    os.close(os.open(own + "/made", os.O_CREAT | os.O_WRONLY))
+    ways = {
+        "make": lambda: os.open(other + "/new", os.O_CREAT | os.O_WRONLY),
+        "write": lambda: os.open(other + "/file", os.O_WRONLY),
+        "remove": lambda: os.unlink(other + "/file"),
+        "rename out": lambda: os.rename(own + "/own", other + "/own"),
+        "rename in": lambda: os.rename(other + "/file", own + "/file"),
+        "mkdir": lambda: os.mkdir(other + "/folder"),
+    }
+    return [name for name, way in ways.items() if is_denied(way)]
+
+def is_denied(way):
+    try:
+        way()
+    except PermissionError:
+        return True
+    return False
 
 def hang(progress):
     progress(os.getpid())
@@ -322,38 +348,136 @@ def test_a_child_whose_parent_is_gone_does_nothing(probe):
     assert done.stdout == b""
 
 
-def interpreter_for(user: pwd.struct_passwd) -> str:
-    """A Python that this user may run (a virtual environment below /root is none) on our sources; skips without one."""
-    able = "import sys; import maintd.child; sys.exit(sys.version_info < (3, 11))"
-    for python in (sys.executable, "/usr/bin/python3"):
-        try:
-            done = subprocess.run([python, "-c", able], user=user.pw_uid, capture_output=True, check=False)
-        except (PermissionError, FileNotFoundError):
-            continue
-        if not done.returncode:
-            return python
-    pytest.skip("no Python from 3.11 on that nobody can run on these sources")
+@pytest.fixture
+def theirs(tmp_path):
+    """A directory of nobody's."""
+    folder = tmp_path / "theirs"
+    folder.mkdir()
+    os.chown(folder, NOBODY, NOBODY)
+    return folder
 
 
-DROPPED = """
+def confinement(*folders: Path, **options: object) -> Confinement:
+    return Confinement(tuple((str(path), path.stat().st_dev, path.stat().st_ino) for path in folders), **options)
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the uid")
+
+
+@needs_root
+def test_a_confined_call_gives_up_its_user_for_good(worker, theirs):
+    """All ids are another user's, no group and no capability of root's is left, and the next call is root's again."""
+    within = confinement(theirs, uid=NOBODY, gid=NOBODY)
+    who = worker.call("maintd.probe:who", {}, within=within)
+    assert who["ids"] == [NOBODY] * 6
+    assert (who["groups"], who["capabilities"]) == ([], 0)
+    assert who["pid"] != worker.pid
+    assert worker.call("maintd.probe:who", {})["ids"][0] == 0
+
+
+@needs_root
+def test_a_confined_call_is_out_of_reach_for_its_user(worker, theirs):
+    """The owner of a directory can neither trace what works as it, nor get at the descriptors that holds."""
+    within, stop = confinement(theirs, uid=NOBODY, gid=NOBODY), threading.Event()
+    looks = []
+
+    def tell(pid: int) -> None:
+        command = ["/bin/ls", f"/proc/{pid}/fd"]
+        user = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+        looks.append(subprocess.run(command, capture_output=True, check=False, **user).returncode)
+        stop.set()
+
+    with pytest.raises(Aborted):
+        worker.call("maintd.probe:hang", {}, within=within, stop=stop, progress=tell)
+    assert looks == [2]
+
+
+@needs_root
+@pytest.mark.skipif(not linux.landlock_abi(), reason="this kernel has no Landlock")
+def test_a_confined_call_writes_nowhere_else(worker, theirs, tmp_path):
+    """Also as root it makes, opens for writing, renames and removes files in its own directories alone."""
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other/file").write_text("untouched")
+    (theirs / "own").touch()
+    within = confinement(theirs)
+    denied = worker.call("maintd.probe:stray", {"own": str(theirs), "other": str(tmp_path / "other")}, within=within)
+    assert denied == ["make", "write", "remove", "rename out", "rename in", "mkdir"]
+    assert os.listdir(tmp_path / "other") == ["file"]
+    assert sorted(os.listdir(theirs)) == ["made", "own"]
+
+
+@needs_root
+def test_a_confined_call_has_the_very_directories_that_were_looked_at(worker, theirs, tmp_path):
+    """One that was replaced since, by another or by a link, is refused, and nothing is called."""
+    within = confinement(theirs)
+    theirs.rename(tmp_path / "moved")
+    theirs.mkdir()
+    with pytest.raises(Refused, match="replaced by another directory"):
+        worker.call("maintd.probe:who", {}, within=within)
+    theirs.rmdir()
+    theirs.symlink_to("moved")
+    with pytest.raises(OSError, match="symbolic links"):
+        worker.call("maintd.probe:who", {}, within=within)
+
+
+@needs_root
+@pytest.mark.parametrize(
+    ("function", "arguments", "message"),
+    [
+        ("die", {"how": 9}, "killed by signal 9"),
+        ("leave", {}, "exit code 7"),
+        ("bug", {}, "KeyError in the worker: 'missing'"),
+        ("refuse", {}, "not this one"),
+    ],
+)
+def test_how_a_confined_call_fails_is_told(worker, theirs, function, arguments, message):
+    """Whatever ends it is told, whoever it ran as, and the next call works."""
+    within = confinement(theirs, uid=NOBODY, gid=NOBODY)
+    with pytest.raises(MaintdError, match=message):
+        worker.call(f"maintd.probe:{function}", arguments, within=within)
+    assert worker.call("maintd.probe:count", {"to": 3}, within=within) == 3
+
+
+@needs_root
+def test_a_stop_leaves_no_confined_process(worker, theirs):
+    """When the call returns, what ran as another user is gone."""
+    stop, pids = threading.Event(), []
+
+    def tell(pid: int) -> None:
+        pids.append(pid)
+        stop.set()
+
+    with pytest.raises(Aborted):
+        worker.call(
+            "maintd.probe:hang", {}, within=confinement(theirs, uid=NOBODY, gid=NOBODY), stop=stop, progress=tell
+        )
+    assert ended(pids[0], 0)
+
+
+@needs_root
+def test_who_is_stopped_by_its_user_holds_nobody_up(probe, theirs):
+    """A child that says nothing for longer than the patience with it is ended."""
+    within = confinement(theirs, uid=NOBODY, gid=NOBODY)
+    with Worker(background=False, patience=0.5) as worker, pytest.raises(TimedOut):
+        worker.call("maintd.probe:hang", {}, within=within, progress=lambda pid: os.kill(pid, signal.SIGSTOP))
+
+
+CONFINED = """
 import json, sys
 from maintd.child import Worker
-with Worker(uid=int(sys.argv[1]), gid=int(sys.argv[2])) as worker:
-    print(json.dumps(worker.call("maintd.probe:who", {})), flush=True)
-    worker.call("maintd.probe:hang", {})
+from maintd.confinement import Confinement
+within = Confinement.of(json.loads(sys.argv[1]))
+with Worker() as worker:
+    worker.call("maintd.probe:hang", {}, within=within, progress=lambda pid: print(pid, flush=True))
 """
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can change the uid")
-def test_the_uid_is_dropped_for_good(probe, monkeypatch):
-    """All ids are another user's, no group of root's is left, and the child still dies with its parent."""
-    user = pwd.getpwnam("nobody")
-    monkeypatch.setenv("PYTHONPATH", f"{probe}:{Path(__file__).parent.parent}")
-    command = [interpreter_for(user), "-c", DROPPED, str(user.pw_uid), str(user.pw_gid)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
-        who = json.loads(parent.stdout.readline())
-        assert who["ids"] == [user.pw_uid] * 3 + [user.pw_gid] * 3
-        assert who["groups"] == []
-        assert not ended(who["pid"], 0)
+@needs_root
+def test_kill_9_of_the_parent_ends_what_works_as_another_user(probe, theirs):
+    """The death signal is asked for after the change of user, which clears it."""
+    fields = json.dumps(confinement(theirs, uid=NOBODY, gid=NOBODY).fields())
+    with subprocess.Popen([sys.executable, "-c", CONFINED, fields], stdout=subprocess.PIPE, text=True) as parent:
+        pid = int(parent.stdout.readline())
+        assert not ended(pid, 0)
         parent.kill()
-        assert ended(who["pid"])
+        assert ended(pid)

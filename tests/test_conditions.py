@@ -171,6 +171,33 @@ def test_what_do_does_is_what_plan_showed(tmp_path):
     assert len(before) == 7
 
 
+def of_the_future(tree: Tree, log: str, name: str, age: float) -> Path:
+    """An archive whose stamp lies years ahead, and that was last written `age` seconds ago."""
+    return tree.log(f"{log}.20990101T000000Z{name}", b"x" * 100, age=age)
+
+
+def test_an_archive_stamped_in_the_future_is_as_old_as_its_mtime(tmp_path):
+    """After a clock that was wrong once min_age, --due and max_age go on: by when such archives were last written."""
+    tree = Tree(
+        tmp_path,
+        '[rotate.age]\npaths = ["LOGS/age/*.log"]\ncron = "@daily"\nmin_age = "2h"\n'
+        '[rotate.due]\npaths = ["LOGS/due/*.log"]\nevery = "1d"\n'
+        '[rotate.max]\npaths = ["LOGS/max/*.log"]\nevery = "1d"\nmax_age = "10d"\n',
+    )
+    hour, day = 3600.0, 86_400.0
+    for log, age in (("age/young", hour), ("age/old", 3 * hour), ("due/young", hour), ("due/old", 2 * day)):
+        tree.log(f"{log}.log")
+        of_the_future(tree, f"{log}.log", ".zst", age)
+    old, young = (of_the_future(tree, "max/a.log", name, age * day) for name, age in (("", 20), ("-1.zst", 3)))
+    assert rotated(tree.do("rotate.age"), "age") == ["old.log"]
+    assert rotated(tree.do("rotate.due", "--due"), "due") == ["old.log"]
+    tree.log("max/a.log")
+    done = tree.do("rotate.max")
+    assert expired(done, "max") == ["older than max_age 10d"]
+    assert kept([old, young]) == [False, True]
+    assert Path(done.event("log.rotated")["rotated_to"]).name == "a.log.20990101T000000Z-2"
+
+
 def _without_stamp(steps: list[dict[str, object]]) -> list[tuple[object, ...]]:
     """Verb and target; the stamp of a new archive is that of the moment of the run."""
     return [(step["verb"], str(step["target"]).split(f".log.{datetime.now(UTC):%Y}")[0]) for step in steps]

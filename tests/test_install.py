@@ -13,15 +13,30 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
-SOURCES = ("maintd", "deploy", "pyproject.toml", "README.md", "LICENSE", "requirements.lock")
+SOURCES = (
+    "maintd",
+    "deploy",
+    "docs",
+    "pyproject.toml",
+    "README.md",
+    "LICENSE",
+    "Makefile",
+    *ROOT.glob("requirements*"),
+)
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet")
 FAST = os.environ | {"PIP_NO_COMPILE": "1"}
 """Libraries are not compiled to bytecode beforehand: half of an installation's time."""
 
 
-def install(source, prefix, *arguments):
-    command = [sys.executable, source / "deploy/install.py", "--prefix", prefix, *arguments]
+def install(source, prefix, *arguments, python=sys.executable):
+    command = [python, source / "deploy/install.py", "--prefix", prefix, *arguments]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=100, env=FAST)
+
+
+def make_install(source, prefix):
+    """What a person types."""
+    command = ["make", "--no-print-directory", "install", f"PREFIX={prefix}", f"PYTHON={sys.executable}"]
+    return subprocess.run(command, check=False, capture_output=True, text=True, timeout=100, env=FAST, cwd=source)
 
 
 def wait_for(condition, what, deadline=20.0):
@@ -44,7 +59,7 @@ def source_tree(folder, version, *, libraries=None):
     folder.mkdir()
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
-        copy(ROOT / name, folder / name)
+        copy(ROOT / name, folder / os.path.basename(name))
     module = folder / "maintd/__init__.py"
     module.write_text(re.sub(r'__version__ = ".*"', f'__version__ = "{version}"', module.read_text()))
     if libraries is not None:
@@ -106,9 +121,13 @@ def test_upgrade_downgrade_and_uninstall_under_a_running_daemon(tmp_path, index)
     """
     prefix = tmp_path / "opt/maintd"
     old = source_tree(tmp_path / "old", "7.0.0")
-    done = install(old, prefix)
+    done = make_install(old, prefix)
     assert done.returncode == 0, done.stderr
     assert version_of(prefix) == "7.0.0"
+    assert [path.name for path in old.glob(".venv*")] == [".venv-build"], "it makes more than it needs"
+    build = old / ".venv-build/bin/python"
+    page = prefix / "current/share/man/man1/maintd-plan.1"
+    assert page.read_text() == (ROOT / "docs/man/maintd-plan.1").read_text()
     python = prefix / "current/bin/python"
     satisfied = subprocess.run(
         [*PIP, "--python", python, "check"], check=False, capture_output=True, text=True, timeout=60
@@ -120,7 +139,7 @@ def test_upgrade_downgrade_and_uninstall_under_a_running_daemon(tmp_path, index)
         assert daemon.works("before")
 
         new = source_tree(tmp_path / "new", "8.0.0", libraries={"click"})
-        done = install(new, prefix)
+        done = install(new, prefix, python=build)
         assert done.returncode == 0, done.stderr
         assert "supervisorctl restart maintd" in done.stdout
         assert version_of(prefix) == "8.0.0"

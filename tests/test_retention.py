@@ -64,3 +64,12 @@ def test_an_empty_policy_deletes_nothing():
     assert Policy().is_empty
     assert Policy(keep_within=timedelta(days=1)).is_empty
     assert removed(Policy(), a=generations(900, 800)) == {}
+
+
+def test_a_time_that_cannot_be_is_put_right_by_the_order():
+    """A generation whose time lies years ahead is no younger than the one after it, for max_age as for max_total."""
+    wrong = Generation("wrong", NOW + timedelta(days=900), 100)
+    policy = Policy(max_age=timedelta(hours=5))
+    assert set(removed(policy, a=[wrong, *generations(7, 1)])) == {"wrong", "a7"}
+    assert set(removed(policy, a=[*generations(9), wrong, *generations(4, 1)])) == {"a9"}
+    assert set(removed(Policy(max_total=200), a=[wrong, *generations(9, 1)])) == {"wrong"}

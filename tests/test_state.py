@@ -1,17 +1,20 @@
 """What is remembered between runs: it survives, and when it cannot, that is said once and nothing else suffers."""
 
 import contextlib
+import os
 import resource
 import signal
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from maintd.events import Event
-from maintd.state import ALL_JOBS, State
+from maintd.state import ALL_JOBS, Last, Refusal, State
+from maintd.steps import Outcome
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SOON = NOW + timedelta(hours=1)
@@ -42,15 +45,26 @@ def opened(tmp_path: Path) -> Opened:
     return Opened(tmp_path)
 
 
+LAST = Last(Outcome.FAILURE, NOW, "2 done, 1 failed")
+REFUSAL = Refusal("rotate.a", os.fsdecode(b"/l/\xff.log"), "it is held", "set signal", NOW, "0123abcd", "4711")
+
+
+def note(state: State) -> None:
+    state.record_success("rotate.a", NOW)
+    state.record_last("rotate.a", LAST)
+    state.refuse(REFUSAL)
+    state.pause("rotate.b", None)
+
+
 def remember(opened: Opened) -> None:
     with opened() as state:
-        state.record_success("rotate.a", NOW)
-        state.pause("rotate.b", None)
+        note(state)
 
 
 def remembers(opened: Opened) -> bool:
     with opened() as state:
-        return state.last_success("rotate.a") == NOW and state.pauses(NOW) == {"rotate.b": None}
+        runs = state.last_success("rotate.a"), state.last("rotate.a"), state.refusals()
+        return runs == (NOW, LAST, [REFUSAL]) and state.pauses(NOW) == {"rotate.b": None}
 
 
 def test_last_successes_and_pauses_survive(opened):
@@ -85,13 +99,77 @@ def test_a_pause_ends_at_its_time_or_with_all(opened):
         assert state.pauses(NOW) == {}
 
 
-def newer(path: Path) -> None:
-    with contextlib.closing(sqlite3.connect(path)) as database:
-        database.execute("PRAGMA user_version = 99")
+def test_how_runs_went_survives(opened):
+    """The last run of each job and the refused logs are there after reopening, each as it was noted last."""
+    other = replace(REFUSAL, log="/l/b.log")
+    remember(opened)
+    with opened() as state:
+        state.record_last("rotate.a", replace(LAST, outcome=Outcome.SKIPPED, msg="0 done, 1 put off"))
+        state.refuse(replace(REFUSAL, reason="its name is too long"))
+        state.refuse(other)
+    with opened() as state:
+        assert state.last("rotate.a") == Last(Outcome.SKIPPED, NOW, "0 done, 1 put off")
+        assert state.last("rotate.b") is None
+        assert state.refusals() == [other, replace(REFUSAL, reason="its name is too long")]
+        state.accept(other)
+    with opened() as state:
+        assert state.refusals() == [replace(REFUSAL, reason="its name is too long")]
+    assert opened.events == []
 
 
-@pytest.mark.parametrize("spoil", [newer, lambda path: path.write_bytes(b"this is no database" * 500)])
-def test_a_damaged_or_newer_database_is_set_aside(opened, spoil):
+def test_a_database_of_the_first_version_is_taken_over(opened):
+    """What maintd 0.1 remembered is kept, and what came later has room beside it."""
+    with contextlib.closing(sqlite3.connect(opened.path)) as database:
+        database.executescript(f"""
+            CREATE TABLE success (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;
+            CREATE TABLE pause (job TEXT PRIMARY KEY, until TEXT) STRICT;
+            INSERT INTO success VALUES ('rotate.a', '{NOW.isoformat()}');
+            INSERT INTO pause VALUES ('rotate.b', NULL);
+            PRAGMA user_version = 1;
+        """)
+    with opened() as state:
+        assert (state.last_success("rotate.a"), state.pauses(NOW)) == (NOW, {"rotate.b": None})
+        assert (state.last("rotate.a"), state.refusals()) == (None, [])
+        state.record_last("rotate.a", LAST)
+        state.refuse(REFUSAL)
+    assert remembers(opened)
+    assert opened.events == []
+
+
+def changed(*statements: str) -> Callable[[Path], None]:
+    def change(path: Path) -> None:
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+            for statement in statements:
+                database.execute(statement)
+
+    return change
+
+
+def empty(version: int) -> Callable[[Path], None]:
+    """A database that says it is of this version, and has none of its tables."""
+
+    def make(path: Path) -> None:
+        path.unlink()
+        changed("CREATE TABLE others (a)", f"PRAGMA user_version = {version}")(path)
+
+    return make
+
+
+@pytest.mark.parametrize(
+    "spoil",
+    [
+        pytest.param(changed("PRAGMA user_version = 99"), id="newer"),
+        pytest.param(changed("PRAGMA user_version = -1"), id="no version"),
+        pytest.param(lambda path: path.write_bytes(b"this is no database" * 500), id="no database"),
+        pytest.param(empty(1), id="version 1 without its tables"),
+        pytest.param(empty(2), id="version 2 without its tables"),
+        pytest.param(changed("DROP TABLE last"), id="without one table"),
+        pytest.param(changed("PRAGMA user_version = 0"), id="somebody else's tables"),
+        pytest.param(changed("UPDATE success SET at = 'yesterday'"), id="no time"),
+        pytest.param(changed("UPDATE last SET outcome = 'superb'"), id="no outcome"),
+    ],
+)
+def test_a_database_that_cannot_be_used_is_set_aside(opened, spoil):
     """It is kept byte by byte under another name, which one state.reset says, and a new one remembers from then on."""
     remember(opened)
     spoil(opened.path)
@@ -140,8 +218,7 @@ def test_a_lock_during_the_work_is_said_once(opened):
         goes_on(state)
         assert opened.names() == ["state.failed"]
         other.execute("ROLLBACK")
-        state.record_success("rotate.a", NOW)
-        state.pause("rotate.b", None)
+        note(state)
     assert opened.names() == ["state.failed"]
     assert remembers(opened)
 

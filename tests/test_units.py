@@ -1,4 +1,4 @@
-"""Sizes and durations as people write them."""
+"""Sizes, durations and counts as people write them."""
 
 from datetime import timedelta
 
@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from maintd.units import format_duration, format_size, parse_duration, parse_size
+from maintd.units import counted, format_duration, format_size, parse_duration, parse_size
 
 
 @pytest.mark.parametrize(
@@ -23,6 +23,13 @@ def test_sizes(text, size):
 def test_what_is_no_size_is_refused_with_examples(text):
     """A size that cannot be read is refused, and the message shows how to write one."""
     with pytest.raises(ValueError, match="10M"):
+        parse_size(text)
+
+
+@pytest.mark.parametrize("text", ["9" * 400 + "T", "99999999999T", "9223372036854775808"])
+def test_what_no_file_can_be_as_large_as_is_refused(text):
+    """A size beyond what the kernel can express is refused, however many digits it has."""
+    with pytest.raises(ValueError, match="larger than a file"):
         parse_size(text)
 
 
@@ -45,3 +52,8 @@ def test_sizes_for_people():
     assert [format_size(size) for size in (0, 1023, 1536, 5 << 20, 3 << 40)] == [
         "0 B", "1023 B", "1.5 KiB", "5.0 MiB", "3.0 TiB"
     ]  # fmt: skip
+
+
+def test_counts_for_people():
+    """One of a thing is no plural."""
+    assert [counted(count, "error") for count in (0, 1, 2)] == ["0 errors", "1 error", "2 errors"]

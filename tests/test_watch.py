@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -39,8 +39,9 @@ class Inbox:
         assert isinstance(due.cause, Grown)
         return due.job, set(due.cause.paths)
 
-    def expect(self, path: str | Path, seconds: float = SOON) -> None:
-        assert self.next_due(seconds)[1] == {str(path)}
+    def reports(self, path: str | Path, seconds: float = SOON) -> bool:
+        """Whether the next that is reported is this log, and no other with it; raises queue.Empty if nothing is."""
+        return self.next_due(seconds)[1] == {str(path)}
 
     def is_silent(self, seconds: float = 0.35) -> bool:
         try:
@@ -52,11 +53,14 @@ class Inbox:
     def set(self, *paths: object, job: str = "rotate.a", exclude: tuple[str, ...] = (), limit: int = LIMIT) -> None:
         self.watch.set(job, Watched(tuple(str(path) for path in paths), exclude, limit))
 
-    def wait_for(self, condition, seconds: float = SOON) -> None:
+    def comes_to(self, condition: Callable[[], object], seconds: float = SOON) -> bool:
+        """Whether a condition is met within so many seconds."""
         deadline = time.monotonic() + seconds
         while not condition():
-            assert time.monotonic() < deadline, "not within the deadline"
+            if time.monotonic() >= deadline:
+                return False
             threading.Event().wait(0.01)
+        return True
 
 
 @pytest.fixture
@@ -70,9 +74,11 @@ def inbox() -> Iterator[Inbox]:
 def start(inbox: Inbox, *paths: object, files: int = 0, **options) -> None:
     inbox.set(*paths, **options)
     inbox.watch.start()
-    inbox.wait_for(lambda: inbox.watch.files == files)
-    inbox.wait_for(lambda: all(job.territory and not job.is_outdated for job in list(inbox.watch._jobs.values())))
-    inbox.wait_for(lambda: bool(inbox.watch._jobs))
+    assert inbox.comes_to(lambda: inbox.watch.files == files)
+    assert inbox.comes_to(
+        lambda: all(job.territory and not job.is_outdated for job in list(inbox.watch._jobs.values()))
+    )
+    assert inbox.comes_to(lambda: bool(inbox.watch._jobs))
 
 
 def grow(path: Path, size: int = LIMIT + 1) -> str:
@@ -95,13 +101,13 @@ def test_idle_then_grows(inbox, tmp_path):
     (tmp_path / "a.log").touch()
     start(inbox, tmp_path / "*.log", files=1)
     assert inbox.is_silent(0.3)
-    inbox.expect(grow(tmp_path / "a.log"))
+    assert inbox.reports(grow(tmp_path / "a.log"))
 
 
 def test_created_a_moment_ago(inbox, tmp_path):
     """A log that did not exist at the start is reported when it passes the size."""
     start(inbox, tmp_path / "*.log")
-    inbox.expect(grow(tmp_path / "new.log"))
+    assert inbox.reports(grow(tmp_path / "new.log"))
 
 
 def test_renamed_into_place(inbox, tmp_path):
@@ -111,7 +117,7 @@ def test_renamed_into_place(inbox, tmp_path):
     grow(tmp_path / "out" / "a")
     start(inbox, tmp_path / "in" / "*.log")
     (tmp_path / "out" / "a").rename(tmp_path / "in" / "a.log")
-    inbox.expect(tmp_path / "in" / "a.log")
+    assert inbox.reports(tmp_path / "in" / "a.log")
 
 
 def test_new_log_after_the_old_was_moved_out(inbox, tmp_path):
@@ -121,7 +127,7 @@ def test_new_log_after_the_old_was_moved_out(inbox, tmp_path):
     (tmp_path / "logs" / "a.log").touch()
     start(inbox, tmp_path / "logs" / "*.log", files=1)
     (tmp_path / "logs" / "a.log").rename(tmp_path / "old" / "a.log.1")
-    inbox.expect(grow(tmp_path / "logs" / "b.log"))
+    assert inbox.reports(grow(tmp_path / "logs" / "b.log"))
 
 
 @pytest.mark.parametrize("pattern", ["*/*.log", "**/*.log", "*/deep/*.log", "**"])
@@ -130,7 +136,7 @@ def test_directory_made_after_start(inbox, tmp_path, pattern):
     start(inbox, tmp_path / pattern)
     directory = tmp_path / "made" / "deep" if pattern != "*/*.log" else tmp_path / "made"
     directory.mkdir(parents=True)
-    inbox.expect(grow(directory / "a.log"))
+    assert inbox.reports(grow(directory / "a.log"))
 
 
 def test_root_missing_at_start(inbox, tmp_path):
@@ -138,7 +144,7 @@ def test_root_missing_at_start(inbox, tmp_path):
     root = tmp_path / "srv" / "app" / "logs"
     start(inbox, root / "*.log")
     root.mkdir(parents=True)
-    inbox.expect(grow(root / "a.log"))
+    assert inbox.reports(grow(root / "a.log"))
 
 
 def test_removed_and_made_again(inbox, tmp_path):
@@ -154,7 +160,7 @@ def test_removed_and_made_again(inbox, tmp_path):
         for directory in directories:
             shutil.rmtree(directory)
             directory.mkdir()
-    inbox.wait_for(lambda: inbox.watch.files == 0)
+    assert inbox.comes_to(lambda: inbox.watch.files == 0)
 
 
 def test_parents_removed_and_made_again(inbox, tmp_path):
@@ -165,7 +171,7 @@ def test_parents_removed_and_made_again(inbox, tmp_path):
     for _ in range(10):
         shutil.rmtree(tmp_path / "srv")
         root.mkdir(parents=True)
-        inbox.expect(grow(root / "a.log"))
+        assert inbox.reports(grow(root / "a.log"))
 
 
 def test_ancestor_renamed(inbox, tmp_path):
@@ -178,7 +184,7 @@ def test_ancestor_renamed(inbox, tmp_path):
     start(inbox, root / "*.log", files=1)
     (tmp_path / "srv").rename(tmp_path / "gone")
     (tmp_path / "other").rename(tmp_path / "srv")
-    inbox.expect(grow(root / "b.log"))
+    assert inbox.reports(grow(root / "b.log"))
     grow(tmp_path / "gone" / "app" / "logs" / "a.log")
     assert inbox.is_silent()
 
@@ -189,8 +195,8 @@ def test_directory_renamed_below_the_root(inbox, tmp_path):
     (tmp_path / "one" / "a.log").touch()
     start(inbox, tmp_path / "*" / "*.log", files=1)
     (tmp_path / "one").rename(tmp_path / "two")
-    inbox.expect(grow(tmp_path / "two" / "a.log"))
-    inbox.expect(grow(tmp_path / "two" / "b.log"))
+    assert inbox.reports(grow(tmp_path / "two" / "a.log"))
+    assert inbox.reports(grow(tmp_path / "two" / "b.log"))
 
 
 def test_link_in_the_root_changes(inbox, tmp_path):
@@ -202,7 +208,7 @@ def test_link_in_the_root_changes(inbox, tmp_path):
     start(inbox, tmp_path / "current" / "logs" / "*.log", files=1)
     (tmp_path / "new").symlink_to("two")
     (tmp_path / "new").rename(tmp_path / "current")
-    inbox.expect(grow(tmp_path / "two" / "logs" / "a.log"))
+    assert inbox.reports(grow(tmp_path / "two" / "logs" / "a.log"))
     grow(tmp_path / "one" / "logs" / "a.log")
     assert inbox.is_silent()
 
@@ -224,7 +230,7 @@ def test_never_reported(inbox, tmp_path):
         inbox, tmp_path / "*.log", tmp_path / "*.log*", exclude=(str(tmp_path / "*-debug.log"),), files=1, limit=LIMIT
     )
     make("new")
-    inbox.wait_for(lambda: inbox.watch.files == 2)
+    assert inbox.comes_to(lambda: inbox.watch.files == 2)
     assert inbox.is_silent()
 
 
@@ -233,16 +239,16 @@ def test_once_until_settled(inbox, tmp_path):
     log = tmp_path / "a.log"
     grow(log)
     start(inbox, log, files=1)
-    inbox.expect(log)
+    assert inbox.reports(log)
     grow(log)
     assert inbox.is_silent()
     inbox.watch.settled("rotate.a", [str(log)])
     before = time.monotonic()
-    inbox.expect(log)
+    assert inbox.reports(log)
     assert time.monotonic() - before > SOONEST / 2
     log.rename(tmp_path / "a.log.1")
     grow(log)
-    inbox.expect(log)
+    assert inbox.reports(log)
 
 
 def test_emptied_and_grown_again(inbox, tmp_path):
@@ -251,10 +257,10 @@ def test_emptied_and_grown_again(inbox, tmp_path):
     grow(log, 4 * LIMIT)
     start(inbox, log, files=1)
     for times in (3, 2):
-        inbox.expect(log)
+        assert inbox.reports(log)
         os.truncate(log, 0)
         grow(log, times * LIMIT)
-    inbox.expect(log)
+    assert inbox.reports(log)
 
 
 def test_backoff_doubles_up_to_five_minutes(tmp_path):
@@ -281,6 +287,21 @@ def test_unanswered_report_is_repeated(tmp_path):
     assert sizes.poll(LATEST)
 
 
+def test_what_was_only_observed_is_reported_once_for_each_growth(tmp_path):
+    """Settled with `once`, a file that stays too large is not reported again, however long; one that grows anew is."""
+    log = grow(tmp_path / "a.log")
+    sizes = Sizes()
+    sizes.add("job", log, LIMIT)
+    assert sizes.poll(0)
+    sizes.settle("job", [log], 0, once=True)
+    grow(tmp_path / "a.log", 10 * LIMIT)
+    assert not sizes.poll(1_000_000)
+    os.truncate(log, 0)
+    assert not sizes.poll(1_000_001)
+    grow(tmp_path / "a.log")
+    assert sizes.poll(1_000_002)
+
+
 def test_two_jobs_one_log(tmp_path):
     """Two jobs may watch one log, each with its own size."""
     log = grow(tmp_path / "a.log", 100)
@@ -303,12 +324,12 @@ def test_set_and_remove_while_running(inbox, tmp_path):
     start(inbox, one, files=1)
     assert inbox.next_due() == ("rotate.a", {str(one)})
     inbox.set(two, job="rotate.b")
-    inbox.wait_for(lambda: inbox.watch.files == 2)
+    assert inbox.comes_to(lambda: inbox.watch.files == 2)
     grow(two, 10)
     inbox.set(two, job="rotate.b", limit=5)
     assert inbox.next_due() == ("rotate.b", {str(two)})
     inbox.watch.remove("rotate.b")
-    inbox.wait_for(lambda: inbox.watch.files == 1)
+    assert inbox.comes_to(lambda: inbox.watch.files == 1)
     grow(two)
     assert inbox.is_silent()
 
@@ -320,9 +341,9 @@ def test_out_of_descriptors(inbox, tmp_path):
     start(inbox, tmp_path / "*.log", files=1)
     with log.open("ab") as file, no_descriptors_left():
         inbox.set(tmp_path / "*.log", limit=LIMIT + 1)
-        inbox.wait_for(lambda: not inbox.watch._jobs["rotate.a"].territory.files)
+        assert inbox.comes_to(lambda: not inbox.watch._jobs["rotate.a"].territory.files)
         file.write(b"x" * (LIMIT + 2))
-    inbox.expect(log)
+    assert inbox.reports(log)
 
 
 @contextlib.contextmanager
@@ -346,7 +367,7 @@ def test_threads_end(inbox, tmp_path):
     before = threading.active_count(), len(os.listdir("/proc/self/fd"))
     assert not inbox.watch.alive
     start(inbox, tmp_path / "**" / "*.log")
-    inbox.wait_for(lambda: inbox.watch.alive)
+    assert inbox.comes_to(lambda: inbox.watch.alive)
     inbox.watch.stop()
     assert not inbox.watch.alive
     assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
@@ -375,7 +396,7 @@ def test_modifications_are_not_asked_for(inbox, tmp_path):
         for n in range(60_000):
             files[n % 12].write(b"a line of a log\n")
     (tmp_path / "last").touch()
-    inbox.wait_for(lambda: bool(heard))
+    assert inbox.comes_to(lambda: bool(heard))
     assert [event.name for event in heard] == [b"last"]
     assert not NAMES_ONLY & (InotifyConstants.IN_MODIFY | InotifyConstants.IN_ATTRIB | InotifyConstants.IN_CLOSE_WRITE)
 
@@ -389,7 +410,7 @@ def test_lost_events(inbox, tmp_path):
     log = grow(tmp_path / "made" / "a.log")
     assert inbox.is_silent()
     directories.on_queue_overflow()
-    inbox.expect(log)
+    assert inbox.reports(log)
 
 
 def test_more_hints_than_worth_reading(inbox, tmp_path, monkeypatch):
@@ -398,7 +419,7 @@ def test_more_hints_than_worth_reading(inbox, tmp_path, monkeypatch):
     monkeypatch.setattr(maintd.inotify, "MANY_HINTS", 100)
     for n in range(400):
         (tmp_path / f"{n}.log").touch()
-    inbox.wait_for(lambda: inbox.watch.files == 400)
+    assert inbox.comes_to(lambda: inbox.watch.files == 400)
 
 
 @pytest.mark.parametrize("part", ["instance", "watches"])
@@ -412,13 +433,13 @@ def test_without_inotify(inbox, tmp_path, monkeypatch, part):
     method = "_create_inotify_fd" if part == "instance" else "_get_or_create_watch"
     monkeypatch.setattr(InotifyFD, method, refused)
     start(inbox, tmp_path / "*.log")
-    inbox.wait_for(lambda: "fs.inotify" in inbox.watch.degraded)
+    assert inbox.comes_to(lambda: "fs.inotify" in inbox.watch.degraded)
     assert inbox.watch.alive
     assert inbox.watch.bound >= 0.3
     log = grow(tmp_path / "new.log")
-    inbox.expect(log)
+    assert inbox.reports(log)
     monkeypatch.undo()
-    inbox.wait_for(lambda: not inbox.watch.degraded)
+    assert inbox.comes_to(lambda: not inbox.watch.degraded)
     hinted = grow(tmp_path / "hinted.log")
     while hinted not in inbox.next_due()[1]:  # the other one may be reported anew: it could be another file by now
         pass
@@ -441,7 +462,7 @@ def test_ten_thousand_files(inbox, tmp_path):
     for n in range(10_000):
         os.close(os.open(tmp_path / f"{n}.log", os.O_CREAT | os.O_WRONLY))
     start(inbox, tmp_path / "*.log", files=10_000)
-    inbox.wait_for(lambda: inbox.watch.bound > Pace.QUICKEST)
+    assert inbox.comes_to(lambda: inbox.watch.bound > Pace.QUICKEST)
     pace = inbox.watch._pace
     assert inbox.watch.bound >= pace.poll_cost / Pace.BUDGET * 0.5
     assert math.isfinite(inbox.watch.bound)
@@ -472,7 +493,7 @@ def test_storm_of_a_writer_process(inbox, tmp_path):
     with subprocess.Popen([sys.executable, "-c", code, str(log)], stderr=subprocess.DEVNULL) as writer:
         try:
             for _ in range(5):
-                inbox.expect(log)
+                assert inbox.reports(log)
                 log.unlink()
         finally:
             writer.kill()

@@ -18,7 +18,7 @@ import os, signal, sys, time
 path, marks, mode = sys.argv[1:]
 
 def opened():
-    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+    return os.open(path, os.O_WRONLY | os.O_CREAT | (os.O_APPEND if mode != "from its offset" else 0), 0o644)
 
 def told(number, frame):
     os.write(mark, b"told\\n")
@@ -26,7 +26,7 @@ def told(number, frame):
         os.dup2(opened(), log)
 
 log, mark = opened(), os.open(marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
-if mode != "unaware":
+if mode not in ("unaware", "from its offset"):
     signal.signal(signal.SIGUSR1, told)
 os.write(1, b"ready\\n")
 for number in range(1_000_000):
@@ -84,10 +84,10 @@ SIGNAL = ROTATE + 'signal = { name = "USR1", pidfile = "HERE/pid" }\n'
 
 
 def test_a_log_whose_writer_cannot_be_told_is_refused(tmp_path, write):
-    """Without a way to make its writer reopen it, a log is left alone, with pid, program and what would allow it."""
+    """A writer that neither reopens its log nor appends is left alone, with pid, program and what would allow it."""
     tree = Tree(tmp_path, ROTATE)
     log = tree.log("a.log")
-    writer = write(log)
+    writer = write(log, "from its offset")
     inode = log.stat().st_ino
     done = tree.do()
     refused = done.event("rotate.refused")

@@ -6,9 +6,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from maintd import durable, holders, names
+from maintd import moves, names, trust
 from maintd.actions.hands import Hands
-from maintd.errors import MaintdError
+from maintd.confinement import Confinement
+from maintd.errors import MaintdError, NotYet, Refused
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
 
@@ -40,13 +41,16 @@ class CompressFailed(Failure):
 
 @dataclass(frozen=True, kw_only=True)
 class Compress(Action):
-    """Compresses one file beside itself. `undisturbed` asks that nobody has it open at all, also for reading."""
+    """Compresses one file beside itself. `undisturbed` asks that nobody has it open at all, also for reading.
+
+    `seen` is None for a file that this plan makes.
+    """
 
     verb: ClassVar[str] = "compress"
     failure: ClassVar[type[Failure]] = CompressFailed
     parallel: ClassVar[bool] = True
 
-    seen: Seen
+    seen: Seen | None
     codec: str
     level: int | None
     undisturbed: bool = False
@@ -57,23 +61,26 @@ class Compress(Action):
         return os.path.basename(self.target) + names.CODEC_SUFFIXES[self.codec]
 
     @property
-    def in_bytes(self) -> int:
-        return self.seen.size
+    def in_bytes(self) -> int | None:
+        return self.seen.size if self.seen else None
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         request = {
             "path": self.target,
-            "seen": asdict(self.seen),
+            "seen": asdict(self.seen) if self.seen else None,
             "codec": self.codec,
             "level": self.level,
             "undisturbed": self.undisturbed,
             "grows": self.grows,
         }
+        within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
         try:
-            made = hands.call("maintd.copies:compress_file", self, request=request)
+            made = hands.call("maintd.copies:compress_file", self, within, request=request)
+        except (Refused, NotYet):
+            raise
         except MaintdError:
-            self._tidy()
+            self._tidy(hands, within)
             raise
         yield LogCompressed(
             target=self.target,
@@ -84,14 +91,9 @@ class Compress(Action):
             reason=self.reason,
         )
 
-    def _tidy(self) -> None:
-        """Removes the temporary of a child that was killed, if it is not somebody else's by now."""
-        temporary = names.temporary(self.detail)
-        with (
-            suppress(OSError, MaintdError),
-            durable.directory(os.path.dirname(self.target)) as dir_fd,
-            durable.opened(temporary, dir_fd=dir_fd) as left,
-            holders.unwritable(left) as free,
-        ):
-            if free:
-                durable.discard(temporary, dir_fd=dir_fd)
+    def _tidy(self, hands: Hands, within: Confinement | None) -> None:
+        """Removes the temporary of a child that was killed, if it is still ours."""
+        temporary = os.path.join(os.path.dirname(self.target), names.temporary(self.detail))
+        if self.seen or within is None:
+            with suppress(OSError, MaintdError):
+                hands.work(moves.tidy, within, path=temporary, beside=asdict(self.seen) if self.seen else None)

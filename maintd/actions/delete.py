@@ -2,12 +2,11 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from maintd import durable, holders
+from maintd import moves, trust
 from maintd.actions.hands import Hands
-from maintd.errors import NotYet
 from maintd.events import Event, Failure
 from maintd.steps import Action, Lane, Seen
 
@@ -59,14 +58,8 @@ class Expire(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        with (
-            durable.directory(os.path.dirname(self.target)) as dir_fd,
-            durable.opened(os.path.basename(self.target), dir_fd=dir_fd) as file,
-            holders.unwritable(file) as free,
-        ):
-            if not free:
-                raise NotYet(f"{self.target} is being written")
-            durable.remove(self.seen, dir_fd=dir_fd)
+        within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
+        hands.work(moves.delete, within, seen=asdict(self.seen))
         yield LogExpired(target=self.target, reason=self.reason, freed_bytes=self.seen.size)
 
 
@@ -77,18 +70,12 @@ class Clean(Action):
     verb: ClassVar[str] = "clean"
     failure: ClassVar[type[Failure]] = ExpireFailed
 
+    seen: Seen
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        name = os.path.basename(self.target)
-        with (
-            durable.directory(os.path.dirname(self.target)) as dir_fd,
-            durable.opened(name, dir_fd=dir_fd) as file,
-            holders.unwritable(file) as free,
-        ):
-            if not free:
-                raise NotYet(f"{self.target} is being written")
-            durable.discard(name, dir_fd=dir_fd)
-            os.fsync(dir_fd)
+        within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
+        hands.work(moves.clean, within, path=self.target, seen=asdict(self.seen))
         yield TemporaryRemoved(target=self.target)
 
 

@@ -4,12 +4,23 @@ import threading
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from maintd.child import Worker
-from maintd.errors import Aborted, TimedOut
+from maintd.confinement import Confinement
+from maintd.errors import Aborted, Blind, TimedOut
 from maintd.steps import Action
+
+_PATIENCE = 600.0
+"""Seconds after which a child that says nothing is ended: the owner of a directory can stop one that works as it."""
+
+Made = TypeVar("Made")
+
+
+def _ignore_count(_count: int) -> None:
+    pass
 
 
 def _ignore(_action: Action, _count: int) -> None:
@@ -20,7 +31,8 @@ def _ignore(_action: Action, _count: int) -> None:
 class Hands:
     """Shared by the threads of a run. `deadline` is on the monotonic clock, in seconds.
 
-    `progress` is told how many bytes a long action has done so far.
+    `progress` is told how many bytes a long action has done so far. `quick` is a child for the thread that makes these
+    Hands, which outlives them.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -29,6 +41,8 @@ class Hands:
     progress: Callable[[Action, int], None] = _ignore
     told_at: float = 0.0
     waits_since: float = 0.0
+    quick: Worker | None = None
+    _thread: int = field(default_factory=threading.get_ident)
     _workers: dict[int, Worker] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
@@ -38,16 +52,34 @@ class Hands:
         for worker in self._workers.values():
             worker.__exit__(kind, error, at)
 
-    def call(self, function: str, action: Action, **arguments: Any) -> Any:
-        """Runs a function of maintd in a child process of the calling thread, for `action`, and returns its answer."""
-        worker = self._workers.setdefault(threading.get_ident(), Worker(lock_fd=self.lock_fd))
-        return worker.call(
+    def call(self, function: str, action: Action, within: Confinement | None = None, **arguments: Any) -> Any:
+        """Runs a function of maintd in a background child of this thread, for `action`, and returns its answer."""
+        asked = partial(
+            self._background().call,
             function,
             arguments,
             deadline=self.deadline,
             stop=self.stop,
             progress=lambda count: self.progress(action, count),
         )
+        return _seeing_if_blind(asked, within)
+
+    def work(self, function: Callable[..., Made], within: Confinement | None, **arguments: Any) -> Made:
+        """Has quick work on files done: here if nobody could meddle with it, else in a confined child.
+
+        It is not broken off: what is begun is completed, unless the child falls silent.
+        """
+        if within is None:
+            return function(_ignore_count, **arguments)
+        is_ours = threading.get_ident() == self._thread  # a Worker is for one thread at a time
+        worker = self.quick if self.quick and is_ours else self._background()
+        made: Made = _seeing_if_blind(
+            partial(worker.call, f"{function.__module__}:{function.__name__}", arguments), within
+        )
+        return made
+
+    def _background(self) -> Worker:
+        return self._workers.setdefault(threading.get_ident(), Worker(lock_fd=self.lock_fd, patience=_PATIENCE))
 
     def pause(self, seconds: float) -> None:
         """Waits, but not beyond the stop signal or the time limit: raises Aborted or TimedOut then."""
@@ -67,3 +99,13 @@ class Hands:
             raise Aborted("told to stop")
         if self.is_over:
             raise TimedOut("the job's timeout was reached", hint="raise its timeout, or look at what is slow")
+
+
+def _seeing_if_blind(asked: Callable[..., Any], within: Confinement | None) -> Any:
+    """What the child answers. One that is confined may be blind; then it is asked again with its sight."""
+    try:
+        return asked(within=within)
+    except Blind:
+        if within is None or within.is_seeing:
+            raise
+    return asked(within=within.seeing())

@@ -2,10 +2,10 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from maintd import durable, names
+from maintd import grounds, moves, trust
 from maintd.actions.hands import Hands
 from maintd.durable import Ownership
 from maintd.events import Event, Failure
@@ -14,13 +14,19 @@ from maintd.steps import Action, Lane, Seen
 
 @dataclass(frozen=True, kw_only=True)
 class LogRotated(Event):
-    """A log was set aside under its archive name."""
+    """A log was set aside under its archive name; or, with `out_bytes`, archived where it lies and taken out of it.
+
+    Its writers were stopped for `stopped_ms`, or wrote on and lost at least `lost_bytes`, if the job allows that.
+    """
 
     name: ClassVar[str] = "log.rotated"
 
     rotated_to: str
     reason: str
     in_bytes: int
+    out_bytes: int | None = None
+    stopped_ms: float | None = None
+    lost_bytes: int | None = None
 
     @property
     def msg(self) -> str:
@@ -62,7 +68,10 @@ class RotateFailed(Failure):
 
 @dataclass(frozen=True, kw_only=True)
 class SetAside(Action):
-    """Renames the log and makes a new one (unless `ownership` is None). The log is never overwritten nor copied."""
+    """Renames the log and makes a new one (unless `ownership` is None). The log is never overwritten nor copied.
+
+    `folder` is the (device, inode) of the archive's directory, None if that is still to be made.
+    """
 
     verb: ClassVar[str] = "rotate"
     failure: ClassVar[type[Failure]] = RotateFailed
@@ -71,6 +80,7 @@ class SetAside(Action):
     seen: Seen
     archive: str
     ownership: Ownership | None
+    folder: tuple[int, int] | None = None
     was_held: bool = False
 
     @property
@@ -84,36 +94,22 @@ class SetAside(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        log, archive = os.path.basename(self.target), os.path.basename(self.archive)
-        fresh = names.temporary(log)
-        with (
-            durable.directory(os.path.dirname(self.target)) as dir_fd,
-            durable.directory(os.path.dirname(self.archive)) as archive_fd,
-        ):
-            durable.discard(fresh, dir_fd=dir_fd)
-            try:
-                if self.ownership is not None:
-                    self._make(fresh, self.ownership, dir_fd)
-                durable.set_aside(self.seen, archive, dir_fd=dir_fd, archive_fd=archive_fd)
-            except BaseException:
-                durable.discard(fresh, dir_fd=dir_fd)
-                raise
-            if self.ownership is not None:
-                durable.put_fresh(fresh, log, dir_fd=dir_fd)
-            os.fsync(archive_fd)
-            os.fsync(dir_fd)
-            size = os.lstat(archive, dir_fd=archive_fd).st_size
+        made = self.ownership
+        is_all_one = made is None or made.uid == self.seen.uid
+        within = trust.confinement(
+            [os.path.dirname(self.target), os.path.dirname(self.archive)],
+            file=self.seen if is_all_one else None,
+            gid=made.gid if made else None,
+        )
+        size = hands.work(
+            moves.set_aside,
+            within,
+            seen=asdict(self.seen),
+            archive=self.archive,
+            folder=self.folder,
+            ownership=asdict(made) if made else None,
+        )
         yield LogRotated(target=self.target, rotated_to=self.archive, reason=self.reason, in_bytes=size)
-
-    def _make(self, fresh: str, ownership: Ownership, dir_fd: int) -> None:
-        """Makes the new log, with the old one's extended attributes and access control list if it gets its mode."""
-        made = durable.create(fresh, ownership, dir_fd=dir_fd)
-        try:
-            if ownership.mode == self.seen.mode & 0o7777:
-                with durable.opened(os.path.basename(self.target), dir_fd=dir_fd) as old:
-                    durable.copy_extended(old, made)
-        finally:
-            os.close(made)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,27 +120,33 @@ class FinishRotation(Action):
     failure: ClassVar[type[Failure]] = RotateFailed
     lane: ClassVar[Lane] = Lane.ROTATE
 
+    seen: Seen
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        log = os.path.basename(self.target)
-        with durable.directory(os.path.dirname(self.target)) as dir_fd:
-            durable.put_fresh(names.temporary(log), log, dir_fd=dir_fd)
-            os.fsync(dir_fd)
+        within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
+        hands.work(moves.finish, within, seen=asdict(self.seen), log=self.target)
         yield LogCreated(target=self.target, reason=self.reason)
 
 
 @dataclass(frozen=True, kw_only=True)
 class MakeDirectory(Action):
-    """Makes the configured olddir, with mode and owner of the directory that it lies in."""
+    """Makes olddir, or a directory on the way to it; without an `ownership` with that of the directory it lies in.
+
+    `parent` is the (device, inode) of that, None if it is still to be made.
+    """
 
     verb: ClassVar[str] = "mkdir"
     failure: ClassVar[type[Failure]] = RotateFailed
     lane: ClassVar[Lane] = Lane.ROTATE
 
+    ownership: Ownership | None = None
+    parent: tuple[int, int] | None = None
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        with durable.directory(os.path.dirname(self.target)) as dir_fd:
-            info = os.fstat(dir_fd)
-            ownership = Ownership(info.st_mode & 0o777, info.st_uid, info.st_gid)
-            durable.make_directory(os.path.basename(self.target), ownership, dir_fd=dir_fd)
+        parent = grounds.survey(os.path.dirname(self.target))
+        wanted = self.ownership or Ownership(parent.mode & 0o777, parent.uid, parent.gid)
+        within = trust.to_make_directory(parent, wanted.uid, wanted.gid)
+        hands.work(moves.make_directory, within, path=self.target, parent=self.parent, ownership=asdict(wanted))
         yield DirectoryMade(target=self.target, reason=self.reason)

@@ -14,6 +14,14 @@ from maintd.cli import exits, invocation
 from maintd.cli.invocation import Invocation
 
 VERBS = ("run", "check", "status", "plan", "do", "pause", "resume", "reload", "events", "schema", "completion")
+EXAMPLES = """\
+\b
+Examples:
+  maintd check
+  maintd plan rotate.services
+  maintd do rotate.services
+  maintd events -f /var/log/maintd/events.log
+"""
 
 
 class _Verbs(Mapping[str, click.Command]):
@@ -43,7 +51,7 @@ class _Program(click.Group):
     short_help="Keep the logs of services under supervisord in order.",
     commands=cast("MutableMapping[str, click.Command]", _Verbs()),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog=exits.TABLE,
+    epilog=f"{exits.TABLE}\n{invocation.SURROUNDINGS}\n{EXAMPLES}",
 )
 @invocation.config_option(envvar=True)
 @click.option(

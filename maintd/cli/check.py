@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from maintd import origins
-from maintd.cli import output
+from maintd.cli import output, tables
 from maintd.cli.doubts import doubts
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
@@ -14,6 +14,7 @@ from maintd.cli.prospect import Prospect, prospects
 from maintd.config import Config, load
 from maintd.errors import ConfigError, Problem
 from maintd.names import printable
+from maintd.units import counted
 
 
 @click.command(
@@ -53,9 +54,15 @@ def _fields(problem: Problem) -> dict[str, Any]:
 def _lines(config: Config, found: list[Prospect], warnings: int) -> Iterator[str]:
     header = ("job", "when", f"next three runs ({config.settings.timezone})", "files")
     rows = [
-        (item.name, item.when, ", ".join(f"{run:%Y-%m-%d %H:%M}" for run in item.next), item.count) for item in found
+        (item.name, _when(item), ", ".join(tables.kept(f"{run:%Y-%m-%d %H:%M}") for run in item.next), item.count)
+        for item in found
     ]
-    yield from output.table(rows, header, right=(3,)) if rows else []
-    jobs = f"{len(found)} job{'' if len(found) == 1 else 's'}"
-    told = f"{warnings} warning{'' if warnings == 1 else 's'}" if warnings else "no problems"
-    yield f"{', '.join(printable(file) for file in config.files)}: {jobs}, {told}"
+    yield from tables.table(rows, header, right=(3,)) if rows else []
+    told = counted(warnings, "warning") if warnings else "no problems"
+    yield f"{', '.join(printable(file) for file in config.files)}: {counted(len(found), 'job')}, {told}"
+
+
+def _when(item: Prospect) -> str:
+    """When the job runs; its cron expression stays in one piece."""
+    cron = str(item.job.cron or "")
+    return item.when.replace(cron, tables.kept(cron)) if cron else item.when

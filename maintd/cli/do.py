@@ -89,6 +89,7 @@ def _here(order: _Order, lock_fd: int) -> int:
         for name in jobs:
             if not stop.is_set():
                 order.note(_result(name, runner.run(_run(order, name, stop))))
+    runner.rest()
     log.close()
     return Exit.INTERRUPTED if stop.is_set() else order.tally.code
 

@@ -3,11 +3,12 @@
 import os
 from collections.abc import Iterable, Iterator
 
-from maintd import capabilities, contexts
+from maintd import capabilities, contexts, grounds
 from maintd.cli.prospect import Prospect
 from maintd.config import Config, shared_logs
-from maintd.errors import Problem, Unreachable
-from maintd.names import printable
+from maintd.errors import MaintdError, Problem
+from maintd.names import enumerated, printable
+from maintd.supervisor import Supervisor
 from maintd.units import format_size
 
 _MOST = 20
@@ -22,12 +23,18 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
     for prospect in enabled:
         yield from _misses(config, prospect)
         yield from _not_writable(config, prospect)
-    yield from _rollovers(config, [prospect for prospect in enabled if prospect.job.claims()])
+    supervisor = contexts.supervisor(config)
+    yield from _rollovers(config, [prospect for prospect in enabled if prospect.job.claims()], supervisor)
+    for prospect in enabled:
+        for option, message in prospect.job.doubts(supervisor):
+            yield _warning(config, prospect.name, message, option)
     yield from _capabilities(config, enabled)
+    yield from _unfenced(config, enabled)
 
 
-def _warning(config: Config, name: str, message: str) -> Problem:
-    return Problem(*config.place(name), f"{name}: {message}", "warning")
+def _warning(config: Config, name: str, message: str, option: str = "") -> Problem:
+    whole = f"{name}.{option}" if option else name
+    return Problem(*config.place(name, option), f"{whole}: {message}", "warning")
 
 
 def _misses(config: Config, prospect: Prospect) -> Iterator[Problem]:
@@ -48,13 +55,17 @@ def _not_writable(config: Config, prospect: Prospect) -> Iterator[Problem]:
         )
 
 
-def _rollovers(config: Config, found: list[Prospect]) -> Iterator[Problem]:
+def _rollovers(config: Config, found: list[Prospect], supervisor: Supervisor) -> Iterator[Problem]:
     """Logs that supervisord rolls over by itself: it keeps `.1`, `.2`, … and deletes, beside what maintd keeps."""
     if not found:
         return
     try:
-        own = contexts.supervisor(config).own_rollovers()
-    except Unreachable:  # it need not run where a config is checked
+        own = supervisor.own_rollovers()
+    except MaintdError as error:
+        place = config.place("supervisor", "url") if "supervisor" in config.sources else (config.files[0], 0, 0)
+        hint = f" ({error.hint})" if error.hint else ""
+        message = f"{error}{hint}, so it is not known which logs it rolls over itself, nor which programs it has"
+        yield Problem(*place, f"supervisor: {message}", "warning")
         return
     for prospect in found:
         for match in prospect.files.matches if prospect.files else ():
@@ -69,17 +80,26 @@ def _rollovers(config: Config, found: list[Prospect]) -> Iterator[Problem]:
 
 
 def _capabilities(config: Config, found: list[Prospect]) -> Iterator[Problem]:
-    """What this process may not do, if a job names files of other users."""
+    """The files of each job that this process lacks a capability for."""
     missing = capabilities.missing()
-    others = [
-        (prospect.name, match.path)
-        for prospect in found
-        for match in (prospect.files.matches if prospect.files else ())
-        if match.stat.st_uid != os.geteuid()
-    ]
-    if missing and others:
-        name, path = others[0]
-        cannot = "; ".join(f"{capability}: {capabilities.NEEDED[capability][1]}" for capability in missing)
-        yield _warning(
-            config, name, f"{printable(path)} belongs to another user, and these capabilities lack: {cannot}"
-        )
+    for prospect in found if missing else ():
+        matches = prospect.files.matches if prospect.files else ()
+        lacking = {match.path: capabilities.lacking(match.path, match.stat, missing) for match in matches}
+        cannot = [path for path, names in lacking.items() if names]
+        if cannot:
+            wanted = [name for name in missing if any(name in names for names in lacking.values())]
+            why = "; ".join(f"{name}: {capabilities.NEEDED[name][1]}" for name in wanted)
+            message = f"{printable(enumerated(cannot))} cannot be worked on for want of capabilities ({why})"
+            yield _warning(config, prospect.name, message)
+
+
+def _unfenced(config: Config, found: list[Prospect]) -> Iterator[Problem]:
+    """The directories of each job that others can write, if the kernel cannot fence root's work there."""
+    for prospect in found if capabilities.LANDLOCK in capabilities.missing() else ():
+        folders = {os.path.dirname(match.path) for match in (prospect.files.matches if prospect.files else ())}
+        shared = [folder for folder in sorted(folders) if grounds.is_shared(folder)]
+        if shared:
+            message = (
+                f"{printable(enumerated(shared))} can be written by others than root, and this kernel has no Landlock"
+            )
+            yield _warning(config, prospect.name, f"{message} to fence root's work there; it goes by descriptors alone")

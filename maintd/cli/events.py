@@ -2,7 +2,6 @@
 
 import json
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -12,17 +11,9 @@ import click
 from maintd.cli import output
 from maintd.cli.invocation import Invocation
 from maintd.cli.tail import lines_of
+from maintd.cli.telling import told
 from maintd.events import LEVELS
-from maintd.names import printable
-from maintd.units import parse_duration
-
-_STYLES: dict[str, dict[str, Any]] = {
-    "debug": {"dim": True},
-    "info": {"fg": "green"},
-    "warning": {"fg": "yellow"},
-    "error": {"fg": "red"},
-    "critical": {"fg": "red", "bold": True},
-}
+from maintd.units import counted, parse_duration
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,40 +33,50 @@ class _Wanted:
     short_help="Read the daemon's events, now or as they come.",
     epilog="\b\nExamples:\n  maintd events -f /var/log/maintd/events.log\n"
     "  maintd events --since 2h --level warning /var/log/maintd/events.log\n"
-    "  zstdcat maintd.log.*.zst | maintd events --job rotate.services",
+    "  zstdcat old/events.log.*.zst | maintd events --job rotate.services",
 )
 @click.argument("file", required=False, type=click.Path(exists=True, dir_okay=False))
-@click.option("-f", "--follow", is_flag=True, help="Go on as the file grows, also after it was rotated.")
-@click.option("--since", metavar="WHEN", help="Only events from then on: 2h, 7d, or 2026-11-24T00:00:00Z.")
+@click.option("-f", "--follow", is_flag=True, help="Go on as the file grows and is rotated.")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    help="Only events from then on (2h, 7d, or 2026-11-24T00:00:00Z), also those in FILE's archives.",
+)
 @click.option("--job", metavar="NAME", help="Only events of this job.")
 @click.option("--level", type=click.Choice(LEVELS), default="debug", help="Only events of this level and above.")
 @click.option("--json", "as_json", is_flag=True, help="Pass the lines through as they are.")
 @click.pass_obj
 def events(called: Invocation, /, file: str | None, *, follow: bool, as_json: bool, **only: str | None) -> None:
-    """Reads events from the daemon's log (stdout_logfile in its supervisord section), or from stdin, and shows them."""
+    """Reads events from the daemon's log (stdout_logfile in its supervisord section), or from stdin, and shows them.
+
+    With --since it begins in the oldest archive beside FILE that can hold such events: FILE.1, FILE.2 and so on of
+    supervisord or logrotate, and those of maintd, compressed or not.
+    """
     if file is None and sys.stdin.isatty():
         raise click.UsageError("name maintd's log (its stdout_logfile), or pipe events in", click.get_current_context())
     levels = frozenset(LEVELS[LEVELS.index(only["level"] or "debug") :])
-    wanted = _Wanted(_since(only["since"], called.now), only["job"], levels)
+    since = _since(only["since"], called.now)
+    wanted = _Wanted(_as_written(since), only["job"], levels)
     passed_over = 0
-    lines: Iterator[bytes] = iter(sys.stdin.buffer) if file is None else lines_of(file, follow=follow)
+    lines = iter(sys.stdin.buffer) if file is None else lines_of(file, since=since, follow=follow)
     try:
         for line in lines:
             event = _event(line)
             if event is None:
                 passed_over += bool(line.strip())
             elif event in wanted:
-                output.say(line.decode(errors="backslashreplace").rstrip("\n") if as_json else _readable(event))
+                output.say(line.decode(errors="backslashreplace").rstrip("\n") if as_json else told(event))
             if output.is_closed():
                 break
     finally:
         if passed_over:
-            output.complain(f"maintd: passed over {passed_over} lines that are no events")
+            what = "is no event" if passed_over == 1 else "are no events"
+            output.complain(f"maintd: passed over {counted(passed_over, 'line')} that {what}")
 
 
-def _since(text: str | None, now: datetime) -> str:
+def _since(text: str | None, now: datetime) -> datetime | None:
     if text is None:
-        return ""
+        return None
     try:
         when = now - parse_duration(text)
     except ValueError:
@@ -83,8 +84,11 @@ def _since(text: str | None, now: datetime) -> str:
             when = datetime.fromisoformat(text)
         except ValueError:
             raise click.BadParameter(f"{text!r} is neither a duration (2h, 7d) nor a time (RFC 3339)") from None
-    when = when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
-    return when.isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
+
+
+def _as_written(when: datetime | None) -> str:
+    return when.isoformat(timespec="microseconds").replace("+00:00", "Z") if when else ""
 
 
 def _event(line: bytes) -> dict[str, Any] | None:
@@ -94,21 +98,3 @@ def _event(line: bytes) -> dict[str, Any] | None:
         return None
     is_one = isinstance(event, dict) and all(isinstance(event.get(key), str) for key in ("ts", "level", "event", "msg"))
     return event if is_one else None
-
-
-def _readable(event: dict[str, Any]) -> str:
-    ts, level = event["ts"], event["level"]
-    time = f"{ts[:10]} {ts[11:23]}"
-    said = [part for part in (event.get("target"), event["msg"]) if part]
-    parts = [
-        output.paint(_safe(time), dim=True),
-        output.paint(f"{_safe(level):<8}", **_STYLES.get(level, {})),
-        output.paint(_safe(str(event.get("job", "maintd"))), fg="cyan"),
-        ": ".join(_safe(str(part)) for part in said),
-    ]
-    return " ".join(parts)
-
-
-def _safe(text: str) -> str:
-    """What an event says is printable as it is; what somebody else wrote into the file need not be."""
-    return text if text.isprintable() else printable(text)

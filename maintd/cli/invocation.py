@@ -1,5 +1,6 @@
 """What holds for a whole invocation, whatever its verb: which config, and whether tracebacks are shown."""
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -9,6 +10,23 @@ import click
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 DEFAULT_CONFIG = "/etc/maintd/maintd.toml"
+SURROUNDINGS = f"""\
+\b
+Files:
+  {DEFAULT_CONFIG}     the config
+  {os.path.dirname(DEFAULT_CONFIG)}/conf.d/*.toml   more jobs, read beside the config
+  /var/lib/maintd             the lock and state.sqlite (state_dir)
+  /run/maintd/control.sock    where the daemon answers (runtime_dir)
+  /var/log/maintd/events.log  the daemon's events, where the shipped maintd.conf has them go
+
+\b
+Environment:
+  MAINTD_CONFIG          the config, as --config before the verb
+  MAINTD_DEBUG           if set, as --debug
+  SUPERVISOR_SERVER_URL  how supervisord is reached, unless the config says it; supervisord sets it
+  NO_COLOR               if set, no colours
+"""
+"""What the program looks at besides its command line, as --help and the manual pages say it."""
 
 
 @dataclass(slots=True)

@@ -1,12 +1,11 @@
-"""What people see: lines, tables aligned by display width, colour on a terminal that wants it, JSON for programs."""
+"""What people see: lines, colour on a terminal that wants it, times in their words; and JSON for programs."""
 
 import base64
 import contextlib
 import json
 import os
 import sys
-import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -42,6 +41,13 @@ def is_lost() -> bool:
     return _lost
 
 
+def lose(message: str) -> None:
+    """Writes to stderr that something cannot be shown; the command goes on, and ends as failed."""
+    global _lost  # noqa: PLW0603 - as above
+    _lost = True
+    complain(message)
+
+
 def complain(*lines: str) -> None:
     """Writes lines to stderr, if anybody reads it."""
     with contextlib.suppress(OSError):
@@ -67,46 +73,14 @@ def say_json(value: Mapping[str, Any]) -> None:
     say(json.dumps(fields, ensure_ascii=False, default=str).encode(errors="backslashreplace").decode())
 
 
-def width(text: str) -> int:
-    """Columns that a text takes on a terminal (UAX #11)."""
-    return len(text) if text.isascii() else sum(_columns(char) for char in click.unstyle(text))
-
-
-def _columns(char: str) -> int:
-    if unicodedata.combining(char):
-        return 0
-    return 2 if unicodedata.east_asian_width(char) in "WF" else 1
-
-
-def table(rows: Sequence[Sequence[str]], header: Sequence[str] = (), *, right: Sequence[int] = ()) -> list[str]:
-    """Lines with aligned columns, those numbered in `right` to the right, without those that are empty throughout."""
-    everything = [*([header] if header else []), *rows]
-    count = max(map(len, everything), default=0)
-    widths = [max((width(click.unstyle(row[at])) for row in rows if at < len(row)), default=0) for at in range(count)]
-    kept = [at for at in range(count) if widths[at]]
-    for at in kept if header else ():
-        widths[at] = max(widths[at], width(header[at]))
-    lines = [
-        "  ".join(_padded(row[at], widths[at], to_right=at in right) for at in kept).rstrip() for row in everything
-    ]
-    if header and lines:
-        lines[0] = paint(lines[0], bold=True)
-    return lines
-
-
-def _padded(text: str, columns: int, *, to_right: bool) -> str:
-    space = " " * (columns - width(click.unstyle(text)))
-    return space + text if to_right else text + space
-
-
 def moment(when: datetime | str | None, now: datetime) -> str:
-    """A time for people, in UTC and from now: `2026-11-24 00:00:00Z (in 7h12m)`."""
+    """A time for people, in UTC and from now: `2026-11-24 00:00Z (in 7h12m)`."""
     if not when:
         return ""
     at = (datetime.fromisoformat(when) if isinstance(when, str) else when).astimezone(UTC)
     span = at - now
     rough = _rough(abs(span))
-    return f"{at:%Y-%m-%d %H:%M:%S}Z ({f'in {rough}' if span > timedelta() else f'{rough} ago'})"
+    return f"{at:%Y-%m-%d %H:%M}Z ({f'in {rough}' if span > timedelta() else f'{rough} ago'})"
 
 
 def _rough(span: timedelta) -> str:

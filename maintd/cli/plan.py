@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from maintd import contexts
-from maintd.cli import naming, output
+from maintd.cli import naming, output, tables
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
 from maintd.config import Config, load
@@ -73,8 +73,9 @@ def _lines(name: str, steps: Plan, *, observed: bool, first: bool) -> Iterator[s
     if not first:
         yield ""
     totals = ", ".join(_totals(actions)) or "nothing to do"
-    yield output.paint(f"{name}: {totals}", bold=True) + (" (it observes: do changes nothing)" if observed else "")
-    yield from (f"  {line}" for line in output.table([_row(step) for step in steps], right=(3,)))
+    rest = " (it observes: do changes nothing)" if observed else ""
+    yield tables.hanging(output.paint(f"{name}:", bold=True), totals + rest, 2)
+    yield from tables.table([_row(step) for step in steps], right=(2,), indent=2, below=2)
 
 
 def _totals(actions: list[Action]) -> Iterator[str]:
@@ -88,6 +89,6 @@ def _totals(actions: list[Action]) -> Iterator[str]:
 def _row(step: Step) -> list[str]:
     if isinstance(step, Finding):
         return [output.paint(text, dim=True) for text in ("-", printable(step.target), "", "", printable(step.reason))]
-    size = "" if step.in_bytes is None else format_size(step.in_bytes)
-    detail = f"→ {printable(step.detail)}" if step.detail else ""
-    return [output.paint(step.verb, fg="cyan"), printable(step.target), detail, size, printable(step.reason)]
+    size = "" if step.in_bytes is None else tables.kept(format_size(step.in_bytes))
+    detail = tables.kept(f"→ {printable(step.detail)}") if step.detail else ""
+    return [output.paint(step.verb, fg="cyan"), printable(step.target), size, detail, printable(step.reason)]

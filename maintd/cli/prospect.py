@@ -8,6 +8,7 @@ from typing import Any
 from maintd import contexts, patterns
 from maintd.config import Config
 from maintd.job import Job
+from maintd.own_files import OwnFiles
 from maintd.patterns import Expansion
 from maintd.timing import Timing, upcoming
 from maintd.units import format_duration, format_size
@@ -41,21 +42,21 @@ class Prospect:
 def prospects(config: Config, now: datetime) -> list[Prospect]:
     """What is to be expected of each job from `now` (aware) on. Reads the disk."""
     local, host = now.astimezone(contexts.zone(config)), socket.gethostname()
-    return [_prospect(name, job, local, host) for name, job in config.jobs.items()]
+    return [_prospect(name, job, local, host, config.own) for name, job in config.jobs.items()]
 
 
-def _prospect(name: str, job: Job, now: datetime, host: str) -> Prospect:
-    files = _files(job)
+def _prospect(name: str, job: Job, now: datetime, host: str, own: OwnFiles) -> Prospect:
+    files = _files(job, own)
     if not job.enabled:
         return Prospect(name, job, "disabled", (), files)
     timing = Timing(job.cron, job.every, job.spread, job.window)
     return Prospect(name, job, _when(job), tuple(upcoming(timing, now, host=host, job=name)), files)
 
 
-def _files(job: Job) -> Expansion | None:
+def _files(job: Job, own: OwnFiles) -> Expansion | None:
     """What the patterns of a job name, if its kind has patterns: `paths` and `exclude`, as the kinds call them."""
     paths = getattr(job, "paths", None)
-    return None if paths is None else patterns.expand(paths, getattr(job, "exclude", ()))
+    return None if paths is None else patterns.expand(paths, getattr(job, "exclude", ()), own=own)
 
 
 def _when(job: Job) -> str:

@@ -8,8 +8,9 @@ from typing import Any
 
 import click
 
-from maintd.cli import output
+from maintd.cli import output, tables
 from maintd.cli.exits import Exit
+from maintd.cli.telling import sentence
 from maintd.names import printable
 from maintd.units import format_size
 
@@ -72,9 +73,10 @@ class People:
         output.say(text)
 
     def _event(self, event: Message) -> None:
-        target = event.get("target", "")
-        elsewhere = f"{printable(target)}: " if target and target != self._step.get("target") else ""
-        self._line("    " + output.paint(elsewhere + printable(event["msg"]), fg=_COLOURS.get(event["level"])))
+        is_here = event.get("target", "") == self._step.get("target")
+        said = {key: printable(event.get(key, "")) for key in ("target", "msg")}
+        text = said["msg"] if is_here else sentence(said)
+        self._line("    " + output.paint(text, fg=_COLOURS.get(event["level"])))
 
     def _progress(self, target: str, count: int) -> None:
         now = time.monotonic()
@@ -83,7 +85,8 @@ class People:
         self._shown_at = now
         whole = self._sizes.get(target)
         share = f"{min(count / whole, 1):4.0%} of {format_size(whole)}" if whole else format_size(count)
-        click.echo(f"\r\x1b[2K    {share}  {printable(os.path.basename(target))}", nl=False)
+        text = f"    {share}  {printable(os.path.basename(target))}"
+        click.echo(f"\r\x1b[2K{tables.shorten(text, (tables.columns() or 80) - 1)}", nl=False)
         self._is_drawn = True
 
 

@@ -1,18 +1,22 @@
 """`maintd status`: how the daemon is."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import click
 
-from maintd.cli import output, reach
+from maintd.cli import output, reach, tables
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
 from maintd.names import printable
-from maintd.units import format_duration
+from maintd.units import counted, format_duration
 
 _COLOURS = {"success": "green", "failure": "red", "running": "cyan", "paused": "yellow", "observe": "yellow"}
+_MOST = 20
+"""Problems, and refused logs, that are shown; --json has more."""
+
+Answer = dict[str, Any]
 
 
 @click.command(
@@ -23,44 +27,89 @@ _COLOURS = {"success": "green", "failure": "red", "running": "cyan", "paused": "
 @config_option()
 @click.pass_obj
 def status(called: Invocation, *, as_json: bool) -> int:
-    """Shows the daemon, its jobs, their next runs and how the last ones went; ends with 3 if one of those failed."""
+    """Shows the daemon, its jobs, their next runs and how the last ones went, and which logs are not rotated, and why.
+
+    Ends with 3 if the last run of a job failed, or the config was changed to one that was refused.
+    """
     found = reach.ask(called, "GET", "/status")
     if as_json:
         output.say_json(found)
     else:
         for line in _lines(found, called.now):
             output.say(line)
-    return Exit.NO if any(job["last_outcome"] == "failure" for job in found["jobs"]) else Exit.OK
+    is_well = not found.get("rejected") and all(job["last_outcome"] != "failure" for job in found["jobs"])
+    return Exit.OK if is_well else Exit.NO
 
 
-def _lines(found: dict[str, Any], now: datetime) -> Iterator[str]:
+def _lines(found: Answer, now: datetime) -> Iterator[str]:
     up = now - datetime.fromisoformat(found["started"]).astimezone(UTC)
     uptime = format_duration(timedelta(seconds=max(int(up.total_seconds()), 1)))
-    yield f"maintd {found['version']}, pid {found['pid']}, up {uptime}, config {printable(found['config'])}"
+    rest = f"pid {found['pid']}, up {uptime}, config {printable(found['config'])}"
+    yield tables.hanging(f"maintd {found['version']},", rest, 2)
+    yield from _rejected(found.get("rejected"), now)
     if found["observe"]:
         yield output.paint("observing: every job plans and reports, and changes nothing", fg="yellow")
     if found["paused_all"]:
-        yield output.paint("all jobs are paused: maintd resume", fg="yellow")
+        yield output.paint(f"all jobs are paused until {_end(found.get('paused_all_until'), now)}", fg="yellow")
     growth = found["growth"]
-    yield f"growth: {growth['files']} files watched, noticed within {growth['bound_ms']} ms"
+    yield f"growth: {counted(growth['files'], 'file')} watched, noticed within {growth['bound_ms']} ms"
     if growth["degraded"]:
         yield output.paint(f"growth is degraded: {growth['degraded']}", fg="red")
     if found["events"]["dropped"]:
         yield output.paint(f"events: {found['events']['dropped']} dropped because nobody read them", fg="red")
     yield ""
-    header = ("job", "state", "next run", "last run", "outcome", "")
-    yield from output.table([_row(job, now) for job in found["jobs"]], header) if found["jobs"] else ["no jobs"]
+    header = ("job", "state", "next run", "last run", "outcome")
+    yield from tables.table([_row(job, now) for job in found["jobs"]], header) if found["jobs"] else ["no jobs"]
+    yield from _refused(found.get("refused", []), now)
 
 
-def _row(job: dict[str, Any], now: datetime) -> list[str]:
+def _rejected(rejected: Answer | None, now: datetime) -> Iterator[str]:
+    if rejected is None:
+        return
+    errors = counted(rejected["errors"], "error")
+    when = output.moment(rejected["at"], now)
+    text = f"{errors} at {when}; the config before stays in force: {printable(rejected['advice'])}"
+    yield tables.hanging(output.paint("config rejected:", fg="red"), text, 2)
+    for problem in rejected["problems"][:_MOST]:
+        yield tables.hanging(" ", printable(problem), 4)
+    yield from _more(rejected["errors"] - _MOST)
+
+
+def _row(job: Answer, now: datetime) -> list[str]:
     state, outcome = job["state"], job["last_outcome"] or ""
-    if job["paused_until"]:
-        state += f" until {output.moment(job['paused_until'], now)}"
+    told = f"paused until {_end(job['paused_until'], now)}" if state == "paused" else state
     return [
         job["name"],
-        output.paint(state, fg=_COLOURS.get(job["state"])),
-        output.moment(job["next"], now),
-        output.moment(job["last_run"], now),
-        output.paint(outcome, fg=_COLOURS.get(outcome)),
-        printable(job["last_msg"] or ""),
+        output.paint(told, fg=_COLOURS.get(state)),
+        _moment(job["next"], now),
+        _moment(job["last_run"], now),
+        output.paint(": ".join(part for part in (outcome, job["last_msg"]) if part), fg=_COLOURS.get(outcome)),
     ]
+
+
+def _refused(refused: Sequence[Answer], now: datetime) -> Iterator[str]:
+    if not refused:
+        return
+    yield ""
+    yield output.paint(f"{counted(len(refused), 'log')} not rotated:", fg="yellow")
+    rows = [
+        [item["job"], item["log"], f"since {_moment(item['since'], now)}", f"{item['reason']}; {item['advice']}"]
+        for item in refused[:_MOST]
+    ]
+    yield from tables.table(rows, indent=2, below=2)
+    yield from _more(len(refused) - _MOST)
+
+
+def _more(count: int) -> Iterator[str]:
+    if count > 0:
+        yield f"  and {count} more"
+
+
+def _end(until: str | None, now: datetime) -> str:
+    return _moment(until, now) if until else "maintd resume"
+
+
+def _moment(when: str | None, now: datetime) -> str:
+    """A time whose distance from now stays in one piece."""
+    at, bracket, distance = output.moment(when, now).partition("(")
+    return at + tables.kept(bracket + distance)

@@ -6,8 +6,9 @@ from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from maintd import names, patterns
+from maintd import names, patterns, trust
 from maintd.job import Age, Context, FilePattern, Job, Level, Size
+from maintd.matching import is_match
 from maintd.steps import Finding, Seen, Step
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
@@ -38,7 +39,7 @@ class CompressFiles(Job):
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd.actions.compress import Compress  # noqa: PLC0415 - reading a config does not need what compresses
 
-        expansion = patterns.expand(self.paths, self.exclude)
+        expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)
         yield from patterns.findings(expansion.misses, asked=isinstance(ctx.cause, Asked))
         for directory in sorted(expansion.directories):
             yield from self._leftovers(directory)
@@ -48,13 +49,14 @@ class CompressFiles(Job):
         if ctx.clock_jumped:
             yield Finding(target=self.paths[0], reason="the clock has jumped: no file is taken for old now")
             return
+        judge = trust.Judge()
         for match in expansion.matches:
             seen = Seen.of(match.path, match.stat)
             age = ctx.now.timestamp() - match.stat.st_mtime
             if match.path.endswith(_COMPRESSED):
                 continue
             if seen.size >= self.min_size and age > self.older_than.total_seconds():
-                yield Compress(
+                yield judge.finding(seen) or Compress(
                     target=match.path,
                     reason=f"last changed more than {format_duration(self.older_than)} ago",
                     seen=seen,
@@ -75,8 +77,10 @@ class CompressFiles(Job):
         from maintd.actions.delete import Clean  # noqa: PLC0415 - as above
 
         for match in patterns.temporaries(directory):
-            plain, suffix = os.path.splitext(os.path.basename(match).removesuffix(names.TEMPORARY))
+            plain, suffix = os.path.splitext(os.path.basename(match.path).removesuffix(names.TEMPORARY))
             if suffix in (".zst", ".gz") and any(
-                patterns.is_match(os.path.join(directory, plain), pattern) for pattern in self.paths
+                is_match(os.path.join(directory, plain), pattern) for pattern in self.paths
             ):
-                yield Clean(target=match, reason="an interrupted run left it")
+                yield Clean(
+                    target=match.path, reason="an interrupted run left it", seen=Seen.of(match.path, match.stat)
+                )

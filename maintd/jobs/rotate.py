@@ -1,15 +1,14 @@
 """The kind `rotate`: sets logs aside when they are due or grown, tells their writers, compresses, keeps so many."""
 
-import grp
-import pwd
 import signal
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from maintd import patterns
+from maintd.accounts import Gid, Uid, UserName
 from maintd.claims import Claim
 from maintd.job import (
     AbsolutePath,
@@ -33,6 +32,7 @@ from maintd.units import format_duration, format_size
 if TYPE_CHECKING:
     from maintd.families import Family
     from maintd.rotation import Policy
+    from maintd.supervisor import Supervisor
 
 
 def _signal_number(name: str) -> str:
@@ -48,24 +48,6 @@ def _octal(mode: str) -> str:
     if not mode or len(mode) > 4 or mode.strip("01234567"):
         raise ValueError(f'{mode!r} is not a mode (write it in octal, as a string: "0640")')
     return mode
-
-
-def _user(name: Any) -> Any:
-    if not isinstance(name, str):
-        return name
-    try:
-        return int(name) if name.isdecimal() else pwd.getpwnam(name).pw_uid
-    except KeyError:
-        raise ValueError(f"there is no user {name!r} on this machine") from None
-
-
-def _group(name: Any) -> Any:
-    if not isinstance(name, str):
-        return name
-    try:
-        return int(name) if name.isdecimal() else grp.getgrnam(name).gr_gid
-    except KeyError:
-        raise ValueError(f"there is no group {name!r} on this machine") from None
 
 
 class SignalOption(Options):
@@ -111,19 +93,28 @@ class Rotate(Job):
     mode: Annotated[str, AfterValidator(_octal)] | None = Field(
         default=None, description="the new log's mode, octal; default: the old one's"
     )
-    owner: Annotated[int, BeforeValidator(_user), WithJsonSchema({"type": ["string", "integer"]})] | None = Field(
-        default=None, description="the new log's owner; default: the old one's"
+    owner: Uid | None = Field(default=None, description="the new log's owner; default: the old one's")
+    group: Gid | None = Field(default=None, description="the new log's group; default: the old one's")
+    reopen: Literal["auto", "supervisor", "signal", "command", "collapse", "none"] = Field(
+        default="auto", description="how writers learn of it; auto: by who holds the log; collapse: rotated in place"
     )
-    group: Annotated[int, BeforeValidator(_group), WithJsonSchema({"type": ["string", "integer"]})] | None = Field(
-        default=None, description="the new log's group; default: the old one's"
+    adopt: Flag = Field(
+        default=False, description="a writer that cannot be told and does not append is made to, to rotate in place"
     )
-    reopen: Literal["auto", "supervisor", "signal", "command", "none"] = Field(
-        default="auto", description="how writers learn of it; auto: by who holds the log"
+    pause_writers: Flag = Field(
+        default=False,
+        description="where a log cannot be collapsed, its writers are stopped for the milliseconds in which it is cut",
+    )
+    lossy: Flag = Field(
+        default=False, description="where nothing else is possible, cut the log although lines may be lost"
     )
     signal: SignalOption | None = Field(default=None, description="a signal that makes the writer reopen its logs")
     command: Argv | None = Field(default=None, description="a command that makes the writer reopen its logs")
     before: Argv | None = Field(default=None, description="a command run before anything is rotated; must succeed")
     after: Argv | None = Field(default=None, description="a command run after the logs were rotated")
+    command_user: UserName | None = Field(
+        default=None, description="the user that the commands run as, with its groups; default: maintd's own"
+    )
     command_timeout: Span = Field(default=timedelta(seconds=10), description="the time limit of each command")
 
     @model_validator(mode="after")
@@ -147,11 +138,22 @@ class Rotate(Job):
     def watched(self) -> Watched | None:
         return None if self.max_size is None else Watched(self.paths, self.exclude, self.max_size)
 
+    def doubts(self, supervisor: "Supervisor") -> Iterator[tuple[str, str]]:
+        commands = {"command": self.command, "before": self.before, "after": self.after}
+        if not (any(commands.values()) or self.signal or self.olddir):
+            return
+        from maintd import absences  # noqa: PLC0415 - its libraries take 10 ms to load, which most configs do not need
+
+        yield from absences.of_programs(commands)
+        if self.signal:
+            yield from absences.of_recipient(self.signal.program, self.signal.pidfile, supervisor)
+        yield from absences.of_olddir(self.olddir)
+
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd import families, settling  # noqa: PLC0415 - reading a config does not need what rotates
 
         policy = self._policy(ctx)
-        found, misses = families.find(self.paths, self.exclude, self.olddir)
+        found, misses = families.find(self.paths, self.exclude, self.olddir, ctx.own)
         owners = ctx.claims.owners([family.log for family in found], before=ctx.job)
         for log, owner in owners.items():
             yield Finding(target=log, reason=f"belongs to {owner}, which comes first in the config")
@@ -159,17 +161,18 @@ class Rotate(Job):
         rotated: list[Action] = []
         if Lane.ROTATE in ctx.lanes:
             yield from patterns.findings(misses, asked=isinstance(ctx.cause, Asked))
-            for step in self._rotations(mine, policy, ctx):
-                yield step
-                if isinstance(step, Action):
-                    rotated.append(step)
+        for step in self._rotations(mine, policy, ctx):
+            yield step
+            if isinstance(step, Action):
+                rotated.append(step)
         if Lane.HEAVY in ctx.lanes:
             yield from settling.plan_settling(mine, policy, rotated, ctx.now, by_age=not ctx.clock_jumped)
 
     def _rotations(self, mine: "list[Family]", policy: "Policy", ctx: Context) -> Iterator[Step]:
         from maintd import rotation  # noqa: PLC0415 - as above
 
-        yield from rotation.plan_recovery(mine)
+        if Lane.ROTATE in ctx.lanes:
+            yield from rotation.plan_recovery(mine)
         due: list[tuple[Family, str]] = []
         for family in mine:
             if family.live is None or isinstance(ctx.cause, Settling):
@@ -178,9 +181,9 @@ class Rotate(Job):
             hindrance = self._hindrance(family, ctx.now)
             if reason and not hindrance:
                 due.append((family, reason))
-            elif isinstance(ctx.cause, Asked):
+            elif isinstance(ctx.cause, Asked) and Lane.ROTATE in ctx.lanes:
                 yield Finding(target=family.log, reason=f"not rotated: {hindrance or 'not due'}")
-        yield from rotation.plan_rotation(due, policy, ctx.now, mine)
+        yield from rotation.plan_rotation(due, policy, ctx.now, mine, ctx.lanes)
 
     def _due(self, family: "Family", ctx: Context) -> str:
         """Why the log is due, or nothing."""
@@ -224,7 +227,7 @@ class Rotate(Job):
     def _policy(self, ctx: Context) -> "Policy":
         from maintd import retention  # noqa: PLC0415 - as above
         from maintd.rotation import Policy  # noqa: PLC0415 - as above
-        from maintd.writers import Reopening, SignalTo  # noqa: PLC0415 - as above
+        from maintd.rungs import Reopening, SignalTo  # noqa: PLC0415 - as above
 
         to = self.signal
         number = signal.Signals[f"SIG{to.name}"] if to else 0
@@ -233,6 +236,10 @@ class Rotate(Job):
                 mode=self.reopen,
                 signal=SignalTo(number, to.program, to.pidfile) if to else None,
                 command=self.command,
+                user=self.command_user,
+                adopt=self.adopt,
+                pause_writers=self.pause_writers,
+                lossy=self.lossy,
                 supervisor=ctx.supervisor,
             ),
             retention=retention.Policy(self.keep, self.keep_within, self.max_age, self.max_total),
@@ -245,5 +252,6 @@ class Rotate(Job):
             gid=self.group,
             before=self.before,
             after=self.after,
+            user=self.command_user,
             limit=self.command_timeout,
         )

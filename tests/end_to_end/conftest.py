@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from .daemon import Daemon
 from .stage import Stage
 
 
@@ -25,3 +26,18 @@ def stage() -> Iterator[Callable[..., Stage]]:
         finally:
             for made in stages:
                 made.stop()
+
+
+@pytest.fixture
+def daemon() -> Iterator[Callable[[str], Daemon]]:
+    """Daemons in a folder whose path is short enough for a socket's."""
+    with tempfile.TemporaryDirectory(prefix="maintd-") as folder:
+        made: list[Daemon] = []
+
+        def make(jobs: str) -> Daemon:
+            made.append(Daemon(Path(folder).resolve(), jobs))
+            return made[-1]
+
+        yield make
+        for one in made:
+            one.end()

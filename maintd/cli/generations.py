@@ -1,0 +1,145 @@
+"""A log file with what became of it: supervisord's and logrotate's rollovers, maintd's archives, compressed or not."""
+
+import heapq
+import os
+import re
+import stat
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from io import FileIO
+from typing import Self
+
+from maintd import names
+
+_NUMBERED = re.compile(r"\.([1-9]\d{0,8})(?:\.zst|\.gz)?")
+_CODECS = {suffix: codec for codec, suffix in names.CODEC_SUFFIXES.items() if suffix}
+_HEAD = 4096
+_LAG = 1.0
+"""Seconds. A file's times are those of the kernel's last tick, and so a little before what was written then."""
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A file as it was seen: `inode` with its device, `size` in bytes, `mtime_ns` since the epoch."""
+
+    path: str
+    inode: tuple[int, int]
+    size: int
+    mtime_ns: int
+
+    @classmethod
+    def at(cls, path: str) -> Self:
+        return cls.of(path, os.stat(path))
+
+    @classmethod
+    def of(cls, path: str, info: os.stat_result) -> Self:
+        return cls(path, (info.st_dev, info.st_ino), info.st_size, info.st_mtime_ns)
+
+    @property
+    def codec(self) -> str:
+        """How it is compressed: zstd, gzip, or nothing for not at all."""
+        return _CODECS.get(os.path.splitext(self.path)[1], "")
+
+    def open(self) -> FileIO:
+        """Raises FileNotFoundError also if another file has its name by now."""
+        file = FileIO(self.path)
+        info = os.fstat(file.fileno())
+        if (info.st_dev, info.st_ino) != self.inode:
+            file.close()
+            raise FileNotFoundError(self.path)
+        return file
+
+    def contents(self, file: FileIO) -> Iterator[bytes]:
+        """What it holds, decompressed. Raises OSError EIO where it is damaged."""
+        from maintd import codec  # noqa: PLC0415 - most files are not compressed
+
+        return codec.contents_fd(file.fileno(), self.codec)
+
+
+def first(path: str, since: datetime | None) -> Generation:
+    """Where to begin to read a log file: itself, or the oldest generation that was written to at `since` or later."""
+    if since is None or not stat.S_ISREG(os.stat(path).st_mode):
+        return Generation.at(path)
+    least = (since.timestamp() - _LAG) * 1e9
+    return next((found for found in generations(path) if found.mtime_ns >= least), None) or Generation.at(path)
+
+
+def after(path: str, held: Generation, file: FileIO | None) -> Generation | None:
+    """The oldest generation that is newer than the one held and holds something.
+
+    `file` is the one held, open, if it could be opened: it tells which one it is also after it was compressed.
+    """
+    with suppress(FileNotFoundError):
+        if Generation.at(path).inode == held.inode:
+            return None
+    found = generations(path)
+    place = _place(found, held, file)
+    if place is None:  # it is gone: what was written to since is newer
+        mtime_ns = os.fstat(file.fileno()).st_mtime_ns if file else held.mtime_ns
+        live = os.path.realpath(path)
+        newer = [other for other in found if other.mtime_ns > mtime_ns or other.path == live]
+    else:
+        newer = found[place + 1 :]
+    return next((other for other in newer if other.size), None)
+
+
+def _place(found: list[Generation], held: Generation, file: FileIO | None) -> int | None:
+    for place, other in enumerate(found):
+        if other.inode == held.inode:
+            return place
+    head = os.pread(file.fileno(), _HEAD, 0) if file and not held.codec else b""
+    for place in reversed(range(len(found))) if head else ():
+        if found[place].codec and _head(found[place]) == head:
+            return place
+    return None
+
+
+def _head(generation: Generation) -> bytes:
+    head = b""
+    with suppress(OSError), generation.open() as file:
+        for content in generation.contents(file):
+            head += content
+            if len(head) >= _HEAD:
+                break
+    return head[:_HEAD]
+
+
+def generations(path: str) -> list[Generation]:
+    """All that is there of a log file, oldest first; the last one is the file itself, unless it is missing just now.
+
+    Each way of naming tells the order of its own: a number grows with age, a stamp with time. Two ways beside each
+    other are put together by when the files were last written to, which compressing keeps. What was renamed
+    during a look may be missing or be there twice, so that two looks have to see the same.
+    """
+    found: list[Generation] = []
+    again = _look(path)
+    while [(one.path, one.inode) for one in found] != [(one.path, one.inode) for one in again]:
+        found, again = again, _look(path)
+    return again
+
+
+def _look(path: str) -> list[Generation]:
+    folder, log = os.path.split(os.path.realpath(path))
+    stamped: dict[tuple[datetime, int], str] = {}
+    numbered: dict[int, str] = {}
+    for name in sorted(os.listdir(folder), reverse=True):  # where both a copy and its original are, the original stays
+        match = _NUMBERED.fullmatch(name, len(log)) if name.startswith(log) else None
+        archive = names.parse_archive(name)
+        if match:
+            numbered[-int(match[1])] = name
+        elif archive and archive.log == log:
+            stamped[archive.stamp, archive.n] = name
+    ways = ([name for _, name in sorted(way)] for way in (stamped.items(), numbered.items()))
+    seen = (_seen(folder, way) for way in ways)
+    return [*heapq.merge(*seen, key=lambda generation: generation.mtime_ns), *_seen(folder, [log])]
+
+
+def _seen(folder: str, found: Iterable[str]) -> Iterator[Generation]:
+    for name in found:
+        path = os.path.join(folder, name)
+        with suppress(FileNotFoundError):
+            info = os.stat(path)
+            if stat.S_ISREG(info.st_mode):
+                yield Generation.of(path, info)

@@ -1,0 +1,115 @@
+"""Takes whole blocks out of the front of a log that is being appended to, which its writers hardly notice.
+
+The end of what was archived, less than a block and a bit, is overwritten with a mark (marks.py). The whole blocks
+before it are collapsed (fallocate(2)) from behind, so that few extents move each time. Where the mark lies tells how
+far it has come.
+"""
+
+import os
+import time
+from dataclasses import replace
+
+from maintd import codec, descriptors, durable, linux, marks
+from maintd.codec import Codec, Part
+from maintd.errors import NotYet, Refused
+from maintd.intents import Intent
+from maintd.names import printable
+from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of, next_line_end
+
+SLICE = 8 << 20
+"""Bytes collapsed at once: a writer waits about 2 ms for it, and 20 ms for 64 MiB."""
+BREATH = 0.003
+"""Seconds between two slices, in which writers go on."""
+MARGIN = 1 << 20
+"""Bytes that are to stay free beside an archive as large as its log; with less, the log goes part by part."""
+LEAST = 64 << 10
+"""The smallest part, in bytes, that a log is archived by on a disk that cannot take the whole."""
+
+
+def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
+    """Archives the whole lines that the log holds now and takes them out of it, in one part if the disk has room.
+
+    When it raises, the phase "done" in the journal says that the parts before the failure are whole.
+    """
+    how, taken = Codec(wanted.codec, wanted.level), 0
+    block = os.fstatvfs(place.log).f_bsize
+    _check_writers(wanted, place.log)
+    begin = head_of(place.log)
+    end = last_line_end(place.log, os.fstat(place.log).st_size, begin)
+    while begin < end:
+        part = Part(begin, _part_end(place, begin, end), place.length)
+        assert part.end is not None
+        cut = (part.end - marks.SHORTEST) // block * block
+        if cut <= 0:
+            break
+        length = place.archive(part, how, lambda count, before=taken: progress(before + count))  # type: ignore[misc]
+        _check_writers(wanted, place.log)
+        intent = replace(place.intend(part, length, wanted.codec, cut=cut, mark_at=cut), taken=taken)
+        intent = place.journal.commit(intent)
+        _take_out(place.log, intent)
+        place.journal.commit(replace(intent, phase="done"))
+        taken += part.end - begin
+        begin, end = part.end - cut, end - cut
+    if not taken:
+        raise Refused(
+            f"{printable(wanted.path)} holds less than a block of whole lines", hint="it is tried again later"
+        )
+    return Made(taken, place.length)
+
+
+def recover(place: Place) -> How:
+    """Goes on where it was interrupted."""
+    intent = place.intent
+    if any(not writer.appending for writer in descriptors.writers(place.log)):
+        raise NotYet("a process that does not append has come to write the log; it is completed when that has gone")
+    at = _mark_position(place.log, intent)
+    if at is not None:
+        _collapse_before(place.log, at)
+        return "completed"
+    part = Part(intent.start, intent.mark_at, intent.at)  # the mark may have been written in part
+    if not codec.holds(place.copy, Codec(intent.codec), intent.length, place.log, part):
+        return "abandoned"
+    _take_out(place.log, intent)
+    return "completed"
+
+
+def _check_writers(wanted: Request, log: int) -> None:
+    others = [writer for writer in descriptors.writers(log) if not writer.appending]
+    if others and not wanted.adopt:
+        raise Refused(f"{others[0]} writes it without appending", hint="adopt = true has its descriptor append")
+    descriptors.make_append(log, others)
+
+
+def _part_end(place: Place, begin: int, end: int) -> int:
+    """Where the next part ends: at the end of a line, and all of it if the disk has room for it uncompressed."""
+    volume = os.fstatvfs(place.copy)
+    free = volume.f_bavail * volume.f_frsize
+    room = max((free - MARGIN) // 2, free // 4, LEAST)
+    if end - begin <= room:
+        return end
+    found = last_line_end(place.log, begin + room, begin)
+    return found if found > begin else next_line_end(place.log, begin + room, end)
+
+
+def _take_out(log: int, intent: Intent) -> None:
+    if os.fstat(log).st_size < intent.end:
+        raise Refused("somebody else cut the log at this moment")
+    durable.overwrite(log, mark_of(intent), intent.mark_at)
+    _collapse_before(log, intent.cut)
+
+
+def _collapse_before(log: int, position: int) -> None:
+    with linux.urgent():
+        while position > 0:
+            length = position % SLICE or SLICE
+            durable.collapse(log, position, length)
+            position -= length
+            time.sleep(BREATH)  # or who waits for the file's lock might not get it for several slices
+    os.fsync(log)
+
+
+def _mark_position(log: int, intent: Intent) -> int | None:
+    """Where the mark lies by now: collapses move it down, the first to a multiple of SLICE."""
+    mark = mark_of(intent)
+    positions = [*range(0, intent.cut, SLICE), intent.cut]
+    return next((at for at in positions if os.pread(log, len(mark), at) == mark), None)

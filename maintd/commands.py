@@ -1,0 +1,160 @@
+"""Runs one configured command in a child process of maintd: as its user, and so that nothing of it outlives maintd.
+
+The child has one thread. The command leads a session and process group of its own, which is killed at the time limit,
+and when the child is told to end (SIGTERM, which it also gets when maintd dies). Processes that a command left in the
+background when it ended by itself are let alone.
+"""
+
+import contextlib
+import errno
+import os
+import pwd
+import select
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from typing import Any
+
+from maintd import linux
+from maintd.errors import Refused, TimedOut
+from maintd.units import format_duration
+
+PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_TAIL = 1000
+_PIPE = 1 << 16  # what a pipe holds (pipe(7))
+
+
+def run(_progress: Callable[[int], None], *, argv: list[str], limit: float, user: str | None) -> dict[str, Any]:
+    """Runs `argv` to its end, for at most `limit` seconds, as `user` or as maintd's own.
+
+    Returns its `status` (as subprocess gives it: negative for a signal) and the end of its `output`. Raises OSError if
+    it could not be started, Refused if not as that user, TimedOut after it was killed.
+    """
+    entry = _entry(user)
+    with _output(entry) as (reading, writing):
+        process = _started(argv, entry, writing)
+        try:
+            tail = _watched(process, reading, argv[0], limit)
+        except BaseException:
+            _kill(process)
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)  # before its pid may mean another process
+            process.wait()
+    return {"status": process.returncode, "output": tail.decode(errors="replace").strip("\0 \n\t")}
+
+
+def _entry(user: str | None) -> pwd.struct_passwd | None:
+    """The account that the command gets; None for maintd's own user if that has no name."""
+    try:
+        return pwd.getpwuid(os.geteuid()) if user is None else pwd.getpwnam(user)
+    except KeyError:
+        if user is None:
+            return None
+        raise Refused(f"there is no user {user!r} any more", hint="correct command_user") from None
+
+
+def _environment(entry: pwd.struct_passwd | None) -> dict[str, str]:
+    fixed = {"PATH": PATH, "LANG": "C.UTF-8", "HOME": "/"}
+    if entry is None:
+        return fixed
+    return fixed | {"HOME": entry.pw_dir or "/", "USER": entry.pw_name, "LOGNAME": entry.pw_name}
+
+
+@contextlib.contextmanager
+def _output(entry: pwd.struct_passwd | None) -> Iterator[tuple[int, int]]:
+    """A pipe for what the command prints: the end to read, and one for the command that also can be read.
+
+    Whoever holds the latter is its reader too. So a process that the command left in the background gets no SIGPIPE
+    when the child has gone: what it prints fills the pipe and then fails with EAGAIN. It belongs to the command's user,
+    who could not open /dev/stderr otherwise.
+    """
+    reading, one_way = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    writing = os.open(f"/proc/self/fd/{one_way}", os.O_RDWR | os.O_CLOEXEC)
+    os.close(one_way)
+    try:
+        if entry is not None and entry.pw_uid != os.geteuid():
+            with contextlib.suppress(PermissionError):
+                os.fchown(writing, entry.pw_uid, entry.pw_gid)
+        yield reading, writing
+    finally:
+        os.set_blocking(writing, False)
+        os.close(writing)
+        os.close(reading)
+
+
+def _started(argv: list[str], entry: pwd.struct_passwd | None, output: int) -> "subprocess.Popen[bytes]":
+    """Starts the command; from then on SIGTERM ends it and the child, and comes when maintd dies."""
+    other = entry if entry is not None and entry.pw_uid != os.geteuid() else None
+    child = os.getpid()
+
+    def prepare() -> None:
+        signal.pthread_sigmask(signal.SIG_SETMASK, [])
+        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        linux.die_with_parent(child, signal.SIGKILL)  # if the child is killed, and can end nothing any more
+
+    linux.die_with_parent(os.getppid(), signal.SIGTERM)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGTERM])  # until there is a process to end
+    try:
+        process = subprocess.Popen(
+            argv,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=_environment(entry),
+            cwd="/",
+            start_new_session=True,
+            user=other.pw_uid if other else None,
+            group=other.pw_gid if other else None,
+            extra_groups=os.getgrouplist(other.pw_name, other.pw_gid) if other else None,
+            preexec_fn=prepare,  # noqa: PLW1509 - this process has one thread
+        )
+        signal.signal(signal.SIGTERM, lambda *_: _end_with(process))
+    except PermissionError as error:
+        raise _not_allowed(argv[0], entry, error) from error
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, [signal.SIGTERM])
+    return process
+
+
+def _not_allowed(program: str, entry: pwd.struct_passwd | None, error: PermissionError) -> Refused:
+    who = entry.pw_name if entry else f"uid {os.geteuid()}"
+    if error.errno == errno.EPERM:
+        return Refused(f"maintd may not run commands as {who}", hint="run maintd as root, or leave command_user out")
+    return Refused(f"{program} may not be run by {who}", hint="let that user execute it and enter its directory")
+
+
+def _watched(process: "subprocess.Popen[bytes]", reading: int, program: str, limit: float) -> bytes:
+    """The end of what the command prints until it ends; raises TimedOut after `limit` seconds."""
+    tail, end = b"", time.monotonic() + limit
+    pidfd = os.pidfd_open(process.pid)
+    try:
+        poll = select.poll()
+        poll.register(reading, select.POLLIN)
+        poll.register(pidfd, select.POLLIN)
+        has_ended = False
+        while not has_ended:
+            left = end - time.monotonic()
+            if left <= 0:
+                spent = format_duration(timedelta(seconds=limit))
+                hint = "raise command_timeout, or let the command end earlier"
+                raise TimedOut(f"{program} took longer than {spent} and was ended", hint=hint)
+            has_ended = any(ready == pidfd for ready, _ in poll.poll(left * 1000))
+            with contextlib.suppress(BlockingIOError):
+                tail = (tail + os.read(reading, _PIPE))[-_TAIL:]
+    finally:
+        os.close(pidfd)
+    return tail
+
+
+def _kill(process: "subprocess.Popen[bytes]") -> None:
+    """Kills the command's process group; it must not have been waited for, since its pid may mean another then."""
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end_with(process: "subprocess.Popen[bytes]") -> None:
+    _kill(process)
+    os._exit(128 + signal.SIGTERM)

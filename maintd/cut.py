@@ -1,0 +1,123 @@
+"""Cuts a log to nothing where its file system has no collapse: with its writers stopped, or, if lines may be lost, not.
+
+The writers are stopped from the copy of the last lines to the cut. Before it, the end of what was archived becomes a
+mark, whose absence tells after a crash that the log was cut; and the part of a line with which the log ends is written
+to its head, where the cut leaves it.
+"""
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import replace
+
+from maintd import codec, descriptors, durable, freeze, linux, marks
+from maintd.codec import Codec, Part
+from maintd.errors import NotYet, Refused
+from maintd.holders import Holder
+from maintd.intents import Intent
+from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of
+
+_CAUGHT_UP = 64 << 10
+_ROUNDS = 20
+_PLAIN = Codec("none")
+
+
+def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
+    """Archives the whole lines of the log, uncompressed, and cuts it."""
+    begin = head_of(place.log)
+    had = Part(begin, begin, 0)
+    for _ in range(_ROUNDS):
+        assert had.end is not None
+        end = last_line_end(place.log, os.fstat(place.log).st_size, had.end)
+        if had.end > begin and end - had.end < _CAUGHT_UP:
+            break
+        length = place.archive(Part(had.end, end, had.at), _PLAIN, progress)
+        had = Part(begin, end, length)
+    if wanted.way == "lossy":
+        return _cut_beside_writers(place, had)
+    writers = descriptors.writers(place.log)
+    with linux.urgent(), freeze.stopped([(writer.pid, writer.start) for writer in writers]) as since:
+        now = descriptors.writers(place.log)
+        if {writer.pid for writer in now} - {writer.pid for writer in writers}:
+            raise NotYet("another process began to write the log at this moment")
+        with descriptors.not_appending(place.log, now) as others:
+            descriptors.check_at_end(place.log, others)
+            intent = _last_part(place, writers, had)
+            _cut_off(place, intent, others, since + freeze.SHORT)
+        stopped_ms = round((time.monotonic() - since) * 1000, 1)
+    return Made(place.intent.end - begin, place.length, stopped_ms=stopped_ms)
+
+
+def recover(place: Place) -> How:
+    """Puts the log back as it was if it was not cut yet."""
+    intent = place.intent
+    if intent.mark_at < 0:
+        part = Part(intent.start, intent.end, intent.at)
+        if codec.holds(place.copy, _PLAIN, intent.length, place.log, part):
+            return "undone"
+        place.journal.commit(replace(intent, phase="done", length=os.fstat(place.copy).st_size))
+        return "completed"
+    mark = mark_of(intent)
+    if intent.phase == "marked" and os.pread(place.log, len(mark), intent.mark_at) != mark:
+        return "completed"
+    _put_back(place)
+    return "undone"
+
+
+def _last_part(place: Place, writers: Sequence[Holder], had: Part) -> Intent:
+    """Archives what came since; `had` is what was archived so far, and as `at` the archive's length with it."""
+    log, begin = place.log, had.start
+    assert had.end is not None
+    size = os.fstat(log).st_size
+    end = last_line_end(log, size, had.end)
+    mark_at = end - marks.SHORTEST
+    if mark_at < max(size - end, begin):
+        raise Refused("the log is too short, or the line it ends with too long, to be rotated in place")
+    length = place.archive(Part(had.end, end, had.at), _PLAIN, lambda _: None) if end > had.end else had.at
+    intent = place.intend(Part(begin, end, 0), length, "none", cut=0, mark_at=mark_at)
+    stopped = tuple((writer.pid, writer.start) for writer in writers)
+    return place.journal.commit(replace(intent, stopped=stopped, rest=size - end))
+
+
+def _cut_off(place: Place, intent: Intent, others: Sequence[tuple[Holder, int]], until: float) -> None:
+    """Cuts the log behind the part of a line that it ends with, if the writers are stopped for long enough."""
+    log, size = place.log, intent.end + intent.rest
+    durable.overwrite(log, mark_of(intent), intent.mark_at)
+    intent = place.journal.commit(replace(intent, phase="marked"))
+    durable.overwrite(log, os.pread(log, intent.rest, intent.end), 0)
+    if time.monotonic() > until or os.fstat(log).st_size != size:
+        _put_back(place)
+        place.journal.withdraw()
+        raise NotYet("the disk was too slow to keep the writers stopped for it")
+    with descriptors.set_back(others, intent.rest):
+        durable.cut(log, intent.rest)
+        os.fsync(log)
+    place.journal.commit(replace(intent, phase="done"))
+
+
+def _cut_beside_writers(place: Place, had: Part) -> Made:
+    """Cuts the log while it is written: what comes between the last look and the cut is lost, and told."""
+    begin, end, length = had.start, had.end, had.at
+    assert end is not None
+    intent = place.journal.commit(place.intend(Part(begin, end, 0), length, "none", cut=0, mark_at=-1))
+    rest = os.pread(place.log, os.fstat(place.log).st_size - end, end)
+    durable.add(place.copy, rest, length)
+    lost = os.fstat(place.log).st_size - end - len(rest)
+    durable.cut(place.log, 0)
+    os.fsync(place.copy)
+    os.fsync(place.log)
+    place.journal.commit(replace(intent, phase="done", end=end + len(rest), length=length + len(rest)))
+    return Made(end + len(rest) - begin, length + len(rest), lost_bytes=max(lost, 0))
+
+
+def _put_back(place: Place) -> None:
+    """Gives the log its own bytes back, from the archive, where the mark and the part of a line were written.
+
+    First the intent says again that the log was not cut: that the mark is gone is to mean nothing any more.
+    """
+    intent = place.journal.commit(replace(place.intent, phase="archived"))
+    if intent.start and intent.rest:
+        durable.overwrite(place.log, marks.make(bytes.fromhex(intent.nonce), intent.start), 0)
+    for begin, end in ((intent.start, intent.rest), (intent.mark_at, intent.end)):
+        if begin < end:
+            durable.overwrite(place.log, os.pread(place.copy, end - begin, begin - intent.start), begin)

@@ -1,0 +1,145 @@
+"""A small SQLite database that is convenient, not needed: brought up to date or set aside, and its failures only told.
+
+One that is newer than this maintd, damaged, or without what its version has is set aside, and a new one is begun. One
+that cannot be read or written now (a full disk, a lock) is left alone.
+"""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import ClassVar
+
+from maintd.events import Event, Failure
+
+_UNUSABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+_PRIMARY = 0xFF
+"""The bits of a result code that say what kind it is (https://sqlite.org/rescode.html)."""
+_PATIENCE = 0.5
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateReset(Event):
+    """The state database could not be used; it was set aside and a new one begun. Logs and archives are untouched."""
+
+    name: ClassVar[str] = "state.reset"
+    level: ClassVar[str] = "warning"
+
+    set_aside_as: str
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"began a new state database: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StateFailed(Failure):
+    """The state database cannot be read or written now; maintd goes on without it."""
+
+    name: ClassVar[str] = "state.failed"
+    level: ClassVar[str] = "warning"
+
+
+class _UnusableError(Exception):
+    """The database is damaged, of a newer maintd, or none of ours."""
+
+
+class Database:
+    """One connection, for one thread. `steps` make each version (user_version) of the one before, from nothing on.
+
+    `load` reads all that is in it; a ValueError of it says that this cannot be. `report` gets what goes wrong.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        steps: Sequence[str],
+        load: Callable[[sqlite3.Connection], None],
+        report: Callable[[Event], None],
+    ) -> None:
+        self._path = path
+        self._steps = steps
+        self._load = load
+        self._report = report
+        self._has_failed = False
+        self._connection: sqlite3.Connection | None = None
+        try:
+            self._connection = self._open()
+        except sqlite3.Error as error:
+            self._fail("read", error)
+
+    def write(self, statement: str, *values: str | bytes | None) -> None:
+        """Changes something, or tells that it could not be. Nothing if the database could not be opened."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute(statement, values)
+        except sqlite3.Error as error:
+            self._fail("write", error)
+        else:
+            self._has_failed = False
+
+    def close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+
+    def _open(self) -> sqlite3.Connection:
+        try:
+            return self._opened()
+        except _UnusableError as error:
+            self._set_aside(str(error))
+            return self._opened()
+
+    def _opened(self) -> sqlite3.Connection:
+        connection = sqlite3.connect(self._path, isolation_level=None, timeout=_PATIENCE)
+        try:
+            self._prepare(connection)
+        except BaseException as error:
+            connection.close()
+            code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & _PRIMARY
+            if isinstance(error, ValueError) or code in _UNUSABLE:
+                raise _UnusableError(str(error)) from error
+            raise
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        """Nothing is changed before it is clear that the database can be used."""
+        version, newest = connection.execute("PRAGMA user_version").fetchone()[0], len(self._steps)
+        if not 0 <= version <= newest:
+            raise _UnusableError(f"it was written by a newer maintd (version {version}, this one knows {newest})")
+        if connection.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
+            raise _UnusableError("it is damaged")
+        if version < newest:
+            steps = "".join(self._steps[version:])
+            connection.executescript(f"BEGIN IMMEDIATE; {steps} PRAGMA user_version = {newest};")
+        self._load(connection)
+        if version < newest:
+            connection.execute("COMMIT")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = NORMAL")
+
+    def _set_aside(self, reason: str) -> None:
+        place = f"{self._path}.{datetime.now(UTC):%Y%m%dT%H%M%SZ}.bad"
+        os.rename(self._path, place)
+        for suffix in ("-wal", "-shm"):
+            with contextlib.suppress(FileNotFoundError):
+                os.rename(self._path + suffix, place + suffix)
+        self._report(StateReset(target=self._path, set_aside_as=place, reason=reason))
+
+    def _fail(self, tried: str, error: sqlite3.Error) -> None:
+        """Says so once, until a write succeeds again."""
+        if self._has_failed:
+            return
+        self._has_failed = True
+        failure = StateFailed(
+            target=self._path,
+            tried=f"{tried} it",
+            error=error.sqlite_errorname,
+            error_msg=str(error),
+            advice="nothing is lost; what is remembered between starts (pauses, last runs) may be out of date",
+        )
+        self._report(failure)

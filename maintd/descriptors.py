@@ -1,0 +1,87 @@
+"""Other processes' descriptors of a log, changed where a job allows it: made to append, or set back to an offset.
+
+A descriptor that pidfd_getfd(2) duplicates is the same open file: its flags and its offset are those of the writer.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Sequence
+
+from maintd import holders, linux
+from maintd.errors import Refused
+from maintd.holders import Holder
+
+_LOOKS = 1000
+
+
+def writers(log: int) -> list[Holder]:
+    """The processes, other than this one, that have the log open for writing."""
+    info = os.fstat(log)
+    found = holders.find({(info.st_dev, info.st_ino)}).get((info.st_dev, info.st_ino), [])
+    return [holder for holder in found if holder.writing and holder.pid != os.getpid()]
+
+
+def make_append(log: int, found: Sequence[Holder]) -> None:
+    """Has those that do not append do so from now on (fcntl(2), F_SETFL): what they write goes to the end of the file.
+
+    Refused if one writes somewhere in the middle of it, which appending would change.
+    """
+    with not_appending(log, found) as others:
+        for holder, descriptor in others:
+            if not any(_is_at_end(log, descriptor) for _ in range(_LOOKS)):
+                raise Refused(f"{holder} writes in the middle of the log, so its descriptor is not turned to append")
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, fcntl.fcntl(descriptor, fcntl.F_GETFL) | os.O_APPEND)
+
+
+@contextlib.contextmanager
+def set_back(others: Sequence[tuple[Holder, int]], offset: int) -> Iterator[None]:
+    """For the block, in which their log is cut, these descriptors append; afterwards they go on at `offset`.
+
+    Whoever dies in between leaves them appending, which is where they are to write anyway. They must be stopped.
+    """
+    flags = [(descriptor, fcntl.fcntl(descriptor, fcntl.F_GETFL)) for _, descriptor in others]
+    for descriptor, found in flags:
+        fcntl.fcntl(descriptor, fcntl.F_SETFL, found | os.O_APPEND)
+    try:
+        yield
+        for descriptor, _ in flags:
+            os.lseek(descriptor, offset, os.SEEK_SET)
+    finally:
+        for descriptor, found in flags:
+            fcntl.fcntl(descriptor, fcntl.F_SETFL, found)
+
+
+def check_at_end(log: int, others: Sequence[tuple[Holder, int]]) -> None:
+    """Refused if one of these descriptors is not at the end of the file; their processes must be stopped."""
+    for holder, descriptor in others:
+        if os.lseek(descriptor, 0, os.SEEK_CUR) != os.fstat(log).st_size:
+            raise Refused(f"{holder} writes in the middle of the log, so it cannot be rotated in place")
+
+
+def _is_at_end(log: int, descriptor: int) -> bool:
+    """Whether a descriptor is at the end; a write that is under way has moved the end, and not yet the offset."""
+    size = os.fstat(log).st_size
+    return os.lseek(descriptor, 0, os.SEEK_CUR) >= size
+
+
+@contextlib.contextmanager
+def not_appending(log: int, found: Sequence[Holder]) -> Iterator[list[tuple[Holder, int]]]:
+    """Duplicates of the descriptors with which these processes write the log and do not append.
+
+    Refused if a process is another one by now.
+    """
+    info = os.fstat(log)
+    with contextlib.ExitStack() as stack:
+        others = []
+        for holder in {holder.pid: holder for holder in found if not holder.appending}.values():
+            pidfd = os.pidfd_open(holder.pid)
+            stack.callback(os.close, pidfd)
+            identity = holders.start_and_uid(holder.pid)
+            if identity is None or identity[0] != holder.start:
+                raise Refused(f"{holder} is another process by now")
+            for number, flags in holders.descriptors(holder.pid, (info.st_dev, info.st_ino)):
+                if flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_APPEND:
+                    others.append((holder, linux.descriptor_of(pidfd, number)))
+                    stack.callback(os.close, others[-1][1])
+        yield others

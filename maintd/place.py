@@ -1,0 +1,129 @@
+"""One rotation in place: the open log, the open archive that is being made of it, and the intents beside that."""
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from maintd import codec, marks
+from maintd.codec import Codec, Part
+from maintd.errors import Refused
+from maintd.intents import Intent, Journal, Way
+from maintd.steps import Seen
+
+_BACK = 64 << 10
+
+How = Literal["completed", "undone", "abandoned"]
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the child is asked: to rotate `path`, as `seen`, to `archive` (its final path).
+
+    With `adopt`, writers that do not append are made to before a collapse. `folder` is the (device, inode) of the
+    archive's directory, None if that was still to be made.
+    """
+
+    path: str
+    seen: Seen
+    archive: str
+    codec: str
+    level: int | None
+    way: Way
+    adopt: bool = False
+    folder: Sequence[int] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Made:
+    """What came of it. `lost_bytes` were written while the log was cut with its writers at work."""
+
+    in_bytes: int
+    out_bytes: int
+    stopped_ms: float | None = None
+    lost_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The descriptors, open for reading and writing; -1 for a log or an archive that is gone."""
+
+    log: int
+    copy: int
+    journal: Journal
+
+    @property
+    def intent(self) -> Intent:
+        assert self.journal.latest is not None
+        return self.journal.latest
+
+    @property
+    def length(self) -> int:
+        """How many bytes of the archive count."""
+        return self.journal.latest.length if self.journal.latest else 0
+
+    def archive(self, part: Part, how: Codec, progress: codec.Progress) -> int:
+        """Adds a part of the log to the archive, verified and durable; returns the archive's length with it."""
+        done = codec.compress_fd(self.log, self.copy, how, progress, part)
+        assert part.end is not None
+        if done.in_bytes != part.end - part.start:
+            raise Refused("somebody else cut the log while it was being archived")
+        os.fsync(self.copy)
+        return part.at + done.out_bytes
+
+    def intend(self, part: Part, length: int, how: str, *, cut: int, mark_at: int) -> Intent:
+        """The intent to take a part out of the log that the archive, now `length` bytes long, holds."""
+        info = os.fstat(self.log)
+        assert part.end is not None
+        return Intent(
+            dev=info.st_dev,
+            ino=info.st_ino,
+            codec=how,
+            start=part.start,
+            end=part.end,
+            at=part.at,
+            length=length,
+            mark_at=mark_at,
+            nonce=os.urandom(marks.NONCE_BYTES).hex(),
+            cut=cut,
+        )
+
+    def is_intended(self) -> bool:
+        """Whether the log is the one that the intent speaks of."""
+        if self.log < 0:
+            return False
+        info = os.fstat(self.log)
+        return (info.st_dev, info.st_ino) == (self.intent.dev, self.intent.ino)
+
+
+def mark_of(intent: Intent) -> bytes:
+    return marks.make(bytes.fromhex(intent.nonce), intent.end - intent.mark_at)
+
+
+def head_of(log: int) -> int:
+    """How many bytes at the head of a log are the mark of what was archived before."""
+    return marks.length_at(os.pread(log, _BACK, 0))
+
+
+def last_line_end(log: int, end: int, begin: int) -> int:
+    """The offset after the last newline between `begin` and `end`; `begin` if there is none."""
+    while end > begin:
+        at = max(begin, end - _BACK)
+        newline = os.pread(log, end - at, at).rfind(b"\n")
+        if newline >= 0:
+            return at + newline + 1
+        end = at
+    return begin
+
+
+def next_line_end(log: int, begin: int, end: int) -> int:
+    """The offset after the first newline from `begin` on; `end` if there is none before it."""
+    while begin < end:
+        data = os.pread(log, min(_BACK, end - begin), begin)
+        newline = data.find(b"\n")
+        if newline >= 0:
+            return begin + newline + 1
+        if not data:
+            break
+        begin += len(data)
+    return end

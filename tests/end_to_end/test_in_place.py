@@ -1,0 +1,68 @@
+"""A daemon that rotates a log in place, beside a writer that knows nothing of it."""
+
+import os
+import signal
+
+import pytest
+
+from tests.conftest import until
+from tests.numbered import writing
+
+JOB = '[rotate.all]\npaths = ["{logs}/*.log"]\nmax_size = "200K"\n'
+
+
+def test_a_log_that_grows_is_rotated_in_place_again_and_again(site, maintd):
+    """The daemon notices the growth, collapses the log in its lane for long work, and no line is lost over it."""
+    site.configure(JOB)
+    log = site.logs / "a.log"
+    with writing(log) as writer:
+        daemon = maintd.start("run")
+        for rotations in range(1, 6):
+            while len(list(site.logs.glob("a.log.*.zst"))) < rotations:
+                writer.write(500)
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(10) == 0
+        writer.check()
+    assert len(site.names()) >= 6
+
+
+def test_a_daemon_that_is_killed_again_and_again_loses_and_doubles_no_line(site, maintd):
+    """After kill -9 at any moment of rotations in place, the next daemon completes or takes back what was begun."""
+    site.configure(JOB.replace("200K", "50K"))
+    log = site.logs / "a.log"
+    with writing(log) as writer:
+        for kill in range(4):
+            daemon = maintd.start("run")
+            archives = len(list(site.logs.glob("a.log.*.zst")))
+            while len(list(site.logs.glob("a.log.*.zst"))) <= archives:
+                writer.write(200)
+            for _ in range(kill):
+                writer.write(200)
+            daemon.kill()
+            daemon.wait()
+        (site.runtime_dir / "control.sock").unlink()
+        daemon = maintd.start("run")
+        until((site.runtime_dir / "control.sock").exists, "the control socket")
+        until(lambda: not [name for name in site.names() if ".maintd-" in name], "the recovery")
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(10) == 0
+        writer.check()
+    assert not [name for name in site.names() if ".maintd-" in name]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may see who holds another user's log")
+def test_what_is_put_off_for_the_other_lane_is_in_the_plan_of_both(site, maintd):
+    """`do` through a running daemon rotates in place what `plan` shows, in one run."""
+    site.configure('[rotate.all]\npaths = ["{logs}/*.log"]\ncron = "0 0 1 1 *"\n')
+    with writing(site.logs / "a.log") as writer:
+        writer.write(1000)
+        daemon = maintd.start("run")
+        until((site.runtime_dir / "control.sock").exists, "the control socket")
+        planned = maintd("plan")
+        assert "collapsed in place" in " ".join(planned.stdout.split())
+        done = maintd("do", "rotate.all")
+        assert done.returncode == 0, done.stderr
+        assert len(site.names()) == 2
+        writer.check()
+        daemon.send_signal(signal.SIGTERM)
+        assert daemon.wait(10) == 0

@@ -1,0 +1,146 @@
+"""What `maintd check` warns of: options that name what is not there, and what supervisord does or does not say."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from .conftest import until
+from .tree import ROOT, Tree
+
+ROTATE = '[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "@daily"\n'
+CONF = """
+[supervisord]
+nodaemon=true
+[unix_http_server]
+file={folder}/supervisor.sock
+[rpcinterface:supervisor]
+supervisor.rpcinterface_factory=supervisor.rpcinterface:make_main_rpcinterface
+[program:web]
+command=/bin/sleep 60
+autostart=false
+stdout_logfile={folder}/logs/web.log
+stdout_logfile_maxbytes={limit}
+stderr_logfile=NONE
+"""
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder whose name is short enough for a socket's path."""
+    with tempfile.TemporaryDirectory(prefix="maintd-") as made:
+        yield Path(made).resolve()
+
+
+@pytest.fixture
+def tree(folder: Path) -> Tree:
+    tree = Tree(folder, ROTATE)
+    tree.log("web.log")
+    return tree
+
+
+@pytest.fixture
+def supervise(tree: Tree) -> Iterator[Callable[[str], None]]:
+    """Starts a real supervisord at the tree's URL, with a program `web` whose log it may roll over itself."""
+    running: list[subprocess.Popen[bytes]] = []
+
+    def start(limit: str = "0") -> None:
+        conf = tree.folder / "supervisord.conf"
+        conf.write_text(CONF.format(folder=tree.folder, limit=limit))
+        program = [ROOT / ".venv-dev/bin/supervisord", "-c", conf, "-l", os.devnull, "-j", tree.folder / "pid"]
+        running.append(subprocess.Popen(program, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+        until((tree.folder / "supervisor.sock").exists, "supervisord's socket")
+
+    yield start
+    for process in running:
+        process.kill()  # it has started nothing
+        process.wait()
+
+
+def warnings(tree: Tree) -> list[str]:
+    """What check warns of, without the places."""
+    done = tree.run("check", "--json")
+    assert done.returncode == 0, done.stderr
+    return [problem["message"] for problem in json.loads(done.stdout)["problems"]]
+
+
+def test_strict_is_content_where_nothing_is_wrong(tree, supervise):
+    """With everything in its place there is no warning, and --strict ends with 0."""
+    supervise()
+    tree.write_config(ROTATE + 'signal = { name = "USR1", program = "web" }\nafter = ["true"]\nolddir = "HERE/old"\n')
+    assert warnings(tree) == []
+    assert tree.run("check", "--strict").returncode == 0
+
+
+def test_a_supervisord_that_cannot_be_asked_is_no_silence(tree):
+    """Without supervisord nobody knows which logs it rolls over: a warning at its URL, asked once; 3 with --strict."""
+    tree.write_config(ROTATE + 'signal = { name = "USR1", program = "web" }\n')
+    done = tree.run("check", "--strict")
+    assert done.returncode == 3
+    (warning,) = done.stderr.splitlines()
+    assert re.match(rf"{tree.config}:6:1: warning: supervisor: .* there is no such socket", warning)
+    assert "it is not known which logs it rolls over itself" in warning
+
+
+def test_what_supervisord_rolls_over_itself_is_warned_of(tree, supervise):
+    """A log with stdout_logfile_maxbytes set in its program's section."""
+    supervise("20MB")
+    (warning,) = warnings(tree)
+    assert warning.startswith(f"rotate.all: {tree.logs}/web.log: supervisord itself rolls it over at 20.0 MiB")
+
+
+def test_a_program_that_supervisord_does_not_know(tree, supervise):
+    """signal.program that is no program of supervisord, with the place of the option."""
+    supervise()
+    tree.write_config(ROTATE + 'signal = { name = "USR1", program = "webb" }\n')
+    (warning,) = tree.run("check").stderr.splitlines()
+    assert warning.startswith(f"{tree.config}:10:27: warning: rotate.all.signal.program: there is no program webb")
+
+
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        ('command = ["HERE/none", "x"]', "command: HERE/none does not exist or may not be run"),
+        ('before = ["HERE/plain"]', "before: HERE/plain does not exist or may not be run"),
+        (
+            'after = ["maintd-has-no-such-program"]',
+            "after: maintd-has-no-such-program does not exist or may not be run",
+        ),
+        ('signal = { name = "HUP", pidfile = "HERE/x.pid" }', "signal.pidfile: HERE/x.pid: No such file or directory"),
+        ('signal = { name = "HUP", pidfile = "HERE" }', "signal.pidfile: HERE is not a regular file"),
+        ('olddir = "HERE/plain/none/old"', "olddir: HERE/plain is not a directory"),
+        ('olddir = "HERE/plain"', "olddir: HERE/plain is not a directory"),
+    ],
+)
+def test_what_an_option_names_and_is_not_there(tree, supervise, option, said):
+    """Commands that cannot be started, pidfiles and directories that are missing: one warning, at the option."""
+    supervise()
+    (tree.folder / "plain").write_text("not to be run")
+    tree.write_config(ROTATE + option + "\n")
+    (warning,) = tree.run("check").stderr.splitlines()
+    place, _, message = warning.partition(": warning: rotate.all.")
+    assert re.fullmatch(rf"{tree.config}:10:\d+", place)
+    assert message == said.replace("HERE", str(tree.folder))
+
+
+def test_a_relative_olddir_is_made_and_not_warned_of(tree, supervise):
+    """A directory relative to each log's own is made with the first rotation."""
+    supervise()
+    tree.write_config(ROTATE + 'olddir = "old"\n')
+    assert warnings(tree) == []
+    done = tree.do()
+    assert done.event("log.rotated")["rotated_to"].startswith(f"{tree.logs}/old/web.log."), done
+
+
+def test_a_config_without_jobs_is_warned_of(tree):
+    """A config that has no job, or none that is enabled, is valid and looks after nothing, and says so."""
+    tree.write_config("")
+    assert warnings(tree) == ["there is no job, such as [rotate.services]: maintd looks after nothing"]
+    tree.write_config(ROTATE + "enabled = false\n")
+    assert warnings(tree) == ["every job is disabled: maintd looks after nothing"]
+    assert tree.run("check", "--strict").returncode == 3
