@@ -1,0 +1,141 @@
+"""The oracle: logs whose lines are numbered, and what is wrong with them when they are read back."""
+
+import gzip
+import os
+import re
+from collections import Counter, defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import cache
+from itertools import pairwise
+from pathlib import Path
+
+from backports import zstd
+
+from maintd.names import INTENT, TEMPORARY
+
+from .table import Counts
+
+_NAME = re.compile(r"(?s)(?P<log>.+?)(?:\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>\d+))?)?(?P<suffix>\.zst|\.gz)?")
+_GOLDEN = 0x9E3779B97F4A7C15
+
+
+def line(number: int) -> bytes:
+    """The line with this number: like no other, and of a length that depends on it."""
+    word = b"%016x" % (number * _GOLDEN % (1 << 64))
+    return b"%010d %s\n" % (number, word * (1 + number % 7))
+
+
+@cache
+def text(first: int, count: int) -> bytes:
+    return b"".join(line(number) for number in range(first, first + count))
+
+
+@dataclass
+class Book:
+    """What was written to each log, by its base name: the numbers of its lines in order."""
+
+    written: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
+    may_go: set[int] = field(default_factory=set)
+    """Lines of generations that the retention gives up."""
+    _next: int = 1
+
+    def text(self, log: str, count: int) -> bytes:
+        """The next lines of a log."""
+        first = self._next
+        self._next += count
+        self.written[log].extend(range(first, self._next))
+        return text(first, count)
+
+
+@dataclass
+class Verdict:
+    """What is wrong with a tree. `halves` are files under final names that do not read back.
+
+    `unfinished`: a rotation in place was interrupted, so a line may be torn that its archive-to-be has whole.
+    """
+
+    lost: int = 0
+    doubled: int = 0
+    torn: int = 0
+    nul: int = 0
+    disordered: int = 0
+    temporaries: list[str] = field(default_factory=list)
+    halves: list[str] = field(default_factory=list)
+    unfinished: bool = False
+
+    @property
+    def counts(self) -> Counts:
+        return Counts(self.lost, self.doubled, self.torn, self.nul)
+
+    @property
+    def is_safe(self) -> bool:
+        """Whether every line is whole somewhere, and nothing half-written looks like it were whole."""
+        return not (self.lost or (self.torn and not self.unfinished) or self.nul or self.halves)
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether every line is there once, in order, and nothing else is."""
+        return self.is_safe and not (self.torn or self.doubled or self.disordered or self.temporaries)
+
+
+def look(folder: Path, book: Book) -> Verdict:
+    """Reads every file below a folder of logs, those in directories for archives too."""
+    verdict = Verdict()
+    generations: defaultdict[str, list[tuple[tuple[str, int], bytes]]] = defaultdict(list)
+    for directory, _, names in os.walk(folder):
+        for name in names:
+            plain = name.removesuffix(TEMPORARY)
+            if name.endswith((TEMPORARY, INTENT)):
+                verdict.temporaries.append(name)
+                verdict.unfinished |= name.endswith(INTENT)
+                if plain + INTENT not in names:
+                    continue
+            match = _NAME.fullmatch(plain)
+            assert match
+            try:
+                content = _content(Path(directory, name), match["suffix"])
+            except (EOFError, OSError, zstd.ZstdError):
+                if name == plain:
+                    verdict.halves.append(name)
+                continue
+            live = match["stamp"] is None and match["suffix"] is None
+            order = ("~" if live else match["stamp"] or "", int(match["n"] or 0))
+            generations[match["log"]].append((order, content))
+    for log in generations.keys() | book.written.keys():
+        parts = [content for _, content in sorted(generations[log])]
+        _compare(parts, book.written[log], book.may_go, verdict)
+    return verdict
+
+
+def _content(path: Path, suffix: str | None) -> bytes:
+    data = path.read_bytes()
+    if suffix is None:
+        return data
+    if not data:
+        raise EOFError("a compressed file is never empty")
+    return gzip.decompress(data) if suffix == ".gz" else zstd.decompress(data)
+
+
+def _compare(parts: Iterable[bytes], expected: list[int], may_go: set[int], verdict: Verdict) -> None:
+    found: list[int] = []
+    for part in parts:
+        *whole, rest = part.split(b"\n")
+        if whole and whole[0].isspace():
+            del whole[0]  # the mark of what was archived in place
+        verdict.torn += bool(rest)
+        for raw in whole:
+            number = int(raw[:10]) if raw[:10].isdigit() else 0
+            if raw + b"\n" == line(number):
+                found.append(number)
+            else:
+                verdict.torn += 1
+        verdict.nul += b"\0" in part
+    if found == expected:
+        return
+    times = Counter(found)
+    verdict.lost += sum(1 for number in expected if number not in times and number not in may_go)
+    verdict.doubled += sum(count - 1 for count in times.values())
+    verdict.torn += sum(1 for number in times if number not in set(expected))
+    once = list(dict.fromkeys(found))
+    verdict.disordered += sum(1 for before, after in pairwise(once) if after < before)

@@ -1,0 +1,207 @@
+"""The scenes: a config, the files that are there, what is run, and what must have come of it when all is done."""
+
+import contextlib
+import json
+import os
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.tree import Tree
+
+from . import lines
+from .holder import Holder
+from .lab import Script
+from .lines import Book, Verdict
+
+ROTATE = '[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "@daily"\n'
+PLAIN = ROTATE + 'compress = "none"\n'
+PATIENCE = 5.0
+
+
+class Place(Tree):
+    """A tree of logs with numbered lines, and perhaps somebody who writes one of them."""
+
+    def __init__(self, folder: Path, jobs: str, holder: Holder) -> None:
+        self.holder, self.book, self.held = holder, Book(), ""
+        (folder / "writer.pid").write_text(str(holder.pid))
+        (folder / "tell").write_text(f"kill -HUP {holder.pid}\n")
+        super().__init__(folder, jobs)
+
+    def fill(self, name: str, count: int, *, of: str = "", age: float = 0) -> Path:
+        """A file of numbered lines: a log, or what was set aside of the log `of`."""
+        return self.log(name, self.book.text(of or name, count), age=age)
+
+    def hold(self, name: str) -> None:
+        """Has the holder open a log, and write one line at each `beat`."""
+        self.held = name
+        self.holder.open(self.logs / name)
+
+    def beat(self) -> None:
+        if self.held and not self.holder.is_stopped:
+            self.holder.write(self.book.text(self.held, 1))
+
+    def release(self) -> None:
+        self.held = ""
+        self.holder.close()
+
+    def look(self) -> Verdict:
+        return lines.look(self.logs, self.book)
+
+
+@dataclass(frozen=True)
+class Scene:
+    """`leave` leaves the files. `ends` are the suffixes of the generations at the end; `script` is for a daemon.
+
+    `later` are the jobs at the end, if they are others by then. `collapses`: it takes a file system that can.
+    """
+
+    name: str
+    jobs: str
+    leave: Callable[[Place], None]
+    ends: tuple[str, ...]
+    argv: tuple[str, ...] = ("do", "--all", "--json")
+    script: Callable[[Place], Script] | None = None
+    holds: bool = False
+    later: str = ""
+    collapses: bool = False
+
+    def set(self, folder: Path, holder: Holder) -> Place:
+        """The scene in an empty folder."""
+        place = Place(folder, self.jobs, holder)
+        self.leave(place)
+        if self.holds:
+            place.hold("a.log")
+        return place
+
+    def is_finished(self, place: Place) -> bool:
+        """Whether what was to be done is done: so many generations, compressed as they should be."""
+        names = [os.path.basename(name) for name in place.names()]
+        found = [_ending(name) for name in names if not name.endswith((".log", ".csv"))]
+        return set(found) == set(self.ends) if self.holds else sorted(found) == sorted(self.ends)
+
+
+def _ending(name: str) -> str:
+    return next((suffix for suffix in (".zst", ".gz") if name.endswith(suffix)), "")
+
+
+def _live(place: Place) -> None:
+    os.setxattr(place.fill("a.log", 60), "user.origin", b"here")
+
+
+def _untold(place: Place) -> None:
+    place.fill("a.log", 300)
+
+
+def _set_aside(place: Place) -> None:
+    place.fill("a.log.20260101T000000Z", 12_000, of="a.log")  # more than one piece of the codec
+    place.fill("a.log", 0)
+
+
+def _old_files(place: Place) -> None:
+    place.fill("c.csv", 3_000, age=2 * 86_400)
+
+
+def _generations(place: Place) -> None:
+    for day in (1, 2, 3):
+        place.fill(f"a.log.2026010{day}T000000Z", 20, of="a.log")
+    place.book.may_go = set(place.book.written["a.log"][:40])
+    place.fill("a.log", 0)
+
+
+def _two_logs(place: Place) -> None:
+    for log in ("a.log", "b.log"):
+        place.fill(f"{log}.20260101T000000Z", 20, of=log)
+        place.book.may_go |= set(place.book.written[log])
+        place.fill(f"{log}.20260102T000000Z-1", 20, of=log)
+        place.log(log, place.book.text(log, 60))
+
+
+def _waited(word: str, times: int = 1) -> Script:
+    """Waits until a word was said so many times, or something failed, or it takes too long; returns what was said."""
+    end = time.monotonic() + PATIENCE
+    while (said := (yield)).count(word) < times and '.failed"' not in said and time.monotonic() < end:
+        pass
+    return said
+
+
+def _told(said: str, number: int) -> None:
+    """Sends the daemon a signal, if it has said that it is there."""
+    found = next((line for line in said.splitlines() if '"daemon.started"' in line), None)
+    if found:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(json.loads(found)["pid"], number)
+
+
+def _first_start(_: Place) -> Script:
+    """The daemon starts for the first time, and is told to end."""
+    _told((yield from _waited('"daemon.started"')), signal.SIGTERM)
+    return (yield from _waited('"daemon.stopped"'))
+
+
+def _reload(place: Place) -> Script:
+    """Another job comes by SIGHUP; its log is due as soon as it is known, since it is too large."""
+    said = yield from _waited('"log.compressed"')
+    place.write_config(RELOADED)
+    _told(said, signal.SIGHUP)
+    _told((yield from _waited('"log.compressed"', 2)), signal.SIGTERM)
+    return (yield from _waited('"daemon.stopped"'))
+
+
+def _grown(place: Place) -> None:
+    place.fill("a.log", 60)
+    place.log("b.log", place.book.text("b.log", 60))
+
+
+def started_again(scene: Scene) -> Scene:
+    """The same, but the daemon is only started and ended."""
+    return replace(scene, script=_first_start)
+
+
+GROWN = '[rotate.a]\npaths = ["LOGS/a.log"]\nmax_size = "1K"\n'
+RELOADED = GROWN + '[rotate.b]\npaths = ["LOGS/b.log"]\nmax_size = "1K"\n'
+
+SCENES = {
+    scene.name: scene
+    for scene in (
+        Scene("nobody", PLAIN, _live, ("",)),
+        Scene(
+            "signal",
+            ROTATE + 'signal = { name = "HUP", pidfile = "HERE/writer.pid" }\n',
+            _live,
+            (".zst",),
+            holds=True,
+        ),
+        Scene("command", PLAIN + 'command = ["/bin/sh", "HERE/tell"]\n', _live, ("",), holds=True),
+        Scene("olddir", PLAIN + 'olddir = "old"\n', _live, ("",)),
+        Scene("zstd", ROTATE, _set_aside, (".zst",)),
+        Scene("gzip", ROTATE + 'compress = "gzip"\n', _set_aside, (".gz",)),
+        Scene(
+            "old files",
+            '[compress.all]\npaths = ["LOGS/*.csv"]\ncron = "@daily"\nolder_than = "1d"\n',
+            _old_files,
+            (".zst",),
+        ),
+        Scene("expire", PLAIN + "keep = 1\n", _generations, ("",)),
+        Scene("two logs", ROTATE + "keep = 2\n", _two_logs, (".zst",) * 4),
+        Scene("first start", ROTATE, _live, (".zst",), ("run",), _first_start),
+        Scene("reload", GROWN, _grown, (".zst",) * 2, ("run",), _reload, later=RELOADED),
+    )
+}
+PAUSE = "pause_writers = true\n"
+IN_PLACE = tuple(
+    Scene(name, jobs, _untold, (ending,), holds=True, collapses="pause" not in name)
+    for name, jobs, ending in (
+        ("collapse", ROTATE, ".zst"),
+        ("collapse, gzip", ROTATE + 'compress = "gzip"\n', ".gz"),
+        ("collapse, plain", PLAIN, ""),
+        ("pause", PLAIN + PAUSE, ""),
+    )
+)
+"""A writer that appends and cannot be told, on a file system that can collapse its log, and on one that cannot."""
+RENAMES = tuple(scene for scene in SCENES.values() if not scene.script)
+"""The scenes that are one run of `maintd do`, with the same calls each time; those in place apart."""
+ONE_RUN = (*RENAMES, *IN_PLACE)
+SCENES |= {scene.name: scene for scene in IN_PLACE}

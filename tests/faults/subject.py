@@ -1,0 +1,106 @@
+"""The process under test, forked from one that has loaded maintd: `python -m tests.faults.subject SOCKET OUT ERR`.
+
+It runs in the runtime environment, so it imports nothing but the standard library and maintd. The server is told by
+SOCK_SEQPACKET what to run; each subject sends its listener before it starts, and the server how it ended. Their output
+goes to the descriptors OUT and ERR.
+"""
+
+import ctypes
+import importlib
+import json
+import os
+import signal
+import socket
+import sys
+import time
+import traceback
+from collections.abc import Iterator
+from typing import NoReturn
+
+from . import seccomp
+
+_MODULES = ("daemon", "runner", "rotation", "settling", "families", "actions.compress", "client", "copies")
+_PR_SET_CHILD_SUBREAPER = 36
+_GRACE = 1.0
+"""Seconds for what a subject leaves behind to end by itself."""
+
+
+def main() -> None:
+    """Answers requests until the campaign's end of the socket is closed."""
+    number, out, err = map(int, sys.argv[1:])
+    channel = socket.socket(fileno=number)
+    ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _load()
+    while request := channel.recv(1 << 16):
+        pid = os.fork()
+        if pid == 0:
+            _live(channel, json.loads(request), out, err)
+        status = os.waitpid(pid, 0)[1]
+        orphans = _ended()
+        channel.send(json.dumps([os.waitstatus_to_exitcode(status), orphans]).encode())
+
+
+def _load() -> None:
+    from maintd import cli
+
+    for verb in cli.VERBS:
+        cli._Verbs()[verb]
+    for name in _MODULES:
+        try:
+            importlib.import_module(f"maintd.{name}")
+        except ModuleNotFoundError:  # loading is only for speed
+            traceback.print_exc()
+
+
+def _live(channel: socket.socket, argv: list[str], out: int, err: int) -> NoReturn:
+    """The subject: the real command line."""
+    code = 99
+    try:
+        for found, standard in ((os.open(os.devnull, os.O_RDONLY), 0), (out, 1), (err, 2)):
+            os.dup2(found, standard)
+            os.close(found)
+        os.chdir("/")
+        sys.argv = ["maintd", *argv]
+        listener = seccomp.install()
+        socket.send_fds(channel, [str(os.getpid()).encode()], [listener])
+        os.close(listener)
+        channel.close()
+        from maintd import cli
+
+        cli.main()
+    except SystemExit as ending:
+        code = int(ending.code or 0)
+    except BaseException:
+        traceback.print_exc()
+    finally:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def _ended() -> int:
+    """Waits for what the subject left; how many processes had to be killed."""
+    deadline = time.monotonic() + _GRACE
+    killed: set[int] = set()
+    while True:
+        try:
+            if os.waitpid(-1, os.WNOHANG)[0] == 0:
+                if time.monotonic() > deadline:
+                    killed |= {pid for pid in _children() if pid not in killed and _kill(pid)}
+                time.sleep(0.001)
+        except ChildProcessError:
+            return len(killed)
+
+
+def _children() -> Iterator[int]:
+    with open(f"/proc/self/task/{os.getpid()}/children") as file:
+        yield from map(int, file.read().split())
+
+
+def _kill(pid: int) -> bool:
+    os.kill(pid, signal.SIGKILL)
+    return True
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,100 @@
+"""A sample of the campaigns: a few faults of every kind in every scene. All of them: python -m tests.faults."""
+
+from collections.abc import Iterable, Iterator, Sequence
+
+import pytest
+
+from . import errnos, forgetting, kills, power, space
+from .crew import spread
+from .disk import LOSE_JOURNAL
+from .disk_bench import DiskBench
+from .scenes import SCENES, Scene
+from .table import Skipped
+from .trial import Bench, Report
+
+SAMPLE = tuple(SCENES[name] for name in ("nobody", "olddir", "zstd", "expire", "two logs"))
+"""Where a writer was not told before the kill it is waited for, which takes seconds: the campaigns have these too."""
+
+
+@pytest.fixture(scope="module")
+def bench() -> Iterator[Bench]:
+    with Bench() as made:
+        yield made
+
+
+@pytest.fixture
+def powered() -> Iterator[DiskBench]:
+    try:
+        with DiskBench() as made:
+            yield made
+    except Skipped as reason:
+        pytest.skip(str(reason))
+
+
+def some(items: Sequence, count: int, scene: Scene) -> Sequence:
+    """So many of the items, others for each scene."""
+    first = len(scene.name) % max(1, len(items) // count)
+    return spread(items[first:], count / len(items))
+
+
+def held(reports: Iterable[Report]) -> None:
+    reached = [report for report in reports if report.reached]
+    assert reached, "no fault took place"
+    assert not [str(report) for report in reached if report.wrongs]
+
+
+@pytest.mark.parametrize("scene", [*SAMPLE, SCENES["reload"]], ids=lambda scene: scene.name)
+def test_after_a_kill_and_another_in_the_recovery_every_line_is_there_once(bench, scene):
+    """Killed at a system call, and again while it recovers, maintd converges by itself and loses nothing."""
+    points = list(kills.points(bench, scene))
+    held(report for point in some(points, 2, scene) for report in kills.trials(bench, point, again=12))
+
+
+@pytest.mark.parametrize("scene", SAMPLE, ids=lambda scene: scene.name)
+def test_a_system_call_that_fails_is_said_once_and_made_up_for(bench, scene):
+    """Whatever call fails, nothing is lost or left, one event says so, and the next run succeeds."""
+    points = list(errnos.points(bench, scene))
+    held(report for point in some(points, 3, scene) for report in errnos.trial(bench, point))
+
+
+@pytest.mark.parametrize("scene", SAMPLE, ids=lambda scene: scene.name)
+def test_after_a_power_cut_every_line_and_what_was_said_is_there(bench, powered, scene):
+    """After a power cut on ext4 every line is whole, what events said is so, and the next run converges."""
+    cuts = list(power.cuts(bench, scene))
+    held(report for cut in some(cuts, 2, scene) for report in power.trial(powered, cut))
+
+
+@pytest.mark.parametrize(("without", "scene"), [("files", "zstd"), ("directories", "nobody")])
+def test_the_power_cut_sees_a_missing_fsync(bench, powered, without, scene):
+    """The proof is worth something: without fsync of files, or of directories, a power cut finds something broken."""
+    (*_, after_the_end, _) = power.cuts(bench, SCENES[scene], without)
+    assert after_the_end.how == LOSE_JOURNAL
+    assert any(report.wrongs for report in power.trial(powered, after_the_end))
+
+
+@pytest.mark.parametrize("scene", SAMPLE, ids=lambda scene: scene.name)
+def test_a_disk_that_forgets_what_was_not_synced_loses_no_line(bench, scene):
+    """Whatever a power cut may leave of what was not synced, every line is whole, and the next run converges."""
+    states = forgetting.states(bench, scene)
+    held(report for state in some(states, 2, scene) for report in forgetting.trial(bench, state))
+
+
+@pytest.mark.parametrize("without", ["files", "directories"])
+def test_the_forgetful_disk_sees_a_missing_fsync(bench, without):
+    """The model is worth something: without fsync of files, or of directories, it loses lines."""
+    states = forgetting.states(bench, SCENES["zstd"], without)
+    lost = (report.counts.lost for state in reversed(states) for report in forgetting.trial(bench, state))
+    assert any(lost)
+
+
+@pytest.mark.parametrize("kind", space.KINDS)
+def test_a_full_disk_and_a_read_only_one_lose_nothing_and_are_made_up_for(kind):
+    """With too little space, or read-only in the middle, nothing is lost or left, and the next run succeeds."""
+    try:
+        with DiskBench(kind) as bench:
+            for level in spread(space.levels(kind), 0.03):
+                held(space.fill(bench, level))
+            points = spread(list(space.read_onlies(kind)), 0.03)
+            held(report for point in points for report in space.stop(bench, point))
+    except Skipped as reason:
+        pytest.skip(str(reason))
