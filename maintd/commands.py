@@ -92,7 +92,9 @@ def _started(argv: list[str], entry: pwd.struct_passwd | None, output: int) -> "
 
     def prepare() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
-        signal.signal(signal.SIGIO, signal.SIG_DFL)
+        for number in signal.valid_signals():  # whoever started maintd may have had some ignored, which is inherited
+            if signal.getsignal(number) is signal.SIG_IGN:
+                signal.signal(number, signal.SIG_DFL)
         linux.die_with_parent(child, signal.SIGKILL)  # if the child is killed, and can end nothing any more
 
     linux.die_with_parent(os.getppid(), signal.SIGTERM)
