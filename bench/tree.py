@@ -48,7 +48,7 @@ def timed(way: str, tree: Path, folder: Path) -> float:
     else:
         conf = folder / "maintd.toml"
         conf.write_text(
-            f'[daemon]\nstate_dir = "{folder}/state"\nruntime_dir = "{folder}/run"\n'
+            f'[daemon]\nstate_dir = "{folder}/state"\nruntime_dir = "{folder}/socket"\n'
             f'[rotate.tree]\npaths = ["{tree}/*/*.log"]\ncron = "@daily"\nkeep = 7\ncompress = "{codec}"\n'
         )
         conf.chmod(0o644)
