@@ -48,7 +48,7 @@ format: setup
 	$(DEV)/bin/ruff format .
 	$(DEV)/bin/ruff check --fix .
 
-# Every figure of docs/benchmarks.md, about seven minutes. MAINTD_BENCH_LOGS names a folder of real logs to start from.
+# Every figure of docs/benchmarks.md, about ten minutes. MAINTD_BENCH_LOGS names a folder of real logs to start from.
 bench: setup
 	$(DEV)/bin/python bench/startup.py
 	$(DEV)/bin/python bench/compress.py
