@@ -11,7 +11,7 @@ from maintd.control import Request
 from maintd.job import Job
 from maintd.lanes import Wanted
 from maintd.names import printable
-from maintd.runner import Result
+from maintd.runs import Result
 from maintd.state import ALL_JOBS, Refusal
 from maintd.steps import Lane
 from maintd.triggers import Asked, Due

@@ -9,35 +9,21 @@ ends on a byte boundary, so that it costs next to nothing that they are made apa
 import errno
 import hashlib
 import os
-import struct
-import sys
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from queue import Queue
-from typing import TypeVar
 
-from zlib_ng import zlib_ng
-
-if sys.version_info >= (3, 14):
-    from compression import zstd
-else:
-    from backports import zstd
+from maintd import formats
 
 PIECE = 512 << 10
-DEFAULT_LEVELS = {"zstd": 1, "gzip": 5}  # on log text, zstd 3 is slower than 1 and packs no better: docs/decisions.md
-_CHUNK, _CONTENT = 64 << 10, 256 << 10  # of compressed and decompressed bytes; small ones spare page faults
-_AHEAD = 4  # pieces in memory for each thread, so that none waits for the one that reads and writes
+# on log text, zstd 3 is slower than 1 and packs no better: docs/decisions.md
+DEFAULT_LEVELS = {"none": 0, "zstd": 1, "gzip": 5}
+_CHUNK = 64 << 10  # of compressed bytes; small ones spare page faults
 _BEHIND = 16  # pieces that are written but not proved yet
-_DICTIONARY = 32 << 10
-_RAW, _CONTAINER = -15, 31  # wbits of zlib's deflateInit2: no header at all, or gzip's
-_GZIP_HEADER = bytes((0x1F, 0x8B, 8, 0, 0, 0, 0, 0, 0, 3))  # RFC 1952: deflate, no flags, no time, Unix
-_LAST_BLOCK = b"\x03\x00"  # RFC 1951: a final block with nothing in it
 
 Progress = Callable[[int], None]
-Piece = TypeVar("Piece")
-Made = TypeVar("Made")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +94,7 @@ def verify_fd(target_fd: int, codec: Codec) -> tuple[int, str]:
     """
     os.posix_fadvise(target_fd, 0, 0, os.POSIX_FADV_DONTNEED)
     digest, size = hashlib.sha256(), 0
-    for content in _contents(codec.name, _chunks(target_fd, [os.fstat(target_fd).st_size])):
+    for content in formats.contents(codec.name, _chunks(target_fd, [os.fstat(target_fd).st_size])):
         digest.update(content)
         size += len(content)
     return size, digest.hexdigest()
@@ -118,7 +104,7 @@ def holds(target_fd: int, codec: Codec, length: int, source_fd: int, part: Part)
     """Whether the target's bytes from `part.at` to `length` begin with that part of the source."""
     offset, end = part.start, part.end or 0
     try:
-        for content in _contents(codec.name, _chunks(target_fd, [length], part.at)):
+        for content in formats.contents(codec.name, _chunks(target_fd, [length], part.at)):
             wanted = content[: max(end - offset, 0)]
             if wanted != _read(source_fd, len(wanted), offset):
                 return False
@@ -136,7 +122,7 @@ def contents_fd(fd: int, name: str) -> Iterator[bytes]:
     Raises OSError EIO where it is damaged or cut off, after what comes before that.
     """
     chunks = _chunks(fd, [os.fstat(fd).st_size])
-    return _zstd_contents(chunks) if name == "zstd" else _gzip_members(chunks)
+    return formats.all_contents(name, chunks)
 
 
 def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, proof: "_Proof") -> int:
@@ -148,17 +134,11 @@ def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, proof: "_Pr
             proof.expect(piece)
             yield piece
 
-    for made in _made(noted(), codec):
+    for made in formats.made(codec.name, noted(), codec.effective_level, codec.threads):
         _write(target_fd, made, offset)
         offset += len(made)
         proof.written(offset)
     return offset - begin
-
-
-def _made(pieces: Iterator[bytes], codec: Codec) -> Iterator[bytes]:
-    if codec.name == "none":
-        return pieces
-    return {"zstd": _zstd_frames, "gzip": _gzip_member}[codec.name](pieces, codec)
 
 
 class _Proof:
@@ -184,11 +164,11 @@ class _Proof:
         ends = iter(self._ends.get, None)
         try:
             size = 0
-            for content in _contents(self._name, _chunks(self._fd, ends, self.begin)):
+            for content in formats.contents(self._name, _chunks(self._fd, ends, self.begin)):
                 self._compare(content)
                 size += len(content)
             if any(self._expected):
-                raise _damaged("it holds less than its original")
+                raise formats.damaged("it holds less than its original")
             return size
         finally:
             for _ in ends:  # who writes must not wait for a proof that has failed
@@ -198,16 +178,10 @@ class _Proof:
         while content:
             piece = self._expected.popleft() if self._expected else b""
             if not piece or not (content.startswith(piece) or piece.startswith(content)):
-                raise _damaged("it holds something else than its original")
+                raise formats.damaged("it holds something else than its original")
             if len(piece) > len(content):
                 self._expected.appendleft(piece[len(content) :])
             content = content[len(piece) :]
-
-
-def _contents(name: str, chunks: Iterator[bytes]) -> Iterator[bytes]:
-    if name == "none":
-        return chunks
-    return {"zstd": _zstd_contents, "gzip": _gzip_contents}[name](chunks)
 
 
 def _pieces(fd: int, part: Part, progress: Progress | None) -> Iterator[bytes]:
@@ -242,112 +216,6 @@ def _write(fd: int, data: bytes, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
-def _in_order(work: Callable[[Piece], Made], pieces: Iterable[Piece], threads: int) -> Iterator[Made]:
-    """What `work` makes of each piece, in their order, with a few for each thread in memory.
-
-    Equal neighbours are worked on once: the hole of a sparse log is a long row of them.
-    """
-    ahead: deque[Future[Made]] = deque()
-    last: tuple[Piece, Future[Made]] | None = None
-    with ThreadPoolExecutor(threads) as pool:
-        for piece in pieces:
-            if last is None or last[0] != piece:
-                last = piece, pool.submit(work, piece)
-            ahead.append(last[1])
-            if len(ahead) > _AHEAD * threads:
-                yield ahead.popleft().result()
-        while ahead:
-            yield ahead.popleft().result()
-
-
-def _zstd_frames(pieces: Iterator[bytes], codec: Codec) -> Iterator[bytes]:
-    options: dict[int, int] = {
-        zstd.CompressionParameter.compression_level: codec.effective_level,
-        zstd.CompressionParameter.content_size_flag: 1,
-        zstd.CompressionParameter.checksum_flag: 1,
-    }
-    return _in_order(lambda piece: zstd.compress(piece, options=options), pieces, codec.threads)
-
-
-def _gzip_member(pieces: Iterator[bytes], codec: Codec) -> Iterator[bytes]:
-    crc = size = 0
-    yield _GZIP_HEADER
-    for deflated, piece_crc, length in _in_order(
-        lambda pair: _deflate(*pair, codec.effective_level), _with_dictionaries(pieces), codec.threads
-    ):
-        crc = zlib_ng.crc32_combine(crc, piece_crc, length)
-        size += length
-        yield deflated
-    yield _LAST_BLOCK + struct.pack("<II", crc, size & 0xFFFF_FFFF)
-
-
-def _with_dictionaries(pieces: Iterator[bytes]) -> Iterator[tuple[bytes, bytes]]:
-    before = b""
-    for piece in pieces:
-        yield piece, before
-        before = piece[-_DICTIONARY:]
-
-
-def _deflate(piece: bytes, before: bytes, level: int) -> tuple[bytes, int, int]:
-    """A piece as deflate blocks up to a byte boundary, its CRC-32, its length."""
-    memory, strategy = zlib_ng.DEF_MEM_LEVEL, zlib_ng.Z_DEFAULT_STRATEGY
-    deflate = zlib_ng.compressobj(level, zlib_ng.DEFLATED, _RAW, memory, strategy, before)
-    blocks = deflate.compress(piece) + deflate.flush(zlib_ng.Z_SYNC_FLUSH)
-    return blocks, zlib_ng.crc32(piece), len(piece)
-
-
-def _zstd_contents(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    decompressor = zstd.ZstdDecompressor()
-    for compressed in chunks:
-        rest = compressed
-        while rest or not (decompressor.eof or decompressor.needs_input):
-            if decompressor.eof:
-                decompressor = zstd.ZstdDecompressor()
-            try:
-                content = decompressor.decompress(rest, _CONTENT)
-            except zstd.ZstdError as error:
-                raise _damaged(str(error)) from error
-            rest = decompressor.unused_data
-            yield content
-    if not decompressor.eof:
-        raise _damaged("it is cut off")
-
-
-def _gzip_contents(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    decompressor = zlib_ng.decompressobj(_CONTAINER)
-    for compressed in chunks:
-        rest = compressed
-        while rest and not decompressor.eof:
-            try:
-                content = decompressor.decompress(rest, _CONTENT)
-            except zlib_ng.error as error:  # type: ignore[misc] # its stub has an instance for the class
-                raise _damaged(str(error)) from error
-            rest = decompressor.unconsumed_tail
-            yield content
-        if rest or decompressor.unused_data:
-            raise _damaged("it is followed by something else")
-    if not decompressor.eof:
-        raise _damaged("it is cut off")
-
-
-def _gzip_members(chunks: Iterator[bytes]) -> Iterator[bytes]:
-    """As _gzip_contents, of any number of members (RFC 1952, section 2.2)."""
-    decompressor = zlib_ng.decompressobj(_CONTAINER)
-    for compressed in chunks:
-        rest = compressed
-        while rest:
-            if decompressor.eof:
-                decompressor = zlib_ng.decompressobj(_CONTAINER)
-            try:
-                content = decompressor.decompress(rest, _CONTENT)
-            except zlib_ng.error as error:  # type: ignore[misc] # its stub has an instance for the class
-                raise _damaged(str(error)) from error
-            rest = decompressor.unused_data if decompressor.eof else decompressor.unconsumed_tail
-            yield content
-    if not decompressor.eof:
-        raise _damaged("it is cut off")
-
-
 def _chunks(fd: int, ends: Iterable[int], offset: int = 0) -> Iterator[bytes]:
     for end in ends:
         while offset < end:
@@ -356,7 +224,3 @@ def _chunks(fd: int, ends: Iterable[int], offset: int = 0) -> Iterator[bytes]:
                 return  # it has become shorter
             offset += len(chunk)
             yield chunk
-
-
-def _damaged(how: str) -> OSError:
-    return OSError(errno.EIO, f"what was written does not decompress: {how}")

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
 from maintd.log import Listener
-from maintd.runner import Result, Run, Runner
+from maintd.runner import Runner
+from maintd.runs import Result, Run
 from maintd.steps import Action, Lane
 from maintd.triggers import Due
 

@@ -7,7 +7,7 @@ from datetime import datetime
 from maintd.job import Job
 from maintd.names import printable
 from maintd.rotation import RotateRefused
-from maintd.runner import Result, Run
+from maintd.runs import Result, Run
 from maintd.state import Refusal, State
 from maintd.steps import Action, Finding, Lane
 from maintd.triggers import Asked, Cause, Scheduled

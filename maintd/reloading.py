@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 from maintd import config as configuration
-from maintd import story
+from maintd import differences, story
 from maintd.config import Config
 from maintd.errors import ConfigError, MaintdError, Problem
 from maintd.units import counted
@@ -39,8 +39,8 @@ def reload(daemon: "Daemon", *, force: bool) -> dict[str, Any]:
     except (OSError, MaintdError) as error:
         problem = Problem(daemon.config_path, 0, 0, str(error))
         return _reject(daemon, [problem], getattr(error, "hint", "") or "correct it and reload")
-    if configuration.loses_most(daemon.config, new) and not force:
-        lost = len(configuration.diff(daemon.config, new).removed)
+    if differences.loses_most(daemon.config, new) and not force:
+        lost = len(differences.diff(daemon.config, new).removed)
         text = f"{lost} of {counted(len(daemon.config.jobs), 'job')} would be gone; the file may be half-written"
         return _reject(daemon, [Problem(daemon.config_path, 0, 0, text)], "if that is meant: maintd reload --force")
     return _apply(daemon, new)
@@ -55,7 +55,7 @@ def _reject(daemon: "Daemon", problems: Sequence[Problem], advice: str) -> dict[
 
 
 def _apply(daemon: "Daemon", new: Config) -> dict[str, Any]:
-    difference = configuration.diff(daemon.config, new)
+    difference = differences.diff(daemon.config, new)
     old = daemon.config
     daemon.upkeep.take_over(new)
     daemon.rejected = None

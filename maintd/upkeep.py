@@ -7,8 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from zoneinfo import ZoneInfo
 
-from maintd import config as configuration
-from maintd import contexts, story
+from maintd import contexts, differences, story
 from maintd.agenda import Agenda
 from maintd.clock import Clock
 from maintd.config import Config
@@ -18,7 +17,8 @@ from maintd.log import Envelope, Log
 from maintd.pauses import Pauses
 from maintd.ping import Pings, failing
 from maintd.refusals import Refusals
-from maintd.runner import Result, Run, Runner
+from maintd.runner import Runner
+from maintd.runs import Result, Run
 from maintd.schedule import Schedule
 from maintd.state import ALL_JOBS, Last, State
 from maintd.steps import Lane, Outcome
@@ -88,7 +88,7 @@ class Upkeep:
 
     def take_over(self, new: Config) -> None:
         """Goes on with another config: what is the same in it is not touched, and keeps its next run."""
-        difference = configuration.diff(self.config, new)
+        difference = differences.diff(self.config, new)
         old, self.config = self.config, new
         if old.settings.timezone != new.settings.timezone:
             self._replace_schedule()

@@ -19,7 +19,8 @@ from maintd.errors import TimedOut
 from maintd.job import Context, Job
 from maintd.log import Log
 from maintd.own_files import OwnFiles
-from maintd.runner import Result, Run, Runner
+from maintd.runner import Runner
+from maintd.runs import Result, Run
 from maintd.steps import Action, Plan, Step
 from maintd.triggers import Asked, Grown, Scheduled
 

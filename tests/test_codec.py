@@ -11,7 +11,8 @@ import zlib
 
 import pytest
 
-from maintd.codec import PIECE, Codec, compress_fd, verify_fd, zstd
+from maintd.codec import PIECE, Codec, compress_fd, verify_fd
+from maintd.formats import zstd
 
 CODECS = ("zstd", "gzip")
 DECOMPRESS = {"zstd": zstd.decompress, "gzip": gzip.decompress}

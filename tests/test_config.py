@@ -12,7 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from maintd import config, jobs, origins, schema
+from maintd import config, differences, jobs, origins, schema
 from maintd.errors import ConfigError, MaintdError
 
 USER = 1000  # whom a config is read for, where permissions are not the point
@@ -416,9 +416,11 @@ def test_a_diff_is_by_value(write):
     old = loaded(write(SERVICES + PRICES + "[rotate.gone]\npaths = ['/gone']\nevery = '1d'\n"))
     text = PRICES + SERVICES.replace('"10M"', "10485760 # the same") + "[rotate.new]\npaths = ['/n']\nevery = '1d'\n"
     new = loaded(write("[daemon]\nobserve = true\n" + text.replace('"30d"', '"31d"')))
-    assert config.diff(old, new) == config.Diff(("rotate.new",), ("compress.prices",), ("rotate.gone",), ("daemon",))
-    assert str(config.diff(old, new)) == "+1 ~1 \N{MINUS SIGN}1"
-    assert str(config.diff(new, new)) == "+0 ~0 \N{MINUS SIGN}0"
+    assert differences.diff(old, new) == differences.Diff(
+        ("rotate.new",), ("compress.prices",), ("rotate.gone",), ("daemon",)
+    )
+    assert str(differences.diff(old, new)) == "+1 ~1 \N{MINUS SIGN}1"
+    assert str(differences.diff(new, new)) == "+0 ~0 \N{MINUS SIGN}0"
 
 
 def test_a_half_written_file_loses_most(write):
@@ -426,11 +428,11 @@ def test_a_half_written_file_loses_most(write):
     job = "[rotate.j{}]\npaths = ['/{}']\nevery = '1d'\n"
     four, two, one = (loaded(write("".join(job.format(n, n) for n in range(count)))) for count in (4, 2, 1))
     nothing = loaded(write(""))
-    assert not config.loses_most(four, two)
-    assert config.loses_most(four, one)
-    assert config.loses_most(one, nothing)
-    assert not config.loses_most(nothing, four)
-    assert not config.loses_most(nothing, nothing)
+    assert not differences.loses_most(four, two)
+    assert differences.loses_most(four, one)
+    assert differences.loses_most(one, nothing)
+    assert not differences.loses_most(nothing, four)
+    assert not differences.loses_most(nothing, nothing)
 
 
 def test_the_first_job_owns_a_log(write, tmp_path):
@@ -474,7 +476,7 @@ def test_show_gives_each_option_its_origin(write):
     assert shown['compress = "zstd"'] == "default"
     assert shown["# max_age is not set"] == "default"
     again = write("\n".join(lines))
-    assert str(config.diff(loaded(path), loaded(again))) == "+0 ~0 \N{MINUS SIGN}0"
+    assert str(differences.diff(loaded(path), loaded(again))) == "+0 ~0 \N{MINUS SIGN}0"
 
 
 def test_the_schema_is_current():

@@ -20,7 +20,8 @@ from maintd.cli.showing import Json, Message, People, Tally
 from maintd.config import Config, load
 from maintd.errors import Locked, MaintdError, Unreachable
 from maintd.log import Log
-from maintd.runner import Result, Run, Runner
+from maintd.runner import Runner
+from maintd.runs import Result, Run
 from maintd.steps import Action
 from maintd.triggers import Asked
 

@@ -1,0 +1,128 @@
+"""A run: what it is told to do, how it ended, and the events that are about it as a whole."""
+
+import os
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar, Literal
+
+from maintd.events import Event, Failure
+from maintd.job import Context, Job
+from maintd.log import Listener
+from maintd.steps import Action, Outcome, Plan
+from maintd.units import counted
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFinished(Event):
+    """A run that had something to do has ended. `omitted` are steps that were not tried, `waiting` those put off."""
+
+    name: ClassVar[str] = "job.finished"
+
+    cause: str
+    actions: int
+    done: int
+    failed: int
+    omitted: int
+    waiting: int
+
+    @property
+    def msg(self) -> str:
+        parts = [f"{self.done} of {counted(self.actions, 'action')} done"]
+        parts += [f"{count} {word}" for count, word in self._rest() if count]
+        return ", ".join(parts)
+
+    def _rest(self) -> list[tuple[int, str]]:
+        return [(self.failed, "failed"), (self.waiting, "put off"), (self.omitted, "left out")]
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobFailed(Failure):
+    """A run could not even be planned."""
+
+    name: ClassVar[str] = "job.failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionPlanned(Event):
+    """What a job under `observe` would have done."""
+
+    name: ClassVar[str] = "action.planned"
+
+    verb: str
+    detail: str
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"would {self.verb} it{f' ({self.detail})' if self.detail else ''}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActionOmitted(Event):
+    """A planned action was not tried, with the reason."""
+
+    name: ClassVar[str] = "action.omitted"
+
+    verb: str
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"did not {self.verb} it: {self.reason}"
+
+
+@dataclass(slots=True)
+class Result:
+    """How a run ended. `waiting` counts actions put off because somebody has the file open, `deferred` what is planned
+    by the run for the other lane.
+
+    `plan` is None if none was made.
+    """
+
+    run: str
+    planned: int = 0
+    done: int = 0
+    failed: int = 0
+    omitted: int = 0
+    waiting: int = 0
+    deferred: int = 0
+    aborted: bool = False
+    is_void: bool = False
+    plan: Plan | None = field(default=None, repr=False)
+    _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
+
+    def count(self, what: Literal["done", "failed", "omitted", "waiting"]) -> None:
+        """Counts one action more, from any thread."""
+        with self._lock:
+            setattr(self, what, getattr(self, what) + 1)
+
+    @property
+    def outcome(self) -> Outcome:
+        if self.failed:
+            return Outcome.FAILURE
+        return Outcome.SUCCESS if not self.aborted and (self.done or not self.planned) else Outcome.SKIPPED
+
+
+@dataclass(frozen=True, kw_only=True)
+class Run:
+    """One run to be: a job by name, what its plan is made from, and who listens.
+
+    `is_void` is asked once the locks are held: the job may have been changed or paused while they were waited for.
+    """
+
+    name: str
+    job: Job
+    ctx: Context
+    observe: bool = False
+    listener: Listener | None = None
+    on_step: Callable[[int, int, Action], None] | None = None
+    on_progress: Callable[[Action, int], None] | None = None
+    is_void: Callable[[], bool] = lambda: False
+    stop: threading.Event = field(default_factory=threading.Event)
+    id: str = field(default_factory=lambda: os.urandom(4).hex())
+
+    @property
+    def only_observes(self) -> bool:
+        """Whether it changes nothing, because its job, or the whole daemon, only observes."""
+        return self.observe or self.job.observe
