@@ -51,6 +51,11 @@ class Claims:
                 found[path] = self._claims[min(ranks)][0]
         return found
 
+    def responsible(self, path: str) -> str:
+        """The job that looks after a log: its owner; if no job claims it any more, the first that claims any."""
+        first = self._claims[0][0] if self._claims else ""
+        return self.owners([path], before="").get(path, first)
+
     def _resolved(self) -> dict[str, list[_Entry]]:
         by_root: dict[str, list[_Entry]] = defaultdict(list)
         for rank, (_, claim) in enumerate(self._claims):

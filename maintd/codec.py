@@ -116,6 +116,14 @@ def holds(target_fd: int, codec: Codec, length: int, source_fd: int, part: Part)
     return offset >= end
 
 
+def last_content(target_fd: int, codec: Codec, length: int, at: int, size: int) -> bytes:
+    """The last `size` bytes of what the target's bytes from `at` to `length` hold."""
+    last = b""
+    for content in formats.contents(codec.name, _chunks(target_fd, [length], at)):
+        last = (last + content)[-size:]
+    return last
+
+
 def contents_fd(fd: int, name: str) -> Iterator[bytes]:
     """What a file compressed as `name` holds, piece by piece, whoever made it: also several frames or members in a row.
 

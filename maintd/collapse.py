@@ -5,6 +5,7 @@ before it are collapsed (fallocate(2)) from behind, so that few extents move eac
 far it has come.
 """
 
+import errno
 import os
 import time
 from dataclasses import replace
@@ -44,9 +45,11 @@ def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
             break
         length = place.archive(part, how, lambda count, before=taken: progress(before + count))  # type: ignore[misc]
         _check_writers(wanted, place.log)
-        intent = replace(place.intend(part, length, wanted.codec, cut=cut, mark_at=cut), taken=taken)
-        intent = place.journal.commit(intent)
-        _take_out(place.log, intent)
+        intent = place.intend(part, length, wanted.codec, cut=cut, mark_at=cut)
+        intent = place.journal.commit(replace(intent, taken=taken, adopt=wanted.adopt))
+        if os.fstat(place.log).st_size < intent.end:
+            raise Refused("somebody else cut the log at this moment")
+        _take_out(place, intent.cut)
         place.journal.commit(replace(intent, phase="done"))
         taken += part.end - begin
         begin, end = part.end - cut, end - cut
@@ -58,18 +61,25 @@ def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
 
 
 def recover(place: Place) -> How:
-    """Goes on where it was interrupted."""
+    """Goes on where it was interrupted. NotYet while a process that does not append, and may not be made to, writes."""
     intent = place.intent
-    if any(not writer.appending for writer in descriptors.writers(place.log)):
-        raise NotYet("a process that does not append has come to write the log; it is completed when that has gone")
     at = _mark_position(place.log, intent)
-    if at is not None:
-        _collapse_before(place.log, at)
-        return "completed"
-    part = Part(intent.start, intent.mark_at, intent.at)  # the mark may have been written in part
-    if not codec.holds(place.copy, Codec(intent.codec), intent.length, place.log, part):
-        return "abandoned"
-    _take_out(place.log, intent)
+    if at is None:  # the mark may have been written in part
+        part = Part(intent.start, intent.mark_at, intent.at)
+        is_there = os.fstat(place.log).st_size >= intent.end
+        if not is_there or not codec.holds(place.copy, Codec(intent.codec), intent.length, place.log, part):
+            return "abandoned"
+        at = intent.cut
+    if at > 0:
+        others = [writer for writer in descriptors.writers(place.log) if not writer.appending]
+        if others and not intent.adopt:
+            raise NotYet(f"{others[0]} has come to write the log without appending; it is completed when that has gone")
+        descriptors.make_append(place.log, others)
+        try:
+            _take_out(place, at)
+        except Refused:
+            return "undone"
+    os.fsync(place.log)
     return "completed"
 
 
@@ -91,11 +101,27 @@ def _part_end(place: Place, begin: int, end: int) -> int:
     return found if found > begin else next_line_end(place.log, begin + room, end)
 
 
-def _take_out(log: int, intent: Intent) -> None:
-    if os.fstat(log).st_size < intent.end:
-        raise Refused("somebody else cut the log at this moment")
-    durable.overwrite(log, mark_of(intent), intent.mark_at)
-    _collapse_before(log, intent.cut)
+def _take_out(place: Place, position: int) -> None:
+    """Marks what is left of the archived part, at `position`, and collapses the blocks before it.
+
+    The mark is written also if it seems to be there: it may be in memory only. Refused, with the log as it was, if its
+    file system turns out not to collapse it (ext4 with bigalloc, overlay on another one).
+    """
+    intent = place.intent
+    durable.overwrite(place.log, mark_of(intent), position)
+    try:
+        _collapse_before(place.log, position)
+    except OSError as error:
+        is_impossible = error.errno in (errno.EINVAL, errno.EOPNOTSUPP)
+        if not is_impossible or intent.taken or _mark_position(place.log, intent) != intent.cut:
+            raise
+        how, size = Codec(intent.codec), intent.end - intent.mark_at
+        original = codec.last_content(place.copy, how, intent.length, intent.at, size)
+        durable.overwrite(place.log, original, intent.mark_at)
+        place.journal.withdraw()
+        raise Refused(
+            "its file system cannot collapse files", hint="let its writer be told, or set pause_writers = true"
+        ) from error
 
 
 def _collapse_before(log: int, position: int) -> None:

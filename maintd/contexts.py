@@ -1,8 +1,10 @@
 """What a job's plan is made from, read off a config: the daemon and the command line make it in this one way."""
 
+import os
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
+from maintd import intents
 from maintd.config import Config
 from maintd.errors import MaintdError
 from maintd.job import Context
@@ -31,6 +33,7 @@ def context(
         supervisor=supervisor(config),
         claims=config.claims,
         own=config.own,
+        intents=os.path.join(os.path.realpath(config.settings.state_dir), intents.DIRECTORY),
     )
 
 

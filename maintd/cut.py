@@ -18,6 +18,7 @@ from maintd.intents import Intent
 from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of
 
 _CAUGHT_UP = 64 << 10
+_COMPARED = 1 << 20
 _ROUNDS = 20
 _PLAIN = Codec("none")
 
@@ -36,13 +37,14 @@ def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
     if wanted.way == "lossy":
         return _cut_beside_writers(place, had)
     writers = descriptors.writers(place.log)
-    with linux.urgent(), freeze.stopped([(writer.pid, writer.start) for writer in writers]) as since:
+    awake = freeze.awake((writer.pid, writer.start) for writer in writers)
+    with linux.urgent(), freeze.stopped(awake) as since:
         now = descriptors.writers(place.log)
         if {writer.pid for writer in now} - {writer.pid for writer in writers}:
             raise NotYet("another process began to write the log at this moment")
         with descriptors.not_appending(place.log, now) as others:
             descriptors.check_at_end(place.log, others)
-            intent = _last_part(place, writers, had)
+            intent = _last_part(place, awake, had)
             _cut_off(place, intent, others, since + freeze.SHORT)
         stopped_ms = round((time.monotonic() - since) * 1000, 1)
     return Made(place.intent.end - begin, place.length, stopped_ms=stopped_ms)
@@ -52,20 +54,21 @@ def recover(place: Place) -> How:
     """Puts the log back as it was if it was not cut yet."""
     intent = place.intent
     if intent.mark_at < 0:
-        part = Part(intent.start, intent.end, intent.at)
-        if codec.holds(place.copy, _PLAIN, intent.length, place.log, part):
-            return "undone"
-        place.journal.commit(replace(intent, phase="done", length=os.fstat(place.copy).st_size))
-        return "completed"
+        return "undone" if _is_there(place, intent.start, intent.end) else "completed"
     mark = mark_of(intent)
     if intent.phase == "marked" and os.pread(place.log, len(mark), intent.mark_at) != mark:
         return "completed"
+    if not _is_there(place, max(intent.start, intent.rest), intent.mark_at):
+        return "abandoned"
     _put_back(place)
     return "undone"
 
 
-def _last_part(place: Place, writers: Sequence[Holder], had: Part) -> Intent:
-    """Archives what came since; `had` is what was archived so far, and as `at` the archive's length with it."""
+def _last_part(place: Place, awake: tuple[freeze.Process, ...], had: Part) -> Intent:
+    """Archives what came since; `had` is what was archived so far, and as `at` the archive's length with it.
+
+    `awake` are the writers that were stopped for it.
+    """
     log, begin = place.log, had.start
     assert had.end is not None
     size = os.fstat(log).st_size
@@ -75,8 +78,7 @@ def _last_part(place: Place, writers: Sequence[Holder], had: Part) -> Intent:
         raise Refused("the log is too short, or the line it ends with too long, to be rotated in place")
     length = place.archive(Part(had.end, end, had.at), _PLAIN, lambda _: None) if end > had.end else had.at
     intent = place.intend(Part(begin, end, 0), length, "none", cut=0, mark_at=mark_at)
-    stopped = tuple((writer.pid, writer.start) for writer in writers)
-    return place.journal.commit(replace(intent, stopped=stopped, rest=size - end))
+    return place.journal.commit(replace(intent, stopped=awake, rest=size - end))
 
 
 def _cut_off(place: Place, intent: Intent, others: Sequence[tuple[Holder, int]], until: float) -> None:
@@ -97,17 +99,30 @@ def _cut_off(place: Place, intent: Intent, others: Sequence[tuple[Holder, int]],
 
 def _cut_beside_writers(place: Place, had: Part) -> Made:
     """Cuts the log while it is written: what comes between the last look and the cut is lost, and told."""
-    begin, end, length = had.start, had.end, had.at
-    assert end is not None
+    begin, end, length = had.start, os.fstat(place.log).st_size, had.at
+    assert had.end is not None
+    if end > had.end:
+        length = place.archive(Part(had.end, end, had.at), _PLAIN, lambda _: None)
+    if end == begin:
+        raise Refused("the log holds nothing but the mark of what was archived before")
     intent = place.journal.commit(place.intend(Part(begin, end, 0), length, "none", cut=0, mark_at=-1))
-    rest = os.pread(place.log, os.fstat(place.log).st_size - end, end)
-    durable.add(place.copy, rest, length)
-    lost = os.fstat(place.log).st_size - end - len(rest)
+    lost = os.fstat(place.log).st_size - end
     durable.cut(place.log, 0)
-    os.fsync(place.copy)
     os.fsync(place.log)
-    place.journal.commit(replace(intent, phase="done", end=end + len(rest), length=length + len(rest)))
-    return Made(end + len(rest) - begin, length + len(rest), lost_bytes=max(lost, 0))
+    place.journal.commit(replace(intent, phase="done"))
+    return Made(end - begin, length, lost_bytes=max(lost, 0))
+
+
+def _is_there(place: Place, begin: int, end: int) -> bool:
+    """Whether the log still has what was archived of it between two offsets, and nobody cut it since."""
+    if os.fstat(place.log).st_size < place.intent.end:
+        return False
+    while begin < end:
+        size = min(_COMPARED, end - begin)
+        if os.pread(place.log, size, begin) != os.pread(place.copy, size, begin - place.intent.start):
+            return False
+        begin += size
+    return True
 
 
 def _put_back(place: Place) -> None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from maintd import durable, grounds, names, patterns
+from maintd.intents import Interrupted
 from maintd.matching import is_match
 from maintd.names import ArchiveName
 from maintd.own_files import OwnFiles
@@ -48,20 +49,18 @@ class Archive:
 class Family:
     """One log by its path, with what was set aside of it, oldest first. `live` is None if the log itself is missing.
 
-    `intents` are the paths of the archives, there already or not, that an interrupted rotation in place was making.
+    `interrupted` are the rotations in place that were cut off, which is not read off the directories.
     """
 
     log: str
     live: Seen | None = None
     archives: list[Archive] = field(default_factory=list)
     temporaries: dict[str, Seen] = field(default_factory=dict)
-    intents: list[str] = field(default_factory=list)
+    interrupted: list[Interrupted] = field(default_factory=list)
 
     def add(self, path: str, info: os.stat_result) -> None:
         parsed = names.parse_archive(os.path.basename(path))
-        if path.endswith(names.INTENT):
-            self.intents.append(path.removesuffix(names.INTENT))
-        elif parsed is None:
+        if parsed is None:
             self.temporaries[path] = Seen.of(path, info)
         else:
             self.archives.append(Archive(parsed, Seen.of(path, info)))
@@ -114,7 +113,7 @@ def _ours_in(folder: str) -> Iterator[tuple[str, os.stat_result]]:
 
 
 def _log_of(name: str) -> str:
-    plain = name.removesuffix(names.TEMPORARY).removesuffix(names.INTENT)
+    plain = name.removesuffix(names.TEMPORARY)
     parsed = names.parse_archive(plain)
     return parsed.log if parsed else plain
 

@@ -48,6 +48,11 @@ def stopped(processes: Sequence[Process]) -> Iterator[float]:
             _send(pidfds.values(), signal.SIGCONT)
 
 
+def awake(processes: Iterable[Process]) -> tuple[Process, ...]:
+    """Those of the processes that nobody has stopped."""
+    return tuple((pid, start) for pid, start in processes if not _is_stopped(pid))
+
+
 def go_on(processes: Sequence[Process]) -> None:
     """Has processes go on that a maintd which was killed had stopped; those that are gone are left out."""
     for pid, start in processes:

@@ -1,79 +1,79 @@
 """Rotation in place, in a child: a log is archived where it lies, and what was archived is taken out of it.
 
-The archive is made under its temporary name and synced. The intent beside it says what it holds before the log is
-touched. Then the archived part goes from the log, in the way that its file system and the job allow (collapse.py,
-cut.py), and at the very end the archive gets its name and the intent goes. What is interrupted, `finish` completes or
-takes back.
+The archive is made under its temporary name and synced. The intent says what it holds before the log is touched. Then
+the archived part goes from the log, in the way that its file system and the job allow (collapse.py, cut.py), and at the
+very end the archive gets its name and the intent goes. What is interrupted, `finish` completes or takes back.
 """
 
 import contextlib
 import os
 from collections.abc import Iterator
 from contextlib import ExitStack
-from dataclasses import asdict
+from dataclasses import asdict, replace
+from itertools import count
 from typing import Any
 
 from maintd import codec, collapse, copies, cut, durable, freeze, intents, names
 from maintd.durable import Ownership
-from maintd.intents import Journal
+from maintd.intents import Intent, Journal
 from maintd.place import How, Place, Request
 from maintd.steps import Seen
 
 
 def rotate(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str, Any]:
-    """Rotates one log in place.
+    """Rotates one log in place; returns what came of it, with the path that the `archive` got.
 
     Raises Refused, NotYet or OSError, and then every line is where it was, or in the archive, and `finish` is for it.
     """
     wanted = Request(**(request | {"seen": Seen(**request["seen"])}))
-    name, archive = os.path.basename(wanted.path), os.path.basename(wanted.archive)
+    folder, archive = os.path.split(wanted.archive)
     with (
         durable.directory(os.path.dirname(wanted.path)) as dir_fd,
-        durable.directory(os.path.dirname(wanted.archive), wanted.folder) as archive_fd,
-        durable.live(name, wanted.seen, dir_fd=dir_fd) as log,
-        intents.created(names.intent(archive), dir_fd=archive_fd) as journal,
+        durable.directory(folder, wanted.folder) as archive_fd,
+        durable.live(os.path.basename(wanted.path), wanted.seen, dir_fd=dir_fd) as log,
+        intents.created(wanted.intents, wanted.path, wanted.archive) as journal,
         _archive_being_made(archive, archive_fd, journal) as copy,
     ):
         copies.require_dense(wanted.path, os.fstat(log))
         way = collapse if wanted.way == "collapse" else cut
         made = way.rotate(wanted, Place(log, copy, journal), progress)
-        _publish(log, copy, archive, archive_fd, journal)
-    return asdict(made)
+        name = _publish(log, copy, archive, archive_fd, journal)
+    return asdict(made) | {"archive": os.path.join(folder, name)}
 
 
-def finish(_progress: codec.Progress, *, path: str, archive: str) -> dict[str, Any]:
-    """Completes, or takes back, a rotation in place that was interrupted, and says which.
+def finish(_progress: codec.Progress, *, journal: str) -> dict[str, Any]:
+    """Completes, or takes back, a rotation in place that was interrupted, and says which. `journal` is its path.
 
-    `archive` is the final path. Returns {"how": "completed" | "undone" | "abandoned", "in_bytes": n, "out_bytes": n};
-    abandoned: somebody replaced or cut the log meanwhile, so the archive was completed, and the log left alone. Raises
-    NotYet if another maintd is at work on it.
+    Returns {"how": …, "archive": path, "in_bytes": n, "out_bytes": n}. `how` is completed; undone; abandoned: somebody
+    replaced or cut the log meanwhile, so the archive was completed, and the log left alone; or lost: somebody removed
+    the archive. Raises FileNotFoundError if there is nothing to finish, NotYet if that is for later.
     """
-    name = os.path.basename(archive)
-    with (
-        durable.directory(os.path.dirname(path)) as dir_fd,
-        durable.directory(os.path.dirname(archive)) as archive_fd,
-        intents.found(names.intent(name), dir_fd=archive_fd) as journal,
-        ExitStack() as stack,
-    ):
-        intent = journal.latest
-        if intent is None:
-            return _undone(name, archive_fd, journal)
-        freeze.go_on(intent.stopped)
-        log, copy = -1, -1
-        with contextlib.suppress(FileNotFoundError):
-            log = stack.enter_context(_open(os.path.basename(path), dir_fd))
-        with contextlib.suppress(FileNotFoundError):
-            copy = stack.enter_context(_open(names.temporary(name), archive_fd))
-        if copy < 0 and intent.phase != "done":  # somebody removed the archive that was being made
-            journal.remove()
-            return {"how": "abandoned", "in_bytes": 0, "out_bytes": 0}
-        how = _recovered(Place(log, copy, journal))
-        if how == "undone":
-            return _undone(name, archive_fd, journal)
+    with intents.found(journal) as one, ExitStack() as stack:
+        latest = one.latest
+        if latest is None:
+            intents.take_back(one)
+            return {"how": "undone", "archive": one.about.archive, "in_bytes": 0, "out_bytes": 0}
+        freeze.go_on(latest.stopped)
+        intent = one.commit(latest)  # what is read may be in memory only: the sync of it may be what failed
+        folder, name = os.path.split(one.about.archive)
+        archive_fd = _entered(stack, folder)
+        log, copy = _opened(stack, one.about.log), _being_made(stack, archive_fd, name, intent)
+        place = Place(log, copy, one)
+        how: How = "lost"
         if copy >= 0:
-            _publish(log, copy, name, archive_fd, journal)
-        journal.remove()
-        return {"how": how, "in_bytes": intent.taken + intent.end - intent.start, "out_bytes": intent.length}
+            how = _recovered(place)
+            if how == "undone":
+                intents.take_back(one)
+                return {"how": how, "archive": one.about.archive, "in_bytes": 0, "out_bytes": 0}
+            one.commit(replace(place.intent, phase="abandoned" if how == "abandoned" else "done"))
+            name = _publish(log, copy, name, archive_fd, one)
+        elif intent.phase in ("done", "abandoned") and (published := _name_of(archive_fd, intent)):
+            how, name = ("abandoned" if intent.phase == "abandoned" else "completed"), published
+            one.remove()
+        else:
+            one.remove()
+        size = intent.taken + intent.end - intent.start
+        return {"how": how, "archive": os.path.join(folder, name), "in_bytes": size, "out_bytes": place.length}
 
 
 @contextlib.contextmanager
@@ -88,41 +88,73 @@ def _archive_being_made(archive: str, archive_fd: int, journal: Journal) -> Iter
         yield copy
     except BaseException:
         if journal.latest is None:
-            _undone(archive, archive_fd, journal)
+            intents.take_back(journal)
         raise
     finally:
         if copy >= 0:
             os.close(copy)
 
 
-@contextlib.contextmanager
-def _open(name: str, dir_fd: int) -> Iterator[int]:
-    descriptor = durable.opened_to_change(name, dir_fd=dir_fd)
-    try:
-        yield descriptor
-    finally:
-        os.close(descriptor)
+def _entered(stack: ExitStack, folder: str) -> int:
+    """A descriptor of a directory, -1 if it is gone."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return stack.enter_context(durable.directory(folder))
+    return -1
 
 
-def _publish(log: int, copy: int, archive: str, archive_fd: int, journal: Journal) -> None:
-    """Gives the archive, which is whole by now, its name, and forgets the intent."""
+def _opened(stack: ExitStack, path: str) -> int:
+    """A descriptor for changing a file, -1 if it is gone."""
+    dir_fd = _entered(stack, os.path.dirname(path))
+    with contextlib.suppress(FileNotFoundError):
+        if dir_fd >= 0:
+            descriptor = durable.opened_to_change(os.path.basename(path), dir_fd=dir_fd)
+            stack.callback(os.close, descriptor)
+            return descriptor
+    return -1
+
+
+def _being_made(stack: ExitStack, archive_fd: int, archive: str, intent: Intent) -> int:
+    """A descriptor of the archive under its temporary name, -1 if that is gone or another file by now."""
+    with contextlib.suppress(FileNotFoundError):
+        if archive_fd >= 0:
+            copy = durable.opened_to_change(names.temporary(archive), dir_fd=archive_fd)
+            stack.callback(os.close, copy)
+            return copy if intent.is_copy(os.fstat(copy)) else -1
+    return -1
+
+
+def _name_of(archive_fd: int, intent: Intent) -> str:
+    """The name under which the archive was published already, or nothing."""
+    for name in os.listdir(archive_fd) if archive_fd >= 0 else ():
+        with contextlib.suppress(FileNotFoundError):
+            if names.parse_archive(name) and intent.is_copy(os.lstat(name, dir_fd=archive_fd)):
+                return name
+    return ""
+
+
+def _publish(log: int, copy: int, archive: str, archive_fd: int, journal: Journal) -> str:
+    """Gives the archive, which is whole by now, its name, or the next one that is free, and forgets the intent."""
     assert journal.latest is not None
     durable.cut(copy, journal.latest.length)  # less than what is there if a later part could not be finished
     if log >= 0:
         durable.copy_attributes(log, copy)
     os.fsync(copy)
-    durable.publish(names.temporary(archive), archive, copy, dir_fd=archive_fd)
+    wanted = names.parse_archive(archive)
+    assert wanted is not None
+    for n in count(wanted.n):
+        name = str(replace(wanted, n=n))
+        try:
+            durable.publish(names.temporary(archive), name, copy, dir_fd=archive_fd)
+        except FileExistsError:  # somebody made a file of that name meanwhile, which stays as it is
+            continue
+        break
     journal.remove()
+    return name
 
 
 def _recovered(place: Place) -> How:
     if place.intent.phase == "done":
         return "completed"
-    if not place.is_intended():
+    if place.intent.phase == "abandoned" or not place.is_intended():
         return "abandoned"
     return collapse.recover(place) if place.intent.cut else cut.recover(place)
-
-
-def _undone(archive: str, archive_fd: int, journal: Journal) -> dict[str, Any]:
-    intents.take_back(archive, journal, dir_fd=archive_fd)
-    return {"how": "undone", "in_bytes": 0, "out_bytes": 0}

@@ -115,7 +115,7 @@ class Context:
     """What a plan is made from, for the job of this name. `now` is aware; `zone` is that of cron.
 
     `lanes` says which parts of the work are wanted; after a `clock_jumped` nothing goes by age. No pattern names a file
-    that is maintd's `own`.
+    that is maintd's `own`. `intents` is the directory for those of rotations in place.
     """
 
     now: datetime
@@ -125,6 +125,7 @@ class Context:
     supervisor: Supervisor = field(default_factory=lambda: Supervisor(""))
     claims: Claims = field(default_factory=lambda: Claims(()))
     own: OwnFiles = field(default_factory=OwnFiles)
+    intents: str = ""
     clock_jumped: bool = False
     job: str = ""
 

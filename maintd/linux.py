@@ -26,6 +26,7 @@ _REMOVE_DIR, _MAKE_OTHERS = 1 << 4, sum(1 << n for n in (6, 9, 10, 11, 12))
 _IOPRIO_WHO_PROCESS, _IOPRIO_CLASS_IDLE = 1, 3 << 13
 _AT_FDCWD = -100
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
+_FS_IOC_GETFLAGS, _FS_EXTENT_FL = 0x80086601, 0x80000  # of a 64-bit machine
 _PIDFD_GETFD = 438
 
 
@@ -192,6 +193,14 @@ def collapse_range(descriptor: int, offset: int, length: int) -> None:
         code = ctypes.get_errno()
         if code != errno.EINTR:
             raise OSError(code, os.strerror(code))
+
+
+def has_extents(descriptor: int) -> bool:
+    """Whether ext4 keeps the file as extents (FS_IOC_GETFLAGS, see chattr(1)); ext2, ext3 and others never do."""
+    flags = ctypes.c_long()
+    if _LIBC.ioctl(descriptor, ctypes.c_ulong(_FS_IOC_GETFLAGS), ctypes.byref(flags)) < 0:
+        return False
+    return bool(flags.value & _FS_EXTENT_FL)
 
 
 def type_of_file_system(path: str) -> int:

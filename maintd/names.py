@@ -11,9 +11,10 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 
 TEMPORARY = ".maintd-tmp"
-INTENT = ".maintd-intent"
+INTENT = ".intent"
 LONGEST = 255
 CODEC_SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
 _ARCHIVE = re.compile(r"(?sa)(?P<log>.+)\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>[1-9]\d*))?(?P<suffix>\.zst|\.gz)?")
@@ -48,13 +49,19 @@ def parse_archive(name: str) -> ArchiveName | None:
     return ArchiveName(stamp, int(match["n"] or 0), match["log"], match["suffix"] or "")
 
 
-def next_archive(log: str, now: datetime, existing: Iterable[ArchiveName]) -> ArchiveName:
-    """The name under which to set `log` aside now: later than every existing one, also if the clock is behind."""
-    wanted = ArchiveName(now.astimezone(UTC).replace(microsecond=0), 0, log)
+def next_archive(
+    log: str, now: datetime, existing: Iterable[ArchiveName], strange: Iterable[ArchiveName] = ()
+) -> ArchiveName:
+    """The name under which to set `log` aside now: later than every existing one, also if the clock is behind.
+
+    `strange` are names that others have given: they are stepped over, and say nothing of the time.
+    """
+    stamp, n = now.astimezone(UTC).replace(microsecond=0), 0
     newest = max(((name.stamp, name.n) for name in existing), default=None)
-    if newest is None or newest < (wanted.stamp, 0):
-        return wanted
-    return ArchiveName(newest[0], newest[1] + 1, log)
+    if newest is not None and newest >= (stamp, 0):
+        stamp, n = newest[0], newest[1] + 1
+    taken = {name.n for name in strange if name.stamp == stamp}
+    return ArchiveName(stamp, next(n for n in count(n) if n not in taken), log)
 
 
 def temporary(name: str) -> str:
@@ -69,11 +76,6 @@ def temporary(name: str) -> str:
     return os.fsdecode(raw[: LONGEST - len(mark)]) + mark
 
 
-def intent(archive: str) -> str:
-    """The name of the file beside an archive, made from a log in place, that says how far that has come."""
-    return archive + INTENT
-
-
 def fits(name: str) -> bool:
     """Whether a directory can hold a name of this length (NAME_MAX, 255 bytes)."""
     return len(os.fsencode(name)) <= LONGEST
@@ -81,7 +83,7 @@ def fits(name: str) -> bool:
 
 def is_ours(name: str) -> bool:
     """Whether maintd made this name, so that no pattern of a log may ever match it."""
-    return name.endswith((TEMPORARY, INTENT)) or parse_archive(name) is not None
+    return name.endswith(TEMPORARY) or parse_archive(name) is not None
 
 
 def printable(name: str) -> str:

@@ -1,4 +1,4 @@
-"""One rotation in place: the open log, the open archive that is being made of it, and the intents beside that."""
+"""One rotation in place: the open log, the open archive that is being made of it, and the intents."""
 
 import os
 from collections.abc import Sequence
@@ -13,15 +13,15 @@ from maintd.steps import Seen
 
 _BACK = 64 << 10
 
-How = Literal["completed", "undone", "abandoned"]
+How = Literal["completed", "undone", "abandoned", "lost"]
 
 
 @dataclass(frozen=True, slots=True)
 class Request:
     """What the child is asked: to rotate `path`, as `seen`, to `archive` (its final path).
 
-    With `adopt`, writers that do not append are made to before a collapse. `folder` is the (device, inode) of the
-    archive's directory, None if that was still to be made.
+    `intents` is the directory of intents. With `adopt`, writers that do not append are made to before a collapse.
+    `folder` is the (device, inode) of the archive's directory, None if that was still to be made.
     """
 
     path: str
@@ -30,6 +30,7 @@ class Request:
     codec: str
     level: int | None
     way: Way
+    intents: str
     adopt: bool = False
     folder: Sequence[int] | None = None
 
@@ -73,11 +74,13 @@ class Place:
 
     def intend(self, part: Part, length: int, how: str, *, cut: int, mark_at: int) -> Intent:
         """The intent to take a part out of the log that the archive, now `length` bytes long, holds."""
-        info = os.fstat(self.log)
+        info, copy = os.fstat(self.log), os.fstat(self.copy)
         assert part.end is not None
         return Intent(
             dev=info.st_dev,
             ino=info.st_ino,
+            copy_dev=copy.st_dev,
+            copy_ino=copy.st_ino,
             codec=how,
             start=part.start,
             end=part.end,

@@ -40,7 +40,10 @@ class RotateRefused(Event):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Policy:
-    """How logs are rotated. Sizes in bytes; `codec` is zstd, gzip or none; `create` makes a new log at once."""
+    """How logs are rotated. Sizes in bytes; `codec` is zstd, gzip or none; `create` makes a new log at once.
+
+    `intents` is the directory for those of rotations in place.
+    """
 
     reopening: Reopening
     retention: retention.Policy
@@ -55,6 +58,7 @@ class Policy:
     after: tuple[str, ...] | None = None
     user: str | None = None
     limit: timedelta = timedelta(seconds=10)
+    intents: str = ""
 
     def ownership(self, log: Seen) -> Ownership | None:
         if not self.create:
@@ -85,7 +89,7 @@ def plan_rotation(
         assert family.live is not None
         rung = shared.get(family.log) or rungs[family.live.inode]
         action = _rotation(family, f"{reason}; {rung.reason}", rung, policy, now)
-        if not names.fits(names.intent(action.archive) if rung.way else os.path.basename(action.archive) + ".zst"):
+        if not names.fits(os.path.basename(action.archive) + ("" if rung.way else ".zst")):
             rung = Rung(refusal="its archive's name would be longer than 255 bytes", advice="use a shorter log name")
         rung = _judged(family.live, os.path.dirname(action.archive), makes, policy, judge) or rung
         found = _finding(family, rung, lanes)
@@ -127,6 +131,7 @@ def _rotation(family: Family, reason: str, rung: Rung, policy: Policy, now: date
             codec=codec,
             level=policy.level,
             way=rung.way,
+            intents=policy.intents,
             adopt=rung.adopt,
             folder=folder,
         )
@@ -144,7 +149,7 @@ def _rotation(family: Family, reason: str, rung: Rung, policy: Policy, now: date
 def _finding(family: Family, rung: Rung, lanes: AbstractSet[Lane]) -> Finding | None:
     """Why a due log is not rotated in this plan, if it is not."""
     assert family.live is not None
-    if family.intents:
+    if family.interrupted:
         return Finding(
             target=family.log,
             reason="not rotated: an interrupted rotation of it is completed first",
@@ -155,11 +160,18 @@ def _finding(family: Family, rung: Rung, lanes: AbstractSet[Lane]) -> Finding | 
         return _refused(family.log, rung) if Lane.ROTATE in lanes else None
     if rung.way is None:
         return None
-    if family.live.size < 2 * os.statvfs(os.path.dirname(family.log)).f_bsize:
+    if family.live.size < 2 * _block(family.log):
         return Finding(target=family.log, reason="not rotated: it is too small to be rotated in place")
     if Lane.HEAVY not in lanes:
         return Finding(target=family.log, reason="rotated in place, beside other long work", is_deferred=True)
     return None
+
+
+def _block(log: str) -> int:
+    try:
+        return os.statvfs(os.path.dirname(log)).f_bsize
+    except OSError:  # the directory has just gone, which the action will say
+        return 1
 
 
 def _refused(log: str, rung: Rung) -> Finding:

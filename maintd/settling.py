@@ -17,7 +17,7 @@ from maintd.families import Archive, Family
 from maintd.retention import Generation
 from maintd.rotation import Policy, Rotation
 from maintd.rungs import Rung
-from maintd.steps import Action, Seen, Step
+from maintd.steps import Action, Finding, Seen, Step
 from maintd.trust import Judge
 
 RECENT = timedelta(seconds=PATIENCE + 2)
@@ -31,14 +31,9 @@ def plan_settling(
 
     `rotated` are the steps planned before in the same plan; `by_age` False keeps what only its age condemns.
     """
-    unfinished = {archive for family in found for archive in family.intents}
+    unfinished = {one.archive for family in found for one in family.interrupted}
     for family in found:
-        for archive in family.intents:
-            yield FinishInPlace(target=family.log, reason="a rotation in place was interrupted", archive=archive)
-        for temporary, seen in family.temporaries.items():
-            plain = temporary.removesuffix(names.TEMPORARY)
-            if names.parse_archive(os.path.basename(plain)) and plain not in unfinished:
-                yield Clean(target=temporary, reason="an interrupted run left it", seen=seen)
+        yield from _leftovers(family)
     fresh = {action.target: action for action in rotated if isinstance(action, (SetAside, RotateInPlace))}
     expirations = [
         step for step in _expirations(found, policy, fresh, now, by_age=by_age) if step.target not in unfinished
@@ -57,6 +52,28 @@ def plan_settling(
     yield from _compressions(uncompressed, copied, policy, now)
     yield from _fresh_compressions(fresh.values(), rotated, policy)
     yield from expirations
+
+
+def _leftovers(family: Family) -> Iterator[Step]:
+    """Completes rotations in place, and removes the temporaries of compressions, that were cut off.
+
+    A temporary whose original is gone is left alone: without the intent that told, nobody knows what it has alone.
+    """
+    for one in family.interrupted:
+        reason = "a rotation in place was interrupted"
+        yield FinishInPlace(target=family.log, reason=reason, archive=one.archive, journal=one.journal)
+    being_made = {names.temporary(os.path.basename(one.archive)) for one in family.interrupted}
+    originals = {os.path.basename(archive.seen.path) for archive in family.archives if not archive.is_compressed}
+    for temporary, seen in family.temporaries.items():
+        name = os.path.basename(temporary)
+        parsed = names.parse_archive(name.removesuffix(names.TEMPORARY))
+        if parsed is None or name in being_made:
+            continue
+        if parsed.suffix and str(replace(parsed, suffix="")) in originals:
+            yield Clean(target=temporary, reason="an interrupted run left it", seen=seen)
+        else:
+            reason = "left alone: what it was made of is gone, so it may be the only copy; look at it, and remove it"
+            yield Finding(target=temporary, reason=reason)
 
 
 def _refused(

@@ -15,8 +15,10 @@ from maintd.rungs import Recipient, Reopening, Rung, SignalTo
 from maintd.steps import Seen
 from maintd.supervisor import Supervisor
 
-_COLLAPSING = {0xEF53: "ext4", 0x58465342: "xfs", 0xF2F52010: "f2fs", 0x794C7630: "overlay"}
-"""The file systems, by their magic number, that can collapse a file; overlay, if the one below can."""
+_COLLAPSING = {0x58465342: "xfs", 0xF2F52010: "f2fs"}
+"""The file systems, by their magic number, that can collapse a file."""
+_COLLAPSING_EXTENTS = {0xEF53: "ext4", 0x794C7630: "overlay"}
+"""Those that can where the file consists of extents: ext4, and overlay with an ext4 below; ext3 has the same number."""
 _OPTIONS = (
     'set signal = { name = "USR1", program = "group:name" } or command = […] in the job so that it is told to reopen'
 )
@@ -53,9 +55,14 @@ def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
 
 
 def _collapses(log: Seen) -> bool:
+    folder, name = os.path.split(log.path)
     try:
-        return linux.type_of_file_system(os.path.dirname(log.path)) in _COLLAPSING
-    except OSError:
+        magic = linux.type_of_file_system(folder)
+        if magic not in _COLLAPSING_EXTENTS:
+            return magic in _COLLAPSING
+        with durable.directory(folder) as dir_fd, durable.opened(name, dir_fd=dir_fd) as file:
+            return linux.has_extents(file)
+    except (OSError, MaintdError):
         return False
 
 

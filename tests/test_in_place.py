@@ -201,7 +201,7 @@ def test_archives_made_in_place_are_counted_and_expire_like_others(tmp_path):
 
 
 def test_olddir_may_be_another_file_system(tmp_path, in_memory):
-    """Archives made in place are copies, so they can lie anywhere; the intent lies beside them while it counts."""
+    """Archives made in place are copies, so they can lie anywhere; what is under way is written down in state_dir."""
     tree = Tree(tmp_path, JOB + f'olddir = "{in_memory}/old"\n')
     with writing(tree.logs / "a.log") as writer:
         writer.write(2000)

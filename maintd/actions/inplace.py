@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
-from maintd import intents
+from maintd import intents, names
 from maintd.actions.hands import Hands
 from maintd.actions.rename import LogRotated, RotateFailed
 from maintd.errors import MaintdError
@@ -38,6 +38,25 @@ class RotationRecovered(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ArchiveLost(Event):
+    """Somebody removed or replaced the archive that an interrupted rotation in place was making.
+
+    At most `in_bytes` of the log were in it, and may have been taken out of the log by then.
+    """
+
+    name: ClassVar[str] = "archive.lost"
+    level: ClassVar[str] = "error"
+
+    rotated_to: str
+    in_bytes: int
+
+    @property
+    def msg(self) -> str:
+        being_made = names.temporary(os.path.basename(self.rotated_to))
+        return f"somebody removed or replaced {being_made}, which an interrupted rotation was making of the log"
+
+
+@dataclass(frozen=True, kw_only=True)
 class RotateInPlace(Action):
     """Archives the lines of a log that is being written, and takes them out of it, in a child."""
 
@@ -49,6 +68,7 @@ class RotateInPlace(Action):
     codec: str
     level: int | None
     way: Way
+    intents: str
     adopt: bool
     folder: tuple[int, int] | None = None
 
@@ -70,30 +90,36 @@ class RotateInPlace(Action):
             "codec": self.codec,
             "level": self.level,
             "way": self.way,
+            "intents": self.intents,
             "adopt": self.adopt,
             "folder": self.folder,
         }
+        journal = intents.journal_of(self.intents, self.target)
         try:
             made = hands.call("maintd.inplace:rotate", self, request=request)
         except OSError:
             with suppress(OSError, MaintdError):  # FileNotFoundError: nothing was begun that counts
-                yield from FinishInPlace(target=self.target, reason=self.reason, archive=self.archive).apply(hands)
+                yield from FinishInPlace(
+                    target=self.target, reason=self.reason, archive=self.archive, journal=journal
+                ).apply(hands)
             raise
         except MaintdError:
             with suppress(OSError, MaintdError):  # of a child that was killed; what counts is for the next run
-                intents.undo(self.archive)
+                intents.undo(journal)
             raise
-        yield LogRotated(target=self.target, rotated_to=self.archive, reason=self.reason, **made)
+        archive = made.pop("archive")
+        yield LogRotated(target=self.target, rotated_to=archive, reason=self.reason, **made)
 
 
 @dataclass(frozen=True, kw_only=True)
 class FinishInPlace(Action):
-    """Completes or takes back a rotation in place that was interrupted."""
+    """Completes or takes back a rotation in place that was interrupted; `journal` is the path of its intents."""
 
     verb: ClassVar[str] = "finish"
     failure: ClassVar[type[Failure]] = RotateFailed
 
     archive: str
+    journal: str
 
     @property
     def detail(self) -> str:
@@ -101,5 +127,9 @@ class FinishInPlace(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        made = hands.call("maintd.inplace:finish", self, path=self.target, archive=self.archive)
-        yield RotationRecovered(target=self.target, rotated_to=self.archive, **made)
+        made = hands.call("maintd.inplace:finish", self, journal=self.journal)
+        archive = made.pop("archive")
+        if made["how"] == "lost":
+            yield ArchiveLost(target=self.target, rotated_to=archive, in_bytes=made["in_bytes"])
+        else:
+            yield RotationRecovered(target=self.target, rotated_to=archive, **made)

@@ -73,14 +73,16 @@ class CompressFiles(Job):
         return f"changed within {format_duration(self.older_than)}"
 
     def _leftovers(self, directory: str) -> Iterator[Step]:
-        """Temporaries of files that the patterns name."""
+        """Temporaries of files that the patterns name; one whose original is gone may be the only copy, and stays."""
         from maintd.actions.delete import Clean  # noqa: PLC0415 - as above
 
         for match in patterns.temporaries(directory):
             plain, suffix = os.path.splitext(os.path.basename(match.path).removesuffix(names.TEMPORARY))
-            if suffix in (".zst", ".gz") and any(
-                is_match(os.path.join(directory, plain), pattern) for pattern in self.paths
-            ):
-                yield Clean(
-                    target=match.path, reason="an interrupted run left it", seen=Seen.of(match.path, match.stat)
-                )
+            original = os.path.join(directory, plain)
+            if suffix not in (".zst", ".gz") or not any(is_match(original, pattern) for pattern in self.paths):
+                continue
+            if os.path.lexists(original):
+                seen = Seen.of(match.path, match.stat)
+                yield Clean(target=match.path, reason="an interrupted run left it", seen=seen)
+            else:
+                yield Finding(target=match.path, reason="left alone: its original is gone, it may be the only copy")

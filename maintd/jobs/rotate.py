@@ -10,6 +10,7 @@ from pydantic import AfterValidator, Field, model_validator
 from maintd import patterns
 from maintd.accounts import Gid, Uid, UserName
 from maintd.claims import Claim
+from maintd.errors import MaintdError
 from maintd.job import (
     AbsolutePath,
     Argv,
@@ -158,6 +159,7 @@ class Rotate(Job):
         for log, owner in owners.items():
             yield Finding(target=log, reason=f"belongs to {owner}, which comes first in the config")
         mine = [family for family in found if family.log not in owners]
+        yield from self._interrupted(mine, ctx)
         rotated: list[Action] = []
         if Lane.ROTATE in ctx.lanes:
             yield from patterns.findings(misses, asked=isinstance(ctx.cause, Asked))
@@ -167,6 +169,24 @@ class Rotate(Job):
                 rotated.append(step)
         if Lane.HEAVY in ctx.lanes:
             yield from settling.plan_settling(mine, policy, rotated, ctx.now, by_age=not ctx.clock_jumped)
+
+    def _interrupted(self, mine: "list[Family]", ctx: Context) -> Iterator[Step]:
+        """Adds the rotations in place that were cut off, of logs that no job names any more too."""
+        from maintd import intents  # noqa: PLC0415 - as above
+        from maintd.families import Family  # noqa: PLC0415 - as above
+
+        try:
+            found = intents.interrupted(ctx.intents) if ctx.intents else []
+        except (OSError, MaintdError) as error:
+            yield Finding(target=ctx.intents, reason=f"interrupted rotations cannot be read: {error}")
+            return
+        by_log = {family.log: family for family in mine}
+        for one in found:
+            if one.log not in by_log and ctx.claims.responsible(one.log) == ctx.job:
+                by_log[one.log] = Family(one.log)
+                mine.append(by_log[one.log])
+            if one.log in by_log:
+                by_log[one.log].interrupted.append(one)
 
     def _rotations(self, mine: "list[Family]", policy: "Policy", ctx: Context) -> Iterator[Step]:
         from maintd import rotation  # noqa: PLC0415 - as above
@@ -254,4 +274,5 @@ class Rotate(Job):
             after=self.after,
             user=self.command_user,
             limit=self.command_timeout,
+            intents=ctx.intents,
         )

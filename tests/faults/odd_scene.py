@@ -21,7 +21,7 @@ from tests.conftest import environment, until
 from tests.tree import MAINTD, Tree, content
 
 from . import account
-from .deeds import COLLAPSE, COMPRESS, DEEDS, IGNORED, NEW, REFUSED, ROTATE, Deed
+from .deeds import COLLAPSE, COMPRESS, DEEDS, IGNORED, NEW, OLD, REFUSED, ROTATE, Deed
 from .odd_inodes import ALTERED, INSTEAD, POWERLESS, undo
 
 PATIENCE = 15.0
@@ -70,6 +70,8 @@ class Scene:
             for name in ("archive.log", "expire.log", "clean.log"):
                 self.tree.log(name, b"")
             self.tree.log(f"expire.log.{NEW}.zst")
+            original = self.tree.log(f"clean.log.{OLD}")
+            os.link(original, self.tree.folder / "second name")  # so that it is not compressed itself
         self.tree.log("good.csv" if self.job == COMPRESS else "good.log", CONTENT, age=1e6)
 
     def swap(self) -> None:
