@@ -37,17 +37,15 @@ _CHECKSUM = 8
 class Intent:
     """One part of a log that its archive holds, and that is to go from the log. Offsets and lengths in bytes.
 
-    `dev` and `ino` are the log's, `copy_dev` and `copy_ino` the archive's. The archive's bytes from `at` to `length`
-    hold the log's from `start` to `end`; the last of these, from `mark_at`, become the mark with this `nonce` (hex).
-    Then `cut` bytes, whole blocks, are collapsed; with 0 the log is cut to `rest`, the part of a line that it ends
-    with. `phase` says what is durable: the part in the archive, the mark in the log too, or that all is done but the
-    names; or that the log was left alone since somebody else had changed it. `taken` is the length of the parts before
-    it; `stopped` are the (pid, start time) of writers that were stopped for it.
+    `ino` is the inode of the log, `copy_ino` that of the archive; device numbers may be others after a reboot. The
+    archive's bytes from `at` to `length` hold the log's from `start` to `end`; the last of these, from `mark_at`,
+    become the mark with this `nonce` (hex). Then `cut` bytes, whole blocks, are collapsed; with 0 the log is cut to
+    `rest`, the part of a line that it ends with. `phase` says what is durable: the part in the archive, the mark in the
+    log too, or that all is done but the names; or that the log was left alone since somebody else had changed it.
+    `taken` is the length of the parts before it; `stopped` are the (pid, start time) of writers that were stopped.
     """
 
-    dev: int
     ino: int
-    copy_dev: int
     copy_ino: int
     codec: str
     start: int
@@ -66,7 +64,7 @@ class Intent:
 
     def is_copy(self, info: os.stat_result) -> bool:
         """Whether this is the archive that is being made, under one name only."""
-        return (info.st_dev, info.st_ino, info.st_nlink) == (self.copy_dev, self.copy_ino, 1)
+        return (info.st_ino, info.st_nlink) == (self.copy_ino, 1)
 
     def encoded(self) -> bytes:
         """One slot."""

@@ -74,13 +74,10 @@ class Place:
 
     def intend(self, part: Part, length: int, how: str, *, cut: int, mark_at: int) -> Intent:
         """The intent to take a part out of the log that the archive, now `length` bytes long, holds."""
-        info, copy = os.fstat(self.log), os.fstat(self.copy)
         assert part.end is not None
         return Intent(
-            dev=info.st_dev,
-            ino=info.st_ino,
-            copy_dev=copy.st_dev,
-            copy_ino=copy.st_ino,
+            ino=os.fstat(self.log).st_ino,
+            copy_ino=os.fstat(self.copy).st_ino,
             codec=how,
             start=part.start,
             end=part.end,
@@ -93,10 +90,7 @@ class Place:
 
     def is_intended(self) -> bool:
         """Whether the log is the one that the intent speaks of."""
-        if self.log < 0:
-            return False
-        info = os.fstat(self.log)
-        return (info.st_dev, info.st_ino) == (self.intent.dev, self.intent.ino)
+        return self.log >= 0 and os.fstat(self.log).st_ino == self.intent.ino
 
 
 def mark_of(intent: Intent) -> bytes:

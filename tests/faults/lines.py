@@ -12,7 +12,7 @@ from pathlib import Path
 
 from backports import zstd
 
-from maintd.names import INTENT, TEMPORARY
+from maintd.names import TEMPORARY
 
 from .table import Counts
 
@@ -79,20 +79,23 @@ class Verdict:
         return self.is_safe and not (self.torn or self.doubled or self.disordered or self.temporaries)
 
 
-def look(folder: Path, book: Book) -> Verdict:
-    """Reads every file below a folder of logs, those in directories for archives too."""
-    verdict = Verdict()
+def look(folder: Path, book: Book, intents: Path | None = None) -> Verdict:
+    """Reads every file below a folder of logs, those in directories for archives too.
+
+    While there are files in `intents`, an archive that is being made is a place for lines.
+    """
+    under_way = sorted(path.name for path in intents.glob("*")) if intents else []
+    verdict = Verdict(temporaries=under_way, unfinished=bool(under_way))
     generations: defaultdict[str, list[tuple[tuple[str, int], bytes]]] = defaultdict(list)
     for directory, _, names in os.walk(folder):
         for name in names:
             plain = name.removesuffix(TEMPORARY)
-            if name.endswith((TEMPORARY, INTENT)):
-                verdict.temporaries.append(name)
-                verdict.unfinished |= name.endswith(INTENT)
-                if plain + INTENT not in names:
-                    continue
             match = _NAME.fullmatch(plain)
             assert match
+            if name != plain:
+                verdict.temporaries.append(name)
+                if not (verdict.unfinished and match["stamp"]):
+                    continue
             try:
                 content = _content(Path(directory, name), match["suffix"])
             except (EOFError, OSError, zstd.ZstdError):

@@ -48,7 +48,7 @@ class Place(Tree):
         self.holder.close()
 
     def look(self) -> Verdict:
-        return lines.look(self.logs, self.book)
+        return lines.look(self.logs, self.book, self.folder / "state/intents")
 
 
 @dataclass(frozen=True)

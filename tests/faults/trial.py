@@ -131,6 +131,3 @@ def check(place: Place, report: Report) -> None:
     report.counts = verdict.counts
     if not verdict.is_clean:
         report.wrongs.append(f"at the end: {verdict} {place.names()}")
-    intents = list((place.folder / "state/intents").glob("*"))
-    if intents:
-        report.wrongs.append(f"intents are left at the end: {intents}")
