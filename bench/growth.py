@@ -71,7 +71,7 @@ def _observe(directory: str, seconds: float) -> None:
 
 def _watch(directory: str, seconds: float) -> None:
     watch = Watch(lambda _: None)
-    watch.set("rotate.bench", Watched((f"{directory}/*.log",), (), NEVER))
+    watch.set("rotate.bench", [Watched((f"{directory}/*.log",), (), NEVER)])
     watch.start()
     _measured(seconds, watch)
     watch.stop()
@@ -122,7 +122,7 @@ def latencies(root: Path, limit: int = 400_000) -> list[float]:
     (directory / "old").mkdir()
     dues: queue.SimpleQueue[tuple[float, Due]] = queue.SimpleQueue()
     watch = Watch(lambda due: dues.put((time.monotonic(), due)))
-    watch.set("rotate.bench", Watched((f"{directory}/*.log",), (), limit))
+    watch.set("rotate.bench", [Watched((f"{directory}/*.log",), (), limit)])
     watch.start()
     noticed: dict[int, float] = {}
     seconds = 10.0
@@ -151,7 +151,7 @@ def many(root: Path, files: int, seconds: float) -> tuple[float, float, float]:
     for n in range(files):
         os.close(os.open(directory / f"service-{n}.log", os.O_CREAT | os.O_WRONLY))
     watch = Watch(lambda _: None)
-    watch.set("rotate.bench", Watched((f"{directory}/*.log",), (f"{directory}/debug*.log",), NEVER))
+    watch.set("rotate.bench", [Watched((f"{directory}/*.log",), (f"{directory}/debug*.log",), NEVER)])
     begun = time.monotonic()
     watch.start()
     while watch.files < files:

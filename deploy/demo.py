@@ -47,10 +47,10 @@ class Show:
 
     def play(self, seconds: float) -> None:
         """Shows the events for so long, 0 for as long as nobody ends it."""
-        if not until(lambda: self.stage.events.exists() and self.stage.events.stat().st_size, PATIENCE):
+        until(lambda: self._all_speak() or self.supervisord.poll() is not None, PATIENCE)
+        if not _speaks(self.stage.events):
             self.account.failures.append(f"maintd did not start: {self._last_words()}")
             return
-        self.follower = Follower(self.stage.events)
         self.viewer = subprocess.Popen(
             [MAINTD, "-c", self.stage.toml, "events", "-f", self.stage.events],
             stdin=subprocess.DEVNULL,
@@ -61,7 +61,13 @@ class Show:
             self.listen()
             time.sleep(0.1)
 
+    def _all_speak(self) -> bool:
+        """Whether maintd and the services have all begun; one that is ended before could not say what it wrote."""
+        return all(map(_speaks, [self.stage.events, *(self.stage.logs / f"{name}.log" for name in SERVICES)]))
+
     def listen(self) -> None:
+        if self.follower is None and _speaks(self.stage.events):
+            self.follower = Follower(self.stage.events)
         if self.follower:
             for event in parsed(self.follower.lines()):
                 self.account.take(event, self.stage.logs)
@@ -112,6 +118,10 @@ class Show:
                 if words:
                     return words[-600:]
         return "it said nothing"
+
+
+def _speaks(log: Path) -> bool:
+    return log.exists() and log.stat().st_size > 0
 
 
 def lines_balance(stage: Stage, account: Account) -> tuple[str, list[str]]:

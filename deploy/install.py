@@ -24,6 +24,8 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 MARK = "maintd-install.json"
 """In the environment of each version: what it is, and whether it is complete. What has no such file is not ours."""
+MAKING = ".making"
+"""Among the versions: the folder of one that has no mark yet. It gets its name with its mark in it."""
 KEPT = 3
 PIP = (sys.executable, "-m", "pip", "--disable-pip-version-check", "--no-input", "--quiet")
 
@@ -62,7 +64,7 @@ class Prefix:
     def installed(self) -> list[Version]:
         """Oldest first, also those that were cut off while being installed."""
         found = []
-        for mark in self.versions.glob(f"*/{MARK}"):
+        for mark in self.versions.glob(f"[!.]*/{MARK}"):
             said = json.loads(mark.read_text())
             found.append(Version(mark.parent, said["installed"], said["complete"]))
         return sorted(found, key=lambda version: version.installed)
@@ -118,16 +120,14 @@ def build(into: str) -> Path:
 
 
 def install(prefix: Prefix) -> Version:
-    """Installs this source tree, if it is not installed yet, and puts it in force."""
+    """Installs this source tree, if it is not installed yet."""
     lock = ROOT / "requirements.lock"
     with tempfile.TemporaryDirectory() as folder:
         wheel = build(folder)
         digest = hashlib.sha256(wheel.read_bytes() + lock.read_bytes()).hexdigest()[:8]
         name = f"{wheel.name.split('-')[1]}-{digest}"
         known = next((version for version in prefix.installed() if version.name == name and version.is_complete), None)
-        version = known or make(prefix.versions / name, wheel, lock)
-    prefix.switch(version)
-    return version
+        return known or make(prefix.versions / name, wheel, lock)
 
 
 def make(path: Path, wheel: Path, lock: Path) -> Version:
@@ -136,9 +136,11 @@ def make(path: Path, wheel: Path, lock: Path) -> Version:
         if not (path / MARK).exists():
             raise Unfit(f"{path} was not made by this installer: move it away")
         shutil.rmtree(path)
-    path.mkdir()
     installed = max((version.installed for version in Prefix(path.parents[1]).installed()), default=0) + 1
-    mark(path, installed, is_complete=False)
+    making = cleared(path.parent / MAKING)
+    making.mkdir()
+    mark(making, installed, is_complete=False)
+    making.rename(path)
     venv.create(path, symlinks=True, with_pip=False)
     pip = (*PIP, "--python", str(path / "bin/python"), "install", "--no-deps")
     subprocess.run([*pip, "--require-hashes", "-r", str(lock)], check=True)
@@ -146,6 +148,13 @@ def make(path: Path, wheel: Path, lock: Path) -> Version:
     subprocess.run([str(path / "bin/maintd"), "--version"], check=True, stdout=subprocess.DEVNULL)
     mark(path, installed, is_complete=True)
     return Version(path, installed, is_complete=True)
+
+
+def cleared(making: Path) -> Path:
+    """The folder's path, without what an installer that was cut off left there."""
+    if making.exists():
+        shutil.rmtree(making)
+    return making
 
 
 def mark(path: Path, installed: int, *, is_complete: bool) -> None:
@@ -205,6 +214,7 @@ def uninstall(prefix: Prefix) -> None:
         prefix.link.unlink()
     for version in installed:
         shutil.rmtree(version.path)
+    cleared(prefix.versions / MAKING)
     (prefix.versions / ".lock").unlink(missing_ok=True)
     with contextlib.suppress(OSError):  # something else lies there
         prefix.versions.rmdir()

@@ -29,8 +29,15 @@ _ESCAPES = str.maketrans({"\\": r"\e", "-": r"\-", "'": r"\(aq", "`": r"\(ga", "
 def pages() -> dict[str, str]:
     """Each page by the name of its file."""
     top = click.Context(cli, info_name="maintd", **cli.context_settings)
-    found = [top, *(click.Context(command, top, name) for name, command in cli.commands.items())]
-    return {f"{ctx.command_path.replace(' ', '-')}.1": "\n".join(page(ctx)) + "\n" for ctx in found}
+    return {f"{ctx.command_path.replace(' ', '-')}.1": "\n".join(page(ctx)) + "\n" for ctx in below(top)}
+
+
+def below(ctx: click.Context) -> Iterator[click.Context]:
+    """A command and, if it has any, those below it."""
+    yield ctx
+    if isinstance(ctx.command, click.Group):
+        for name, command in ctx.command.commands.items():
+            yield from below(click.Context(command, ctx, name))
 
 
 def page(ctx: click.Context) -> Iterator[str]:

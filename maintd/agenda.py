@@ -4,7 +4,7 @@ import heapq
 import itertools
 from dataclasses import dataclass, field, replace
 
-from maintd.triggers import Due, Grown
+from maintd.triggers import AskedBefore, Due, Grown
 
 RETRY_FIRST, RETRY_LAST = 5.0, 300.0
 
@@ -43,8 +43,11 @@ class Agenda:
         count = self._failures.get(failing, 0)
         self._failures[failing] = count + 1
         delay = min(RETRY_FIRST * 2.0**count, RETRY_LAST)
-        if not any(_key(other) == _key(due) for _, _, other in self._retries):
-            heapq.heappush(self._retries, (now + delay, next(self._order), due))
+        for at, (when, order, other) in enumerate(self._retries):
+            if _key(other) == _key(due):
+                self._retries[at] = when, order, _merged(other, due) if isinstance(due.cause, AskedBefore) else other
+                return delay
+        heapq.heappush(self._retries, (now + delay, next(self._order), due))
         return delay
 
     def went_well(self, due: Due) -> None:
@@ -57,10 +60,6 @@ class Agenda:
             out.append(heapq.heappop(self._retries)[2])
         return out
 
-    def is_pending(self, job: str) -> bool:
-        """Whether a run of the job is queued or at work."""
-        return job in self._pending
-
     def forget(self, job: str) -> None:
         """Drops what was put off for a job that is gone or has changed."""
         self._retries = [entry for entry in self._retries if entry[2].job != job]
@@ -70,9 +69,13 @@ class Agenda:
 
 
 def _merged(earlier: Due | None, later: Due) -> Due:
-    """One run for both; logs that have grown must not be forgotten over others."""
+    """One run for both; logs that have grown or were asked for must not be forgotten over others, nor who was told."""
+    if earlier:
+        later = replace(later, told=(*earlier.told, *later.told))
     if earlier and isinstance(earlier.cause, Grown) and isinstance(later.cause, Grown):
         return replace(later, cause=Grown(earlier.cause.paths | later.cause.paths))
+    if earlier and isinstance(earlier.cause, AskedBefore) and isinstance(later.cause, AskedBefore):
+        return replace(later, cause=AskedBefore(earlier.cause.logs | later.cause.logs))
     return later
 
 

@@ -1,4 +1,4 @@
-"""What people ask of the running daemon through the control socket: status, do, pause, resume, reload."""
+"""What people ask of the running daemon through the control socket: status, do, pause, resume, reload, beat."""
 
 import os
 from collections.abc import Callable
@@ -7,13 +7,12 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from maintd import __version__, reloading, story
-from maintd.control import Request
 from maintd.job import Job
 from maintd.lanes import Wanted
 from maintd.names import printable
+from maintd.requests import Request
 from maintd.runs import Result
 from maintd.state import ALL_JOBS, Refusal
-from maintd.steps import Lane
 from maintd.triggers import Asked, Due
 
 if TYPE_CHECKING:
@@ -27,6 +26,7 @@ def answer(daemon: "Daemon", request: Request) -> None:
         "pause": lambda item: _reply(item, _pause(daemon, item.arguments["job"], item.arguments.get("seconds"))),
         "resume": lambda item: _reply(item, _resume(daemon, item.arguments["job"])),
         "do": lambda item: _do(daemon, item),
+        "beat": lambda item: _reply(item, _beat(daemon, item.arguments["name"])),
     }
     answers[request.verb](request)
 
@@ -37,6 +37,7 @@ class _Order:
 
     request: Request
     cause: Asked
+    names: list[str]
     left: int
 
     def finished(self, name: str, result: Result) -> None:
@@ -48,12 +49,13 @@ class _Order:
 
 
 def _do(daemon: "Daemon", request: Request) -> None:
-    names: list[str] = list(request.arguments["jobs"])
+    enabled = [name for name, job in daemon.config.jobs.items() if job.enabled]
+    names: list[str] = enabled if request.arguments.get("all") else list(request.arguments["jobs"])
     unknown = [name for name in names if name not in daemon.config.jobs]
     if unknown:
         _reply(request, {"type": "error", "error": f"the running config has no job {unknown[0]}"})
         return
-    order = _Order(request, Asked(due_only=bool(request.arguments.get("due_only"))), len(names))
+    order = _Order(request, Asked(due_only=bool(request.arguments.get("due_only"))), names, len(names))
     for name in names:
         _do_one(daemon, order, name)
     if not names:
@@ -75,12 +77,15 @@ def _do_one(daemon: "Daemon", order: _Order, name: str) -> None:
         ),
         on_end=lambda result: order.finished(name, result),
     )
-    daemon.upkeep.lanes.add(Lane.HEAVY, wanted)
+    ahead = [other for other in daemon.upkeep.lanes.ahead(wanted) if other not in order.names]
+    if ahead:
+        put({"type": "waits", "job": name, "for": ahead})
+    daemon.upkeep.order(wanted)
 
 
 def _pause(daemon: "Daemon", name: str, seconds: float | None) -> dict[str, Any]:
     if name != ALL_JOBS and name not in daemon.config.jobs:
-        return {"ok": False, "error": f"the running config has no job {name}"}
+        return _unknown(daemon, name)
     until = datetime.now(UTC) + timedelta(seconds=seconds) if seconds else None
     daemon.upkeep.pauses.begin(name, until)
     daemon.emit(story.JobPaused(until=_written(until)), job="" if name == ALL_JOBS else name)
@@ -89,10 +94,22 @@ def _pause(daemon: "Daemon", name: str, seconds: float | None) -> dict[str, Any]
 
 def _resume(daemon: "Daemon", name: str) -> dict[str, Any]:
     if not daemon.upkeep.pauses.end(name, datetime.now(UTC)):
+        if name != ALL_JOBS and name not in daemon.config.jobs:
+            return _unknown(daemon, name)
         return {"ok": False, "error": "nothing is paused" if name == ALL_JOBS else f"{name} is not paused"}
     daemon.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
     daemon.upkeep.go_on(name)
     return {"ok": True, "error": ""}
+
+
+def _unknown(daemon: "Daemon", name: str) -> dict[str, Any]:
+    return {"ok": False, "error": f"the running config has no job {name}", "jobs": list(daemon.config.jobs)}
+
+
+def _beat(daemon: "Daemon", name: str) -> dict[str, Any]:
+    if daemon.upkeep.checkups.beat(name, datetime.now(UTC)):
+        return {"ok": True, "error": ""}
+    return {"ok": False, "error": f"the running config has no heartbeat {printable(name)}"}
 
 
 def status(daemon: "Daemon") -> dict[str, Any]:
@@ -102,6 +119,7 @@ def status(daemon: "Daemon") -> dict[str, Any]:
         "pid": os.getpid(),
         "started": daemon.started.isoformat(timespec="seconds"),
         "config": daemon.config_path,
+        "digest": daemon.config.digest,
         "observe": daemon.config.settings.observe,
         "rejected": daemon.rejected.fields() if daemon.rejected else None,
         "paused_all": daemon.upkeep.pauses.hold(ALL_JOBS),
@@ -113,6 +131,7 @@ def status(daemon: "Daemon") -> dict[str, Any]:
             "degraded": daemon.upkeep.watch.degraded,
         },
         "events": {"dropped": daemon.log.dropped},
+        "checks": daemon.upkeep.checkups.told(),
         "refused": [_refusal_status(refusal) for refusal in daemon.upkeep.refusals.all()],
     }
 
@@ -123,7 +142,7 @@ def _job_status(daemon: "Daemon", name: str, job: Job) -> dict[str, Any]:
         "name": name,
         "digest": job.digest,
         "state": _state_of(daemon, name, job),
-        "next": _written(daemon.upkeep.schedule.next_run(name)),
+        "next": _written(daemon.upkeep.schedule.next_run(name) or daemon.upkeep.checkups.next_run(name)),
         "last_outcome": last.outcome if last else None,
         "last_run": _written(last.at) if last else None,
         "last_msg": last.msg if last else None,
@@ -143,17 +162,17 @@ def _written(when: datetime | None) -> str | None:
 def _state_of(daemon: "Daemon", name: str, job: Job) -> str:
     if not job.enabled:
         return "disabled"
-    if name in daemon.upkeep.lanes.running:
+    if name in daemon.upkeep.lanes.running | daemon.upkeep.checkups.running:
         return "running"
     if daemon.upkeep.pauses.hold(name):
         return "paused"
-    if daemon.upkeep.agenda.is_pending(name):
+    if daemon.upkeep.lanes.is_wanted(name) or daemon.upkeep.checkups.is_wanted(name):
         return "queued"
     return "observe" if job.observe or daemon.config.settings.observe else "idle"
 
 
 def _counts(result: Result) -> dict[str, Any]:
-    keys = ("planned", "done", "failed", "omitted", "waiting")
+    keys = ("planned", "done", "failed", "omitted", "waiting", "aborted")
     return {"outcome": result.outcome} | {key: getattr(result, key) for key in keys}
 
 

@@ -90,8 +90,7 @@ class Worker:
         try:
             self._send(process, [function, dict(arguments), *([within.fields()] if within else [])])
             while kind == "progress":
-                latest = min(math.inf if deadline is None else deadline, time.monotonic() + self._patience)
-                kind, value = json.loads(self._line(process, latest, stop))
+                kind, value = json.loads(self._line(process, math.inf if deadline is None else deadline, stop))
                 if kind == "progress" and progress:
                     progress(value)
         finally:
@@ -153,11 +152,15 @@ class Worker:
 
     def _line(self, process: subprocess.Popen[bytes], deadline: float, stop: threading.Event | None) -> bytes:
         assert process.stdout is not None
+        silent = time.monotonic() + self._patience
         while True:
             if stop and stop.is_set():
                 raise errors.Aborted("told to stop")
             if time.monotonic() >= deadline:
-                raise errors.TimedOut("the time limit was reached")
+                raise errors.TimedOut("its timeout was reached", hint=errors.TOO_SLOW)
+            if time.monotonic() >= silent:
+                message = f"the process that does it has said nothing for {self._patience:.0f} s, and was ended"
+                raise errors.TimedOut(message, hint="look whether the disk answers, or who has stopped that process")
             line, newline, rest = self._received.partition(b"\n")
             if newline:
                 self._received = rest

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from maintd.matching import Prefix, split
@@ -14,11 +14,15 @@ _FRESH = 60.0
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """Files, by glob patterns, that one job alone may rotate; `archives` is where it puts them, if that is fixed."""
+    """Files, by glob patterns, that one job alone may rotate; `archives` is where it puts them, if that is fixed.
+
+    `olddir` is the same as it was given, which may be relative to each file's directory.
+    """
 
     paths: tuple[str, ...]
     exclude: tuple[str, ...] = ()
     archives: str | None = None
+    olddir: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,9 +33,9 @@ class _Entry:
 
 
 class Claims:
-    """The claims of all jobs by name, in file order. The patterns are resolved once for many questions."""
+    """The claims of all jobs by name, in file order. They are asked for and resolved once for many questions."""
 
-    def __init__(self, claims: Sequence[tuple[str, Claim]]) -> None:
+    def __init__(self, claims: Sequence[tuple[str, Callable[[], Claim | None]]]) -> None:
         self._claims = tuple(claims)
         self._ranks = {name: rank for rank, (name, _) in enumerate(self._claims)}
         self._by_root: dict[str, list[_Entry]] = {}
@@ -42,7 +46,7 @@ class Claims:
         own = self._ranks.get(before, len(self._claims))
         if own == 0:
             return {}
-        if time.monotonic() - self._resolved_at >= _FRESH:
+        if time.monotonic() - self._resolved_at >= _FRESH:  # by two threads at once it is done twice
             self._by_root, self._resolved_at = self._resolved(), time.monotonic()
         found: dict[str, str] = {}
         for path in paths:
@@ -51,6 +55,10 @@ class Claims:
                 found[path] = self._claims[min(ranks)][0]
         return found
 
+    def renew(self) -> None:
+        """A job has read anew what it claims: whoever asks next is to know it too."""
+        self._resolved_at = -_FRESH
+
     def responsible(self, path: str) -> str:
         """The job that looks after a log: its owner; if no job claims it any more, the first that claims any."""
         first = self._claims[0][0] if self._claims else ""
@@ -58,7 +66,8 @@ class Claims:
 
     def _resolved(self) -> dict[str, list[_Entry]]:
         by_root: dict[str, list[_Entry]] = defaultdict(list)
-        for rank, (_, claim) in enumerate(self._claims):
+        for rank, (_, claimed) in enumerate(self._claims):
+            claim = claimed() or Claim(())
             excluded = tuple(split(pattern) for pattern in claim.exclude)
             for prefix in map(split, claim.paths):
                 by_root[prefix.root].append(_Entry(rank, prefix, excluded))

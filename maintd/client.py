@@ -14,6 +14,7 @@ from typing import Any
 from maintd.errors import MaintdError, Unreachable
 
 SOCKET = "control.sock"
+STATUS_SOCKET = "status.sock"
 LONGEST_PATH = 107
 """Bytes in sun_path (unix(7)), without its final NUL."""
 PATIENCE = 5.0
@@ -24,13 +25,13 @@ HEARTBEAT = 10.0
 Message = dict[str, Any]
 
 
-def socket_path(runtime_dir: str) -> str:
-    """Where the control socket is. Raises MaintdError if the kernel cannot take so long a path."""
-    path = os.path.join(runtime_dir, SOCKET)
+def socket_path(directory: str, name: str = SOCKET) -> str:
+    """Where the control socket is, or the other one. Raises MaintdError if the kernel cannot take so long a path."""
+    path = os.path.join(directory, name)
     if len(os.fsencode(path)) > LONGEST_PATH:
         raise MaintdError(
             f"the path of the control socket is longer than {LONGEST_PATH} bytes: {path}",
-            hint="choose a shorter runtime_dir",
+            hint=f"choose a shorter {'runtime_dir' if name == SOCKET else 'status_dir'}",
         )
     return path
 

@@ -12,7 +12,7 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from queue import Queue
 
 from maintd import formats
@@ -22,6 +22,8 @@ PIECE = 512 << 10
 DEFAULT_LEVELS = {"none": 0, "zstd": 1, "gzip": 5}
 _CHUNK = 64 << 10  # of compressed bytes; small ones spare page faults
 _BEHIND = 16  # pieces that are written but not proved yet
+SMALL = 4 * PIECE
+"""Bytes up to which a file is compressed in the calling thread: to start others takes longer than it saves."""
 
 Progress = Callable[[int], None]
 
@@ -75,11 +77,22 @@ def compress_fd(
     bytes read so far. Raises OSError without a file name, for descriptors have none; EIO if the target does not read
     back as the source.
     """
-    proof = _Proof(target_fd, codec.name, part.at)
+    pieces = _pieces(source_fd, part, progress)
+    if os.fstat(source_fd).st_size - part.start <= SMALL:
+        proof = _Proof(target_fd, codec.name, part.at)
+        out_bytes = _compress(pieces, target_fd, replace(codec, threads=1), proof)
+        proof.end()
+        return Compressed(proof.run(), out_bytes)
+    return compress_pieces(pieces, target_fd, codec, part.at)
+
+
+def compress_pieces(pieces: Iterator[bytes], target_fd: int, codec: Codec, at: int = 0) -> Compressed:
+    """The same for pieces of at most PIECE bytes, which are written from offset `at` on."""
+    proof = _Proof(target_fd, codec.name, at)
     with ThreadPoolExecutor(1) as pool:
         proved = pool.submit(proof.run)
         try:
-            out_bytes = _compress(_pieces(source_fd, part, progress), target_fd, codec, proof)
+            out_bytes = _compress(pieces, target_fd, codec, proof)
         finally:
             proof.end()
         in_bytes = proved.result()
@@ -131,6 +144,11 @@ def contents_fd(fd: int, name: str) -> Iterator[bytes]:
     """
     chunks = _chunks(fd, [os.fstat(fd).st_size])
     return formats.all_contents(name, chunks)
+
+
+def stream_contents(fd: int, name: str) -> Iterator[bytes]:
+    """The same of what is read from a descriptor's position on, which may be a pipe."""
+    return formats.all_contents(name, iter(lambda: os.read(fd, _CHUNK), b""))
 
 
 def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, proof: "_Proof") -> int:

@@ -23,6 +23,8 @@ BREATH = 0.003
 """Seconds between two slices, in which writers go on."""
 MARGIN = 1 << 20
 """Bytes that are to stay free beside an archive as large as its log; with less, the log goes part by part."""
+_LOOKS = 3
+"""How often in a row it is looked who has opened the log: some programs open it for each line."""
 LEAST = 64 << 10
 """The smallest part, in bytes, that a log is archived by on a disk that cannot take the whole."""
 
@@ -71,10 +73,6 @@ def recover(place: Place) -> How:
             return "abandoned"
         at = intent.cut
     if at > 0:
-        others = [writer for writer in descriptors.writers(place.log) if not writer.appending]
-        if others and not intent.adopt:
-            raise NotYet(f"{others[0]} has come to write the log without appending; it is completed when that has gone")
-        descriptors.make_append(place.log, others)
         try:
             _take_out(place, at)
         except Refused:
@@ -87,7 +85,20 @@ def _check_writers(wanted: Request, log: int) -> None:
     others = [writer for writer in descriptors.writers(log) if not writer.appending]
     if others and not wanted.adopt:
         raise Refused(f"{others[0]} writes it without appending", hint="adopt = true has its descriptor append")
+    descriptors.require_unmapped(log)
     descriptors.make_append(log, others)
+
+
+def _admit_writers(log: int, *, adopt: bool) -> None:
+    """NotYet while a process that does not append, and may not be made to, has come to a log that is half done."""
+    others = [writer for writer in descriptors.writers(log) if not writer.appending]
+    if others and not adopt:
+        raise NotYet(f"{others[0]} has come to write the log without appending; it is completed when that has gone")
+    try:
+        descriptors.require_unmapped(log)
+        descriptors.make_append(log, others)
+    except Refused as error:
+        raise NotYet(f"{error}; it is completed when that has gone") from error
 
 
 def _part_end(place: Place, begin: int, end: int) -> int:
@@ -110,7 +121,7 @@ def _take_out(place: Place, position: int) -> None:
     intent = place.intent
     durable.overwrite(place.log, mark_of(intent), position)
     try:
-        _collapse_before(place.log, position)
+        _collapse_before(place.log, position, adopt=intent.adopt)
     except OSError as error:
         is_impossible = error.errno in (errno.EINVAL, errno.EOPNOTSUPP)
         if not is_impossible or intent.taken or _mark_position(place.log, intent) != intent.cut:
@@ -124,9 +135,15 @@ def _take_out(place: Place, position: int) -> None:
         ) from error
 
 
-def _collapse_before(log: int, position: int) -> None:
-    with linux.urgent():
+def _collapse_before(log: int, position: int, *, adopt: bool) -> None:
+    """Whoever opens the log meanwhile is looked at before the next slice: a place in the file may not mean another."""
+    is_new = True
+    with linux.openings(log) as opened, linux.urgent():
         while position > 0:
+            looks = _LOOKS
+            while looks and (is_new or opened()):
+                is_new, looks = False, looks - 1
+                _admit_writers(log, adopt=adopt)
             length = position % SLICE or SLICE
             durable.collapse(log, position, length)
             position -= length

@@ -17,24 +17,31 @@ from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
-from maintd import linux
+from maintd import durable, linux
+from maintd.durable import Ownership
 from maintd.errors import Refused, TimedOut
 from maintd.units import format_duration
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL = 1000
+_ALIVE = 10.0
+"""Seconds after which a command that goes on is said to."""
 _PIPE = 1 << 16  # what a pipe holds (pipe(7))
 
 
-def run(_progress: Callable[[int], None], *, argv: list[str], limit: float, user: str | None) -> dict[str, Any]:
+def run(
+    _progress: Callable[[int], None], *, argv: list[str], limit: float, user: str | None, place: str | None = None
+) -> dict[str, Any]:
     """Runs `argv` to its end, for at most `limit` seconds, as `user` or as maintd's own.
+
+    With a `place` it is run in that directory, in maintd's environment, and prints to maintd's standard error.
 
     Returns its `status` (as subprocess gives it: negative for a signal) and the end of its `output`. Raises OSError if
     it could not be started, Refused if not as that user, TimedOut after it was killed.
     """
     entry = _entry(user)
     with _output(entry) as (reading, writing):
-        process = _started(argv, entry, writing)
+        process = _started(argv, entry, writing, place)
         try:
             tail = _watched(process, reading, argv[0], limit)
         except BaseException:
@@ -44,6 +51,33 @@ def run(_progress: Callable[[int], None], *, argv: list[str], limit: float, user
             signal.signal(signal.SIGTERM, signal.SIG_DFL)  # before its pid may mean another process
             process.wait()
     return {"status": process.returncode, "output": tail.decode(errors="replace").strip("\0 \n\t")}
+
+
+def dump(  # noqa: PLR0913 - they cross a pipe by name
+    progress: Callable[[int], None], *, argv: list[str], limit: float, user: str | None, directory: str, name: str
+) -> dict[str, Any]:
+    """The same, but what it prints goes into a new file, which only maintd's user can read; it is synced.
+
+    Returns its `status`, the end of what it complained of as `output`, and the `size` of the file.
+    """
+    entry = _entry(user)
+    with durable.directory(directory) as dir_fd, _output(entry) as (reading, writing):
+        target = durable.create(name, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
+        try:
+            process = _started(argv, entry, writing, None, target)
+            try:
+                tail = _watched(process, reading, argv[0], limit, lambda: progress(os.fstat(target).st_size))
+            except BaseException:
+                _kill(process)
+                raise
+            finally:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                process.wait()
+            os.fsync(target)
+            size = os.fstat(target).st_size
+        finally:
+            os.close(target)
+    return {"status": process.returncode, "output": tail.decode(errors="replace").strip("\0 \n\t"), "size": size}
 
 
 def _entry(user: str | None) -> pwd.struct_passwd | None:
@@ -85,7 +119,9 @@ def _output(entry: pwd.struct_passwd | None) -> Iterator[tuple[int, int]]:
         os.close(reading)
 
 
-def _started(argv: list[str], entry: pwd.struct_passwd | None, output: int) -> "subprocess.Popen[bytes]":
+def _started(
+    argv: list[str], entry: pwd.struct_passwd | None, output: int, place: str | None, target: int | None = None
+) -> "subprocess.Popen[bytes]":
     """Starts the command; from then on SIGTERM ends it and the child, and comes when maintd dies."""
     other = entry if entry is not None and entry.pw_uid != os.geteuid() else None
     child = os.getpid()
@@ -103,10 +139,10 @@ def _started(argv: list[str], entry: pwd.struct_passwd | None, output: int) -> "
         process = subprocess.Popen(
             argv,
             stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-            env=_environment(entry),
-            cwd="/",
+            stdout=target if target is not None else output if place is None else 2,
+            stderr=subprocess.STDOUT if target is None else output,
+            env=_environment(entry) if place is None else None,
+            cwd=place or "/",
             start_new_session=True,
             user=other.pw_uid if other else None,
             group=other.pw_gid if other else None,
@@ -128,7 +164,13 @@ def _not_allowed(program: str, entry: pwd.struct_passwd | None, error: Permissio
     return Refused(f"{program} may not be run by {who}", hint="let that user execute it and enter its directory")
 
 
-def _watched(process: "subprocess.Popen[bytes]", reading: int, program: str, limit: float) -> bytes:
+def _watched(
+    process: "subprocess.Popen[bytes]",
+    reading: int,
+    program: str,
+    limit: float,
+    alive: Callable[[], None] = lambda: None,
+) -> bytes:
     """The end of what the command prints until it ends; raises TimedOut after `limit` seconds."""
     tail, end = b"", time.monotonic() + limit
     pidfd = os.pidfd_open(process.pid)
@@ -143,7 +185,8 @@ def _watched(process: "subprocess.Popen[bytes]", reading: int, program: str, lim
                 spent = format_duration(timedelta(seconds=limit))
                 hint = "raise command_timeout, or let the command end earlier"
                 raise TimedOut(f"{program} took longer than {spent} and was ended", hint=hint)
-            has_ended = any(ready == pidfd for ready, _ in poll.poll(left * 1000))
+            has_ended = any(ready == pidfd for ready, _ in poll.poll(min(left, _ALIVE) * 1000))
+            alive()
             with contextlib.suppress(BlockingIOError):
                 tail = (tail + os.read(reading, _PIPE))[-_TAIL:]
     finally:

@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args
 
 from pydantic import BaseModel, ValidationError
 
+from maintd.rules import BROKEN
 from maintd.toml_places import KeyPath
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
@@ -52,14 +53,18 @@ class Complaint:
 
 
 def complaints(error: ValidationError, model: type[BaseModel], table: Any) -> list[Complaint]:
-    """Every fault that `model` finds in `table`, one for each place."""
+    """Every fault that `model` finds in `table`: one for each value, and one for each rule that is broken."""
     found: dict[KeyPath, Complaint] = {}
+    broken: list[Complaint] = []
     for detail in error.errors(include_url=False):
         path = _path(detail["loc"], table, missing=detail["type"] == "missing")
+        if detail["type"] == BROKEN:
+            broken.append(Complaint(path, detail["msg"]))
+            continue
         complaint = _complaint(path, detail, model)
         earlier = found.get(path)
         found[path] = complaint if earlier is None else _either(earlier, complaint)
-    return list(found.values())
+    return [*found.values(), *broken]
 
 
 def _either(first: Complaint, second: Complaint) -> Complaint:

@@ -1,5 +1,6 @@
 """From TOML files to one frozen Config, or to every error in them at once with its place."""
 
+import hashlib
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,13 +11,15 @@ from typing import NamedTuple, TypeVar
 from pydantic import ValidationError
 
 from maintd import job_tables, jobs, patterns
+from maintd.check import Check
 from maintd.claims import Claims
-from maintd.complaints import complaints, dotted
+from maintd.complaints import complaints, did_you_mean, dotted
 from maintd.errors import ConfigError, Problem
-from maintd.job import Job, Options, Watched
+from maintd.job import Job, Watched
 from maintd.job_tables import JobTable
 from maintd.names import printable
 from maintd.own_files import OwnFiles
+from maintd.rules import Options
 from maintd.settings import TABLES, Daemon, Supervisor
 from maintd.toml_places import KeyPath
 from maintd.toml_source import Source, read
@@ -65,15 +68,26 @@ class Config:
         return MappingProxyType(found)
 
     @cached_property
+    def digest(self) -> str:
+        """Equal for configs that come to the same plans: tells whether a daemon has what a file says.
+
+        How supervisord is reached counts only as far as it is given: the rest is in a process's environment.
+        """
+        supervisor = sorted(self.supervisor.model_dump(exclude_unset=True).items())
+        told = (self.settings, supervisor, [(name, job.digest) for name, job in self.jobs.items()])
+        return hashlib.sha256(repr(told).encode()).hexdigest()[:16]
+
+    @cached_property
     def claims(self) -> Claims:
         """What the enabled jobs claim, in file order."""
-        pairs = [(name, job.claims()) for name, job in self.jobs.items() if job.enabled]
-        return Claims([(name, claim) for name, claim in pairs if claim is not None])
+        return Claims(
+            [(name, job.claims) for name, job in self.jobs.items() if job.enabled and job.claims() is not None]
+        )
 
-    def watched(self, name: str) -> Watched | None:
+    def watched(self, name: str) -> tuple[Watched, ...]:
         """The files whose growth makes a job due, if it has any and is enabled."""
-        watched = self.jobs[name].watched() if self.jobs[name].enabled else None
-        return watched and replace(watched, own=self.own)
+        groups = self.jobs[name].watched() if self.jobs[name].enabled else ()
+        return tuple(replace(group, own=self.own) for group in groups)
 
     def place(self, name: str, option: str = "") -> Place:
         """Where one job, or one of its options, stands: unlike `places`, cheap to ask."""
@@ -94,6 +108,7 @@ def load(path: str, *, euid: int | None = None) -> Config:
     for source in filter(None, sources):
         reading.take(source, is_main=source is main)
     reading.keep_archives_apart()
+    reading.find_dependencies()
     if reading.problems or daemon is None or supervisor is None:
         raise ConfigError(sorted(reading.problems, key=reading.order))
     return Config(
@@ -113,12 +128,13 @@ def _conf_d(path: str) -> str:
 
 @dataclass(slots=True)
 class _Reading:
-    """A config as far as it has been read, with the problems met so far."""
+    """A config as far as it has been read, with the problems met so far; of the `faulty` tables, what is right."""
 
     euid: int
     files: list[str] = field(default_factory=list)
     tables: dict[str, Source] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
+    faulty: dict[str, Options] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
     def read(self, path: str) -> Source | None:
@@ -177,6 +193,8 @@ class _Reading:
             return model.model_validate(table)
         except ValidationError as error:
             found = complaints(error, model, table)
+            if isinstance(table, dict):
+                self.faulty[dotted(path)] = model.valid_part(table, error)
         for complaint in found:
             below = (*path, *complaint.path)
             self.problems.append(
@@ -196,7 +214,22 @@ class _Reading:
             owner = owners.setdefault(os.path.realpath(claim.archives), name)
             if owner != name:
                 message = f"{claim.archives} is the olddir of {owner} as well: give each job a directory of its own"
-                self._refuse(self.tables[name], tuple(name.split(".")), message)
+                self._refuse(self.tables[name], (*name.split("."), "olddir"), message)
+
+    def find_dependencies(self) -> None:
+        """What a check depends on is another check, and does not depend on it in turn."""
+        tables = {**self.jobs, **self.faulty}
+        needs = {name: job.depends_on for name, job in tables.items() if isinstance(job, Check)}
+        for name, others in needs.items():
+            path = (*name.split("."), "depends_on")
+            for other in others:
+                if other not in needs and other not in self.tables:
+                    message = f'there is no check "{other}"{did_you_mean(other, tuple(needs))}'
+                    self._refuse(self.tables[name], path, message)
+                elif other not in needs and other in self.jobs:
+                    self._refuse(self.tables[name], path, f'"{other}" is no check')
+            if name in _reached(needs, name):
+                self._refuse(self.tables[name], path, "leads back to this check itself")
 
     def _refuse(self, source: Source, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(source.file, *source.places.find(path), f"{dotted(path)}: {message}"))
@@ -215,6 +248,18 @@ class _Reading:
             source = self.tables["supervisor"]
             place = source.places.find(("supervisor", option))
             yield Problem(source.file, *place, f"supervisor.{option}: {message}", "warning")
+
+
+def _reached(needs: Mapping[str, tuple[str, ...]], start: str) -> set[str]:
+    """All that can be got to from `start` by following `needs`."""
+    found: set[str] = set()
+    left = list(needs[start])
+    while left:
+        name = left.pop()
+        if name not in found:
+            found.add(name)
+            left += needs.get(name, ())
+    return found
 
 
 def shared_logs(config: Config) -> list[Problem]:

@@ -12,7 +12,7 @@ from maintd.steps import Lane
 from maintd.supervisor import Supervisor
 from maintd.triggers import Cause
 
-BOTH_LANES = frozenset(Lane)
+ALL_LANES = frozenset(Lane)
 
 
 def context(
@@ -21,9 +21,13 @@ def context(
     now: datetime,
     cause: Cause,
     *,
-    lanes: frozenset[Lane] = BOTH_LANES,
+    lanes: frozenset[Lane] = ALL_LANES,
 ) -> Context:
-    """The context of one job of the config, by name, for a plan made `now` (aware) and for `cause`."""
+    """The context of one job of the config, by name, for a plan made `now` (aware) and for `cause`.
+
+    What only looks has no lanes, and no use for paths below state_dir.
+    """
+    state = os.path.realpath(config.settings.state_dir) if lanes else ""
     return Context(
         job=name,
         now=now,
@@ -33,7 +37,9 @@ def context(
         supervisor=supervisor(config),
         claims=config.claims,
         own=config.own,
-        intents=os.path.join(os.path.realpath(config.settings.state_dir), intents.DIRECTORY),
+        stores=os.path.join(state, "stores") if lanes else "",
+        jobs={other: job for other, job in config.jobs.items() if job.enabled} if lanes else {},
+        intents=os.path.join(state, intents.DIRECTORY) if lanes else "",
     )
 
 

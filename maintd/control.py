@@ -8,9 +8,7 @@ import os
 import socket
 import stat
 import threading
-from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import AsyncIterator, Callable, Iterable
 
 import uvicorn
 from starlette.applications import Starlette
@@ -21,26 +19,13 @@ from starlette.routing import Route
 from maintd import durable
 from maintd.client import HEARTBEAT, PATIENCE, Message, socket_path
 from maintd.errors import Locked
+from maintd.requests import OPEN_VERBS, VERBS, Request, checked
 
 LARGEST_BODY = 64 * 1024
 _BUSY = 30.0
-_PARTING = 0.8
+PARTING = 0.8
+"""Seconds in which answers that are under way are ended."""
 _SLOW, _TOO_SLOW = 1000, 20_000
-
-
-class Reply(Protocol):
-    """Where the answer to a request goes, message by message, from any thread; None ends it."""
-
-    def put(self, item: Message | None, /) -> None: ...
-
-
-@dataclass(frozen=True)
-class Request:
-    """What somebody asks of the daemon: one of the verbs below, with checked arguments."""
-
-    verb: str
-    arguments: Mapping[str, Any]
-    reply: Reply
 
 
 class _Server(uvicorn.Server):
@@ -63,11 +48,15 @@ class _Server(uvicorn.Server):
 
 
 class Control:
-    """Answers on the socket, from one thread of its own; each request is `put` to the daemon's main thread."""
+    """Answers on the socket, from one thread of its own; each request is `put` to the daemon's main thread.
 
-    def __init__(self, path: str, put: Callable[[Request], None]) -> None:
+    With a `gid` it is a socket for the users of that group, which knows the verbs of OPEN_VERBS alone.
+    """
+
+    def __init__(self, path: str, put: Callable[[Request], None], gid: int | None = None) -> None:
         self.path = path
         self._put = put
+        self._gid = gid
         self._inode: tuple[int, int] | None = None
         self._server: _Server | None = None
         self._thread: threading.Thread | None = None
@@ -78,11 +67,11 @@ class Control:
 
     def start(self) -> None:
         """Binds the socket and begins to answer. Raises Locked if somebody answers there, OSError if it cannot be."""
-        listener = _bind(self.path)
+        listener = _bind(self.path, self._gid)
         info = os.lstat(self.path)
         self._inode = info.st_dev, info.st_ino
         config = uvicorn.Config(
-            _app(self._put),
+            _app(self._put, VERBS.keys() if self._gid is None else OPEN_VERBS),
             http="h11",
             loop="asyncio",
             ws="none",
@@ -92,7 +81,7 @@ class Control:
             server_header=False,
             date_header=False,
             limit_concurrency=64,
-            timeout_graceful_shutdown=0,
+            timeout_graceful_shutdown=1,  # for answers that were ended to be sent
         )
         self._server = _Server(config)
         self._thread = threading.Thread(
@@ -100,28 +89,35 @@ class Control:
         )
         self._thread.start()
 
-    def stop(self) -> None:
+    def stop(self, patience: float = PARTING) -> None:
         """Ends the answers that are still under way, and removes the socket if it is still this one."""
         if self._server is None or self._thread is None:
             return
         self._server.end()
-        self._thread.join(_PARTING)
+        self._thread.join(patience)
         with contextlib.suppress(FileNotFoundError):
             info = os.lstat(self.path)
             if (info.st_dev, info.st_ino) == self._inode:
                 os.unlink(self.path)
 
 
-def _bind(path: str) -> socket.socket:
-    """A listening socket that only this user can connect to; one that nobody answers on is replaced."""
-    socket_path(os.path.dirname(path))
-    durable.private_directory(os.path.dirname(path))
+def _bind(path: str, gid: int | None) -> socket.socket:
+    """A listening socket that this user, and a group, can connect to; one that nobody answers on is replaced."""
+    folder = os.path.dirname(path)
+    socket_path(folder, os.path.basename(path))
+    if gid is None:
+        durable.private_directory(folder)
+    else:
+        durable.group_directory(folder, gid)
     _clear(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
         listener.bind(path)
         os.chmod(path, 0o600)
+        if gid is not None:
+            os.chown(path, -1, gid)
+            os.chmod(path, 0o660)
         listener.listen(64)
     except BaseException:
         listener.close()
@@ -194,56 +190,13 @@ class _Answer:
             self._closed = True
 
 
-@dataclass(frozen=True)
-class _Argument:
-    """One key of a body: the JSON types it may have, and what it is if it is left out."""
-
-    types: tuple[type, ...]
-    default: Any = ...
-
-    def is_valid(self, value: Any) -> bool:
-        if isinstance(value, bool):
-            return bool in self.types
-        if isinstance(value, list):
-            return list in self.types and bool(value) and all(isinstance(item, str) for item in value)
-        return isinstance(value, self.types) and (not isinstance(value, (int, float)) or 0 < value < 1e10)
-
-
-_VERBS: Mapping[str, Mapping[str, _Argument]] = {
-    "status": {},
-    "reload": {"force": _Argument((bool,), default=False)},
-    "pause": {"job": _Argument((str,)), "seconds": _Argument((int, float, type(None)), default=None)},
-    "resume": {"job": _Argument((str,))},
-    "do": {"jobs": _Argument((list,)), "due_only": _Argument((bool,), default=False)},
-}
-
-
-def _arguments(verb: str, body: bytes) -> dict[str, Any]:
-    """The checked arguments of a verb. Raises ValueError in words for the caller."""
-    try:
-        given = json.loads(body or b"{}")
-    except (ValueError, RecursionError) as error:
-        raise ValueError("the body is not JSON") from error
-    known = _VERBS[verb]
-    if not isinstance(given, dict):
-        raise ValueError("the body is not a JSON object")  # noqa: TRY004 - one kind of error for whatever a body may hold
-    for key in given:
-        if key not in known:
-            raise ValueError(f"unknown argument {key!r}")
-    values = {name: given.get(name, argument.default) for name, argument in known.items()}
-    for name, value in values.items():
-        if value is ... or not known[name].is_valid(value):
-            raise ValueError(f"argument {name!r} is missing" if value is ... else f"argument {name!r} is not valid")
-    return values
-
-
-def _app(put: Callable[[Request], None]) -> Starlette:
-    """The ASGI application."""
+def _app(put: Callable[[Request], None], verbs: Iterable[str]) -> Starlette:
+    """The ASGI application, which knows these verbs."""
 
     async def answer(request: HttpRequest) -> Response:
         verb = request.url.path.strip("/")
         try:
-            arguments = _arguments(verb, await _body(request))
+            arguments = checked(verb, await _body(request))
         except (ValueError, TimeoutError) as error:
             return _json({"error": str(error)}, 400)
         reply = _Answer()
@@ -258,7 +211,7 @@ def _app(put: Callable[[Request], None]) -> Starlette:
     async def failed(_: HttpRequest, error: Exception) -> Response:
         return _json({"error": getattr(error, "detail", "internal error")}, getattr(error, "status_code", 500))
 
-    routes = [Route(f"/{verb}", answer, methods=["GET" if verb == "status" else "POST"]) for verb in _VERBS]
+    routes = [Route(f"/{verb}", answer, methods=["GET" if verb == "status" else "POST"]) for verb in verbs]
     return Starlette(routes=routes, exception_handlers={404: failed, 405: failed, 500: failed})
 
 

@@ -52,17 +52,18 @@ def compress_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[
         require_dense(wanted.path, now)
         if wanted.is_busy(source):
             raise NotYet(f"{names.printable(wanted.path)} is open in another process")
-        was_there = _exists(target, dir_fd)
+        was_there = exists(target, dir_fd)
         if was_there:
-            _check_content(source, target, how, dir_fd=dir_fd)
+            check_content(source, target, how, dir_fd=dir_fd)
         else:
-            _compress_beside(progress, source, target, how, dir_fd=dir_fd)
+            compress_beside(progress, source, target, how, dir_fd=dir_fd)
         out = os.lstat(target, dir_fd=dir_fd)
         try:
-            _remove_original(Seen.of(wanted.path, now), source, dir_fd=dir_fd)
+            remove_original(Seen.of(wanted.path, now), source, dir_fd=dir_fd)
         except BaseException:
-            if not was_there and _is_still(name, source, dir_fd):  # never both: a failing fsync follows the unlink
+            if not was_there and is_still(name, source, dir_fd):  # never both: a failing fsync follows the unlink
                 durable.remove(Seen.of(target, out), dir_fd=dir_fd)
+                os.fsync(dir_fd)
             raise
     return {"in_bytes": now.st_size, "out_bytes": out.st_size}
 
@@ -77,7 +78,7 @@ def require_dense(path: str, info: os.stat_result) -> None:
         )
 
 
-def _compress_beside(progress: codec.Progress, source: int, target: str, how: codec.Codec, *, dir_fd: int) -> None:
+def compress_beside(progress: codec.Progress, source: int, target: str, how: codec.Codec, *, dir_fd: int) -> None:
     """Makes the compressed copy, verified, whole and durable, under its final name."""
     temporary = names.temporary(target)
     _discard_unused(temporary, dir_fd=dir_fd)
@@ -88,7 +89,7 @@ def _compress_beside(progress: codec.Progress, source: int, target: str, how: co
         os.fsync(copy)
         durable.publish(temporary, target, copy, dir_fd=dir_fd)
     except BaseException:
-        if _is_still(temporary, copy, dir_fd):
+        if is_still(temporary, copy, dir_fd):
             durable.discard(temporary, dir_fd=dir_fd)
         raise
     finally:
@@ -107,9 +108,17 @@ def _discard_unused(temporary: str, *, dir_fd: int) -> None:
         durable.discard(temporary, dir_fd=dir_fd)
 
 
-def _check_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) -> None:
-    """Compares a compressed copy that an interrupted run had finished; FileExistsError if it is of another file."""
+def check_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) -> None:
+    """Syncs a compressed copy that an interrupted run had made, and may not have synced, and compares it.
+
+    FileExistsError if it is of another file, or belongs to neither root nor the owner of the original: its owner could
+    change it as soon as that is gone.
+    """
     with durable.opened(target, dir_fd=dir_fd) as copy:
+        if os.fstat(copy).st_uid not in (0, os.fstat(source).st_uid):
+            raise FileExistsError(errno.EEXIST, "a file of that name that belongs to another user is there", target)
+        os.fsync(copy)
+        os.fsync(dir_fd)
         try:
             found = codec.verify_fd(copy, how)
         except (OSError, MaintdError):
@@ -120,15 +129,25 @@ def _check_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) -
         raise FileExistsError(errno.EEXIST, "a file of that name with other content is there already", target)
 
 
-def _remove_original(exact: Seen, source: int, *, dir_fd: int) -> None:
-    """Removes the original. NotYet if somebody has come to write it since."""
+def remove_original(exact: Seen, source: int, *, dir_fd: int) -> None:
+    """Removes the original. NotYet if somebody has come to write it since, or its inode was changed in any way."""
     with holders.unwritable(source) as free:
-        if not free or not exact.is_unchanged(os.fstat(source)):
-            raise NotYet(f"{names.printable(exact.path)} was opened while it was being compressed, and was left alone")
+        require_untouched(exact, source, free=free)
         durable.remove(exact, dir_fd=dir_fd)
+    os.fsync(dir_fd)
 
 
-def _is_still(name: str, descriptor: int, dir_fd: int) -> bool:
+def require_untouched(exact: Seen, source: int, *, free: bool) -> None:
+    """NotYet if the file is not `free` of writers, or its inode was changed in any way since.
+
+    That is told by its ctime, which nobody can set back, and which nothing of what is done here changes.
+    """
+    now = os.fstat(source)
+    if not free or not exact.is_unchanged(now) or now.st_ctime_ns != exact.ctime_ns:
+        raise NotYet(f"{names.printable(exact.path)} was touched while it was being copied, and was left alone")
+
+
+def is_still(name: str, descriptor: int, dir_fd: int) -> bool:
     """Whether the name still means the opened file."""
     try:
         return os.path.samestat(os.lstat(name, dir_fd=dir_fd), os.fstat(descriptor))
@@ -136,7 +155,7 @@ def _is_still(name: str, descriptor: int, dir_fd: int) -> bool:
         return False
 
 
-def _exists(name: str, dir_fd: int) -> bool:
+def exists(name: str, dir_fd: int) -> bool:
     try:
         return st.S_ISREG(os.lstat(name, dir_fd=dir_fd).st_mode)
     except FileNotFoundError:

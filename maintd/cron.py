@@ -1,5 +1,6 @@
 """Cron expressions with cron's own meaning, also on the two days a year that have 23 or 25 hours."""
 
+import re
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Self
@@ -11,6 +12,7 @@ from maintd.units import counted
 _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_ORDINAL = {"1": "st", "2": "nd", "3": "rd"}
 _NICKNAMES = {
     "@hourly": "0 * * * *",
     "@daily": "0 0 * * *",
@@ -117,8 +119,14 @@ class Cron:
 
     @property
     def words(self) -> str:
-        """The expression in English: `At 02:30 on Monday through Friday`."""
-        return CronSim(_expanded(self.text), _FIRST_DAY).explain()
+        """The expression in English: `At 02:30 on Monday through Friday`; where either day suffices, it says `or`."""
+        minute, hour, day, month, weekday = _expanded(self.text).split()
+        if day.startswith("*") or weekday.startswith("*"):
+            return _explained(_expanded(self.text))
+        by_day = _explained(f"{minute} {hour} {day} {month} *")
+        by_weekday = _explained(f"{minute} {hour} * {month} {weekday}")
+        _, on, weekdays = by_weekday.partition(" on ")
+        return f"{by_day}, or on {weekdays}" if on else by_weekday
 
     def next(self, after: datetime, zone: tzinfo) -> datetime:
         """The first time later than `after` (aware), as the clock in `zone` goes; aware, in `zone`."""
@@ -139,6 +147,11 @@ class Cron:
         while (later := self.next(latest, zone).astimezone(UTC)) <= end:
             latest = later
         return latest.astimezone(zone)
+
+
+def _explained(text: str) -> str:
+    words = CronSim(text, _FIRST_DAY).explain()
+    return re.sub(r"\b([23]?)([123])th\b", lambda found: found[1] + found[2] + _ORDINAL[found[2]], words)
 
 
 def _expanded(text: str) -> str:

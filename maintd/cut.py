@@ -25,6 +25,7 @@ _PLAIN = Codec("none")
 
 def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
     """Archives the whole lines of the log, uncompressed, and cuts it."""
+    descriptors.require_unmapped(place.log)
     begin = head_of(place.log)
     had = Part(begin, begin, 0)
     for _ in range(_ROUNDS):
@@ -87,10 +88,14 @@ def _cut_off(place: Place, intent: Intent, others: Sequence[tuple[Holder, int]],
     durable.overwrite(log, mark_of(intent), intent.mark_at)
     intent = place.journal.commit(replace(intent, phase="marked"))
     durable.overwrite(log, os.pread(log, intent.rest, intent.end), 0)
-    if time.monotonic() > until or os.fstat(log).st_size != size:
+    is_late, is_written = time.monotonic() > until, os.fstat(log).st_size != size
+    if is_late or is_written:
         _put_back(place)
         place.journal.withdraw()
-        raise NotYet("the disk was too slow to keep the writers stopped for it")
+        late = "the disk was too slow to keep the writers stopped for it"
+        raise NotYet(
+            "a process that maintd may not see wrote to it while its writers were stopped" if is_written else late
+        )
     with descriptors.set_back(others, intent.rest):
         durable.cut(log, intent.rest)
         os.fsync(log)

@@ -2,6 +2,7 @@
 
 import contextlib
 import gc
+import grp
 import os
 import signal
 import socket
@@ -12,21 +13,25 @@ from queue import Empty, SimpleQueue
 
 from maintd import __version__, answers, capabilities, durable, holders, lock, powers, reloading, story
 from maintd import config as configuration
-from maintd.client import SOCKET
+from maintd.client import SOCKET, STATUS_SOCKET
 from maintd.config import Config
-from maintd.control import Control, Request
+from maintd.control import Control
 from maintd.errors import Problem, Trouble, trouble
 from maintd.events import SCHEMA, Event
 from maintd.hearing import Hearing
 from maintd.lanes import Done
 from maintd.log import Envelope, Log, silence_stdlib_logging, to_descriptor
 from maintd.names import enumerated
+from maintd.requests import Request
 from maintd.triggers import Due
 from maintd.upkeep import Upkeep
 
 TICK = 1.0
 LOCK_PATIENCE = 3.0
-STOP_PATIENCE = 1.2
+STOP_PATIENCE = 1.7
+"""Seconds for all of a stop; what is then still at work is cut off, and recovered at the next start."""
+LANES_PATIENCE = 1.2
+LEAST_PATIENCE = 0.1
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,7 @@ class Daemon:
         self.rejected: reloading.Rejected | None = None
         self.parent = os.getppid() if "SUPERVISOR_ENABLED" in os.environ else None
         self.control: Control | None = None
+        self.open_control: Control | None = None
         self.stopping: Stop | None = None
 
     @property
@@ -106,6 +112,7 @@ class Daemon:
         durable.private_directory(self.config.settings.runtime_dir)
         self.control = Control(os.path.join(self.config.settings.runtime_dir, SOCKET), self.inbox.put)
         self.control.start()
+        self._open_to_a_group()
         self._say_started()
         self.report(self.config.warnings)
         for name in self.config.jobs:
@@ -113,6 +120,15 @@ class Daemon:
                 self.upkeep.install(name)
                 self.upkeep.recover(name)
         self.upkeep.start()
+
+    def _open_to_a_group(self) -> None:
+        """The second socket, if the config has it."""
+        settings = self.config.settings
+        if settings.status_group is None:
+            return
+        gid = grp.getgrnam(settings.status_group).gr_gid
+        self.open_control = Control(os.path.join(settings.status_dir, STATUS_SOCKET), self.inbox.put, gid)
+        self.open_control.start()
 
     def _say_started(self) -> None:
         missing = capabilities.missing()
@@ -150,14 +166,15 @@ class Daemon:
         return self.stopping
 
     def _end(self, reason: str) -> None:
-        clean = self.upkeep.stop(STOP_PATIENCE)
-        if self.control:
-            self.control.stop()
+        end = time.monotonic() + STOP_PATIENCE
+        clean = self.upkeep.stop(LANES_PATIENCE)
+        for control in filter(None, (self.control, self.open_control)):
+            control.stop(max(end - time.monotonic(), LEAST_PATIENCE))
         uptime = (datetime.now(UTC) - self.started).total_seconds()
         if not clean:
             reason += "; a step was cut off and is recovered at the next start"
         self.emit(story.DaemonStopped(reason=reason, uptime_s=round(uptime, 1)))
-        self.log.close(0.4)
+        self.log.close(max(end - time.monotonic(), LEAST_PATIENCE))
 
     def _handle(self, item: Due | Done | Reload | Request) -> None:
         match item:
@@ -181,6 +198,7 @@ class Daemon:
             "log": self.log.alive,
             "signals": self.hearing.alive,
             "control": self.control is not None and self.control.alive,
+            "status": self.open_control is None or self.open_control.alive,
         }
         dead = [name for name, alive in parts.items() if not alive]
         if dead:

@@ -10,7 +10,8 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import ClassVar
+from typing import Any, ClassVar
+from urllib.parse import quote
 
 from maintd.events import Event, Failure
 
@@ -82,6 +83,23 @@ class Database:
         else:
             self._has_failed = False
 
+    def write_all(self, statement: str, rows: Sequence[Sequence[str | bytes | int | None]]) -> None:
+        """Changes many rows at once, or none, as `write`."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                self._connection.executemany(statement, rows)
+            except sqlite3.Error:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._fail("write", error)
+        else:
+            self._has_failed = False
+
     def close(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
@@ -143,3 +161,13 @@ class Database:
             advice="nothing is lost; what is remembered between starts (pauses, last runs) may be out of date",
         )
         self._report(failure)
+
+
+def rows_of(path: str, statement: str, *values: str) -> list[tuple[Any, ...]]:
+    """What a statement gives, read beside whoever writes the database; nothing if it is not there or cannot be read."""
+    place = quote(path, errors="surrogateescape")
+    try:
+        with contextlib.closing(sqlite3.connect(f"file:{place}?mode=ro", uri=True, timeout=_PATIENCE)) as connection:
+            return connection.execute(statement, values).fetchall()
+    except sqlite3.Error:
+        return []

@@ -4,14 +4,16 @@ A descriptor that pidfd_getfd(2) duplicates is the same open file: its flags and
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Sequence
 
 from maintd import holders, linux
-from maintd.errors import Refused
+from maintd.errors import NotYet, Refused
 from maintd.holders import Holder
 
+MAPPED = "has it mapped into memory and writes to it there, so it can neither be collapsed nor cut"
 _LOOKS = 1000
 
 
@@ -20,6 +22,14 @@ def writers(log: int) -> list[Holder]:
     info = os.fstat(log)
     found = holders.find({(info.st_dev, info.st_ino)}).get((info.st_dev, info.st_ino), [])
     return [holder for holder in found if holder.writing and holder.pid != os.getpid()]
+
+
+def require_unmapped(log: int) -> None:
+    """Refused if a process writes the log through a mapping: at its place there will be other lines, or none."""
+    info = os.fstat(log)
+    found = [holder for mapping in holders.mappers({(info.st_dev, info.st_ino)}).values() for holder in mapping]
+    if found:
+        raise Refused(f"{found[0]} {MAPPED}", hint="have it told to reopen its log: set signal or command in the job")
 
 
 def make_append(log: int, found: Sequence[Holder]) -> None:
@@ -69,19 +79,36 @@ def _is_at_end(log: int, descriptor: int) -> bool:
 def not_appending(log: int, found: Sequence[Holder]) -> Iterator[list[tuple[Holder, int]]]:
     """Duplicates of the descriptors with which these processes write the log and do not append.
 
-    Refused if a process is another one by now.
+    NotYet if a process has gone meanwhile, or has closed the log: who writes it is to be looked for anew.
     """
     info = os.fstat(log)
     with contextlib.ExitStack() as stack:
         others = []
         for holder in {holder.pid: holder for holder in found if not holder.appending}.values():
-            pidfd = os.pidfd_open(holder.pid)
+            pidfd = _pidfd(holder)
             stack.callback(os.close, pidfd)
-            identity = holders.start_and_uid(holder.pid)
-            if identity is None or identity[0] != holder.start:
-                raise Refused(f"{holder} is another process by now")
+            if holders.start_and_uid(holder.pid) != (holder.start, holder.uid):
+                raise NotYet(f"{holder}, which wrote the log, is another process by now")
             for number, flags in holders.descriptors(holder.pid, (info.st_dev, info.st_ino)):
                 if flags & os.O_ACCMODE != os.O_RDONLY and not flags & os.O_APPEND:
-                    others.append((holder, linux.descriptor_of(pidfd, number)))
+                    others.append((holder, _duplicate(holder, pidfd, number)))
                     stack.callback(os.close, others[-1][1])
+                    if not os.path.samestat(os.fstat(others[-1][1]), info):  # closed, and its number given again
+                        raise NotYet(f"{holder} has just closed the log")
         yield others
+
+
+def _pidfd(holder: Holder) -> int:
+    try:
+        return os.pidfd_open(holder.pid)
+    except ProcessLookupError:
+        raise NotYet(f"{holder}, which wrote the log, has just gone") from None
+
+
+def _duplicate(holder: Holder, pidfd: int, number: int) -> int:
+    try:
+        return linux.descriptor_of(pidfd, number)
+    except OSError as error:
+        if error.errno not in (errno.ESRCH, errno.EBADF):
+            raise
+        raise NotYet(f"{holder} has just closed the log, or has gone") from None

@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from maintd.config import Config
+from maintd.settings import TABLES
+from maintd.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,17 @@ def diff(old: Config, new: Config) -> Diff:
     )
 
 
-def loses_most(old: Config, new: Config) -> bool:
-    """Whether more than half of the jobs would go: half-written TOML is often valid."""
-    return 2 * len(diff(old, new).removed) > len(old.jobs)
+def losses(old: Config, new: Config) -> list[str]:
+    """What would go that hardly anybody takes away, since half-written TOML is often valid: most jobs, whole settings.
+
+    A settings table that is not there any more would silently mean its defaults.
+    """
+    removed = len(diff(old, new).removed)
+    found = [f"{removed} of {counted(len(old.jobs), 'job')}"] if 2 * removed > len(old.jobs) else []
+    return found + [f"[{name}]" for name in TABLES if name in old.sources and name not in new.sources]
+
+
+def moved(old: Config, new: Config) -> list[str]:
+    """What only a restart can change: the lock in state_dir keeps a second maintd away, and where the sockets are."""
+    keys = ("state_dir", "runtime_dir", "status_group", "status_dir")
+    return [key for key in keys if getattr(old.settings, key) != getattr(new.settings, key)]

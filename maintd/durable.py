@@ -7,6 +7,7 @@ directory for a link can lead a root process elsewhere (CVE-2011-1548, 'logrotte
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat as st
 from collections.abc import Iterator, Sequence
@@ -52,7 +53,7 @@ def opened(name: str, *, dir_fd: int) -> Iterator[int]:
     descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
     try:
         if not st.S_ISREG(os.fstat(descriptor).st_mode):
-            raise Refused(f"{names.printable(name)} is not a regular file any more")
+            raise Refused(f"{names.printable(name)} is not a regular file")
         yield descriptor
     finally:
         os.close(descriptor)
@@ -100,6 +101,16 @@ def copy_attributes(source: int, target: int) -> None:
     os.utime(target, ns=(info.st_atime_ns, info.st_mtime_ns))
 
 
+def set_times(descriptor: int, info: os.stat_result) -> None:
+    """Gives a file the times of another."""
+    os.utime(descriptor, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def set_mtime(descriptor: int, mtime_ns: int) -> None:
+    """Gives a file that mtime, in nanoseconds since the epoch."""
+    os.utime(descriptor, ns=(mtime_ns, mtime_ns))
+
+
 def copy_extended(source: int, target: int) -> None:
     """Gives `target` the extended attributes of `source`, access control lists among them."""
     for attribute in _attributes(source):
@@ -139,6 +150,28 @@ def set_aside(log: Seen, archive: str, *, dir_fd: int, archive_fd: int) -> None:
         raise Refused(f"{names.printable(log.path)} was replaced by somebody else at this moment; it was put back")
 
 
+def move(name: str, new: str, inode: Sequence[int] | None, *, dir_fd: int, new_fd: int) -> None:
+    """Renames a file that no job of maintd's own made, of any kind and with any links, to a name that is free.
+
+    Refused if the name means another (device, inode) than the planned one by now; None is one that this plan made.
+    """
+    require_inode(name, inode, dir_fd=dir_fd)
+    rename_noreplace(name, new, old_dir=dir_fd, new_dir=new_fd)
+
+
+def unlink(name: str, inode: Sequence[int] | None, *, dir_fd: int) -> None:
+    """Removes a file, also one with hard links or changed since. Refused if the name means another inode by now."""
+    require_inode(name, inode, dir_fd=dir_fd)
+    os.unlink(name, dir_fd=dir_fd)
+
+
+def require_inode(name: str, inode: Sequence[int] | None, *, dir_fd: int) -> None:
+    """Refuses a file, or a directory, that is not the planned one, by (device, inode); None is any."""
+    info = os.lstat(name, dir_fd=dir_fd)
+    if inode is not None and [info.st_dev, info.st_ino] != list(inode):
+        raise Refused(f"{names.printable(name)} is another file than was planned by now, and was left alone")
+
+
 def require_planned(log: Seen, *, dir_fd: int) -> None:
     """Refuses a log that is not the planned one, or has a second name, by now."""
     if not log.is_same_file(_regular(os.path.basename(log.path), dir_fd)):
@@ -175,13 +208,37 @@ def publish(temporary: str, name: str, descriptor: int, *, dir_fd: int) -> None:
         )
 
 
+def replace(temporary: str, name: str, *, dir_fd: int) -> None:
+    """Gives a whole, synced temporary the name of the file that it stands for, durable: for state, never for logs."""
+    os.rename(temporary, name, src_dir_fd=dir_fd, dst_dir_fd=dir_fd)
+    os.fsync(dir_fd)
+
+
+def write_whole(name: str, data: bytes, *, dir_fd: int) -> None:
+    """Writes a small file of ours, or puts another in its place, durable: it is there as before, or whole."""
+    temporary = names.temporary(name)
+    discard(temporary, dir_fd=dir_fd)
+    descriptor = create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
+    try:
+        write_all(descriptor, data)
+        os.fsync(descriptor)
+        replace(temporary, name, dir_fd=dir_fd)
+    except BaseException:
+        discard(temporary, dir_fd=dir_fd)
+        raise
+    finally:
+        os.close(descriptor)
+
+
 def remove(file: Seen, *, dir_fd: int) -> None:
-    """Removes the planned file for good, and only that one: Refused if the name now means another, or it changed."""
+    """Removes the planned file, and only that one: Refused if the name now means another, or it changed.
+
+    It syncs nothing, so that nobody who waits for a lease on the file waits for the disk: that is for the caller.
+    """
     name = os.path.basename(file.path)
     if not file.is_unchanged(_regular(name, dir_fd)):
         raise Refused(f"{names.printable(file.path)} has changed since it was planned, and was left alone")
     os.unlink(name, dir_fd=dir_fd)
-    os.fsync(dir_fd)
 
 
 def discard(name: str, *, dir_fd: int) -> None:
@@ -212,6 +269,113 @@ def make_directory(name: str, ownership: Ownership, *, dir_fd: int) -> None:
     os.fsync(dir_fd)
 
 
+def remove_directory(name: str, inode: Sequence[int], *, dir_fd: int) -> bool:
+    """Removes a directory if nothing is in it (rmdir(2)), and says whether it did; Refused if it is another by now."""
+    require_inode(name, inode, dir_fd=dir_fd)
+    try:
+        os.rmdir(name, dir_fd=dir_fd)
+    except OSError as error:
+        if error.errno != errno.ENOTEMPTY:
+            raise
+        return False
+    return True
+
+
+def make_directories(path: str) -> None:
+    """Makes a directory for what is brought back, and what is missing above it; no link is followed on the way."""
+    parent = os.path.dirname(path)
+    if not os.path.isdir(parent):
+        make_directories(parent)
+    with directory(parent) as dir_fd:
+        try:
+            os.mkdir(os.path.basename(path), 0o755, dir_fd=dir_fd)
+        except FileExistsError:
+            return
+        os.fsync(dir_fd)
+
+
+def make_private(name: str, *, dir_fd: int) -> None:
+    """Makes a directory that only maintd's user can enter, durable. FileExistsError if the name is taken."""
+    os.mkdir(name, 0o700, dir_fd=dir_fd)
+    os.fsync(dir_fd)
+
+
+def make_path(path: str, mode: int) -> None:
+    """Makes what is missing of a directory and of those above it; no link among them is followed."""
+    above = os.path.dirname(path)
+    try:
+        os.close(open_beneath(path, os.O_RDONLY | os.O_DIRECTORY))
+    except FileNotFoundError:
+        make_path(above, mode)
+        with directory(above) as dir_fd, contextlib.suppress(FileExistsError):
+            os.mkdir(os.path.basename(path), mode, dir_fd=dir_fd)
+            os.fsync(dir_fd)
+
+
+def unlink_own(name: str, *, dir_fd: int) -> None:
+    """Removes a file that this process, or one that was cut off, has just made in a directory of its own, if any."""
+    with contextlib.suppress(FileNotFoundError):
+        os.unlink(name, dir_fd=dir_fd)
+
+
+def publish_directory(temporary: str, name: str, *, dir_fd: int) -> None:
+    """Gives a whole directory, whose files are synced, its final name, durable. FileExistsError if that is taken."""
+    inside = _opened_directory(temporary, dir_fd)
+    try:
+        os.fsync(inside)
+    finally:
+        os.close(inside)
+    rename_noreplace(temporary, name, old_dir=dir_fd, new_dir=dir_fd)
+    os.fsync(dir_fd)
+
+
+def link(name: str, *, dir_fd: int, new_fd: int) -> None:
+    """Gives a file a second name, the same one, in another directory."""
+    os.link(name, name, src_dir_fd=dir_fd, dst_dir_fd=new_fd, follow_symlinks=False)
+
+
+def remove_empty(path: str) -> bool:
+    """Removes a directory if nothing is in it, durable; says whether it is gone."""
+    with directory(os.path.dirname(path)) as dir_fd:
+        try:
+            os.rmdir(os.path.basename(path), dir_fd=dir_fd)
+        except OSError as error:
+            if error.errno != errno.ENOTEMPTY:
+                raise
+            return False
+        os.fsync(dir_fd)
+        return True
+
+
+def discard_tree(name: str, *, dir_fd: int) -> None:
+    """Removes a directory of ours that is being made or taken away, with all in it, if it is there.
+
+    It is walked by descriptors, and no link is followed. Raises Refused for a name that is no temporary of ours.
+    """
+    if not name.endswith(names.TEMPORARY):
+        raise Refused(f"{names.printable(name)} is not a temporary of maintd")
+    with contextlib.suppress(FileNotFoundError):
+        _remove_below(name, dir_fd)
+        os.fsync(dir_fd)
+
+
+def _remove_below(name: str, dir_fd: int) -> None:
+    inside = _opened_directory(name, dir_fd)
+    try:
+        for entry in os.listdir(inside):
+            if st.S_ISDIR(os.lstat(entry, dir_fd=inside).st_mode):
+                _remove_below(entry, inside)
+            else:
+                os.unlink(entry, dir_fd=inside)
+    finally:
+        os.close(inside)
+    os.rmdir(name, dir_fd=dir_fd)
+
+
+def _opened_directory(name: str, dir_fd: int) -> int:
+    return os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC, dir_fd=dir_fd)
+
+
 def private_directory(path: str) -> None:
     """Makes `path` (and what is missing above it) for maintd's own files, with mode 0700.
 
@@ -234,9 +398,20 @@ def private_directory(path: str) -> None:
         )
 
 
-def lock_file(path: str) -> int:
+def group_directory(path: str, gid: int) -> None:
+    """Makes `path` as private_directory does, then lets a group enter it and list it, and nobody else (0750)."""
+    private_directory(path)
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        os.fchown(descriptor, -1, gid)
+        os.fchmod(descriptor, 0o750)
+    finally:
+        os.close(descriptor)
+
+
+def lock_file(path: str, mode: int = 0o600) -> int:
     """Opens (and makes, if need be) the file whose flock says that a maintd is at work; returns its descriptor."""
-    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+    return os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
 
 
 def write_pid(descriptor: int) -> None:
@@ -249,7 +424,7 @@ def write_pid(descriptor: int) -> None:
 def _regular(name: str, dir_fd: int) -> os.stat_result:
     info = os.lstat(name, dir_fd=dir_fd)
     if not st.S_ISREG(info.st_mode):
-        raise Refused(f"{names.printable(name)} is not a regular file any more")
+        raise Refused(f"{names.printable(name)} is not a regular file")
     require_plain(name, info)
     return info
 
@@ -283,7 +458,7 @@ def opened_to_change(name: str, *, dir_fd: int) -> int:
     descriptor = os.open(name, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
     if not st.S_ISREG(os.fstat(descriptor).st_mode):
         os.close(descriptor)
-        raise Refused(f"{names.printable(name)} is not a regular file any more")
+        raise Refused(f"{names.printable(name)} is not a regular file")
     return descriptor
 
 
@@ -301,6 +476,30 @@ def add(descriptor: int, data: bytes, offset: int) -> None:
         view, offset = view[written:], offset + written
 
 
+def append(name: str, data: bytes, ownership: Ownership, *, dir_fd: int) -> None:
+    """Adds whole lines to a file of maintd's, which is made if need be, durable: all of them, or on failure none.
+
+    It is locked meanwhile (flock(2)), against others who add. A last line that a crash has torn is ended first.
+    """
+    try:
+        descriptor = create(name, ownership, dir_fd=dir_fd)
+        os.fsync(dir_fd)
+    except FileExistsError:
+        descriptor = opened_to_change(name, dir_fd=dir_fd)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        end = os.fstat(descriptor).st_size
+        is_torn = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
+        try:
+            add(descriptor, b"\n" * is_torn + data, end)
+            os.fsync(descriptor)
+        except OSError:
+            os.ftruncate(descriptor, end)
+            raise
+    finally:
+        os.close(descriptor)
+
+
 def collapse(log: int, end: int, length: int) -> None:
     """Takes the `length` bytes before `end` out of a log that is being appended to: what follows moves down.
 
@@ -311,6 +510,11 @@ def collapse(log: int, end: int, length: int) -> None:
     os.fdatasync(log)
     os.posix_fadvise(log, end - length, 0, os.POSIX_FADV_DONTNEED)
     collapse_range(log, end - length, length)
+
+
+def reserve(descriptor: int, size: int) -> None:
+    """Takes the blocks for `size` bytes, or fails with ENOSPC (posix_fallocate(3))."""
+    os.posix_fallocate(descriptor, 0, size)
 
 
 def cut(descriptor: int, length: int) -> None:

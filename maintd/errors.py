@@ -33,6 +33,13 @@ class TimedOut(MaintdError):
     """A time limit was reached."""
 
 
+TOO_SLOW = "raise its timeout, or look at what is slow"
+
+
+class Damaged(MaintdError):
+    """A snapshot, or what came out of it, is not what it was."""
+
+
 class Locked(MaintdError):
     """Another maintd holds the lock of this state directory."""
 
@@ -109,4 +116,4 @@ def trouble(exception: BaseException) -> Trouble:
         return Trouble(code, text, _ADVICE.get(exception.errno, ""))
     if isinstance(exception, MaintdError):
         return Trouble(type(exception).__name__.lower(), str(exception), exception.hint)
-    return Trouble(type(exception).__name__, str(exception), "")
+    return Trouble(type(exception).__name__, str(exception), "this was not foreseen: please report it")

@@ -37,23 +37,27 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Failure(Event):
-    """One target's failure: what was tried, why it did not work, and what the operator can do."""
+    """One target's failure: what was tried, why it did not work, and what the operator can do.
+
+    `usual_advice` is given where the error itself comes with none.
+    """
 
     level: ClassVar[str] = "error"
+    usual_advice: ClassVar[str] = "it is tried again at the next run; if it stays so, look at what is named here"
 
     tried: str
     error: str
     error_msg: str
-    advice: str = ""
+    advice: str
 
     @property
     def msg(self) -> str:
-        hint = f" ({self.advice})" if self.advice else ""
-        return f"could not {self.tried}: {self.error_msg}{hint}"
+        return f"could not {self.tried}: {self.error_msg} ({self.advice})"
 
     @classmethod
     def from_trouble(cls, target: str, tried: str, trouble: Trouble) -> "Failure":
-        return cls(target=target, tried=tried, error=trouble.error, error_msg=trouble.error_msg, advice=trouble.advice)
+        advice = trouble.advice or cls.usual_advice
+        return cls(target=target, tried=tried, error=trouble.error, error_msg=trouble.error_msg, advice=advice)
 
 
 def every_kind(root: type[Event] = Event) -> Iterator[type[Event]]:

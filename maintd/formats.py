@@ -55,8 +55,12 @@ def damaged(how: str) -> OSError:
 def _in_order(work: Callable[[Piece], Made], pieces: Iterable[Piece], threads: int) -> Iterator[Made]:
     """What `work` makes of each piece, in their order, with a few for each thread in memory.
 
-    Equal neighbours are worked on once: the hole of a sparse log is a long row of them.
+    Equal neighbours are worked on once: the hole of a sparse log is a long row of them. With one thread it is the
+    caller's.
     """
+    if threads == 1:
+        yield from map(work, pieces)
+        return
     ahead: deque[Future[Made]] = deque()
     last: tuple[Piece, Future[Made]] | None = None
     with ThreadPoolExecutor(threads) as pool:

@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 
 from maintd import holders
-from maintd.errors import NotYet, Refused
+from maintd.errors import NotYet
 
 LONGEST = 5.0
 """Seconds after which the guard has the writers go on by itself."""
@@ -31,8 +31,7 @@ def stopped(processes: Sequence[Process]) -> Iterator[float]:
     """Stops these processes, all their threads, for the block; yields when, as of time.monotonic().
 
     It has to end within SHORT, or what it does for them to be stopped is not safe. Those that somebody else had stopped
-    before stay stopped afterwards. Raises Refused if one is gone or is another one now, NotYet if one does not stop: in
-    uninterruptible sleep, say.
+    before stay stopped afterwards. Raises NotYet if one has gone meanwhile, or does not stop: it waits for a disk, say.
     """
     with ExitStack() as stack:
         pidfds = {pid: stack.enter_context(_pidfd(pid, start)) for pid, start in processes if not _is_stopped(pid)}
@@ -56,7 +55,7 @@ def awake(processes: Iterable[Process]) -> tuple[Process, ...]:
 def go_on(processes: Sequence[Process]) -> None:
     """Has processes go on that a maintd which was killed had stopped; those that are gone are left out."""
     for pid, start in processes:
-        with suppress(Refused), _pidfd(pid, start) as pidfd:
+        with suppress(NotYet), _pidfd(pid, start) as pidfd:
             _send([pidfd], signal.SIGCONT)
 
 
@@ -71,11 +70,11 @@ def _pidfd(pid: int, start: int) -> Iterator[int]:
     try:
         pidfd = os.pidfd_open(pid)
     except ProcessLookupError:
-        raise Refused(f"process {pid}, which wrote the log, is gone") from None
+        raise NotYet(f"process {pid}, which wrote the log, has just gone") from None
     try:
         identity = holders.start_and_uid(pid)
         if identity is None or identity[0] != start:
-            raise Refused(f"process {pid} is another one by now")
+            raise NotYet(f"process {pid}, which wrote the log, is another one by now")
         yield pidfd
     finally:
         os.close(pidfd)

@@ -105,6 +105,19 @@ def identity(directory: str) -> tuple[int, int] | None:
     return info.st_dev, info.st_ino
 
 
+def mount(directory: str) -> int | None:
+    """The mount that a directory is reached by, None if it is gone: rename(2) gets from none to another (EXDEV)."""
+    try:
+        descriptor = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    try:
+        with open(f"/proc/self/fdinfo/{descriptor}", "rb") as lines:
+            return next((int(line.split()[1]) for line in lines if line.startswith(b"mnt_id:")), None)
+    finally:
+        os.close(descriptor)
+
+
 def is_shared(directory: str) -> bool:
     """Whether others than root could meddle with a directory; False if it is gone."""
     try:

@@ -1,10 +1,10 @@
-"""Which files a job watches, by its patterns, and which of them have just grown past its max_size, by stat."""
+"""Which files a job watches, by its patterns, and which of them have just grown past their limit, by stat."""
 
 import math
 import os
 import stat as st
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from maintd import names, patterns
@@ -17,53 +17,71 @@ LINKS = 40
 
 
 @dataclass(frozen=True, slots=True)
+class _Area:
+    """What one group of patterns means, by paths alone; its limit in bytes, None if its files are not watched."""
+
+    wanted: tuple[Prefix, ...]
+    unwanted: tuple[Prefix, ...]
+    own: OwnFiles
+    limit: int | None
+
+    def has_file(self, path: str) -> bool:
+        if self.own.has(path) or any(pattern.is_match(path) for pattern in self.unwanted):
+            return False
+        return any(pattern.is_match(path) for pattern in self.wanted)
+
+    def has_directory(self, path: str) -> bool:
+        return not self.own.has(path) and any(_leads(pattern, path) for pattern in self.wanted)
+
+
+@dataclass(frozen=True, slots=True)
 class Territory:
     """Where a job's files are now: `files`, the `directories` that were read for them, and the `route` to those.
 
     The route is every (directory, name) that is passed on the way to a pattern's fixed root, symbolic links included,
-    up to the first name that does not exist: when one of them changes, the patterns may mean other files.
+    up to the first name that does not exist: when one of them changes, the patterns may mean other files. Each file
+    has its limit, in bytes.
     """
 
-    files: tuple[str, ...]
+    files: Mapping[str, int]
     directories: frozenset[str]
     route: frozenset[tuple[str, str]]
-    wanted: tuple[Prefix, ...]
-    unwanted: tuple[Prefix, ...]
-    own: OwnFiles
+    areas: tuple[_Area, ...]
 
     @property
     def to_watch(self) -> frozenset[str]:
         return self.directories | {directory for directory, _ in self.route}
 
-    def has_file(self, path: str) -> bool:
-        """Whether the patterns name this file, by its path alone."""
-        if names.is_ours(os.path.basename(path)) or self.own.has(path):
-            return False
-        if any(pattern.is_match(path) for pattern in self.unwanted):
-            return False
-        return any(pattern.is_match(path) for pattern in self.wanted)
+    def limit(self, path: str) -> int | None:
+        """The limit of this file, by its path alone: that of the first patterns that name it; None if there is none."""
+        if names.is_ours(os.path.basename(path)):
+            return None
+        return next((area.limit for area in self.areas if area.has_file(path)), None)
 
     def has_directory(self, path: str) -> bool:
         """Whether there may be files of the patterns below this directory, by its path alone."""
-        return not self.own.has(path) and any(_leads(pattern, path) for pattern in self.wanted)
+        return any(area.limit is not None and area.has_directory(path) for area in self.areas)
 
 
-def survey(watched: Watched) -> Territory:
-    """Reads the directories of these patterns now."""
-    wanted = tuple(split(pattern) for pattern in watched.paths)
-    found = patterns.expand(watched.paths, watched.exclude, own=watched.own)
+def survey(groups: Sequence[Watched], is_over: Callable[[], bool] = lambda: False) -> Territory:
+    """Reads the directories of these groups of patterns now. Raises Aborted as soon as it `is_over`."""
+    areas: list[_Area] = []
+    files: dict[str, int] = {}
+    directories: set[str] = set()
     route: set[tuple[str, str]] = set()
-    for pattern, prefix in zip(watched.paths, wanted, strict=True):
-        parts = [part for part in pattern.split("/") if part]
-        route |= _route(parts[: -len(prefix.rest)])
-    return Territory(
-        tuple(match.path for match in found.matches),
-        frozenset(found.directories),
-        frozenset(route),
-        wanted,
-        tuple(split(pattern) for pattern in watched.exclude),
-        watched.own,
-    )
+    for group in groups:
+        area = _Area(tuple(map(split, group.paths)), tuple(map(split, group.exclude)), group.own, group.max_size)
+        if group.max_size is not None:
+            found = patterns.expand(group.paths, group.exclude, own=group.own, is_over=is_over)
+            news = [match.path for match in found.matches if match.path not in files]
+            silent = [other for other in areas if other.limit is None]
+            files |= {path: group.max_size for path in news if not any(other.has_file(path) for other in silent)}
+            directories |= found.directories
+            for pattern, prefix in zip(group.paths, area.wanted, strict=True):
+                parts = [part for part in pattern.split("/") if part]
+                route |= _route(parts[: -len(prefix.rest)])
+        areas.append(area)
+    return Territory(files, frozenset(directories), frozenset(route), tuple(areas))
 
 
 def is_regular(path: str) -> bool:
@@ -136,7 +154,7 @@ class Sizes:
         self._watchers.setdefault(file, {})[job] = limit
         self._limits[file] = min(self._watchers[file].values())
 
-    def replace(self, job: str, territory: Territory, limit: int) -> None:
+    def replace(self, job: str, territory: Territory) -> None:
         """Makes these the files of this job; what was reported of those that stay is kept.
 
         A file that was not found but is still there stays: its directory could not be read, for want of a descriptor.
@@ -144,11 +162,11 @@ class Sizes:
         files = set(map(os.fsencode, territory.files))
         for file in self._files[job] - files:
             path = os.fsdecode(file)
-            if not (territory.has_file(path) and is_regular(path)):
+            if territory.limit(path) is None or not is_regular(path):
                 self._drop(job, file)
-        for file in files:
-            if self._watchers.get(file, {}).get(job) != limit:
-                self.add(job, os.fsdecode(file), limit)
+        for path, limit in territory.files.items():
+            if self._watchers.get(os.fsencode(path), {}).get(job) != limit:
+                self.add(job, path, limit)
 
     def forget(self, job: str) -> None:
         """Watches nothing for this job any more."""

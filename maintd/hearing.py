@@ -8,11 +8,19 @@ descriptor (signal.set_wakeup_fd) is written to in any case.
 import os
 import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+
+
+def hold_back(numbers: Iterable[int]) -> None:
+    """Keeps signals waiting until there is a Hearing of them: by default most end the process."""
+    signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
 
 
 class Hearing:
-    """Calls what belongs to each signal that comes, in a thread of its own. To be made in the main thread."""
+    """Calls what belongs to each signal that comes, also while it was held back, in a thread of its own.
+
+    To be made in the main thread.
+    """
 
     def __init__(self, calls: Mapping[int, Callable[[], None]]) -> None:
         self._reader, self._writer = os.pipe2(os.O_CLOEXEC)
@@ -22,6 +30,7 @@ class Hearing:
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._hear, args=[calls], name="signals", daemon=True)
         self._thread.start()
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, calls)
 
     @property
     def alive(self) -> bool:

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from maintd import capabilities
+from maintd import capabilities, linux
 from maintd.errors import Blind
 
 Inode = tuple[int, int]
@@ -103,6 +103,23 @@ def unwritable(descriptor: int) -> Iterator[bool]:
         fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
 
 
+@contextlib.contextmanager
+def alone(descriptor: int) -> Iterator[bool]:
+    """While in the block nobody else can open the file at all (they wait), and this process can change it.
+
+    Yields False, and holds nobody up, if somebody has it open, or leases are not to be had. Not to be held long.
+    """
+    try:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+    except OSError:
+        yield False
+        return
+    try:
+        yield True
+    finally:
+        fcntl.fcntl(descriptor, fcntl.F_SETLEASE, fcntl.F_UNLCK)
+
+
 def find(inodes: Collection[Inode]) -> dict[Inode, list[Holder]]:
     """The processes that have any of these (device, inode) pairs open, as far as /proc shows them to this user."""
     found: dict[Inode, list[Holder]] = defaultdict(list)
@@ -115,6 +132,30 @@ def find(inodes: Collection[Inode]) -> dict[Inode, list[Holder]]:
     return found
 
 
+def mappers(inodes: Collection[Inode]) -> dict[Inode, list[Holder]]:
+    """The processes that have a shared mapping of any of these files through which they may write (proc_pid_maps(5)).
+
+    A mapping outlives the descriptor it was made with. To look for it takes longer than to look for descriptors.
+    """
+    found: dict[Inode, list[Holder]] = defaultdict(list)
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        for inode in _mapped(entry, inodes):
+            holder = _holder(int(entry), os.O_RDWR)
+            if holder is not None and holder not in found[inode]:
+                found[inode].append(holder)
+    return found
+
+
+def _mapped(pid: str, inodes: Collection[Inode]) -> Iterator[Inode]:
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/maps", "rb") as lines:
+        for line in lines:
+            _, permissions, _, device, number, *_ = line.split(maxsplit=5)
+            if permissions.startswith(b"rw") and permissions.endswith(b"s"):
+                inode = os.makedev(*(int(part, 16) for part in device.split(b":"))), int(number)
+                if inode in inodes:
+                    yield inode
+
+
 def descriptors(pid: int, inode: Inode) -> list[tuple[int, int]]:
     """The number and the open flags of each descriptor that a process has of this (device, inode)."""
     return [(number, flags) for _, number, flags in _descriptors(str(pid), {inode})]
@@ -122,19 +163,11 @@ def descriptors(pid: int, inode: Inode) -> list[tuple[int, int]]:
 
 def _descriptors(pid: str, inodes: Collection[Inode]) -> Iterator[tuple[Inode, int, int]]:
     """The (inode, number, open flags) of those descriptors of a process that are of one of `inodes`."""
-    folder = f"/proc/{pid}/fd"
-    try:
-        numbers = os.listdir(folder)
-    except OSError:
-        return
-    for number in numbers:
-        try:
-            info = os.stat(f"{folder}/{number}")
-        except OSError:
-            continue
-        if (info.st_dev, info.st_ino) in inodes:
-            with contextlib.suppress(OSError):
-                yield (info.st_dev, info.st_ino), int(number), _flags(pid, number)
+    with contextlib.suppress(OSError):
+        for number, inode in linux.inodes_in(f"/proc/{pid}/fd"):
+            if inode in inodes:
+                with contextlib.suppress(OSError):
+                    yield inode, int(number), _flags(pid, number)
 
 
 def _flags(pid: str, number: str) -> int:

@@ -31,7 +31,7 @@ def rotate(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str, An
         durable.directory(os.path.dirname(wanted.path)) as dir_fd,
         durable.directory(folder, wanted.folder) as archive_fd,
         durable.live(os.path.basename(wanted.path), wanted.seen, dir_fd=dir_fd) as log,
-        intents.created(wanted.intents, wanted.path, wanted.archive) as journal,
+        intents.created(wanted.intents, wanted.path, wanted.archive, os.fstat(archive_fd).st_ino) as journal,
         _archive_being_made(archive, archive_fd, journal) as copy,
     ):
         copies.require_dense(wanted.path, os.fstat(log))
@@ -57,6 +57,8 @@ def finish(_progress: codec.Progress, *, journal: str) -> dict[str, Any]:
         intent = one.commit(latest)  # what is read may be in memory only: the sync of it may be what failed
         folder, name = os.path.split(one.about.archive)
         archive_fd = _entered(stack, folder)
+        if archive_fd >= 0 and os.fstat(archive_fd).st_ino != one.about.folder:  # another took its place
+            archive_fd = -1
         log, copy = _opened(stack, one.about.log), _being_made(stack, archive_fd, name, intent)
         place = Place(log, copy, one)
         how: How = "lost"
@@ -88,7 +90,8 @@ def _archive_being_made(archive: str, archive_fd: int, journal: Journal) -> Iter
         yield copy
     except BaseException:
         if journal.latest is None:
-            intents.take_back(journal)
+            durable.discard(names.temporary(archive), dir_fd=archive_fd)
+            journal.remove()
         raise
     finally:
         if copy >= 0:
@@ -127,7 +130,7 @@ def _name_of(archive_fd: int, intent: Intent) -> str:
     """The name under which the archive was published already, or nothing."""
     for name in os.listdir(archive_fd) if archive_fd >= 0 else ():
         with contextlib.suppress(FileNotFoundError):
-            if names.parse_archive(name) and intent.is_copy(os.lstat(name, dir_fd=archive_fd)):
+            if not name.endswith(names.TEMPORARY) and intent.is_copy(os.lstat(name, dir_fd=archive_fd)):
                 return name
     return ""
 
@@ -139,10 +142,7 @@ def _publish(log: int, copy: int, archive: str, archive_fd: int, journal: Journa
     if log >= 0:
         durable.copy_attributes(log, copy)
     os.fsync(copy)
-    wanted = names.parse_archive(archive)
-    assert wanted is not None
-    for n in count(wanted.n):
-        name = str(replace(wanted, n=n))
+    for name in _free_names(archive):
         try:
             durable.publish(names.temporary(archive), name, copy, dir_fd=archive_fd)
         except FileExistsError:  # somebody made a file of that name meanwhile, which stays as it is
@@ -150,6 +150,15 @@ def _publish(log: int, copy: int, archive: str, archive_fd: int, journal: Journa
         break
     journal.remove()
     return name
+
+
+def _free_names(archive: str) -> Iterator[str]:
+    """The name of an archive, and those for when it is taken: of maintd's own the next ones, else out of the way."""
+    wanted = names.parse_archive(archive)
+    if wanted is not None:
+        yield from (str(replace(wanted, n=n)) for n in count(wanted.n))
+    yield archive
+    yield from (f"{archive}-{n}.backup" for n in count(1))
 
 
 def _recovered(place: Place) -> How:

@@ -27,7 +27,7 @@ DIRECTORY = "intents"
 SLOT = 4096
 HEAD = 5 * SLOT
 """Room for two paths of 4,096 bytes in hex, and more."""
-FORMAT = 1
+FORMAT = 2
 Way = Literal["collapse", "pause", "lossy"]
 """How what was archived is taken out of a log."""
 _CHECKSUM = 8
@@ -81,11 +81,15 @@ class Intent:
 
 @dataclass(frozen=True, slots=True)
 class Interrupted:
-    """A rotation in place that is under way or was cut off: the file of its intents, and the two paths it is about."""
+    """A rotation in place that is under way or was cut off: the file of its intents, and the two paths it is about.
+
+    `folder` is the inode of the archive's directory, which another may have taken the place of.
+    """
 
     journal: str
     log: str
     archive: str
+    folder: int
 
 
 class Journal:
@@ -119,11 +123,14 @@ def journal_of(folder: str, log: str) -> str:
 
 
 @contextmanager
-def created(folder: str, log: str, archive: str) -> Iterator[Journal]:
-    """A new file of intents, durable. NotYet if an interrupted rotation left one, which is to be finished first."""
+def created(folder: str, log: str, archive: str, into: int) -> Iterator[Journal]:
+    """A new file of intents in `folder`, durable; `into` is the inode of the archive's directory.
+
+    NotYet if an interrupted rotation left one, which is to be finished first.
+    """
     durable.private_directory(folder)
-    about = Interrupted(journal_of(folder, log), log, archive)
-    head = {"format": FORMAT, "log": os.fsencode(log).hex(), "archive": os.fsencode(archive).hex()}
+    about = Interrupted(journal_of(folder, log), log, archive, into)
+    head = {"format": FORMAT, "log": os.fsencode(log).hex(), "archive": os.fsencode(archive).hex(), "folder": into}
     name = os.path.basename(about.journal)
     with durable.directory(folder) as dir_fd:
         descriptor = _made(name, dir_fd)
@@ -183,7 +190,8 @@ def take_back(journal: Journal) -> None:
     """Removes an archive that was being made, and the file of its intents; the log has all its lines."""
     folder, name = os.path.split(journal.about.archive)
     with suppress(FileNotFoundError, NotADirectoryError), durable.directory(folder) as dir_fd:
-        durable.discard(names.temporary(name), dir_fd=dir_fd)
+        if os.fstat(dir_fd).st_ino == journal.about.folder:
+            durable.discard(names.temporary(name), dir_fd=dir_fd)
     journal.remove()
 
 
@@ -211,7 +219,7 @@ def _about(journal: str, head: bytes) -> Interrupted | None:
             f"{printable(journal)} was written by another version of maintd", hint="run that version until it is gone"
         )
     log, archive = (os.fsdecode(bytes.fromhex(fields[key])) for key in ("log", "archive"))
-    return Interrupted(journal, log, archive)
+    return Interrupted(journal, log, archive, fields["folder"])
 
 
 def _encoded(fields: dict[str, Any], room: int) -> bytes:

@@ -1,17 +1,16 @@
 """What a Job is: a frozen model whose fields are its options and whose `plan` says what it would do."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property, lru_cache
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     AfterValidator,
-    BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     InstanceOf,
     PlainSerializer,
@@ -22,14 +21,21 @@ from pydantic import (
 from maintd.claims import Claim, Claims
 from maintd.cron import Cron
 from maintd.own_files import OwnFiles
+from maintd.room import Floor, Relief
+from maintd.rules import Options, rule
 from maintd.steps import Lane, Step
+from maintd.stores import Store
 from maintd.supervisor import Supervisor
 from maintd.timing import Window
-from maintd.triggers import Cause
-from maintd.units import LARGEST, format_duration, parse_duration, parse_size
+from maintd.trends import Sample
+from maintd.triggers import Cause, Told
+from maintd.units import LARGEST, format_duration, parse_duration, parse_share, parse_size
+
+if TYPE_CHECKING:
+    from maintd.child import Worker
 
 
-def _absolute(path: str) -> str:
+def absolute(path: str) -> str:
     if not path.startswith("/"):
         raise ValueError(f"{path!r} is not an absolute path: a daemon has no working directory of yours")
     if "\0" in path:
@@ -69,12 +75,18 @@ def _bytes(value: Any) -> Any:
     return parse_size(value) if isinstance(value, str) else value
 
 
+def _percentage(value: Any) -> Any:
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        raise ValueError(f'{value} is not a share: write it as a percentage, as a string: "{value}%"')  # noqa: TRY004 - as above
+    return parse_share(value) if isinstance(value, str) else value
+
+
 def _parsed(kind: type[Cron | Window]) -> BeforeValidator:
     parse = lru_cache(maxsize=1024)(kind.parse)  # many jobs share few of them
     return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
 
 
-AbsolutePath = Annotated[str, AfterValidator(_absolute)]
+AbsolutePath = Annotated[str, AfterValidator(absolute)]
 FilePattern = Annotated[AbsolutePath, AfterValidator(_of_files)]
 Size = Annotated[int, BeforeValidator(_bytes), Field(ge=0), WithJsonSchema({"type": ["integer", "string"]})]
 Age = Annotated[
@@ -88,25 +100,37 @@ Interval = Annotated[Age, AfterValidator(_interval)]
 CronField = Annotated[InstanceOf[Cron], _parsed(Cron), PlainSerializer(str), WithJsonSchema({"type": "string"})]
 WindowField = Annotated[InstanceOf[Window], _parsed(Window), PlainSerializer(str), WithJsonSchema({"type": "string"})]
 Limit = Annotated[Size, Field(gt=0)]
+Share = Annotated[
+    float,
+    BeforeValidator(_percentage),
+    PlainSerializer(lambda share: f"{100 * share:.10g}%"),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? ?%$"}),
+]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1)]
 Level = Annotated[int, Strict(), Field(ge=1, le=19)]
+
+
+@rule("level", "compress")
+def gzip_level(job: Any) -> str:
+    """For the kinds that have both options."""
+    return "level goes from 1 to 9 with gzip" if job.compress == "gzip" and (job.level or 0) > 9 else ""
+
+
 Argv = Annotated[tuple[str, ...], Field(min_length=1)]
-
-
-class Options(BaseModel):
-    """A table of the config: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, strict=False, defer_build=True)
 
 
 @dataclass(frozen=True, slots=True)
 class Watched:
-    """Files, by glob patterns, that make a job due as soon as one is larger than `max_size` bytes; none of `own`."""
+    """Files, by glob patterns, that make a job due as soon as one is larger than `max_size` bytes; none of `own`.
+
+    A file that several groups of a job name goes by the first of them. Those of a group without a limit are not
+    watched.
+    """
 
     paths: tuple[str, ...]
     exclude: tuple[str, ...]
-    max_size: int
+    max_size: int | None
     own: OwnFiles = field(default_factory=OwnFiles)
 
 
@@ -115,7 +139,10 @@ class Context:
     """What a plan is made from, for the job of this name. `now` is aware; `zone` is that of cron.
 
     `lanes` says which parts of the work are wanted; after a `clock_jumped` nothing goes by age. No pattern names a file
-    that is maintd's `own`. `intents` is the directory for those of rotations in place.
+    that is maintd's `own`. `intents` is the directory for those of rotations in place, `stores` that for
+    object stores. `told` are those whom the run before this one told. `history` is what the job's earlier runs have
+    measured, oldest first. `jobs` are all that are enabled, by name. `memory` is what a check keeps between its looks,
+    `worker` a child process for it.
     """
 
     now: datetime
@@ -127,15 +154,30 @@ class Context:
     own: OwnFiles = field(default_factory=OwnFiles)
     intents: str = ""
     clock_jumped: bool = False
+    told: tuple[Told, ...] = ()
     job: str = ""
+    stores: str = ""
+    history: tuple[Sample, ...] = ()
+    jobs: Mapping[str, "Job"] = field(default_factory=dict)
+    memory: dict[str, Any] = field(default_factory=dict, compare=False)
+    worker: "Worker | None" = field(default=None, compare=False)
 
 
 class Job(Options):
-    """A configured piece of upkeep. Each kind is one subclass in its own file under jobs/, found by scanning."""
+    """A configured piece of upkeep. Each kind is one subclass in its own file under jobs/, found by scanning.
+
+    A job without `lanes` only looks: it runs beside them, never behind upkeep.
+    """
 
     kind: ClassVar[str]
     lanes: ClassVar[tuple[Lane, ...]] = (Lane.HEAVY,)
     due_from_disk: ClassVar[bool] = False
+    has_other_files: ClassVar[bool] = False
+    """Whether other files than the config say what it does, which are read anew at each run, and by a reload."""
+    is_due_by_itself: ClassVar[bool] = False
+    """Whether something makes it due also without `cron` and `every`."""
+    is_urgent: ClassVar[bool] = False
+    """Whether it does not wait for long work: that is broken off, and begun anew afterwards."""
 
     enabled: Flag = Field(default=True, description="false keeps the job in the file and does not run it")
     cron: CronField | None = Field(
@@ -160,23 +202,65 @@ class Job(Options):
     )
     observe: Flag = Field(default=False, description="plan and report, change nothing")
 
+    @rule("cron", "every")
+    def _is_ever_due(self) -> str:
+        is_due = self.cron or self.every or self.is_due_by_itself
+        return "" if is_due else "nothing ever makes this job due: set cron or every"
+
     @cached_property
     def digest(self) -> str:
         """Equal for equal options: tells whether a daemon runs a job as a file has it."""
         return hashlib.sha256(repr(self).encode()).hexdigest()[:16]
 
+    @property
+    def main_lane(self) -> Lane:
+        """Where a run of the whole job takes its turn."""
+        return self.lanes[-1]
+
+    @property
+    def lanes_of_rest(self) -> frozenset[Lane]:
+        """The parts of the work that a run is for to which another, for the quick part alone, has left something."""
+        return frozenset({Lane.HEAVY})
+
     def plan(self, ctx: Context) -> Iterator[Step]:
         """The steps of a run, read off the machine, which it must not change."""
         raise NotImplementedError
+
+    def alone(self) -> AbstractContextManager[object]:
+        """What a run holds while it plans and acts, so that another program does not work on the same.
+
+        Raises Locked if one does; OSError or MaintdError if that cannot be known.
+        """
+        return nullcontext()
+
+    def outlook(self) -> Iterator[str]:
+        """What it comes to on this machine now, a line each; for `maintd check`."""
+        return iter(())
 
     def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
         """What its options name that is not there on this machine now, as (option, message); for `maintd check`."""
         return iter(())
 
+    def remark(self, _ctx: Context) -> str:
+        """What is to be said of what it looks after, read off the machine after a run, for status; mostly nothing."""
+        return ""
+
     def claims(self) -> Claim | None:
         """The logs that this job alone may rotate, if any; the first job in file order owns what two claim."""
         return None
 
-    def watched(self) -> Watched | None:
-        """The files whose growth makes this job due, if any."""
+    def relief(self, _ctx: Context, _wanted: Relief) -> Iterator[Step]:
+        """Steps that free space on a file system that runs full, the first ones first; a guard asks for them."""
+        return iter(())
+
+    def floor(self) -> Floor | None:
+        """What is to stay free on a file system: this job is due as soon as it is not."""
+        return None
+
+    def watched(self) -> tuple[Watched, ...]:
+        """The files whose growth makes this job due, in groups, each with a limit of its own."""
+        return ()
+
+    def archive(self) -> Store | None:
+        """The archive that this job puts files into, if it does."""
         return None

@@ -1,9 +1,10 @@
-"""The two lanes: a thread each, which runs one job after the other, and says when each is done."""
+"""The lanes: a thread each, which runs one job after the other, and says when each is done."""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from maintd.log import Listener
@@ -36,8 +37,8 @@ class Done:
     """A run has ended; `run` is None if there was none, because the job was gone or paused when its turn came."""
 
     wanted: Wanted
-    run: Run | None = None
-    result: Result = field(default_factory=lambda: Result(""))
+    run: Run | None
+    result: Result
 
 
 class Lanes:
@@ -56,6 +57,9 @@ class Lanes:
             for lane, queue in self._queues.items()
         ]
         self._current: dict[str, Run] = {}
+        self._at_work: dict[str, tuple[Wanted, Run]] = {}
+        self._wanted: Counter[str] = Counter()
+        self._counting = threading.Lock()
         self._stopping = threading.Event()
 
     def start(self) -> None:
@@ -63,19 +67,41 @@ class Lanes:
             thread.start()
 
     def add(self, lane: Lane, wanted: Wanted) -> None:
+        self._count(wanted, 1)
         self._queues[lane].put(wanted)
 
     @property
     def running(self) -> set[str]:
-        """The names of the jobs at work."""
-        return {run.name for run in list(self._current.values())}
+        """The names of the jobs at work; a run that waits for the lock of a lane is not."""
+        return {run.name for run in list(self._current.values()) if run.begun.is_set()}
+
+    def break_off(self) -> list[Wanted]:
+        """Has the long work end that holds up what is urgent; returns what it was, to be begun anew afterwards."""
+        broken: list[Wanted] = []
+        for wanted, run in list(self._at_work.values()):
+            if Lane.HEAVY in run.ctx.lanes and not run.job.is_urgent and run.begun.is_set() and not run.stop.is_set():
+                run.stop.set()
+                broken.append(wanted)
+        return broken
+
+    def ahead(self, wanted: Wanted) -> list[str]:
+        """The names of the jobs at work that such a run would have to wait for now, but for its own."""
+        at_work = [run for _, run in list(self._at_work.values()) if run.ctx.lanes & wanted.lanes]
+        return sorted({run.name for run in at_work} - {wanted.due.job})
+
+    def is_wanted(self, job: str) -> bool:
+        """Whether a run of the job is at work or waits for its turn."""
+        return self._wanted[job] > 0
 
     @property
     def alive(self) -> bool:
         return all(thread.is_alive() for thread in self._threads)
 
     def stop(self, patience: float) -> bool:
-        """Ends the runs at work at their next step, and whether all came to that within `patience` seconds."""
+        """Ends the runs at work at their next step, and whether all came to that within `patience` seconds.
+
+        Runs that wait for their turn are ended unbegun, which is told to whoever asked for them.
+        """
         self._stopping.set()
         for run in list(self._current.values()):
             run.stop.set()
@@ -87,22 +113,33 @@ class Lanes:
         return not any(thread.is_alive() for thread in self._threads)
 
     def _work(self, queue: "SimpleQueue[Wanted | None]") -> None:
-        while (wanted := self._next(queue)) is not None and not self._stopping.is_set():
-            run = self._begin(wanted)
+        while (wanted := self._next(queue)) is not None:
+            run = None if self._stopping.is_set() else self._begin(wanted)
             if run is None:
-                self._put(Done(wanted))
+                self._end(wanted, None, Result("", aborted=True))
                 continue
             self._current[run.id] = run
+            self._at_work[run.id] = wanted, run
             if self._stopping.is_set():
                 run.stop.set()
             try:
                 result = self._runner.run(run)
             finally:
-                del self._current[run.id]
-            if wanted.on_end:
-                wanted.on_end(result)
-            self._put(Done(wanted, run, result))
+                del self._current[run.id], self._at_work[run.id]
+            self._end(wanted, run, result)
         self._runner.rest()
+
+    def _end(self, wanted: Wanted, run: Run | None, result: Result) -> None:
+        self._count(wanted, -1)
+        if wanted.on_end:
+            wanted.on_end(result)
+        self._put(Done(wanted, run, result))
+
+    def _count(self, wanted: Wanted, by: int) -> None:
+        with self._counting:
+            self._wanted[wanted.due.job] += by
+            if not self._wanted[wanted.due.job]:
+                del self._wanted[wanted.due.job]
 
     def _next(self, queue: "SimpleQueue[Wanted | None]") -> Wanted | None:
         """What is wanted next. The child of the last run is kept a while for it, since to start one takes 40 ms."""

@@ -6,15 +6,18 @@ import errno
 import os
 import struct
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 _LIBC = ctypes.CDLL(None, use_errno=True)
-_OPENAT2, _RENAMEAT2 = 437, 276 if os.uname().machine == "aarch64" else 316
-_IOPRIO_SET, _IOPRIO_GET = (30, 31) if os.uname().machine == "aarch64" else (251, 252)
+_OPENAT2 = 437
+"""System calls from 424 on have one number on every machine but alpha; for the others the C library is called."""
+_IOPRIO_SET, _IOPRIO_GET = {"x86_64": (251, 252), "aarch64": (30, 31), "riscv64": (30, 31)}.get(
+    os.uname().machine, (0, 0)
+)
+"""The C library has no functions for these; 0 where the numbers are not known, and nothing is done then."""
 _RENAME_NOREPLACE = 1
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04
-_CAPGET, _CAPSET = (90, 91) if os.uname().machine == "aarch64" else (125, 126)
 _CAPABILITY_VERSION_3 = 0x2008_0522
 _PR_SET_PDEATHSIG, _PR_SET_DUMPABLE, _PR_SET_NO_NEW_PRIVS = 1, 4, 38
 _LANDLOCK_CREATE_RULESET, _LANDLOCK_ADD_RULE, _LANDLOCK_RESTRICT_SELF = 444, 445, 446
@@ -25,17 +28,25 @@ _WRITE_FILE, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEV =
 _REMOVE_DIR, _MAKE_OTHERS = 1 << 4, sum(1 << n for n in (6, 9, 10, 11, 12))
 _IOPRIO_WHO_PROCESS, _IOPRIO_CLASS_IDLE = 1, 3 << 13
 _AT_FDCWD = -100
+_AT_NO_AUTOMOUNT, _AT_STATX_DONT_SYNC, _STATX_INO = 0x800, 0x4000, 0x100
+_STATX = struct.Struct("=32xQ96xII")
+"""stx_ino, stx_dev_major and stx_dev_minor of struct statx, which is the same on every machine."""
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
 _FS_IOC_GETFLAGS, _FS_EXTENT_FL = 0x80086601, 0x80000  # of a 64-bit machine
 _PIDFD_GETFD = 438
+_IN_OPEN = 0x20
 
 
 def _call(number: int, *arguments: Any, paths: tuple[str, ...] = ()) -> int:
     """Makes a system call; raises OSError with the paths it was about."""
-    result: int = _LIBC.syscall(ctypes.c_long(number), *arguments)
+    return _checked(_LIBC.syscall(ctypes.c_long(number), *arguments), *paths)
+
+
+def _checked(result: int, *paths: str) -> int:
+    """What a function of the C library returned; OSError, with the paths it was about, if it failed."""
     if result < 0:
         code = ctypes.get_errno()
-        raise OSError(code, os.strerror(code), *([paths[0]] if paths else []), *([None, paths[1]] if paths[1:] else []))
+        raise OSError(code, os.strerror(code), *paths[:1], *([None, paths[1]] if paths[1:] else []))
     return result
 
 
@@ -73,20 +84,34 @@ def rename_noreplace(old: str, new: str, *, old_dir: int, new_dir: int) -> None:
     On a file system that cannot (EINVAL, e.g. some network ones) it is link + unlink, which overwrites nothing either.
     """
     try:
-        _call(
-            _RENAMEAT2,
-            old_dir,
-            os.fsencode(old),
-            new_dir,
-            os.fsencode(new),
-            ctypes.c_uint(_RENAME_NOREPLACE),
-            paths=(old, new),
-        )
+        flags = ctypes.c_uint(_RENAME_NOREPLACE)
+        _checked(_LIBC.renameat2(old_dir, os.fsencode(old), new_dir, os.fsencode(new), flags), old, new)
     except OSError as error:
         if error.errno not in (errno.EINVAL, errno.ENOSYS):
             raise
         os.link(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir, follow_symlinks=False)
         os.unlink(old, dir_fd=old_dir)
+
+
+def inodes_in(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
+    """The name and the (device, inode) of what each entry of a directory leads to; what has just gone is left out.
+
+    No server is asked (statx(2), AT_STATX_DONT_SYNC): stat(2) of a file on a network file system whose server is dead
+    waits for that, for ever.
+    """
+    answer = ctypes.create_string_buffer(256)
+    dir_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        for name in os.listdir(dir_fd):
+            if _LIBC.statx(dir_fd, os.fsencode(name), _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC, _STATX_INO, answer) == 0:
+                inode, major, minor = _STATX.unpack_from(answer)
+                yield name, (os.makedev(major, minor), inode)
+            elif ctypes.get_errno() in (errno.ENOSYS, errno.EPERM):  # an older kernel, or a seccomp filter
+                with contextlib.suppress(OSError):
+                    info = os.stat(name, dir_fd=dir_fd)
+                    yield name, (info.st_dev, info.st_ino)
+    finally:
+        os.close(dir_fd)
 
 
 def die_with_parent(parent: int, signal_number: int) -> None:
@@ -114,11 +139,11 @@ def keep_capabilities(numbers: Iterable[int]) -> None:
     """Gives up, in this thread and for good, every capability that is not among these (capset(2))."""
     kept = sum(1 << number for number in numbers)
     header, data = struct.pack("=Ii", _CAPABILITY_VERSION_3, 0), ctypes.create_string_buffer(24)
-    _call(_CAPGET, header, data)
+    _checked(_LIBC.capget(header, data))
     words = [
         word & kept >> (32 * (index // 3)) & 0xFFFF_FFFF for index, word in enumerate(struct.unpack("=6I", data.raw))
     ]
-    _call(_CAPSET, header, struct.pack("=6I", *words))
+    _checked(_LIBC.capset(header, struct.pack("=6I", *words)))
 
 
 def landlock_abi() -> int:
@@ -132,16 +157,16 @@ def landlock_abi() -> int:
 
 
 def fence(directories: Sequence[int]) -> None:
-    """Lets this thread write, make and remove files beneath these directories only (landlock(7)); it may read all.
+    """Lets this thread write, make and remove files and directories beneath these only (landlock(7)); it may read all.
 
     For good, and for its children too. Files that are open already stay as they are. What Landlock does not know of,
     such as chmod by path, is not fenced. Where the kernel's cannot rename across directories (before 5.19) two of them
     are not fenced, and where there is none nothing is.
     """
     abi = landlock_abi()
-    allowed = _WRITE_FILE | _REMOVE_FILE | _MAKE_DIR | _MAKE_REG
+    allowed = _WRITE_FILE | _REMOVE_FILE | _REMOVE_DIR | _MAKE_DIR | _MAKE_REG
     allowed |= (_REFER if abi >= 2 else 0) | (_TRUNCATE if abi >= 3 else 0)
-    handled = allowed | _REMOVE_DIR | _MAKE_OTHERS | (_IOCTL_DEV if abi >= 5 else 0)
+    handled = allowed | _MAKE_OTHERS | (_IOCTL_DEV if abi >= 5 else 0)
     if not abi or (abi < 2 and len(directories) > 1):
         return
     rules = struct.pack("Q", handled)
@@ -159,7 +184,12 @@ def fence(directories: Sequence[int]) -> None:
 def be_background() -> None:
     """Nice 19 and the idle I/O class for this process (ioprio_set(2)): services go first."""
     os.nice(19)
-    _call(_IOPRIO_SET, _IOPRIO_WHO_PROCESS, 0, _IOPRIO_CLASS_IDLE)
+    _set_io_priority(_IOPRIO_CLASS_IDLE)
+
+
+def _set_io_priority(priority: int) -> None:
+    if _IOPRIO_SET:
+        _call(_IOPRIO_SET, _IOPRIO_WHO_PROCESS, 0, priority)
 
 
 @contextlib.contextmanager
@@ -174,12 +204,12 @@ def urgent() -> Iterator[None]:
     except PermissionError:
         yield
         return
-    io_priority = _call(_IOPRIO_GET, _IOPRIO_WHO_PROCESS, 0)
+    io_priority = _call(_IOPRIO_GET, _IOPRIO_WHO_PROCESS, 0) if _IOPRIO_GET else 0
     try:
-        _call(_IOPRIO_SET, _IOPRIO_WHO_PROCESS, 0, 0)
+        _set_io_priority(0)
         yield
     finally:
-        _call(_IOPRIO_SET, _IOPRIO_WHO_PROCESS, 0, io_priority)
+        _set_io_priority(io_priority)
         os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
@@ -215,3 +245,28 @@ def type_of_file_system(path: str) -> int:
 def descriptor_of(pidfd: int, number: int) -> int:
     """A duplicate of another process's descriptor: the same open file, its flags and offset (pidfd_getfd(2))."""
     return _call(_PIDFD_GETFD, pidfd, number, ctypes.c_uint(0))
+
+
+@contextlib.contextmanager
+def openings(descriptor: int) -> Iterator[Callable[[], bool]]:
+    """For the block, what tells whether anybody has opened a file since it was asked last (inotify(7), IN_OPEN).
+
+    Where the kernel has no watch left to give, it says so each time.
+    """
+    watch = _LIBC.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC)
+    path = os.fsencode(f"/proc/self/fd/{descriptor}")
+    is_watched = watch >= 0 and _LIBC.inotify_add_watch(watch, path, ctypes.c_uint32(_IN_OPEN)) >= 0
+
+    def opened() -> bool:
+        if not is_watched:
+            return True
+        try:
+            return bool(os.read(watch, 1 << 16))
+        except BlockingIOError:
+            return False
+
+    try:
+        yield opened
+    finally:
+        if watch >= 0:
+            os.close(watch)

@@ -41,12 +41,14 @@ def set_aside(
                 _make(fresh, log, Ownership(**ownership), dir_fd)
             durable.set_aside(log, target, dir_fd=dir_fd, archive_fd=archive_fd)
         except BaseException:
-            durable.discard(fresh, dir_fd=dir_fd)
+            with contextlib.suppress(OSError):  # what went wrong first is what is told
+                durable.discard(fresh, dir_fd=dir_fd)
             raise
         if ownership is not None:
             _put(fresh, name, target, dir_fd=dir_fd, archive_fd=archive_fd)
         os.fsync(archive_fd)
-        os.fsync(dir_fd)
+        if os.path.dirname(archive) != os.path.dirname(log.path):
+            os.fsync(dir_fd)
         return os.lstat(target, dir_fd=archive_fd).st_size
 
 
@@ -72,6 +74,14 @@ def _put(fresh: str, log: str, archive: str, *, dir_fd: int, archive_fd: int) ->
         raise
 
 
+def renumber(_progress: Progress, *, seen: Fields, to: str) -> None:
+    """Gives an archive another name beside it, durable. FileExistsError if that is taken."""
+    archive = Seen(**seen)
+    with durable.directory(os.path.dirname(archive.path)) as dir_fd:
+        durable.set_aside(archive, to, dir_fd=dir_fd, archive_fd=dir_fd)
+        os.fsync(dir_fd)
+
+
 def finish(_progress: Progress, *, seen: Fields, log: str) -> None:
     """Puts the new log in place that an interrupted rotation of `log` (a path) had made already."""
     name = os.path.basename(log)
@@ -87,17 +97,31 @@ def make_directory(_progress: Progress, *, path: str, parent: Identity | None, o
         durable.make_directory(os.path.basename(path), Ownership(**ownership), dir_fd=dir_fd)
 
 
-def delete(_progress: Progress, *, seen: Fields) -> None:
-    """Deletes the planned file for good. NotYet if somebody writes it, Refused if it is another or has changed."""
+def delete(_progress: Progress, *, seen: Fields, undisturbed: bool = False) -> None:
+    """Deletes the planned file for good. NotYet if somebody writes it, Refused if it is another or has changed.
+
+    `undisturbed` asks that nobody has it open at all, also for reading.
+    """
     file = Seen(**seen)
     with (
         durable.directory(os.path.dirname(file.path)) as dir_fd,
         durable.opened(os.path.basename(file.path), dir_fd=dir_fd) as opened,
-        holders.unwritable(opened) as free,
     ):
-        if not free:
-            raise NotYet(f"{names.printable(file.path)} is being written")
-        durable.remove(file, dir_fd=dir_fd)
+        if undisturbed and holders.is_open_elsewhere(opened):
+            raise NotYet(f"{names.printable(file.path)} is open in another process")
+        with holders.unwritable(opened) as free:
+            if not free:
+                raise NotYet(f"{names.printable(file.path)} is being written")
+            durable.remove(file, dir_fd=dir_fd)
+        os.fsync(dir_fd)
+
+
+def remove_directory(_progress: Progress, *, path: str, inode: Identity) -> bool:
+    """Removes the planned directory, if it is empty; returns whether it was. Refused if it is another one by now."""
+    with durable.directory(os.path.dirname(path)) as dir_fd:
+        is_gone = durable.remove_directory(os.path.basename(path), inode, dir_fd=dir_fd)
+        os.fsync(dir_fd)
+    return is_gone
 
 
 def clean(_progress: Progress, *, path: str, seen: Fields) -> None:
@@ -106,13 +130,13 @@ def clean(_progress: Progress, *, path: str, seen: Fields) -> None:
     with (
         durable.directory(os.path.dirname(path)) as dir_fd,
         durable.opened(name, dir_fd=dir_fd) as left,
-        holders.unwritable(left) as free,
     ):
-        if not free:
-            raise NotYet(f"{names.printable(path)} is being written")
-        if not Seen(**seen).is_same_file(os.fstat(left)):
-            raise Refused(f"{names.printable(path)} is another one by now, and was left alone")
-        durable.discard(name, dir_fd=dir_fd)
+        with holders.unwritable(left) as free:
+            if not free:
+                raise NotYet(f"{names.printable(path)} is being written")
+            if not Seen(**seen).is_same_file(os.fstat(left)):
+                raise Refused(f"{names.printable(path)} is another one by now, and was left alone")
+            durable.discard(name, dir_fd=dir_fd)
         os.fsync(dir_fd)
 
 

@@ -38,6 +38,13 @@ def to_make(logs: Iterable[str], olddir: str | None, needs: tuple[Action, ...]) 
     return makes
 
 
+def is_apart(log: str, folder: str) -> bool:
+    """Whether a log cannot be renamed into a directory, there or yet to be made, since that is of another mount."""
+    while not os.path.isdir(folder):
+        folder = os.path.dirname(folder)
+    return None not in (mounts := {grounds.mount(os.path.dirname(log)), grounds.mount(folder)}) and len(mounts) > 1
+
+
 def on_the_way(makes: dict[str, MakeDirectory], wanted: AbstractSet[str]) -> list[Action]:
     """Those that lead to the wanted directories, in order."""
     return [make for path, make in makes.items() if any(f"{folder}/".startswith(f"{path}/") for folder in wanted)]

@@ -6,7 +6,7 @@ from typing import Any
 
 from maintd.complaints import dotted
 from maintd.config import Config
-from maintd.job import Options
+from maintd.rules import Options
 
 _WIDTH = 48
 

@@ -9,12 +9,12 @@ also names the file that is called exactly so, as `a[1].log`; never that one alo
 
 import os
 import stat as st
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import ClassVar
 
 from maintd import names
-from maintd.errors import trouble
+from maintd.errors import Aborted, trouble
 from maintd.events import Event, Failure
 from maintd.linux import open_beneath
 from maintd.matching import has_wildcard, is_part, split
@@ -51,10 +51,13 @@ class Miss:
 class Expansion:
     """What patterns name now: files (by path, in order), what was passed over, and the directories that were read.
 
-    `own` are maintd's own files, which were left out.
+    `own` are maintd's own files, which were left out; `is_over` is asked before each directory. `barriers` are paths
+    at which something is mounted: below the fixed prefix of a pattern nothing is looked at there.
     """
 
     own: OwnFiles = field(default_factory=OwnFiles)
+    is_over: Callable[[], bool] = lambda: False
+    barriers: frozenset[str] = frozenset()
     matches: list[Match] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
     directories: set[str] = field(default_factory=set)
@@ -97,14 +100,21 @@ def temporaries(directory: str) -> list[Match]:
     return [Match(os.path.join(directory, name), info) for name, info in infos if st.S_ISREG(info.st_mode)]
 
 
-def expand(
-    paths: Iterable[str], exclude: Iterable[str] = (), *, ours: bool = False, own: OwnFiles = _NONE
+def expand(  # noqa: PLR0913 - what a walk leaves out is said by name
+    paths: Iterable[str],
+    exclude: Iterable[str] = (),
+    *,
+    ours: bool = False,
+    own: OwnFiles = _NONE,
+    is_over: Callable[[], bool] = lambda: False,
+    barriers: frozenset[str] = frozenset(),
 ) -> Expansion:
     """Every file that the patterns name now, each once, sorted by path; with `ours`, also those maintd set aside.
 
-    What is maintd's `own` is no match; a pattern that names it without a wildcard gets a Miss for it.
+    What is maintd's `own` is no match; a pattern that names it without a wildcard gets a Miss for it. Raises Aborted if
+    meanwhile it `is_over`.
     """
-    out = Expansion(own)
+    out = Expansion(own, is_over, barriers)
     seen: set[str] = set()
     excluded = tuple(split(pattern) for pattern in exclude)
     for pattern in paths:
@@ -120,12 +130,18 @@ def expand(
         if len(seen) == before and len(out.misses) == misses:
             out.misses.append(Miss(pattern, "matches no file", missing=True))
     out.matches.sort(key=lambda match: match.path)
+    out.misses = once(out.misses)
     return out
+
+
+def once(misses: Iterable[Miss]) -> list[Miss]:
+    """Each of them once, also where several patterns come to it."""
+    return list({(miss.path, miss.reason): miss for miss in misses}.values())
 
 
 def findings(misses: Iterable[Miss], *, asked: bool) -> Iterator[Finding]:
     """What a plan says of misses: to a person who asks all of them, else those that keep a job from its work."""
-    for miss in misses:
+    for miss in once(misses):
         if miss.error is not None:
             event: Event = PathsFailed.from_trouble(miss.path, "read its directory", trouble(miss.error))
         elif asked:
@@ -168,7 +184,7 @@ def _below(dir_fd: int, directory: str, rest: tuple[str, ...], out: Expansion, d
     for name in _listed(dir_fd, directory, out):
         if is_part(name, "*" if part == "**" else part):
             child = os.path.join(directory, name)
-            if out.own.has(child):
+            if out.own.has(child) or _is_barred(child, out):
                 continue
             try:
                 child_fd = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
@@ -199,12 +215,20 @@ def _regular(dir_fd: int, path: str, name: str, literal: bool, out: Expansion) -
     except OSError as error:
         out.misses.append(Miss(path, f"cannot look at it: {error.strerror}"))
         return
+    if _is_barred(path, out):
+        return
     if out.own.has(path):
         out.misses.extend([Miss(path, _OWN)] if literal else [])
     elif st.S_ISREG(info.st_mode):
         yield Match(path, info)
     elif literal or not st.S_ISDIR(info.st_mode):
         out.misses.append(Miss(path, f"is {_kind(dir_fd, name, info.st_mode)}, not a regular file"))
+
+
+def _is_barred(path: str, out: Expansion) -> bool:
+    if path in out.barriers:
+        out.misses.append(Miss(path, "another file system is mounted there"))
+    return path in out.barriers
 
 
 def _kind(dir_fd: int, name: str, mode: int) -> str:
@@ -225,6 +249,8 @@ def _kind(dir_fd: int, name: str, mode: int) -> str:
 
 
 def _listed(dir_fd: int, directory: str, out: Expansion) -> list[str]:
+    if out.is_over():
+        raise Aborted(f"told to stop before {directory} was read")
     try:
         return sorted(os.listdir(dir_fd))
     except OSError as error:

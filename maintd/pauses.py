@@ -1,6 +1,6 @@
 """Which jobs are paused, until when, and what each missed meanwhile: it is made up for when the pause ends."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from maintd.state import ALL_JOBS, State
 from maintd.triggers import Due, Scheduled
@@ -40,6 +40,12 @@ class Pauses:
         if over:
             self._until = self._state.pauses(now)
         return over
+
+    def shift(self, jump: timedelta) -> None:
+        """The wall clock was set by `jump`: pauses last as long as they were to last."""
+        for name, until in list(self._until.items()):
+            if until is not None:
+                self.begin(name, until + jump)
 
     def miss(self, due: Due) -> None:
         """Keeps what was due during a pause; only what a schedule started does not come back by itself."""

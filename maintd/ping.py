@@ -1,6 +1,7 @@
 """Fetching a job's `ping` URL after each run, so that a monitor elsewhere notices when runs stay away."""
 
 import http.client
+import re
 import threading
 import time
 import urllib.error
@@ -8,7 +9,6 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
-from queue import SimpleQueue
 from typing import Any, ClassVar
 
 from maintd.child import Worker
@@ -27,28 +27,44 @@ class PingFailed(Failure):
 
 
 class Pings:
-    """Fetches URLs one after the other in a child, each with a hard deadline; `emit` gets what went wrong."""
+    """Fetches URLs one after the other in a child, each with a hard deadline; `emit` gets what went wrong, and the job.
 
-    def __init__(self, emit: Callable[[Event], None]) -> None:
+    A URL that already waits is not fetched twice, so that no more can wait than the config names.
+    """
+
+    def __init__(self, emit: Callable[[Event, str], None]) -> None:
         self._emit = emit
-        self._queue: SimpleQueue[str] = SimpleQueue()
+        self._waiting: dict[tuple[str, str], None] = {}
+        self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
-    def send(self, url: str) -> None:
+    @property
+    def alive(self) -> bool:
+        """Whether what is sent is fetched; there is no thread before the first."""
+        return self._thread is None or self._thread.is_alive()
+
+    def send(self, job: str, url: str) -> None:
+        """Has a job's URL fetched, after all that waits: what a job tells last is how its last run went."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="ping", daemon=True)
             self._thread.start()
-        self._queue.put(url)
+        with self._changed:
+            self._waiting.pop((job, url), None)
+            self._waiting[job, url] = None
+            self._changed.notify()
 
     def _work(self) -> None:
         while True:
-            url = self._queue.get()
+            with self._changed:
+                self._changed.wait_for(lambda: self._waiting)
+                job, url = next(iter(self._waiting))
+                del self._waiting[job, url]
             try:
                 with Worker() as worker:
                     worker.call("maintd.ping:fetch", {"url": url}, deadline=time.monotonic() + DEADLINE)
             except (OSError, MaintdError) as error:
-                found = trouble(error)
-                self._emit(PingFailed.from_trouble(url, "fetch the ping URL", found))
+                event = PingFailed.from_trouble(server(url), "fetch the ping URL", trouble(error))
+                self._emit(event, job)
 
 
 def fetch(_progress: Callable[[int], None], *, url: str) -> dict[str, Any]:
@@ -59,10 +75,19 @@ def fetch(_progress: Callable[[int], None], *, url: str) -> dict[str, Any]:
     except urllib.error.HTTPError as error:
         raise MaintdError(f"the server answers {error.code} {error.reason}") from error
     except (ValueError, http.client.HTTPException) as error:
-        raise MaintdError(f"{url} is no usable URL: {error}", hint="correct ping in the job") from error
+        raise MaintdError(f"it is no usable URL ({type(error).__name__})", hint="correct ping in the job") from error
+
+
+def server(url: str) -> str:
+    """As much of a URL as may be said: its path and its query are often a secret."""
+    scheme, _, rest = url.partition("://")
+    return f"{scheme}://{re.split('[/?#]', rest)[0].rpartition('@')[2]}"
 
 
 def failing(url: str) -> str:
-    """The URL that tells of a failure: /fail at the end of the path, before any query."""
-    parts = urllib.parse.urlsplit(url)
+    """The URL that tells of a failure: /fail at the end of the path, before any query. What is no URL stays so."""
+    try:
+        parts = urllib.parse.urlsplit(url)
+    except ValueError:
+        return url
     return urllib.parse.urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/fail"))

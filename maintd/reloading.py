@@ -1,6 +1,6 @@
 """Reloading: the config is read again, checked as a whole, and what differs is applied; on any error nothing is."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
@@ -9,7 +9,6 @@ from maintd import config as configuration
 from maintd import differences, story
 from maintd.config import Config
 from maintd.errors import ConfigError, MaintdError, Problem
-from maintd.units import counted
 
 if TYPE_CHECKING:
     from maintd.daemon import Daemon
@@ -39,11 +38,20 @@ def reload(daemon: "Daemon", *, force: bool) -> dict[str, Any]:
     except (OSError, MaintdError) as error:
         problem = Problem(daemon.config_path, 0, 0, str(error))
         return _reject(daemon, [problem], getattr(error, "hint", "") or "correct it and reload")
-    if differences.loses_most(daemon.config, new) and not force:
-        lost = len(differences.diff(daemon.config, new).removed)
-        text = f"{lost} of {counted(len(daemon.config.jobs), 'job')} would be gone; the file may be half-written"
+    lost = differences.losses(daemon.config, new)
+    if lost and not force:
+        text = f"{' and '.join(lost)} would be gone; the file may be half-written"
         return _reject(daemon, [Problem(daemon.config_path, 0, 0, text)], "if that is meant: maintd reload --force")
+    moved = list(_moved(daemon.config, new, daemon.config_path))
+    if moved:
+        return _reject(daemon, moved, "set it back, or take it over by supervisorctl restart maintd")
     return _apply(daemon, new)
+
+
+def _moved(old: Config, new: Config, path: str) -> Iterator[Problem]:
+    for key in differences.moved(old, new):
+        place = new.place("daemon", key) if key in new.settings.model_fields_set else (path, 0, 0)
+        yield Problem(*place, f"daemon.{key}: a maintd that runs keeps {getattr(old.settings, key)}")
 
 
 def _reject(daemon: "Daemon", problems: Sequence[Problem], advice: str) -> dict[str, Any]:
@@ -56,10 +64,8 @@ def _reject(daemon: "Daemon", problems: Sequence[Problem], advice: str) -> dict[
 
 def _apply(daemon: "Daemon", new: Config) -> dict[str, Any]:
     difference = differences.diff(daemon.config, new)
-    old = daemon.config
     daemon.upkeep.take_over(new)
     daemon.rejected = None
-    restart = [key for key in ("state_dir", "runtime_dir") if getattr(old.settings, key) != getattr(new.settings, key)]
     daemon.report(new.warnings)
     event = story.ConfigReloaded(
         target=daemon.config_path,
@@ -68,7 +74,6 @@ def _apply(daemon: "Daemon", new: Config) -> dict[str, Any]:
         added=", ".join(difference.added) or None,
         changed=", ".join(difference.changed) or None,
         removed=", ".join(difference.removed) or None,
-        restart=", ".join(restart) or None,
     )
     daemon.emit(event)
     warnings = [str(item) for item in new.warnings]

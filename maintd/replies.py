@@ -14,6 +14,7 @@ _RAISED_AGAIN = {
         errors.NotYet,
         errors.Aborted,
         errors.TimedOut,
+        errors.Damaged,
         errors.Locked,
         errors.Unreachable,
     )

@@ -7,10 +7,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from itertools import chain
 from typing import ClassVar
 
 from maintd import grounds, names, olddirs, retention, trust, writers
-from maintd.actions.command import RunCommand
+from maintd.actions.command import RunCommand, RunCommandLater
 from maintd.actions.delete import CleanFresh
 from maintd.actions.inplace import RotateInPlace
 from maintd.actions.rename import FinishRotation, MakeDirectory, SetAside
@@ -21,6 +22,10 @@ from maintd.rungs import Reopening, Rung
 from maintd.steps import Finding, Lane, Seen, Step
 
 Rotation = SetAside | RotateInPlace
+APART = Rung(
+    refusal="olddir lies on another file system, or another mount of it, and a log is renamed, not copied",
+    advice="choose an olddir on the file system of the log",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,27 +83,36 @@ def plan_rotation(
     """Sets the due logs aside, each for its given reason, and tells each writer once; or rotates them in place.
 
     `everything` are all logs of the job, so that two that would share their archives' names in one olddir are refused.
-    What is done in place is long work, and put into the lane for that.
+    What is done in place is long work, and put into the lane for that; with `before` or `after`, which are to run once
+    around all of it, everything else that is due goes with it.
     """
     rungs = writers.choose([family.live for family, _ in due if family.live], policy.reopening)
     shared, judge = _sharing(everything, policy), trust.Judge()
     before = (_command(policy.before, policy, reason="before rotating"),) if policy.before else ()
     makes = olddirs.to_make([family.log for family in everything], policy.olddir, before)
     chosen: dict[Rung, list[Rotation]] = defaultdict(list)
+    postponed: list[Rung] = []
     for family, reason in due:
         assert family.live is not None
         rung = shared.get(family.log) or rungs[family.live.inode]
         action = _rotation(family, f"{reason}; {rung.reason}", rung, policy, now)
         if not names.fits(os.path.basename(action.archive) + ("" if rung.way else ".zst")):
             rung = Rung(refusal="its archive's name would be longer than 255 bytes", advice="use a shorter log name")
-        rung = _judged(family.live, os.path.dirname(action.archive), makes, policy, judge) or rung
+        folder = os.path.dirname(action.archive)
+        rung = _judged(family.live, folder, makes, policy, judge) or rung
+        if not (rung.way or rung.refusal) and policy.olddir and olddirs.is_apart(family.log, folder):
+            rung = APART
         found = _finding(family, rung, lanes)
         if found:
             yield found
+            postponed += [rung] if found.is_deferred else []
         elif (Lane.HEAVY if rung.way else Lane.ROTATE) in lanes and not rung.refusal:
-            folder = os.path.dirname(action.archive)
             chosen[rung].append(replace(action, needs=(*before, *([makes[folder]] if folder in makes else []))))
-    if chosen:
+    if (policy.before or policy.after) and any(rung.way for rung in postponed):
+        for action in chain.from_iterable(chosen.values()):
+            reason = "rotated with those in place, between the same commands"
+            yield Finding(target=action.target, reason=reason, is_deferred=True)
+    elif chosen:
         folders = {os.path.dirname(action.archive) for actions in chosen.values() for action in actions}
         yield from before
         yield from olddirs.on_the_way(makes, folders)
@@ -118,7 +132,7 @@ def _judged(
 
 def _rotation(family: Family, reason: str, rung: Rung, policy: Policy, now: datetime) -> Rotation:
     assert family.live is not None
-    name = str(names.next_archive(os.path.basename(family.log), now, (archive.name for archive in family.archives)))
+    name = str(names.next_archive(os.path.basename(family.log), now, *family.archive_names))
     archive = os.path.join(archive_directory(family.log, policy.olddir), name)
     folder = grounds.identity(os.path.dirname(archive))
     if rung.way:
@@ -184,7 +198,7 @@ def _sharing(everything: Sequence[Family], policy: Policy) -> dict[str, Rung]:
     if policy.olddir is None:
         return {}
     groups: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for family in everything:
+    for family in filter(lambda family: family.live, everything):
         groups[archive_directory(family.log, policy.olddir), os.path.basename(family.log)].append(family.log)
     return {
         log: Rung(
@@ -208,11 +222,13 @@ def _around(chosen: dict[Rung, list[Rotation]], policy: Policy) -> Iterator[Step
         yield from actions if rung.way else ()
     if policy.after:
         everything = tuple(action for actions in rotations.values() for action in actions)
-        yield replace(_command(policy.after, policy, reason="after rotating"), needs=everything, any_need=True)
+        kind = RunCommandLater if any(rung.way for rung in rotations) else RunCommand
+        after = _command(policy.after, policy, kind, reason="after rotating")
+        yield replace(after, needs=everything, any_need=True)
 
 
-def _command(argv: tuple[str, ...], policy: Policy, *, reason: str) -> RunCommand:
-    return RunCommand(target=argv[0], reason=reason, argv=argv, user=policy.user, limit=policy.limit)
+def _command(argv: tuple[str, ...], policy: Policy, kind: type[RunCommand] = RunCommand, *, reason: str) -> RunCommand:
+    return kind(target=argv[0], reason=reason, argv=argv, user=policy.user, limit=policy.limit)
 
 
 def plan_recovery(found: Iterable[Family]) -> Iterator[Step]:

@@ -29,7 +29,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def call(url: str, credentials: tuple[str, str], method: str, *arguments: str) -> Any:
+def call(url: str, credentials: tuple[str, str], method: str, *arguments: str | bool) -> Any:
     """The answer of `method`; `credentials` are (user, password), or empty. Raises Unreachable; Denied for a fault."""
     connection = _connection(url)
     timer = threading.Timer(DEADLINE, _shut, [connection])

@@ -1,16 +1,18 @@
 """The rungs of the ladder on which a log can be rotated without losing a line, as plain values, with their steps."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Literal
 
 from maintd.actions.command import RunCommand
-from maintd.actions.tell import Tell
+from maintd.actions.rename import SetAside
+from maintd.actions.tell import Confirm, Tell
 from maintd.intents import Way
-from maintd.steps import Action
+from maintd.steps import Action, Step
 from maintd.supervisor import Supervisor
+from maintd.triggers import Told
 
 Mode = Literal["auto", "supervisor", "signal", "command", "collapse", "none"]
 
@@ -43,12 +45,18 @@ class Reopening:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """A process that gets a signal; `start` is its start time, which tells a reused pid."""
+    """A process that gets a signal; `start`, its start time, and `uid` tell a reused pid.
+
+    `is_writer` says that it was seen to write the log itself, `is_supervisord` that it writes for its programs.
+    """
 
     pid: int
     start: int
+    uid: int
     program: str
     number: int
+    is_writer: bool = False
+    is_supervisord: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +86,11 @@ class Rung:
                 needs=needs,
                 pid=recipient.pid,
                 start=recipient.start,
+                uid=recipient.uid,
                 program=recipient.program,
                 number=recipient.number,
+                is_writer=recipient.is_writer,
+                is_supervisord=recipient.is_supervisord,
             )
         if self.command:
             yield RunCommand(
@@ -92,6 +103,32 @@ class Rung:
                 limit=limit,
                 tells=True,
             )
+
+
+def told(steps: Iterable[Step]) -> tuple[Told, ...]:
+    """Who is told by these steps of which logs that they set aside."""
+    return tuple(found for step in steps if (found := _told(step)) and found.logs)
+
+
+def _told(step: Step) -> Told | None:
+    if not isinstance(step, (Tell, RunCommand)):
+        return None
+    logs = tuple((need.target, need.archive) for need in step.needs if isinstance(need, SetAside))
+    if isinstance(step, RunCommand):
+        return Told(f"the writer that {step.target} was to tell", logs) if step.tells else None
+    seen = (step.pid, step.start, step.uid) if step.is_writer else (0, 0, 0)
+    return Told(step.target, logs, *seen, is_supervisord=step.is_supervisord)
+
+
+def plan_confirmation(rotated: Iterable[Action], before: Iterable[Told], supervisor: Supervisor) -> Iterator[Confirm]:
+    """Sees that writers have opened their new logs: those that this plan tells, and those that a run before it told."""
+    reason = "told to open them anew"
+    for earlier in before:
+        yield Confirm(target=earlier.who, reason=reason, told=earlier, supervisor=supervisor)
+    for step in rotated:
+        found = _told(step)
+        if found and found.logs:
+            yield Confirm(target=found.who, reason=reason, told=found, supervisor=supervisor, needs=(step,))
 
 
 def _logs(actions: Sequence[Action]) -> str:

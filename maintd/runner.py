@@ -1,7 +1,8 @@
-"""Runs one job: plans once, does that plan or a prefix of it in order, and reports. The only broad except is here."""
+"""Runs one job: plans once, does that plan or a prefix of it in order, and reports. No job's fault ends the daemon."""
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
@@ -11,10 +12,21 @@ from typing import Any
 
 from maintd.actions.hands import Hands
 from maintd.child import Worker
-from maintd.errors import Aborted, NotYet, TimedOut, Trouble, trouble
+from maintd.errors import Aborted, Locked, MaintdError, NotYet, TimedOut, Trouble, trouble
 from maintd.events import Event, Failure
 from maintd.log import Envelope, Log
-from maintd.runs import ActionOmitted, ActionPlanned, JobFailed, JobFinished, Result, Run
+from maintd.readings import Health, Reading
+from maintd.runs import (
+    ActionOmitted,
+    ActionPlanned,
+    ActionWaiting,
+    JobFailed,
+    JobFinished,
+    JobWaiting,
+    Result,
+    Run,
+    StepsSpared,
+)
 from maintd.steps import Action, Finding, Lane, Outcome, Plan
 
 PARALLEL = 2
@@ -47,28 +59,47 @@ class Runner:
         result = Result(run.id)
         begun = time.monotonic()
         with ExitStack() as heavy, ExitStack() as rotate:
-            for lane, stack in ((Lane.HEAVY, heavy), (Lane.ROTATE, rotate)):
+            for lane, stack in ((Lane.HEAVY, heavy), (Lane.STANZAS, heavy), (Lane.ROTATE, rotate)):
                 if lane in run.ctx.lanes:
                     stack.enter_context(self._lanes[lane])
+            run.begun.set()
             result.is_void = run.is_void()
-            if not result.is_void:
+            if not result.is_void and self._is_alone(run, result, heavy):
                 result.plan = self._frozen(run, result)
             plan = result.plan or ()
             actions = [step for step in plan if isinstance(step, Action)]
             result.planned = len(actions)
             self._report_findings(run, plan, result)
             if run.only_observes:
-                self._observe(run, actions, result)
-            else:
+                self._observe(run, [action for action in actions if not action.is_harmless], result)
+                actions = [action for action in actions if action.is_harmless]
+            if actions:
                 self._act(run, actions, result, begun, rotate)
-        if actions:
+                result.remark = _remark(run)
+        if result.planned:
             self._finish(run, result, begun)
         return result
+
+    def _is_alone(self, run: Run, result: Result, held: ExitStack) -> bool:
+        """Whether no other program works on the same; what a run holds for that is `held` until its end."""
+        if run.only_observes:
+            return True
+        try:
+            held.enter_context(run.job.alone())
+        except Locked as error:
+            result.waiting = 1
+            self._emit(run, JobWaiting(reason=str(error)))
+        except (OSError, MaintdError) as error:
+            result.failed = 1
+            self._emit(run, JobFailed.from_trouble("", f"begin {run.name}", trouble(error)), level=run.job.severity)
+        else:
+            return True
+        return False
 
     def _frozen(self, run: Run, result: Result) -> Plan | None:
         try:
             return tuple(run.job.plan(run.ctx))
-        except Exception as error:  # noqa: BLE001 - the one boundary: a job's fault must not end the daemon
+        except Exception as error:  # noqa: BLE001 - a job's fault must not end the daemon
             result.failed = 1
             self._emit(run, JobFailed.from_trouble("", f"plan {run.name}", trouble(error)), level=run.job.severity)
             return None
@@ -79,35 +110,48 @@ class Runner:
                 continue
             result.waiting += step.is_put_off
             result.deferred += step.is_deferred
+            result.failed += isinstance(step, Reading) and step.health is Health.DOWN
             if step.event is None:
                 continue
             if isinstance(step.event, Failure):
                 result.failed += 1
                 self._emit(run, step.event, level=run.job.severity, outcome=Outcome.FAILURE)
-            else:
+            elif run.is_news(step.event):
                 self._emit(run, step.event)
 
     def _observe(self, run: Run, actions: Sequence[Action], result: Result) -> None:
         for action in actions:
             event = ActionPlanned(target=action.target, verb=action.verb, detail=action.detail, reason=action.reason)
-            self._emit(run, event)
+            if run.is_news(event):
+                self._emit(run, event)
         result.omitted = len(actions)
 
     def _act(self, run: Run, actions: Sequence[Action], result: Result, begun: float, rotate: ExitStack) -> None:
-        done: set[int] = set()
+        done, spared = set[int](), list[Action]()
         last_rotate = max((index for index, action in enumerate(actions) if action.lane is Lane.ROTATE), default=-1)
         deadline = begun + run.job.timeout.total_seconds() if run.job.timeout else None
         quick = Worker(lock_fd=self._lock_fd, background=False, patience=QUICK)
         quick = self._quick.setdefault(threading.get_ident(), quick)
-        hands = Hands(stop=run.stop, deadline=deadline, lock_fd=self._lock_fd, quick=quick)
+        hands = Hands(
+            stop=run.stop,
+            deadline=deadline,
+            lock_fd=self._lock_fd,
+            quick=quick,
+            done=done,
+            background=not run.job.is_urgent,
+        )
         if run.on_progress:
             hands.progress = run.on_progress
 
         def step(index: int) -> None:
             if run.on_step:
                 run.on_step(index, len(actions), actions[index])
-            if self._step(run, actions[index], done, hands, result):
-                done.add(id(actions[index]))
+            action = actions[index]
+            if self._is_spared(action, spared):
+                spared.append(action)
+                result.count("spared")
+            elif self._step(run, action, done, hands, result):
+                done.add(id(action))
 
         with ThreadPoolExecutor(PARALLEL) as pool, hands:
             for indices in _batches(actions):
@@ -115,22 +159,39 @@ class Runner:
                     rotate.close()
                 for _ in pool.map(step, indices) if len(indices) > 1 else map(step, indices):
                     pass
+        if spared:
+            self._emit(run, StepsSpared(target=spared[0].target, steps=len(spared), verbs=_verbs(spared)))
+        result.samples = tuple(hands.samples)
+
+    def _is_spared(self, action: Action, spared: Sequence[Action]) -> bool:
+        """Whether it is not needed: what it is for is met by now, or what it needs was not needed."""
+        if action.goal is None:
+            return any(need is other for need in action.needs for other in spared)
+        try:
+            return action.goal.is_met()
+        except OSError:  # the directory has gone: the action itself says so
+            return False
 
     def _step(self, run: Run, action: Action, done: AbstractSet[int], hands: Hands, result: Result) -> bool:
-        if result.aborted or not action.is_possible(done):
-            why = "the run was ended" if result.aborted else "a step that it needs was not done"
+        is_over = result.aborted and not action.concludes
+        if is_over or not action.is_possible(done):
+            why = "the run was ended" if is_over else "a step that it needs was not done"
             return self._omit(run, action, result, why)
         begun = time.monotonic()
+        said = False
         try:
             for event in action.apply(hands):
+                said = True
                 self._emit(run, event, dur_ms=(time.monotonic() - begun) * 1000)
-        except NotYet:
+        except NotYet as reason:
             result.count("waiting")
+            if not said:
+                self._emit(run, ActionWaiting(target=action.target, verb=action.verb, reason=str(reason)))
             return False
         except Aborted:
             result.aborted = True
             return self._omit(run, action, result, "the run was told to stop")
-        except Exception as error:  # noqa: BLE001 - the one boundary: other targets go on
+        except Exception as error:  # noqa: BLE001 - other targets go on
             result.aborted |= isinstance(error, TimedOut) and hands.is_over
             result.count("failed")
             self._fail(run, action, trouble(error))
@@ -154,6 +215,7 @@ class Runner:
             done=result.done,
             failed=result.failed,
             omitted=result.omitted,
+            spared=result.spared or None,
             waiting=result.waiting,
         )
         level = run.job.severity if result.outcome is Outcome.FAILURE else "info"
@@ -161,6 +223,18 @@ class Runner:
 
     def _emit(self, run: Run, event: Event, **envelope: Any) -> None:
         self._log.emit(event, Envelope(run.name, run.id, **envelope), run.listener)
+
+
+def _verbs(actions: Sequence[Action]) -> str:
+    counts = Counter(action.verb for action in actions)
+    return ", ".join(f"{count} {verb}" for verb, count in counts.items())
+
+
+def _remark(run: Run) -> str:
+    try:
+        return run.job.remark(run.ctx)
+    except OSError:  # it says nothing of what cannot be read, which the run itself has told
+        return ""
 
 
 def _batches(actions: Sequence[Action]) -> Iterator[list[int]]:

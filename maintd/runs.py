@@ -10,12 +10,16 @@ from maintd.events import Event, Failure
 from maintd.job import Context, Job
 from maintd.log import Listener
 from maintd.steps import Action, Outcome, Plan
+from maintd.trends import Sample
 from maintd.units import counted
 
 
 @dataclass(frozen=True, kw_only=True)
 class JobFinished(Event):
-    """A run that had something to do has ended. `omitted` are steps that were not tried, `waiting` those put off."""
+    """A run that had something to do has ended. `omitted` are steps that were not tried, `waiting` those put off.
+
+    `spared` are those that were not needed any more.
+    """
 
     name: ClassVar[str] = "job.finished"
 
@@ -25,6 +29,7 @@ class JobFinished(Event):
     failed: int
     omitted: int
     waiting: int
+    spared: int | None = None
 
     @property
     def msg(self) -> str:
@@ -33,7 +38,29 @@ class JobFinished(Event):
         return ", ".join(parts)
 
     def _rest(self) -> list[tuple[int, str]]:
-        return [(self.failed, "failed"), (self.waiting, "put off"), (self.omitted, "left out")]
+        return [
+            (self.failed, "failed"),
+            (self.waiting, "put off"),
+            (self.omitted, "left out"),
+            (self.spared or 0, "not needed"),
+        ]
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepsSpared(Event):
+    """The last steps of a plan were not done, because what they were for was met before; `target` is that of the first.
+
+    `verbs` counts them by what they would have done.
+    """
+
+    name: ClassVar[str] = "steps.spared"
+
+    steps: int
+    verbs: str
+
+    @property
+    def msg(self) -> str:
+        return f"from here on not needed any more: {self.verbs}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +68,19 @@ class JobFailed(Failure):
     """A run could not even be planned."""
 
     name: ClassVar[str] = "job.failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class JobWaiting(Event):
+    """A run was put off, because another program works on the same just now; it is tried again."""
+
+    name: ClassVar[str] = "job.waiting"
+
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"put off: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,12 +112,27 @@ class ActionOmitted(Event):
         return f"did not {self.verb} it: {self.reason}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ActionWaiting(Event):
+    """A planned action cannot be done yet, with the reason: somebody has the file open, mostly. It is tried again."""
+
+    name: ClassVar[str] = "action.waiting"
+
+    verb: str
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"did not {self.verb} it yet: {self.reason}"
+
+
 @dataclass(slots=True)
 class Result:
     """How a run ended. `waiting` counts actions put off because somebody has the file open, `deferred` what is planned
     by the run for the other lane.
 
-    `plan` is None if none was made.
+    `plan` is None if none was made. `samples` are to be remembered; `remark` is what the job says of what it looks
+    after, for status.
     """
 
     run: str
@@ -86,16 +141,24 @@ class Result:
     failed: int = 0
     omitted: int = 0
     waiting: int = 0
+    spared: int = 0
     deferred: int = 0
     aborted: bool = False
     is_void: bool = False
+    remark: str = ""
     plan: Plan | None = field(default=None, repr=False)
+    samples: tuple[Sample, ...] = ()
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
-    def count(self, what: Literal["done", "failed", "omitted", "waiting"]) -> None:
+    def count(self, what: Literal["done", "failed", "omitted", "waiting", "spared"]) -> None:
         """Counts one action more, from any thread."""
         with self._lock:
             setattr(self, what, getattr(self, what) + 1)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether nothing is left of what it was for."""
+        return not (self.failed or self.waiting or self.deferred or self.aborted)
 
     @property
     def outcome(self) -> Outcome:
@@ -108,7 +171,8 @@ class Result:
 class Run:
     """One run to be: a job by name, what its plan is made from, and who listens.
 
-    `is_void` is asked once the locks are held: the job may have been changed or paused while they were waited for.
+    `is_void` is asked once the locks are held, when it has `begun`: the job may have been changed or paused while they
+    were waited for. An event of a finding, or of an action under observe, that is not `is_news` is not said.
     """
 
     name: str
@@ -119,6 +183,8 @@ class Run:
     on_step: Callable[[int, int, Action], None] | None = None
     on_progress: Callable[[Action, int], None] | None = None
     is_void: Callable[[], bool] = lambda: False
+    is_news: Callable[[Event], bool] = lambda _: True
+    begun: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
     id: str = field(default_factory=lambda: os.urandom(4).hex())
 

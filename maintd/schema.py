@@ -8,6 +8,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaMode, models_json_schema
 
 from maintd import jobs
+from maintd.check import Quorum, Share
 from maintd.settings import TABLES
 from maintd.units import format_duration
 
@@ -17,6 +18,8 @@ NAME = r"^[A-Za-z0-9_-]+$"
 
 class _AsWritten(GenerateJsonSchema):
     def encode_default(self, dft: Any) -> Any:
+        if isinstance(dft, (Quorum, Share)):
+            return str(dft)
         return format_duration(dft) if isinstance(dft, timedelta) else super().encode_default(dft)
 
 

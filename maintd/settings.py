@@ -4,14 +4,15 @@ import os
 import stat
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Annotated, Self
+from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from maintd.complaints import did_you_mean
 from maintd.errors import MaintdError
-from maintd.job import AbsolutePath, Flag, Options
+from maintd.job import AbsolutePath, Flag
+from maintd.rules import Options, rule
 
 SUPERVISOR_URL = "unix:///run/supervisor.sock"
 
@@ -27,6 +28,16 @@ def _timezone(name: str) -> str:
         known = tuple(zoneinfo.available_timezones())
         hint = did_you_mean(name, known) or " (write UTC, or a city as in Europe/Berlin)"
         raise ValueError(f"{name!r} is not a time zone that this machine knows{hint}") from None
+    return name
+
+
+def _group(name: str) -> str:
+    import grp  # noqa: PLC0415 - most configs name no group
+
+    try:
+        grp.getgrnam(name)
+    except KeyError:
+        raise ValueError(f"there is no group {name!r} on this machine") from None
     return name
 
 
@@ -51,6 +62,12 @@ class Daemon(Options):
         default="UTC", description="the time zone of cron expressions and windows; events are always in UTC"
     )
     observe: Flag = Field(default=False, description="every job plans and reports, and changes nothing")
+    status_group: Annotated[str, AfterValidator(_group)] | None = Field(
+        default=None, description="a group whose users may ask for the status and beat, through a second socket"
+    )
+    status_dir: AbsolutePath = Field(
+        default="/run/maintd-status", description="for that second socket; mode 0750, of status_group"
+    )
 
 
 class Supervisor(Options):
@@ -60,18 +77,22 @@ class Supervisor(Options):
         default_factory=lambda: os.environ.get("SUPERVISOR_SERVER_URL", SUPERVISOR_URL),
         description=f"default: SUPERVISOR_SERVER_URL, which supervisord gives its programs, else {SUPERVISOR_URL}",
     )
-    username: str | None = Field(default=None, description="as in supervisord.conf, if it asks for one")
+    username: str | None = Field(default=None, min_length=1, description="as in supervisord.conf, if it asks for one")
     password_file: AbsolutePath | None = Field(default=None, description="a file that holds the password alone")
-    password_env: str | None = Field(default=None, description="an environment variable that holds the password")
+    password_env: str | None = Field(
+        default=None, min_length=1, description="an environment variable that holds the password"
+    )
 
-    @model_validator(mode="after")
-    def _one_password(self) -> Self:
-        given = [self.password_file, self.password_env]
-        if None not in given:
-            raise ValueError("password_file and password_env are both given: choose one")
-        if (self.username is None) != (given == [None, None]):
-            raise ValueError("username and a password (password_file or password_env) are given together or not at all")
-        return self
+    @rule("password_env", "password_file")
+    def _one_password(self) -> str:
+        are_both = self.password_file is not None and self.password_env is not None
+        return "password_file and password_env are both given: choose one" if are_both else ""
+
+    @rule("username", "password_file", "password_env")
+    def _credentials_are_whole(self) -> str:
+        is_half = (self.username is None) != (self.password_file is None and self.password_env is None)
+        message = "username and a password (password_file or password_env) are given together or not at all"
+        return message if is_half else ""
 
     def password(self) -> str | None:
         """The secret itself, read now. Raises OSError if its file cannot be read, MaintdError if it is not set."""

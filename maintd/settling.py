@@ -3,22 +3,43 @@
 import os
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from typing import ClassVar
 
-from maintd import names, retention, writers
+from maintd import names, retention, strangers, writers
 from maintd.actions.command import RunCommand
 from maintd.actions.compress import Compress
 from maintd.actions.delete import Clean, Expire
 from maintd.actions.inplace import FinishInPlace, RotateInPlace
 from maintd.actions.rename import SetAside
+from maintd.actions.renumber import Renumber
 from maintd.actions.tell import PATIENCE, Tell, Wait
+from maintd.events import Event
 from maintd.families import Archive, Family
 from maintd.retention import Generation
 from maintd.rotation import Policy, Rotation
 from maintd.rungs import Rung
 from maintd.steps import Action, Finding, Seen, Step
 from maintd.trust import Judge
+
+
+@dataclass(frozen=True, kw_only=True)
+class TemporaryOrphaned(Event):
+    """An archive that was being made is there, and nothing tells any more what it was made of; it is left alone.
+
+    The directory of maintd's state was emptied, mostly, while a rotation in place was interrupted.
+    """
+
+    name: ClassVar[str] = "temporary.orphaned"
+    level: ClassVar[str] = "warning"
+
+    advice: str
+
+    @property
+    def msg(self) -> str:
+        return f"what it was made of is gone, so it may be the only copy; {self.advice}"
+
 
 RECENT = timedelta(seconds=PATIENCE + 2)
 """For so long after a log was set aside its writer is not told again: it was told then."""
@@ -45,11 +66,13 @@ def plan_settling(
         for archive in family.archives
         if not archive.is_compressed and archive.seen.path not in passed_over
     ]
+    yield from strangers.findings(found)
     refused = yield from _refused(found, policy, {step.target for step in expirations}, uncompressed)
     expirations = [step for step in expirations if step.target not in refused]
     uncompressed = [archive for archive in uncompressed if archive.seen.path not in refused]
     copied = dict(pair for family in found for pair in _copied(family))
-    yield from _compressions(uncompressed, copied, policy, now)
+    free = dict(pair for family in found for pair in strangers.ways_round(family, policy.codec))
+    yield from _compressions(uncompressed, copied, free, policy, now)
     yield from _fresh_compressions(fresh.values(), rotated, policy)
     yield from expirations
 
@@ -72,8 +95,8 @@ def _leftovers(family: Family) -> Iterator[Step]:
         if parsed.suffix and str(replace(parsed, suffix="")) in originals:
             yield Clean(target=temporary, reason="an interrupted run left it", seen=seen)
         else:
-            reason = "left alone: what it was made of is gone, so it may be the only copy; look at it, and remove it"
-            yield Finding(target=temporary, reason=reason)
+            event = TemporaryOrphaned(target=temporary, advice="look at it, keep what is in it, and remove it")
+            yield Finding(target=temporary, reason=f"left alone: {event.msg}", event=event)
 
 
 def _refused(
@@ -93,12 +116,13 @@ def _refused(
 
 
 def _compressions(
-    uncompressed: Sequence[Archive], copied: Mapping[str, str], policy: Policy, now: datetime
+    uncompressed: Sequence[Archive], copied: Mapping[str, str], free: Mapping[str, str], policy: Policy, now: datetime
 ) -> Iterator[Step]:
     """Archives of earlier runs: those still held are announced to their writers again and waited for.
 
     `copied` are the codecs of those that have a compressed copy: an interrupted run left the original, which goes as
-    soon as that copy was compared with it, whatever the codec is now.
+    soon as that copy was compared with it, whatever the codec is now. `free` are the paths to be taken by those whose
+    compressed copy would find its name taken.
     """
     held = [archive for archive in uncompressed if writers.is_held(archive.seen)]
     waits = {wait.target: wait for wait in (yield from _waits(held, policy, now))}
@@ -107,24 +131,44 @@ def _compressions(
         if codec == "none":
             continue
         wait = waits.get(archive.seen.path)
+        needs: tuple[Action, ...] = (wait,) if wait else ()
+        path = archive.seen.path
+        if path in free and path not in copied:
+            why = f"somebody else has taken the name {os.path.basename(path)}{names.CODEC_SUFFIXES[codec]}"
+            needs = (Renumber(target=path, reason=why, needs=needs, seen=archive.seen, to=free[path]),)
+            yield from needs
+            path = free[path]
         yield Compress(
-            target=archive.seen.path,
+            target=path,
             reason=f"set aside at {archive.name.stamp:%Y-%m-%d %H:%M:%S}",
-            needs=(wait,) if wait else (),
-            seen=archive.seen,
+            needs=needs,
+            seen=replace(archive.seen if wait else _as_left(archive.seen), path=path),
             codec=codec,
             level=policy.level if codec == policy.codec else None,
             grows=wait is not None,
         )
 
 
+def _as_left(seen: Seen) -> Seen:
+    """A file that nobody writes any more: who has just let go of it may have written to it since it was first seen."""
+    try:
+        now = os.lstat(seen.path)
+    except OSError:
+        return seen
+    return Seen.of(seen.path, now) if seen.is_same_file(now) else seen
+
+
 def _copied(family: Family) -> Iterator[tuple[str, str]]:
-    """The paths of uncompressed archives beside which a compressed copy lies, with its codec."""
+    """The paths of uncompressed archives beside which a compressed copy lies, with its codec.
+
+    It has the owner of its original, or is root's: another's may be changed as soon as the original has gone.
+    """
     codecs = {suffix: codec for codec, suffix in names.CODEC_SUFFIXES.items() if suffix}
-    copies = {archive.key: codecs[archive.name.suffix] for archive in family.archives if archive.is_compressed}
+    copies = {(archive.key, archive.seen.uid): archive for archive in family.archives if archive.is_compressed}
     for archive in family.archives:
-        if not archive.is_compressed and archive.key in copies:
-            yield archive.seen.path, copies[archive.key]
+        copy = copies.get((archive.key, archive.seen.uid)) or copies.get((archive.key, 0))
+        if not archive.is_compressed and copy:
+            yield archive.seen.path, codecs[copy.name.suffix]
 
 
 def _waits(held: Sequence[Archive], policy: Policy, now: datetime) -> Generator[Step, None, list[Wait]]:
@@ -192,20 +236,20 @@ def _expirations(
     """
     if policy.retention.is_empty:
         return
-    rules = policy.retention if by_age else replace(policy.retention, max_age=None)
+    rules = policy.retention if by_age else policy.retention.ageless()
     generations: dict[str, list[Generation]] = {}
     files: dict[str, list[Archive]] = defaultdict(list)
     for family in found:
         own: dict[tuple[datetime, int], Generation] = {}
-        for archive in family.archives:
+        for order, archive in enumerate(family.archives):
             size = archive.seen.size if archive.is_compressed or policy.codec == "none" else 0
-            generation = own.setdefault(archive.key, Generation(archive.seen.path, archive.time(now), size))
+            generation = own.setdefault(archive.key, Generation(archive.seen.path, archive.time(now), size, order))
             files[generation.path].append(archive)
         generations[family.log] = list(own.values())
         if family.log in fresh:
             action = fresh[family.log]
             size = action.seen.size if policy.codec == "none" else 0
-            generations[family.log].append(Generation(action.archive, now, size))
+            generations[family.log].append(Generation(action.archive, now, size, len(family.archives)))
     logs = {path: log for log, own in generations.items() for path in (generation.path for generation in own)}
     for verdict in retention.decide(generations, rules, now):
         path = verdict.generation.path

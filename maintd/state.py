@@ -5,13 +5,16 @@ What cannot be kept there is remembered in memory alone, until the daemon ends.
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
-from maintd.database import Database
+from maintd.database import Database, rows_of
 from maintd.events import Event
+from maintd.readings import Health
 from maintd.steps import Outcome
+from maintd.trends import Sample
 
 _STEPS = (
     """
@@ -25,9 +28,21 @@ _STEPS = (
         digest TEXT NOT NULL, inode TEXT NOT NULL, PRIMARY KEY (job, log)
     ) STRICT;
     """,
+    """
+    CREATE TABLE sample (job TEXT NOT NULL, at TEXT NOT NULL, what BLOB NOT NULL, size INTEGER NOT NULL) STRICT;
+    CREATE INDEX sample_of_job ON sample (job, at);
+    """,
+    """
+    CREATE TABLE standing (
+        job TEXT PRIMARY KEY, health TEXT NOT NULL, since TEXT NOT NULL, reason TEXT NOT NULL, said TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE beat (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;
+    """,
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
+_SAMPLES_KEPT = timedelta(days=60)
+_SAMPLES = "SELECT at, what, size FROM sample WHERE job = ? ORDER BY at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,15 +67,32 @@ class Refusal:
     inode: str
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How a check stands, `since` when and why; `said` is what was told last: a Health, or that it is flapping."""
+
+    job: str
+    health: Health
+    since: datetime
+    reason: str
+    said: str
+
+
 class State:
-    """Used by the daemon's main thread alone. Times are aware, in UTC. `report` gets what goes wrong."""
+    """Used by the daemon's main thread alone; only `samples` may be asked for in any.
+
+    Times are aware, in UTC. `report` gets what goes wrong.
+    """
 
     def __init__(self, directory: str, report: Callable[[Event], None]) -> None:
         self._successes: dict[str, datetime] = {}
         self._pauses: dict[str, datetime | None] = {}
         self._lasts: dict[str, Last] = {}
         self._refusals: dict[tuple[str, str], Refusal] = {}
-        self._database = Database(os.path.join(directory, "state.sqlite"), _STEPS, self._load, report)
+        self._samples: dict[str, tuple[Sample, ...]] = {}
+        self._standings: dict[str, Standing] = {}
+        self._beats: dict[str, datetime] = {}
+        self._database = Database(_file(directory), _STEPS, self._load, report)
 
     def _load(self, database: sqlite3.Connection) -> None:
         rows = database.execute("SELECT job, at FROM success")
@@ -73,6 +105,12 @@ class State:
         for job, log, reason, advice, since, *rest in rows:
             path = os.fsdecode(log)
             self._refusals[job, path] = Refusal(job, path, reason, advice, datetime.fromisoformat(since), *rest)
+        for (job,) in database.execute("SELECT DISTINCT job FROM sample").fetchall():
+            self._samples[job] = tuple(map(_sample, database.execute(_SAMPLES, [job])))
+        rows = database.execute("SELECT job, health, since, reason, said FROM standing")
+        for job, health, since, reason, said in rows:
+            self._standings[job] = Standing(job, Health(health), datetime.fromisoformat(since), reason, said)
+        self._beats = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM beat")}
 
     def close(self) -> None:
         self._database.close()
@@ -93,6 +131,20 @@ class State:
         self._lasts[job] = last
         values = (last.outcome, last.at.isoformat(), last.msg)
         self._database.write("INSERT OR REPLACE INTO last VALUES (?, ?, ?, ?)", job, *values)
+
+    # What was measured
+
+    def samples(self, job: str) -> tuple[Sample, ...]:
+        """What the job's runs have measured within 60 days, oldest first."""
+        return self._samples.get(job, ())
+
+    def record_samples(self, job: str, new: Sequence[Sample]) -> None:
+        oldest = max(sample.at for sample in new) - _SAMPLES_KEPT
+        kept = [sample for sample in self.samples(job) if sample.at >= oldest]
+        self._samples[job] = (*kept, *new)
+        rows = [(job, sample.at.isoformat(), os.fsencode(sample.what), sample.size) for sample in new]
+        self._database.write_all("INSERT INTO sample VALUES (?, ?, ?, ?)", rows)
+        self._database.write("DELETE FROM sample WHERE job = ? AND at < ?", job, oldest.isoformat())
 
     # Refusals
 
@@ -116,6 +168,29 @@ class State:
         """The log is not refused any more."""
         del self._refusals[refusal.job, refusal.log]
         self._database.write("DELETE FROM refusal WHERE job = ? AND log = ?", refusal.job, os.fsencode(refusal.log))
+
+    # Checks
+
+    def standings(self) -> list[Standing]:
+        return list(self._standings.values())
+
+    def record_standing(self, standing: Standing) -> None:
+        self._standings[standing.job] = standing
+        since = standing.since.astimezone(UTC).isoformat()
+        values = (standing.job, standing.health.value, since, standing.reason, str(standing.said))
+        self._database.write("INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?, ?)", *values)
+
+    def forget_standing(self, job: str) -> None:
+        if self._standings.pop(job, None):
+            self._database.write("DELETE FROM standing WHERE job = ?", job)
+
+    def beat(self, job: str) -> datetime | None:
+        """When something last called in for a heartbeat."""
+        return self._beats.get(job)
+
+    def record_beat(self, job: str, at: datetime) -> None:
+        self._beats[job] = at
+        self._database.write("INSERT OR REPLACE INTO beat VALUES (?, ?)", job, at.isoformat())
 
     # Pauses
 
@@ -143,3 +218,17 @@ class State:
     def _end(self, job: str) -> None:
         self._pauses.pop(job, None)
         self._database.write("DELETE FROM pause WHERE job = ?", job)
+
+
+def samples_kept(directory: str, job: str) -> list[Sample]:
+    """What a job's runs have measured, for who is not the daemon; none if that cannot be read."""
+    return list(map(_sample, rows_of(_file(directory), _SAMPLES, job)))
+
+
+def _file(directory: str) -> str:
+    return os.path.join(directory, "state.sqlite")
+
+
+def _sample(row: Sequence[Any]) -> Sample:
+    at, what, size = row
+    return Sample(datetime.fromisoformat(at), os.fsdecode(what), size)

@@ -9,16 +9,23 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from maintd.events import Event, Failure
+from maintd.room import Goal
 
 if TYPE_CHECKING:
     from maintd.actions.hands import Hands
 
 
 class Lane(StrEnum):
-    """Jobs in one lane run one at a time. `rotate` holds nothing that takes over a second."""
+    """Jobs in one lane run one at a time. `rotate` holds nothing that takes over a second.
+
+    `stanzas` is for logrotate's, all steps of which are done there in their order, long and short.
+    `guard` is a queue of its own for what cannot wait behind long work; its runs hold the other lanes.
+    """
 
     ROTATE = "rotate"
     HEAVY = "heavy"
+    STANZAS = "stanzas"
+    GUARD = "guard"
 
 
 class Outcome(StrEnum):
@@ -106,10 +113,17 @@ class Action:
     failure: ClassVar[type[Failure]]
     lane: ClassVar[Lane] = Lane.HEAVY
     parallel: ClassVar[bool] = False
+    concludes: ClassVar[bool] = False
+    """Whether it is done also when the run was told to stop: it writes down what was done."""
+
+    is_harmless: ClassVar[bool] = False
+    """Whether it changes nothing but what maintd remembers, so that a job that only observes does it too."""
 
     target: str
     reason: str
     needs: tuple["Action", ...] = ()
+    goal: Goal | None = None
+    """What it is for, if it is left out once that is met; what needs it is left out with it."""
 
     @property
     def detail(self) -> str:

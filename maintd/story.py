@@ -70,7 +70,6 @@ class ConfigReloaded(Event):
     added: str | None = None
     changed: str | None = None
     removed: str | None = None
-    restart: str | None = None
 
     @property
     def msg(self) -> str:
@@ -81,8 +80,7 @@ class ConfigReloaded(Event):
             ("removed", self.removed),
         ]
         named = "; ".join(f"{word} {names}" for word, names in parts if names)
-        later = f" ({self.restart} takes effect at the next start)" if self.restart else ""
-        return f"{self.diff}{': ' if named else ''}{named}{later}"
+        return f"{self.diff}{': ' if named else ''}{named}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,7 @@
 import os
 import signal
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Self
 
 from maintd.errors import Denied, Refused, Unreachable
 from maintd.holders import catches, start_and_uid
@@ -13,11 +13,17 @@ _URL = "set [supervisor] url to the serverurl of supervisorctl"
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program of supervisord: `name` is `group:name`, pid 0 if it does not run."""
+    """A program of supervisord: `name` is `group:name`, pid 0 if it does not run, `error` why it cannot be started."""
 
     name: str
     state: str
     pid: int
+    error: str = ""
+
+    @classmethod
+    def of(cls, info: dict[str, Any]) -> Self:
+        """From what supervisord tells (getProcessInfo)."""
+        return cls(f"{info['group']}:{info['name']}", str(info["statename"]), int(info["pid"]), str(info["spawnerr"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +49,23 @@ class Supervisor:
             info = self._call("supervisor.getProcessInfo", name)
         except Denied as error:
             raise Denied(f"there is no program {name}: {error}", hint="supervisorctl status names them all") from error
-        return Program(f"{info['group']}:{info['name']}", str(info["statename"]), int(info["pid"]))
+        return Program.of(info)
+
+    def programs(self) -> list[Program]:
+        """All its programs. Raises Unreachable."""
+        return [Program.of(info) for info in self._call("supervisor.getAllProcessInfo")]
+
+    def state(self, name: str) -> str:
+        """The state of a program as it is now (STOPPED, RUNNING, …), asked anew. Raises Unreachable, Denied."""
+        return str(self._asked("supervisor.getProcessInfo", name)["statename"])
+
+    def start(self, name: str) -> None:
+        """Has a program started, and does not wait for it. Raises Unreachable, Denied."""
+        self._asked("supervisor.startProcess", name, False)  # noqa: FBT003 - wait, as XML-RPC has it
+
+    def stop(self, name: str) -> None:
+        """Has a program stopped, and does not wait for it. Raises Unreachable, Denied."""
+        self._asked("supervisor.stopProcess", name, False)  # noqa: FBT003 - as above
 
     def own_rollovers(self) -> dict[str, int]:
         """The log files that supervisord itself rolls over at a size: path → stdout_logfile_maxbytes (bytes)."""
@@ -53,6 +75,18 @@ class Supervisor:
                 path, limit = config.get(f"{stream}_logfile"), config.get(f"{stream}_logfile_maxbytes")
                 if isinstance(path, str) and path.startswith("/") and limit:
                     found[os.path.realpath(path)] = int(limit)
+        return found
+
+    def logs(self) -> dict[str, bool]:
+        """The logs that it writes for its programs, by path, and whether one that writes there is running; asked anew.
+
+        Raises Unreachable.
+        """
+        found: dict[str, bool] = {}
+        for info in self._asked("supervisor.getAllProcessInfo"):
+            for path in filter(None, (info.get("stdout_logfile"), info.get("stderr_logfile"))):
+                real = os.path.realpath(path)
+                found[real] = found.get(real, False) or info["statename"] == "RUNNING"
         return found
 
     def _call(self, method: str, *arguments: str) -> Any:
@@ -67,7 +101,7 @@ class Supervisor:
                 raise
         return self._answers[question]
 
-    def _asked(self, method: str, *arguments: str) -> Any:
+    def _asked(self, method: str, *arguments: str | bool) -> Any:
         socket = self.url.removeprefix("unix://")
         if socket.startswith("/") and not os.path.exists(socket):
             raise Unreachable(f"supervisord at {self.url} does not answer: there is no such socket", hint=_URL)
@@ -76,16 +110,15 @@ class Supervisor:
         return rpc.call(self.url, (self.username, self.password), method, *arguments)
 
 
-def send(pid: int, start: int, number: int) -> None:
-    """Sends a signal to the process that was seen, and to no other that got its pid since.
+def send(pid: int, identity: tuple[int, int], number: int) -> None:
+    """Sends a signal to the process that was seen, by its start time and uid, and to no other that got its pid since.
 
     Raises Refused if it has no handler for the signal (it would be ended), ProcessLookupError if it is gone.
     """
     descriptor = os.pidfd_open(pid)
     try:
-        identity = start_and_uid(pid)
-        if identity is None or identity[0] != start:
-            raise ProcessLookupError(f"process {pid} is gone")
+        if start_and_uid(pid) != identity:
+            raise ProcessLookupError(f"process {pid} is gone, or is another user's by now")
         if not catches(pid, number):
             raise Refused(
                 f"process {pid} has no handler for {signal.Signals(number).name}, which would end it",

@@ -3,7 +3,7 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Self
 
@@ -129,10 +129,12 @@ class Timetable:
         from now. The spread delays the first run only: intervals that follow keep the phase it gave.
         """
         delay = spread_offset(timing.spread, host, job) if timing.spread else timedelta()
-        start = now.astimezone(UTC)
-        if last_success and last_success <= now:
-            start = last_success.astimezone(UTC) - delay
-        return cls(timing, now.tzinfo or UTC, delay, start)
+        table = cls(timing, now.tzinfo or UTC, delay, now.astimezone(UTC))
+        return table.counting_from(last_success) if last_success and last_success <= now else table
+
+    def counting_from(self, success: datetime) -> Self:
+        """The same with its intervals counted from there."""
+        return replace(self, anchor=success.astimezone(UTC) - self.delay)
 
     def next(self, after: datetime) -> datetime | None:
         """When the first run later than `after` starts; None without cron and every."""

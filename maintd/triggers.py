@@ -1,4 +1,4 @@
-"""Why a job is due: Cause and Due."""
+"""Why a job is due, Cause and Due, and what the run before it leaves to it: Told."""
 
 from dataclasses import dataclass
 from datetime import datetime
@@ -43,7 +43,43 @@ class Settling:
         return "settling"
 
 
-Cause = Scheduled | Grown | Asked | Settling
+@dataclass(frozen=True, slots=True)
+class AskedBefore:
+    """A person asked for these logs, each as (log, when) by an aware time, and they were put off or failed then."""
+
+    logs: frozenset[tuple[str, datetime]]
+
+    def __str__(self) -> str:
+        return "asked before"
+
+
+@dataclass(frozen=True, slots=True)
+class Low:
+    """A file system has less free than it is to have, or will in a moment; `wanted` bytes are to be free afterwards."""
+
+    wanted: int
+
+    def __str__(self) -> str:
+        return "low"
+
+
+Cause = Scheduled | Grown | Asked | Settling | AskedBefore | Low
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """Who was told to open some logs anew, each as (log, archive) by path: it is to be seen whether that was heard.
+
+    `pid` with its `start` and `uid` is the process that wrote them, 0 if that is not known. `is_supervisord` says that
+    it was supervisord, which writes what its programs say.
+    """
+
+    who: str
+    logs: tuple[tuple[str, str], ...]
+    pid: int = 0
+    start: int = 0
+    uid: int = 0
+    is_supervisord: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,3 +89,4 @@ class Due:
     job: str
     cause: Cause
     rest: bool = False
+    told: tuple[Told, ...] = ()

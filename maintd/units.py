@@ -11,6 +11,7 @@ _SIZE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*([A-Za-z]*)\s*")
 _BINARY = {"": 0, "b": 0, "k": 1, "kib": 1, "m": 2, "mib": 2, "g": 3, "gib": 3, "t": 4, "tib": 4}
 _DECIMAL = {"kb": 1, "mb": 2, "gb": 3, "tb": 4}
 _DURATION = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|m|h|d|w)")
+_SHARE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 _SECONDS = {"us": 1e-6, "ms": 0.001, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 LONGEST = timedelta(days=36_500)
 LARGEST = 2**63 - 1
@@ -39,6 +40,14 @@ def parse_duration(text: str) -> timedelta:
     if seconds > LONGEST.total_seconds():
         raise ValueError(f"{text!r} is longer than a hundred years")
     return timedelta(seconds=seconds)
+
+
+def parse_share(text: str) -> float:
+    """The share (0 to 1) that a percentage says: `5%`, `0.5 %`. Raises ValueError with the accepted form."""
+    match = _SHARE.fullmatch(text)
+    if match is None or not 0 < float(match[1]) <= 100:
+        raise ValueError(f"{text!r} is not a share (write it as a percentage above 0 and up to 100: 5%, 50%)")
+    return float(match[1]) / 100
 
 
 def format_size(size: float) -> str:

@@ -4,30 +4,31 @@ import socket
 import time
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from maintd import contexts, differences, story
+from maintd import again, contexts, differences, rungs, story
 from maintd.agenda import Agenda
-from maintd.clock import Clock
+from maintd.checkups import Checkups
+from maintd.clock import Clock, as_jump
 from maintd.config import Config
 from maintd.events import Event
+from maintd.floors import Floors
 from maintd.lanes import Done, Lanes, Wanted
 from maintd.log import Envelope, Log
+from maintd.observations import Observations
 from maintd.pauses import Pauses
 from maintd.ping import Pings, failing
 from maintd.refusals import Refusals
+from maintd.rounds import Looked
 from maintd.runner import Runner
 from maintd.runs import Result, Run
 from maintd.schedule import Schedule
 from maintd.state import ALL_JOBS, Last, State
 from maintd.steps import Lane, Outcome
 from maintd.timing import Timing
-from maintd.triggers import Asked, Due, Grown, Scheduled, Settling
+from maintd.triggers import Asked, Due, Grown, Low, Scheduled, Settling
 from maintd.watch import Watch
-
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
-"""The last success of a job that reads off the disk what is due, if none is remembered: so it is asked at the start."""
 
 
 class Upkeep:
@@ -37,17 +38,21 @@ class Upkeep:
         now = datetime.now(UTC)
         self.config = config
         self._log = log
-        self._put = put
         self.clock = Clock()
         self.state = State(config.settings.state_dir, self.emit)
         self.lanes = Lanes(Runner(log, lock_fd), self._begin, put)
+        self.checkups = Checkups(log, self.state, self._begin, put)
+        self.checkups.take_over(config.jobs, now)
         self.watch = Watch(put)
-        self.schedule = self._new_schedule()
+        self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
         self.pauses = Pauses(self.state, now)
+        self.floors = Floors(self.emit)
         self.refusals = Refusals(self.state, config.jobs)
+        self.observations = Observations()
         self._pings = Pings(self.emit)
         self._after_jump: set[str] = set()
+        self._broken_off: list[Wanted] = []
 
     def emit(self, event: Event, job: str = "") -> None:
         self._log.emit(event, Envelope(job))
@@ -56,33 +61,42 @@ class Upkeep:
         self.lanes.start()
         self.watch.start()
         self.schedule.start()
+        self.checkups.start()
 
     def stop(self, patience: float) -> bool:
-        """Whether the runs that are at work came to an end within `patience` seconds."""
+        """Whether the runs that are at work came to an end within `patience` seconds.
+
+        The schedule goes on until the process ends: what it puts nobody reads, and to wait for it may take long.
+        """
+        end = time.monotonic() + patience
+        self.checkups.stop()
         clean = self.lanes.stop(patience)
-        self.schedule.stop()
-        self.watch.stop()
+        self.watch.stop(max(end - time.monotonic(), 0.1))
         self.state.close()
         return clean
 
     def alive(self) -> dict[str, bool]:
         """Its threads, each with whether it lives."""
-        return {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
+        parts = {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
+        return parts | {"ping": self._pings.alive, "checks": self.checkups.alive}
 
     # Once a second
 
     def tick(self) -> None:
-        for due in self.agenda.ripe(time.monotonic()):
+        for due in [*self.agenda.ripe(time.monotonic()), *self.floors.look()]:
             self.due(due)
+        self.checkups.tick()
         self._end_pauses(datetime.now(UTC))
 
     def note_clock(self) -> None:
-        if self.clock.jump():
+        drift = self.clock.drift()
+        jump = as_jump(drift)
+        if jump:
             self._after_jump = set(self.config.jobs)  # before the jump is accepted: a run may begin in between
             self.schedule.reanchor()
-        jump = self.clock.accept()
-        if jump:
+            self.pauses.shift(timedelta(seconds=jump))
             self.emit(story.ClockJumped(by_s=round(jump, 1)))
+        self.clock.accept(drift)
 
     # Jobs
 
@@ -90,8 +104,9 @@ class Upkeep:
         """Goes on with another config: what is the same in it is not touched, and keeps its next run."""
         difference = differences.diff(self.config, new)
         old, self.config = self.config, new
+        self.checkups.take_over(new.jobs, datetime.now(UTC))
         if old.settings.timezone != new.settings.timezone:
-            self._replace_schedule()
+            self.schedule.move(ZoneInfo(new.settings.timezone))
         for name in difference.removed:
             self.schedule.remove(name)
             self._forget(name)
@@ -100,46 +115,48 @@ class Upkeep:
             self.install(name)
         for name in (*difference.added, *difference.changed):
             self.recover(name)
+        for name in new.jobs.keys() - {*difference.added, *difference.changed}:
+            self._look_again(name)
         if old.settings.observe != new.settings.observe:
             for name in new.jobs:  # what had grown while it was observed is to be looked at anew
                 self.watch.remove(name)
                 self.install(name)
 
-    def _replace_schedule(self) -> None:
-        self.schedule.stop()
-        self.schedule = self._new_schedule()
-        for name in self.config.jobs:
-            self.install(name)
-        self.schedule.start()
-
-    def _new_schedule(self) -> Schedule:
-        return Schedule(self._put, ZoneInfo(self.config.settings.timezone), socket.gethostname())
-
     def install(self, name: str) -> None:
         """Puts a job, new or changed, under its triggers."""
         job = self.config.jobs[name]
-        if job.enabled:
+        if job.enabled and not self.checkups.keeps_time(name):
             timing = Timing(job.cron, job.every, job.spread, job.window)
-            self.schedule.set(name, timing, self.state.last_success(name) or (LONG_AGO if job.due_from_disk else None))
+            self.schedule.set(name, timing, self.state.last_success(name), by_disk=job.due_from_disk)
         else:
             self.schedule.remove(name)
-        watched = self.config.watched(name)
-        if watched is None:
-            self.watch.remove(name)
+        self.watch.set(name, self.config.watched(name))
+        floor = job.floor() if job.enabled else None
+        if floor is None:
+            self.floors.remove(name)
         else:
-            self.watch.set(name, watched)
+            self.floors.set(name, floor)
+
+    def _look_again(self, name: str) -> None:
+        """What a job watches may have been changed in other files than the config."""
+        if self.config.jobs[name].has_other_files:
+            self.watch.set(name, self.config.watched(name))
 
     def _forget(self, name: str) -> None:
         """Drops what was seen of a job and put off; a schedule that stays the same keeps its next run."""
         self.watch.remove(name)
+        self.floors.remove(name)
         self.agenda.forget(name)
         self.refusals.forget(name)
+        self.observations.forget(name)
 
     def recover(self, name: str) -> None:
         """What an earlier maintd had begun is completed. What was missed since comes from the schedule."""
         job = self.config.jobs[name]
         if job.enabled and job.due_from_disk:
-            self._queue(Due(name, Settling()), Lane.HEAVY, frozenset(job.lanes))
+            self._queue(Due(name, Settling()), job.main_lane, frozenset(job.lanes))
+        if job.enabled and not job.lanes:
+            self.due(Due(name, Scheduled(datetime.now(UTC), catch_up=True)))
 
     def due(self, due: Due) -> None:
         job = self.config.jobs.get(due.job)
@@ -148,12 +165,20 @@ class Upkeep:
         if self.pauses.hold(due.job):
             if isinstance(due.cause, Grown):
                 self.watch.settled(due.job, due.cause.paths)
+            if isinstance(due.cause, Low):
+                self.floors.ended(due.job, helped=False)
             self.pauses.miss(due)
             return
-        if due.rest:
-            self._queue(due, Lane.HEAVY, frozenset({Lane.HEAVY}))
+        if not job.lanes:
+            self.checkups.due(due)
+        elif job.is_urgent:
+            if isinstance(due.cause, Low):
+                self._broken_off += self.lanes.break_off()
+            self._queue(due, Lane.GUARD, frozenset(job.lanes))
+        elif due.rest:
+            self._queue(due, Lane.HEAVY, job.lanes_of_rest)
         elif Lane.ROTATE not in job.lanes or isinstance(due.cause, Settling):
-            self._queue(due, Lane.HEAVY, frozenset(job.lanes))
+            self._queue(due, job.main_lane, frozenset(job.lanes))
         else:
             self._queue(due, Lane.ROTATE, frozenset({Lane.ROTATE}))
 
@@ -173,7 +198,7 @@ class Upkeep:
         return Run(
             name=name,
             job=job,
-            ctx=replace(ctx, clock_jumped=jumped),
+            ctx=replace(ctx, clock_jumped=jumped, told=wanted.due.told, history=self.state.samples(name)),
             observe=config.settings.observe,
             listener=wanted.listener,
             on_step=wanted.on_step,
@@ -181,45 +206,93 @@ class Upkeep:
             is_void=lambda: (
                 not isinstance(cause, Asked) and (self.config.jobs.get(name) != job or self.pauses.hold(name))
             ),
+            is_news=lambda event: (
+                isinstance(cause, Asked)
+                or (self.refusals.is_news(name, job, event) and self.observations.is_news(name, event))
+            ),
         )
+
+    def order(self, wanted: Wanted) -> None:
+        """Has done what a person asked for."""
+        job = self.config.jobs[wanted.due.job]
+        if job.lanes:
+            self.lanes.add(job.main_lane, wanted)
+        else:
+            self.checkups.order(wanted)
 
     def done(self, done: Done) -> None:
         due, run, result = done.wanted.due, done.run, done.result
-        again = None if isinstance(due.cause, Asked) else self.agenda.end(due)
+        if isinstance(done, Looked):
+            self.checkups.done(done)
+            if run is not None and isinstance(due.cause, Scheduled):
+                self._ping(run, result)
+            return
+        self._note_guard(due, run, result)
+        follows = None if isinstance(due.cause, Asked) else self.agenda.end(due)
         if isinstance(due.cause, Grown) and not result.deferred:
             said = run is not None and run.only_observes and not result.is_void and not result.failed
             self.watch.settled(due.job, due.cause.paths, once=said)
         if run is None or result.is_void:
-            self.pauses.miss(due)
+            if not isinstance(due.cause, Asked):
+                self.due(due)  # in the queue again, or, if the job is paused, kept for later
         elif due.job in self.config.jobs:
-            now = datetime.now(UTC)
-            if self.config.jobs[run.name] == run.job:
-                self.refusals.note(run, result, now)
-            if result.planned or result.failed or result.waiting:
-                self.state.record_last(run.name, Last(result.outcome, now, _summary(result)))
+            self._record(run, result, datetime.now(UTC))
             self._follow_up(due, run, result)
-        if again:
-            self.due(again)
+        if run is not None and due.job in self.config.jobs:
+            self._look_again(due.job)
+        if follows:
+            self.due(follows)
+
+    def _record(self, run: Run, result: Result, now: datetime) -> None:
+        if self.config.jobs[run.name] == run.job:
+            self.refusals.note(run, result, now)
+        if result.samples:
+            self.state.record_samples(run.name, result.samples)
+        if result.planned or result.failed or result.waiting:
+            self.state.record_last(run.name, Last(result.outcome, now, _summary(result)))
+
+    def _note_guard(self, due: Due, run: Run | None, result: Result) -> None:
+        """After a guard's run what was broken off for it is queued again."""
+        if not isinstance(due.cause, Low):
+            if run is not None and run.job.is_urgent:
+                self.floors.forget_pace(due.job)
+            return
+        self.floors.ended(due.job, helped=result.done > 1)
+        broken, self._broken_off = self._broken_off, []
+        for wanted in broken:
+            if not isinstance(wanted.due.cause, Asked):
+                self.due(wanted.due)
 
     def _follow_up(self, due: Due, run: Run, result: Result) -> None:
         """Notes a success, settles what was set aside, tries again what failed or waits."""
-        if Lane.HEAVY in run.ctx.lanes and run.ctx.clock_jumped:
+        if run.job.main_lane in run.ctx.lanes and run.ctx.clock_jumped:
             self._after_jump.discard(run.name)
-        if result.outcome is not Outcome.FAILURE and isinstance(due.cause, (Scheduled, Asked)):
+        is_open = self._is_open(run)
+        if result.is_whole and (is_open or due.cause == Asked()):
             self.state.record_success(run.name, run.ctx.now)
-        if run.job.ping and not result.waiting and (result.planned or isinstance(due.cause, Scheduled)):
-            failed = result.outcome is Outcome.FAILURE
-            self._pings.send(failing(run.job.ping) if failed else run.job.ping)
+            self.schedule.succeeded(run.name, run.ctx.now)
+        if not result.waiting and (result.planned or is_open):
+            self._ping(run, result)
+        told = rungs.told(result.plan or ())
         if result.deferred:
-            self.due(replace(due, rest=True))
+            self.due(replace(due, rest=True, told=told))
         elif run.ctx.lanes == {Lane.ROTATE} and (result.planned or isinstance(due.cause, Scheduled)):
-            self.due(Due(run.name, Settling()))
-        if result.failed or result.waiting:
-            cause = due.cause if isinstance(due.cause, Scheduled) else Settling()
-            if run.job.due_from_disk or not isinstance(due.cause, Asked):
-                self.agenda.retry(Due(run.name, cause), time.monotonic())
-        else:
+            self.due(Due(run.name, Settling(), told=told))
+        left = list(again.causes(run, result))
+        for cause in left:
+            self.agenda.retry(Due(run.name, cause), time.monotonic())
+        if not left:
             self.agenda.went_well(due)
+
+    def _ping(self, run: Run, result: Result) -> None:
+        if run.job.ping:
+            failed = result.outcome is Outcome.FAILURE
+            self._pings.send(run.name, failing(run.job.ping) if failed else run.job.ping)
+
+    def _is_open(self, run: Run) -> bool:
+        """Whether it is for a time that no success has met yet; one that asks the disk at the start may not be."""
+        cause, last = run.ctx.cause, self.state.last_success(run.name)
+        return isinstance(cause, Scheduled) and not (last and cause.slot <= last <= run.ctx.now)
 
     # Pauses
 
@@ -238,11 +311,10 @@ class Upkeep:
             if missed:
                 self.due(missed)
             self.watch.remove(name)  # what had grown is reported anew, without waiting for it to be looked at again
-            watched = self.config.watched(name)
-            if watched:
-                self.watch.set(name, watched)
+            self.watch.set(name, self.config.watched(name))
 
 
 def _summary(result: Result) -> str:
     counts = [(result.failed, "failed"), (result.waiting, "put off"), (result.omitted, "left out")]
-    return ", ".join([f"{result.done} done", *(f"{count} {word}" for count, word in counts if count)])
+    said = ", ".join([f"{result.done} done", *(f"{count} {word}" for count, word in counts if count)])
+    return f"{said}; {result.remark}" if result.remark else said

@@ -6,11 +6,13 @@ import queue
 import threading
 import time
 import zlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
+from maintd.errors import Aborted
 from maintd.followers import Followers
 from maintd.growth import Sizes, Territory, is_regular, survey
 from maintd.inotify import Directories, Hint
@@ -60,7 +62,7 @@ class Pace:
 
 @dataclass(slots=True)
 class _Job:
-    watched: Watched
+    watched: tuple[Watched, ...]
     territory: Territory | None = None
     cost: float = 0.0
     next_survey: float = -math.inf
@@ -68,16 +70,16 @@ class _Job:
 
 
 class Watch:
-    """Puts Due(job, Grown(paths)) when watched files pass their job's max_size.
+    """Puts Due(job, Grown(paths)) when watched files pass their limit.
 
-    A file is reported once. It is reported again when it was replaced, or fell to its max_size and passed it again; or,
+    A file is reported once. It is reported again when it was replaced, or fell to its limit and passed it again; or,
     staying too large, some time after a run for it has ended (`settled`): 1 s, then twice that, up to 5 minutes; or
     never, where a run only observes and would say the same each time.
     """
 
     def __init__(self, put: Callable[[Due], None]) -> None:
         self._put = put
-        self._wanted: dict[str, Watched] = {}
+        self._wanted: dict[str, tuple[Watched, ...]] = {}
         self._commands: queue.SimpleQueue[Callable[[], bool]] = queue.SimpleQueue()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
@@ -88,10 +90,17 @@ class Watch:
         self._followers = Followers()
         self._interval = Pace.QUICKEST
 
-    def set(self, job: str, watched: Watched) -> None:
-        """Watches for this job, in place of what it watched before. Any thread may call this, before start or after."""
-        self._wanted[job] = watched
-        self._commands.put(partial(self._begin, job, watched))
+    def set(self, job: str, watched: Sequence[Watched]) -> None:
+        """Watches for this job, in place of what it watched before. Any thread may call this, before start or after.
+
+        Where that is the same already, all that was seen of it stays; nothing to watch is as `remove`.
+        """
+        groups = tuple(watched)
+        if not groups:
+            self.remove(job)
+        elif self._wanted.get(job) != groups:
+            self._wanted[job] = groups
+            self._commands.put(partial(self._begin, job, groups))
 
     def remove(self, job: str) -> None:
         self._wanted.pop(job, None)
@@ -105,12 +114,13 @@ class Watch:
         self._directories.open()
         self._thread.start()
 
-    def stop(self) -> None:
-        """Ends both threads and waits for them. A Watch is not started twice."""
+    def stop(self, patience: float | None = None) -> None:
+        """Ends both threads and waits for them, at most `patience` seconds. A Watch is not started twice."""
         self._stopping.set()
         self._commands.put(lambda: True)
-        self._thread.join()
-        self._directories.close()
+        self._thread.join(patience)
+        if not self._thread.is_alive():
+            self._directories.close()
 
     @property
     def alive(self) -> bool:
@@ -133,6 +143,10 @@ class Watch:
         return self._directories.trouble
 
     def _run(self) -> None:
+        with suppress(Aborted):  # told to stop in the middle of a survey
+            self._look_around()
+
+    def _look_around(self) -> None:
         last = time.monotonic()
         while not self._stopping.is_set():
             now = time.monotonic()
@@ -158,7 +172,7 @@ class Watch:
             if command():
                 until = -math.inf
 
-    def _begin(self, name: str, watched: Watched) -> bool:
+    def _begin(self, name: str, watched: tuple[Watched, ...]) -> bool:
         job = self._jobs.setdefault(name, _Job(watched))
         job.watched, job.next_survey = watched, -math.inf
         return True
@@ -196,8 +210,8 @@ class Watch:
             return
         elif hint.is_directory:
             job.is_outdated = job.is_outdated or territory.has_directory(path)
-        elif hint.has_appeared and territory.has_file(path) and is_regular(path):
-            self._sizes.add(name, path, job.watched.max_size)
+        elif hint.has_appeared and (limit := territory.limit(path)) is not None and is_regular(path):
+            self._sizes.add(name, path, limit)
             self._sizes.renew(path)
 
     def _survey_due(self, now: float) -> float:
@@ -224,13 +238,13 @@ class Watch:
         self._directories.open()
         made: frozenset[str] = frozenset()
         for _ in range(SURVEY_TRIES):
-            territory = survey(job.watched)
+            territory = survey(job.watched, self._stopping.is_set)
             new = self._follow(name, job, territory)
             made |= new
             job.is_outdated = bool(new)
             if not new:
                 break
-        self._sizes.replace(name, territory, job.watched.max_size)
+        self._sizes.replace(name, territory)
         for path in territory.files if made else ():
             if os.path.dirname(path) in made:
                 self._sizes.renew(path)

@@ -5,12 +5,14 @@ It goes by who holds the log now, by what its file system can do, and by what th
 
 import os
 import signal
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 
-from maintd import capabilities, durable, holders, linux
+from maintd import capabilities, descriptors, durable, grounds, holders, linux
 from maintd.actions.command import is_runnable
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, Refused
 from maintd.holders import Holder, Inode
+from maintd.names import printable
 from maintd.rungs import Recipient, Reopening, Rung, SignalTo
 from maintd.steps import Seen
 from maintd.supervisor import Supervisor
@@ -22,21 +24,35 @@ _COLLAPSING_EXTENTS = {0xEF53: "ext4", 0x794C7630: "overlay"}
 _OPTIONS = (
     'set signal = { name = "USR1", program = "group:name" } or command = […] in the job so that it is told to reopen'
 )
+_PID_LENGTH = 32
 _OWN_WAY = 'or reopen = "none" if it reopens its log by itself'
+UNSEEN = Rung(
+    refusal="a process of another namespace, of a container perhaps, has it open for writing",
+    advice=f"run maintd where that process can be seen, {_OWN_WAY}",
+)
 
 
 def is_held(seen: Seen) -> bool:
     """Whether any process could still write the file, or that cannot be known; False if the file is gone."""
+    return _is(holders.may_be_written, seen)
+
+
+def _is(asked: Callable[[int], bool], seen: Seen) -> bool:
     try:
         with (
             durable.directory(os.path.dirname(seen.path)) as dir_fd,
             durable.opened(os.path.basename(seen.path), dir_fd=dir_fd) as file,
         ):
-            return holders.may_be_written(file)
+            return asked(file)
     except FileNotFoundError:
         return False
     except (OSError, MaintdError):
         return True
+
+
+def is_open(seen: Seen) -> bool:
+    """Whether any process has the file open, also for reading, or that cannot be known; False if the file is gone."""
+    return _is(holders.is_open_elsewhere, seen)
 
 
 def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
@@ -47,11 +63,39 @@ def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
     known: dict[tuple[tuple[Holder, ...], bool], Rung] = {}
     for inode, log in held.items():
         writing = tuple(holder for holder in found.get(inode, []) if holder.writing)
+        if not writing and not is_held(log):  # who held it has just let go
+            continue
         alike = writing, _collapses(log)
         if alike not in known:  # asking supervisord once for all logs of one process
             known[alike] = _rung(*alike, reopening)
         rungs[inode] = known[alike]
-    return rungs
+    return rungs | _mapped([inode for inode, rung in rungs.items() if rung.way or rung == UNSEEN])
+
+
+def _mapped(unsure: Sequence[Inode]) -> dict[Inode, Rung]:
+    """A refusal for each log that nothing would be done in place with, since a process writes it through a mapping."""
+    found = holders.mappers(unsure) if unsure else {}
+    return {
+        inode: Rung(refusal=f"{mapping[0]} {descriptors.MAPPED}", advice=_OPTIONS, holder=str(mapping[0]))
+        for inode, mapping in found.items()
+        if mapping
+    }
+
+
+def _unseen() -> Rung:
+    """A refusal of a log that is held, or may be, by nobody who can be seen."""
+    missing = capabilities.missing()
+    if "CAP_SYS_PTRACE" not in missing:
+        return UNSEEN
+    if "CAP_LEASE" in missing:
+        return Rung(
+            refusal="whether anybody has it open for writing cannot be known",
+            advice=f"run maintd as root, in a container with cap_add: CAP_LEASE or CAP_SYS_PTRACE, {_OWN_WAY}",
+        )
+    return Rung(
+        refusal="a process that maintd may not see has it open for writing",
+        advice=f"run maintd as root (CAP_SYS_PTRACE), {_OWN_WAY}",
+    )
 
 
 def _collapses(log: Seen) -> bool:
@@ -70,10 +114,7 @@ def _rung(writing: Sequence[Holder], collapses: bool, reopening: Reopening) -> R
     if reopening.mode == "none":
         return Rung(reason='its writer reopens it by itself (reopen = "none")', holder="its writer")
     if not writing and (reopening.mode == "collapse" or (reopening.mode == "auto" and reopening.command is None)):
-        return Rung(
-            refusal="a process that maintd may not see has it open for writing",
-            advice=f"run maintd as root (CAP_SYS_PTRACE), {_OWN_WAY}",
-        )
+        return _unseen()
     who = ", ".join(dict.fromkeys(str(holder) for holder in writing)) or "somebody"
     try:
         if reopening.mode != "collapse":
@@ -92,13 +133,16 @@ def _told(writing: Sequence[Holder], reopening: Reopening, who: str) -> Rung | N
     recipients = [_supervisord(holder) for holder in _unique(supervisords)]
     if reopening.mode == "supervisor" and not recipients:
         pid = reopening.supervisor.pid()
-        recipients = [_recipient(pid, "supervisord", signal.SIGUSR2)]
+        recipients = [replace(_recipient(pid, "supervisord", signal.SIGUSR2), is_supervisord=True)]
     if (reopening.mode == "supervisor" or not others) and recipients:
         return Rung(reason=f"{who} writes it and reopens it on SIGUSR2", holder=who, recipients=tuple(recipients))
     if reopening.signal and reopening.mode in ("auto", "signal"):
-        recipients.append(_configured(reopening.signal, reopening.supervisor, others))
+        told = _configured(reopening.signal, reopening.supervisor, others)
         name = signal.Signals(reopening.signal.number).name
-        return Rung(reason=f"{who} writes it and reopens it on {name}", holder=who, recipients=tuple(recipients))
+        reason = f"{who} writes it and reopens it on {name}"
+        if any(holder.pid != told.pid for holder in others):
+            reason = f"{who} writes it; {told.program} (pid {told.pid}) is told by {name}, for all of them"
+        return Rung(reason=reason, holder=who, recipients=(*recipients, told))
     if reopening.command and reopening.mode in ("auto", "command"):
         if not is_runnable(reopening.command[0]):
             raise MaintdError(
@@ -125,7 +169,8 @@ def _in_place(writing: Sequence[Holder], collapses: bool, reopening: Reopening, 
         )
     others = [holder for holder in writing if not holder.appending]
     if collapses and not others:
-        return Rung(reason=f"{who} appends to it: archived, then collapsed in place", holder=who, way="collapse")
+        reason = f"{who} appends to it: archived, then collapsed in place"
+        return Rung(reason=reason, holder=who, way="collapse", adopt=reopening.adopt)
     if collapses and reopening.adopt:
         reason = f"{others[0]} is made to append to it (adopt): archived, then collapsed in place"
         return Rung(reason=reason, holder=who, way="collapse", adopt=True)
@@ -153,18 +198,20 @@ def _supervisord(holder: Holder) -> Recipient:
         raise MaintdError(
             f"{holder} does not handle SIGUSR2, which would end it", hint="is it supervisord 3.0 or newer?"
         )
-    return Recipient(holder.pid, holder.start, holder.program, signal.SIGUSR2)
+    identity = (holder.pid, holder.start, holder.uid)
+    return Recipient(*identity, holder.program, signal.SIGUSR2, is_writer=True, is_supervisord=True)
 
 
 def _configured(wanted: SignalTo, supervisor: Supervisor, others: Sequence[Holder]) -> Recipient:
+    writing = {holder.pid for holder in others}
     if wanted.program is not None:
         program = supervisor.program(wanted.program)
         if not program.pid:
             raise MaintdError(f"program {program.name} is {program.state}", hint="start it, or correct signal.program")
-        return _recipient(program.pid, program.name, wanted.number)
+        return _recipient(program.pid, program.name, wanted.number, is_writer=program.pid in writing)
     assert wanted.pidfile is not None
     pid = _read_pid(wanted.pidfile)
-    if pid not in {holder.pid for holder in others}:
+    if pid not in writing:
         if "CAP_SYS_PTRACE" in capabilities.missing():
             raise MaintdError(
                 f"to see whether process {pid} of {wanted.pidfile} has the log open takes CAP_SYS_PTRACE", hint=_OPTIONS
@@ -173,22 +220,34 @@ def _configured(wanted: SignalTo, supervisor: Supervisor, others: Sequence[Holde
             f"process {pid} of {wanted.pidfile} does not have the log open, so it gets no signal",
             hint="correct signal.pidfile, or name the program of supervisord",
         )
-    return _recipient(pid, os.path.basename(wanted.pidfile), wanted.number)
+    return _recipient(pid, os.path.basename(wanted.pidfile), wanted.number, is_writer=True)
 
 
 def _read_pid(path: str) -> int:
+    """The pid in a file, which must be a regular one: a FIFO would hang whoever opens it."""
     try:
-        with open(path, encoding="ascii") as file:
-            return int(file.read(32).strip())
-    except (OSError, ValueError) as error:
-        raise MaintdError(f"cannot read a pid from {path}: {error}", hint="correct signal.pidfile") from error
+        with (
+            durable.directory(grounds.resolve(os.path.dirname(path))) as dir_fd,
+            durable.opened(os.path.basename(path), dir_fd=dir_fd) as file,
+        ):
+            said = os.read(file, _PID_LENGTH)
+    except (OSError, Refused) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise MaintdError(f"cannot read a pid from {printable(path)}: {why}", hint="correct signal.pidfile") from error
+    if not said.strip().isdigit():
+        what = printable(os.fsdecode(said.strip())) or "nothing"
+        raise MaintdError(
+            f"cannot read a pid from {printable(path)}: it holds {what}, and no number",
+            hint="correct signal.pidfile, or have the service write its pid there",
+        )
+    return int(said)
 
 
-def _recipient(pid: int, program: str, number: int) -> Recipient:
+def _recipient(pid: int, program: str, number: int, *, is_writer: bool = False) -> Recipient:
     identity = holders.start_and_uid(pid)
     if identity is None:
         raise MaintdError(f"process {pid} ({program}) is gone", hint="it is tried again by itself")
     if not holders.catches(pid, number):
         name = signal.Signals(number).name
         raise MaintdError(f"{program} (pid {pid}) has no handler for {name}, which would end it", hint=_OPTIONS)
-    return Recipient(pid, identity[0], program, number)
+    return Recipient(pid, *identity, program, number, is_writer=is_writer)

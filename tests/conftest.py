@@ -18,7 +18,8 @@ from typing import Any
 
 import pytest
 
-from maintd.control import Control, Request
+from maintd.control import Control
+from maintd.requests import Request
 
 PROGRAM = Path(__file__).parents[1] / ".venv" / "bin" / "maintd"
 """The program in the environment that holds the runtime's lock and nothing else."""
@@ -27,8 +28,11 @@ Snapshot = dict[bytes, tuple[int, ...]]
 
 
 def environment(**extra: str) -> dict[str, str]:
-    """The environment of a command: ours, without what would configure maintd or say how wide a terminal is."""
-    ours = ("MAINTD_", "SUPERVISOR_", "NO_COLOR", "_MAINTD", "COLUMNS")
+    """The environment of a command: ours, without what would configure maintd or say how wide a terminal is.
+
+    Its modules are compiled once, as when it is installed.
+    """
+    ours = ("MAINTD_", "SUPERVISOR_", "NO_COLOR", "_MAINTD", "COLUMNS", "PYTHONDONTWRITEBYTECODE")
     return {key: value for key, value in os.environ.items() if not key.startswith(ours)} | extra
 
 

@@ -69,7 +69,7 @@ def test_what_cannot_be_looked_into_is_refused_or_put_off(tmp_path):
     assert done.code == 5, done
     refused = done.events("rotate.refused")
     assert len(refused) == 2, done
-    assert all("may not see" in event["reason"] and "run maintd as root" in event["advice"] for event in refused)
+    assert all("cannot be known" in event["reason"] and "run maintd as root" in event["advice"] for event in refused)
     assert (tree.names(), tree.contents()) == (["a.log", "b.log", "c.csv"], before)
 
 
@@ -187,17 +187,18 @@ def test_no_inode_left_fails_before_the_log_is_touched(tmp_path, mounted):
     assert (tree.names(), log.stat().st_ino) == (["a.log"], inode)
 
 
-def test_an_olddir_on_another_file_system_is_refused_by_the_rename(tmp_path, mounted):
-    """Archives never travel between file systems: EXDEV with advice, the log as it was, no temporary left."""
+def test_an_olddir_on_another_file_system_is_refused_when_planned(tmp_path, mounted):
+    """Archives never travel between file systems: plan and do say so and name the option, and the log is as it was."""
     tree = Tree(tmp_path, ROTATE + 'olddir = "HERE/other"\n')
     (tmp_path / "other").mkdir()
     mounted(tmp_path / "other", "size=1m")
     log = tree.log("a.log")
     inode = log.stat().st_ino
+    (planned,) = tree.plan()
+    assert "olddir lies on another file system" in planned["reason"]
     done = tree.do()
-    assert done.code == 1, done
-    failed = done.event("rotate.failed")
-    assert (failed["error"], "same" in failed["advice"]) == ("EXDEV", True)
+    assert done.code == 5, done
+    assert "olddir on the file system of the log" in done.event("rotate.refused")["advice"]
     assert (tree.names(), log.stat().st_ino) == (["a.log"], inode)
     assert list((tmp_path / "other").iterdir()) == []
 

@@ -186,15 +186,16 @@ def test_an_empty_log_is_rotated_only_if_that_is_wanted(tmp_path):
 
 @dataclass(frozen=True)
 class Frozen:
-    """A job that was planned before the world changed."""
+    """A job that was planned before the world changed; all else is that of the real one."""
 
+    job: Job
     steps: Plan
-    observe: bool = False
-    severity: str = "error"
-    timeout: timedelta | None = None
 
     def plan(self, _: Context) -> Iterator[Step]:
         yield from self.steps
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.job, name)
 
 
 @dataclass
@@ -207,13 +208,14 @@ class Interval:
     def plan(self, name: str, cause: Any = Asked()) -> Plan:  # noqa: B008 - frozen
         loaded = config.load(str(self.tree.config))
         self.ctx = contexts.context(loaded, name, datetime.now(UTC), cause)
-        self.steps = tuple(loaded.jobs[name].plan(self.ctx))
+        self.job = loaded.jobs[name]
+        self.steps = tuple(self.job.plan(self.ctx))
         return self.steps
 
     def apply(self) -> tuple[Result, list[dict[str, Any]]]:
         events: list[dict[str, Any]] = []
         log = Log(lambda _: None)
-        job: Any = Frozen(self.steps)
+        job: Any = Frozen(self.job, self.steps)
         result = Runner(log).run(Run(name="a.job", job=job, ctx=self.ctx, listener=events.append))
         log.close()
         return result, events
@@ -327,7 +329,8 @@ def test_a_run_stops_at_its_timeout_and_says_what_it_left_out(tmp_path):
         tree.log(name)
     interval = Interval(tree)
     interval.plan("rotate.all")
-    job: Any = Frozen(interval.steps, timeout=timedelta(microseconds=1))
+    hurried = interval.job.model_copy(update={"timeout": timedelta(microseconds=1)})
+    job: Any = Frozen(hurried, interval.steps)
     events: list[dict[str, Any]] = []
     log = Log(lambda _: None)
     result = Runner(log).run(Run(name="a.job", job=job, ctx=interval.ctx, listener=events.append))

@@ -16,6 +16,10 @@ import pytest
 
 from maintd import lock, names
 from maintd.cli import VERBS
+from maintd.cli.prospect import prospects
+from maintd.config import Config
+from maintd.jobs.rotate import Rotate
+from maintd.settings import Daemon, Supervisor
 from tests.conftest import PROGRAM, Command, Responder, Site, environment, snapshot, until
 
 ROTATE = """
@@ -91,6 +95,32 @@ def test_errors_are_messages_with_advice(site: Site, maintd: Command):
     assert "Traceback" not in found.stderr
     assert "Traceback" in maintd("--debug", "status").stderr
     assert "Traceback" in maintd("status", env={"MAINTD_DEBUG": "1"}).stderr
+
+
+def test_what_cannot_be_written_is_said_to_be_so(maintd: Command):
+    """Also of what click writes by itself it is told that stdout takes it not; and a config without a name is wrong."""
+    with open("/dev/full", "wb") as full:
+        for arguments in (("--version",), ("check", "--help")):
+            process = maintd.start(*arguments, stdout=full)
+            stderr = process.communicate(timeout=60)[1].decode()
+            assert (process.returncode, stderr) == (1, "maintd: cannot write to stdout: No space left on device\n")
+    found = maintd("check", "-c", "")
+    assert (found.returncode, "it is empty: name the file" in found.stderr) == (2, True)
+
+
+def test_the_next_runs_have_what_tells_them_apart():
+    """Runs less than a minute apart are shown with seconds, and where the clocks change that day with the offset."""
+    now = datetime(2026, 10, 24, 22, 30, tzinfo=UTC)
+    berlin = Daemon(timezone="Europe/Berlin")
+    often = Rotate(paths=("/none/*",), every="20s")
+    hourly = Rotate(paths=("/none/*",), cron="0 2 * * *")
+    nightly = Rotate(paths=("/none/*",), cron="0 */2 * * *")
+    config = Config(berlin, Supervisor(), {"rotate.a": often, "rotate.b": hourly, "rotate.c": nightly})
+    moments = [prospect.moments for prospect in prospects(config, now)]
+    assert [len(set(three)) for three in moments] == [3, 3, 3]
+    assert re.fullmatch(r"2026-10-25 00:30:\d\d\+02:00", moments[0][0])
+    assert moments[1][:2] == ("2026-10-25 02:00+02:00", "2026-10-26 02:00")
+    assert moments[2][:2] == ("2026-10-25 02:00+02:00", "2026-10-25 02:00+01:00")
 
 
 def test_the_config_is_named_in_three_ways(site: Site):
@@ -379,7 +409,7 @@ def test_what_is_put_off_is_partly_done(site: Site, maintd: Command):
     with site.log("a.log").open("ab"):
         found = maintd("do", "--all")
     assert found.returncode == 5
-    assert "put off" in found.stdout
+    assert re.search(r"^rotate.services: partly done, \d of \d done, 1 put off \(a.log.*\)", found.stdout, re.MULTILINE)
     assert not any(name.endswith(".zst") for name in site.names())
 
 
@@ -440,13 +470,21 @@ def daemon(site: Site, responder: Responder):
 
 
 def result(job: str, **counts: int) -> dict[str, Any]:
-    whole = {"planned": 2, "done": 0, "failed": 0, "omitted": 0, "waiting": 0} | counts
+    whole = {"planned": 2, "done": 0, "failed": 0, "omitted": 0, "waiting": 0, "aborted": False} | counts
     return {"type": "result", "job": job, "outcome": "failure" if whole["failed"] else "success"} | whole
 
 
 @pytest.mark.parametrize(
     ("counts", "code"),
-    [({"done": 2}, 0), ({"done": 1, "failed": 1}, 5), ({"failed": 2}, 1), ({"done": 1, "waiting": 1}, 5)],
+    [
+        ({"done": 2}, 0),
+        ({"done": 1, "failed": 1}, 5),
+        ({"failed": 2}, 1),
+        ({"done": 1, "waiting": 1}, 5),
+        ({"omitted": 2}, 0),  # it observes
+        ({"omitted": 2, "aborted": True}, 1),
+        ({"done": 1, "omitted": 1, "aborted": True}, 5),
+    ],
 )
 def test_do_goes_through_the_daemon(daemon: Responder, maintd: Command, counts: dict[str, int], code: int):
     """With a daemon at work do shows what the daemon does, and ends as if it had done it itself."""
@@ -457,7 +495,7 @@ def test_do_goes_through_the_daemon(daemon: Responder, maintd: Command, counts: 
     found = maintd("do", "rotate.services", "--due")
     assert found.returncode == code
     assert found.stdout.startswith("rotate.services [1/2] rotate /l/\\xff.log\n    rotated to x\nrotate.services: ")
-    assert daemon.asked[-1].arguments == {"jobs": ["rotate.services"], "due_only": True}
+    assert daemon.asked[-1].arguments == {"jobs": ["rotate.services"], "all": False, "due_only": True}
     assert [line["type"] for line in lines(maintd("do", "rotate.services", "--json").stdout)] == [
         "step",
         "event",
@@ -465,13 +503,13 @@ def test_do_goes_through_the_daemon(daemon: Responder, maintd: Command, counts: 
     ]
 
 
-def test_all_means_the_daemons_jobs(daemon: Responder, maintd: Command):
-    """--all through the daemon runs what its config enables, whatever the file says by now."""
+def test_all_is_left_to_the_daemon(daemon: Responder, maintd: Command):
+    """--all through the daemon names no job, so that their number does not matter; it knows which are enabled."""
     jobs = [{"name": "rotate.a", "state": "idle"}, {"name": "rotate.b", "state": "disabled"}]
     daemon.says("status", {"jobs": jobs})
     daemon.says("do", result("rotate.a", done=2), {"type": "end"})
     assert maintd("do", "--all").returncode == 0
-    assert daemon.asked[1].arguments["jobs"] == ["rotate.a"]
+    assert daemon.asked[1].arguments == {"jobs": None, "all": True, "due_only": False}
 
 
 def test_all_of_no_job_is_nothing_to_do(daemon: Responder, maintd: Command):
@@ -492,10 +530,10 @@ def test_a_job_that_the_daemon_does_not_know(daemon: Responder, maintd: Command)
     assert "maintd reload" in found.stderr
 
 
-def test_a_daemon_that_ends_meanwhile_is_4(daemon: Responder, maintd: Command):
+def test_a_daemon_that_ends_meanwhile_is_a_failure(daemon: Responder, maintd: Command):
     """If the answer breaks off before its end, nobody takes that for success."""
     daemon.says("do", {"type": "progress", "job": "rotate.services", "target": "/l/a.log", "bytes": 1})
-    assert maintd("do", "rotate.services").returncode == 4
+    assert maintd("do", "rotate.services").returncode == 1
 
 
 def test_interrupting_the_asker_leaves_the_daemon_at_work(daemon: Responder, maintd: Command):
@@ -564,10 +602,16 @@ def test_a_broken_config_hides_no_daemon(daemon: Responder, site: Site, maintd: 
     daemon.says("status", status_of())
     site.configure(ROTATE + "nonsense = 1\n")
     assert maintd("status").returncode == 0
+    site.config.write_text(site.config.read_text() + "[rotate\n")
+    assert maintd("status").returncode == 0
     site.config.write_text("[daemon\n")
     found = maintd("status")
-    assert found.returncode in (0, 4)
-    assert found.returncode == 0 or "cannot be read" in found.stderr
+    assert found.returncode == 4
+    assert "cannot be read" in found.stderr
+    assert f"looked for at {Daemon().runtime_dir}/control.sock" in found.stderr
+    site.config.unlink()
+    found = maintd("reload")
+    assert (found.returncode, "pass one that names it" in found.stderr) == (4, True)
 
 
 def test_pause_and_resume(daemon: Responder, maintd: Command):
@@ -582,10 +626,11 @@ def test_pause_and_resume(daemon: Responder, maintd: Command):
         {"job": "rotate.services", "seconds": 5400.0},
         {"job": "*"},
     ]
-    daemon.says("pause", {"ok": False, "error": "the running config has no job rotate.x"})
-    found = maintd("pause", "rotate.x")
-    assert found.returncode == 1
-    assert found.stderr.startswith("maintd: the running config has no job rotate.x\n")
+    unknown = {"ok": False, "error": "the running config has no job rotate.x", "jobs": ["rotate.services", "rotate.y"]}
+    for verb in ("pause", "resume"):
+        daemon.says(verb, unknown)
+        found = maintd(verb, "rotate.x")
+        assert (found.returncode, 'did you mean "rotate.y"?' in found.stderr) == (2, True)
 
 
 def test_reload_prints_the_verdict(daemon: Responder, maintd: Command):

@@ -214,7 +214,7 @@ def test_two_jobs_never_share_one_olddir(write, tmp_path):
     old = f"{tmp_path}/old"
     for other in (old, f"{old}/", f"{tmp_path}/x/../old", f"{tmp_path}/link"):
         (problem,) = refused(write(job.format("first", old) + job.format("second", other)))
-        assert problem.startswith("maintd.toml:5:1: error: rotate.second: ")
+        assert problem.startswith("maintd.toml:8:1: error: rotate.second.olddir: ")
         assert "is the olddir of rotate.first as well" in problem
     assert len(loaded(write(job.format("first", old) + job.format("second", f"{old}/second"))).jobs) == 2
     assert len(loaded(write(job.format("first", "old") + job.format("second", "old"))).jobs) == 2
@@ -244,6 +244,49 @@ def test_every_fault_is_told_at_once(write):
     ]
 
 
+HALF_A_SIGNAL = "signal needs either program or pidfile, to say whom it goes to"
+
+
+@pytest.mark.parametrize(
+    ("table", "place", "message"),
+    [
+        ("rotate.a]\npaths = ['/a']", "1:1", "a: nothing ever makes this job due: set cron, every or max_size"),
+        ("rotate.a]\nmax_size = '1K'\nmin_size = '1M'", "3:12", "a.min_size: min_size is larger than max_size, so no…"),
+        ("rotate.a]\nlevel = 10\ncompress = 'gzip'\npaths=1", "2:9", "a.level: level goes from 1 to 9 with gzip"),
+        ("rotate.a]\nreopen = 'signal'", "2:10", 'a.reopen: reopen = "signal" needs signal = …'),
+        ("rotate.a]\nreopen = 'command'\ncommand = []", "3:11", "a.command: must have 1 or more entries"),
+        ("rotate.a]\nsignal = { name = 'HUP' }", "2:10", f"a.signal: {HALF_A_SIGNAL}"),
+        ("rotate.a]\nsignal = { name = 'KILL' }", "2:10", f"a.signal: {HALF_A_SIGNAL}"),
+        ("rotate.a.signal]\nname='HUP'\nprogram=''", "3:9", "a.signal.program: must have 1 or more characters, …"),
+        (
+            "archive.a]\ns3 = { region = 'x' }\nto = '/b'",
+            "2:6",
+            "a.s3: s3 says how an object store is reached, but `to` is…",
+        ),
+        ("guard.a]\nballast = '1K'", "2:11", "a.ballast: ballast and ballast_file are given together: …"),
+        ("guard.a]\norder = ['expired', 'expired']", "2:9", "a.order: order names something twice"),
+        ("expire.a]\nkeep_within = '1d'", "2:15", "a.keep_within: the policy is empty, so nothing would …"),
+        ("backup.a]", "1:1", "a: there is nothing to back up: set databases, files or commands"),
+        ("backup.a]", "1:1", "a: nothing ever makes this job due: set cron or every"),
+        (
+            "check.http.a]\ntoken_file = '/t'\nusername = 'x'",
+            "2:14",
+            "a.token_file: password_file and token_file are …",
+        ),
+        ("check.file.a]\npaths = ['/*']\nsha256 = '" + "0" * 64 + "'", "3:10", "a.sha256: sha256 is of one file: …"),
+        ("check.log.a]", "1:1", "a: nothing ever makes this check bad: set degraded_count, down_count, or …"),
+        ("check.tcp.a]\ndepends_on = ['check.tcp.b']", "2:1", 'a.depends_on: there is no check "check.tcp.b"…'),
+    ],
+)
+def test_a_broken_rule_is_told_beside_other_faults(write, table, place, message):
+    """What is wrong with options together is told at the place of one of them, also when another option is wrong."""
+    kind = table[: table.index(".a")]
+    problems = refused(write(f"[{table}\n[{kind}.a.nosuch]\n".replace("a.signal.nosuch", "a.nosuch")))
+    told = f"maintd.toml:{place}: error: {kind}.{message}"
+    assert any(line == told or (told[-1] == "…" and line.startswith(told[:-1])) for line in problems), problems
+    assert any("a.nosuch: unknown key" in line for line in problems)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [
@@ -259,7 +302,7 @@ def test_every_fault_is_told_at_once(write):
         ("keep = 7\n", "maintd.toml:1:1: error: keep: stands in no job and no settings table"),
         ("daemon = 7\n", "maintd.toml:1:10: error: daemon: expected a table, got 7"),
         ("[supervisor]\nurl = 'ftp://x'\n", "maintd.toml:2:7: error: supervisor.url: 'ftp://x' is not a URL of"),
-        ("[supervisor]\nusername = 'x'\n", "maintd.toml:1:1: error: supervisor: username and a password"),
+        ("[supervisor]\nusername = 'x'\n", "maintd.toml:2:12: error: supervisor.username: username and a password"),
     ],
 )
 def test_a_table_that_is_no_job_is_told(write, text, line):
@@ -423,16 +466,46 @@ def test_a_diff_is_by_value(write):
     assert str(differences.diff(new, new)) == "+0 ~0 \N{MINUS SIGN}0"
 
 
-def test_a_half_written_file_loses_most(write):
-    """Losing more than half of the jobs is told apart from losing half of them."""
+def test_a_half_written_file_loses_much(write):
+    """Losing more than half of the jobs is told apart from losing half; a lost table of settings counts."""
     job = "[rotate.j{}]\npaths = ['/{}']\nevery = '1d'\n"
     four, two, one = (loaded(write("".join(job.format(n, n) for n in range(count)))) for count in (4, 2, 1))
     nothing = loaded(write(""))
-    assert not differences.loses_most(four, two)
-    assert differences.loses_most(four, one)
-    assert differences.loses_most(one, nothing)
-    assert not differences.loses_most(nothing, four)
-    assert not differences.loses_most(nothing, nothing)
+    assert differences.losses(four, two) == []
+    assert differences.losses(four, one) == ["3 of 4 jobs"]
+    assert differences.losses(one, nothing) == ["1 of 1 job"]
+    assert differences.losses(nothing, four) == []
+    assert differences.losses(nothing, nothing) == []
+    settings = loaded(write("[daemon]\nobserve = true\n[supervisor]\n"))
+    assert differences.losses(settings, nothing) == ["[daemon]", "[supervisor]"]
+    assert differences.losses(settings, loaded(write("[supervisor]\n[daemon]\n"))) == []
+    assert differences.losses(nothing, settings) == []
+
+
+def test_a_digest_tells_what_a_plan_is_made_from(write, monkeypatch):
+    """Configs of one digest come to the same plans: values, settings and the order of jobs count, comments do not."""
+    alike = [
+        SERVICES + PRICES,
+        "# a comment\n" + SERVICES.replace('"10M"', "10485760") + PRICES,
+        "[daemon]\n" + SERVICES + PRICES,
+    ]
+    others = [
+        PRICES + SERVICES,
+        SERVICES,
+        SERVICES.replace('"10M"', '"11M"') + PRICES,
+        *(
+            f"{table}\n{SERVICES}{PRICES}"
+            for table in ("[daemon]\nobserve = true", "[daemon]\ntimezone = 'Europe/Berlin'")
+        ),
+        "[supervisor]\nurl = 'http://127.0.0.1:9001'\n" + SERVICES + PRICES,
+    ]
+    same = {loaded(write(text)).digest for text in alike}
+    monkeypatch.setenv(
+        "SUPERVISOR_SERVER_URL", "unix:///run/another.sock"
+    )  # as supervisord gives it to the daemon alone
+    same.add(loaded(write(alike[0])).digest)
+    assert len(same) == 1
+    assert len(same | {loaded(write(text)).digest for text in others}) == 1 + len(others)
 
 
 def test_the_first_job_owns_a_log(write, tmp_path):

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 
 from maintd import client
-from maintd.control import LARGEST_BODY, Control, Request
+from maintd.control import LARGEST_BODY, Control
 from maintd.errors import Locked, MaintdError, Refused, Unreachable
-from tests.conftest import Responder, Site
+from maintd.requests import Request
+from tests.conftest import Responder, Site, until
 
 
 def raw(path: str, request: bytes) -> tuple[int, Any]:
@@ -130,6 +131,9 @@ def test_arguments_that_are_left_out_have_their_defaults(responder: Responder):
         ("/pause", b'{"job": "a.b", "seconds": 1e999}'),
         ("/pause", b'{"job": "a.b", "seconds": NaN}'),
         ("/do", b'{"jobs": "a.b"}'),
+        ("/do", b"{}"),
+        ("/do", b'{"jobs": ["a.b"], "all": true}'),
+        ("/do", b'{"all": "yes"}'),
         ("/do", b'{"jobs": []}'),
         ("/do", b'{"jobs": [1]}'),
         ("/do", b"[" * 60_000),
@@ -172,7 +176,7 @@ def test_a_run_is_shown_as_it_goes(responder: Responder):
     reply.put({"type": "end"})
     reply.put(None)
     assert list(messages) == [{"type": "end"}]
-    assert responder.asked[0].arguments == {"jobs": ["rotate.a"], "due_only": True}
+    assert responder.asked[0].arguments == {"jobs": ["rotate.a"], "all": False, "due_only": True}
 
 
 def test_a_client_that_leaves_harms_nobody(responder: Responder):
@@ -205,7 +209,7 @@ def test_a_daemon_that_ends_breaks_off_its_answers(site: Site):
     responder.stop()
     with pytest.raises((Unreachable, StopIteration)):
         next(messages)
-    assert not responder.control.alive
+    until(lambda: not responder.control.alive, "its thread has ended")
     assert not os.path.lexists(responder.control.path)
 
 

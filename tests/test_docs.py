@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from maintd import jobs
+from maintd import config, jobs
 from maintd.cli import VERBS
 from maintd.settings import TABLES
 
@@ -32,7 +32,22 @@ def test_the_table_of_events_is_current():
     assert (DOCS / "events.md").read_text() == _generate().text(), "run: make docs"
 
 
-@pytest.mark.parametrize("kind", jobs.kinds())
+def test_the_tables_of_checks_are_current():
+    """docs/checks.md has the options of every kind of check, as the code declares them."""
+    assert (DOCS / "checks.md").read_text() == _generate().checks(), "run: make docs"
+
+
+def test_every_check_has_an_example_that_is_right(tmp_path):
+    """docs/checks.md shows each kind of check at least once, and a config of all its examples loads."""
+    examples = re.findall(r"(?s)```toml\n(.*?)```", (DOCS / "checks.md").read_text())
+    path = tmp_path / "maintd.toml"
+    path.write_text("".join(examples))
+    path.chmod(0o644)
+    shown = {job.kind for job in config.load(str(path)).jobs.values()}
+    assert shown == {kind for kind in jobs.kinds() if kind.startswith("check.")}
+
+
+@pytest.mark.parametrize("kind", [kind for kind in jobs.kinds() if not kind.startswith("check.")])
 def test_every_option_of_a_kind_is_explained(kind):
     """Each option is named on its kind's page, its own in a table, and the tables name no option that is not there."""
     page = (DOCS / f"kinds/{kind}.md").read_text()
@@ -49,14 +64,21 @@ def test_every_common_option_is_explained():
     assert explained == settings | jobs.Job.model_fields.keys()
 
 
+def _jobs_of_examples():
+    """The jobs that the pages and the sample config have a table of."""
+    texts = [*(path.read_text() for path in PAGES), *(path.read_text() for path in (ROOT / "config").rglob("*.toml"))]
+    return {name for text in texts for name in re.findall(r"(?m)^\s*\[([a-z_.-]+)\]", text)}
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_events_that_pages_name_exist(page):
-    """A page that names an event in backquotes names one that there is; likewise a verb of `maintd`."""
+    """A page that names an event in backquotes names one that there is, a kind, or a job of an example; verbs too."""
     known = {kind.name for kind in _generate().every_kind()}
     nouns = {name.partition(".")[0] for name in known}
     named = {name for name in re.findall(r"`([a-z]+\.[a-z]+)`", page.read_text()) if name.partition(".")[0] in nouns}
-    assert {name for name in named if name not in known and not name.startswith(("rotate.s", "rotate.m"))} == set()
-    assert set(re.findall(r"`maintd (\w+)", page.read_text())) <= set(VERBS)
+    known.update(jobs.kinds())
+    assert named - known - _jobs_of_examples() == set()
+    assert set(re.findall(r"`maintd (\w[\w-]*)", page.read_text())) <= set(VERBS)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))

@@ -9,7 +9,7 @@ from maintd.job import Watched
 
 
 def territory(pattern: str) -> Territory:
-    return survey(Watched((pattern,), (), 1))
+    return survey([Watched((pattern,), (), 1)])
 
 
 def changed(directory: Path, name: str) -> Hint:

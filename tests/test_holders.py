@@ -150,6 +150,39 @@ def test_each_holder_is_found_with_how_it_holds_the_file(hold, log, tmp_path):
         assert (holder.start, holder.uid) == holders.start_and_uid(holder.pid)
 
 
+@pytest.fixture
+def unanswering(tmp_path: Path, start: Start) -> Iterator[Path]:
+    """A file on a file system whose server has stopped answering, as a dead network one; a process has it open."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a file system")
+    place = tmp_path / "elsewhere"
+    place.mkdir()
+    try:
+        server = start(sys.executable, "-IS", Path(__file__).with_name("unanswering.py"), place)
+    except AssertionError:
+        pytest.skip("no FUSE to mount here")
+    holder = start(sys.executable, "-IS", "-c", OPEN + WAIT, place / "file", os.O_RDONLY)
+    assert server.stdin
+    assert server.stdout
+    server.stdin.write(b"stop\n")
+    server.stdin.flush()
+    assert server.stdout.readline() == b"silent\n"
+    yield Path(f"/proc/{holder.pid}/fd/3")
+    subprocess.run(["umount", "-l", place], check=True)
+
+
+def test_a_scan_does_not_wait_for_a_file_system_that_does_not_answer(hold, log, unanswering):
+    """Whoever has a file open on a dead server, which stat(2) waits for, does not keep others from being found."""
+    stat = subprocess.Popen(["stat", "-L", unanswering], stdout=subprocess.DEVNULL)
+    process = hold(log, APPEND)
+    scan = [sys.executable, "-c", f"from maintd import holders; print(holders.find({{{_inode(log)}}}))"]
+    found = subprocess.run(scan, capture_output=True, text=True, check=True, timeout=20, env=os.environ)
+    assert f"pid={process.pid}" in found.stdout
+    assert stat.poll() is None, "the server answers: this proves nothing"
+    stat.kill()
+    stat.wait()
+
+
 def test_a_process_is_told_from_a_later_one_of_its_pid(hold, log):
     """The start time is that of the process, whatever is in its name, and the uid is its own; of none there is none."""
     first, second = hold(log), hold(log)

@@ -6,15 +6,18 @@ import signal
 import stat
 import subprocess
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from backports import zstd
 
 from maintd import grounds, linux, trust
+from maintd.names import parse_archive
 from maintd.steps import Seen
 
 from .conftest import environment, until
-from .tree import MAINTD, NOBODY, Tree
+from .tree import MAINTD, NOBODY, Did, Tree, content
 
 DAEMON, ADM = 1, 4  # another user, and a group
 ROTATE = '[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "@daily"\nkeep = 1\n'
@@ -63,8 +66,8 @@ def test_the_usual_directories_need_no_option(tree, olddir):
     for number, (folder, file) in enumerate(PLACES.values()):
         (tree.logs / str(number)).mkdir()
         give(tree.logs / str(number), *folder)
-        for content in (b"first\n", b"second\n"):
-            give(tree.log(f"{number}/{len(content)}.log", content), *file)
+        for data in (b"first\n", b"second\n"):
+            give(tree.log(f"{number}/{len(data)}.log", data), *file)
     for _ in range(2):
         done = tree.do()
         assert done.code == 0, done
@@ -282,6 +285,121 @@ def test_olddir_is_not_made_for_a_user_in_anothers_directory(tree):
     tree.write_config(ROTATE + f'olddir = "{other}/old"\n')
     assert "where daemon could put another one in its place" in refused(tree)
     assert list(other.iterdir()) == []
+
+
+# Where anybody may make files with names of archives
+
+
+@pytest.fixture
+def sticky(tree) -> Tree:
+    """A world-writable directory with a log of nobody's."""
+    give(tree.logs, 0, mode=0o1777)
+    give(tree.log("a.log"), NOBODY)
+    return tree
+
+
+def planted(tree: Tree, *stamps: str, uid: int = DAEMON) -> list[str]:
+    """Small files that a user has given names of archives."""
+    return [give(tree.log(f"a.log.{stamp}", b"x"), uid).name for stamp in stamps]
+
+
+def stamp(seconds: float = 0) -> str:
+    return f"{datetime.now(UTC) + timedelta(seconds=seconds):%Y%m%dT%H%M%SZ}"
+
+
+def expired(done: Did) -> list[str]:
+    return [os.path.basename(event["target"]) for event in done.events("log.expired")]
+
+
+def test_a_strangers_files_push_out_no_archive(sticky):
+    """Files that another user has given names of archives count for no `keep` and no `max_total`, and are named."""
+    sticky.write_config(ROTATE.replace("keep = 1", 'keep = 3\nmax_total = "1M"'))
+    own = planted(sticky, *[f"2025010{day}T000000Z.zst" for day in (1, 2, 3)], uid=NOBODY)
+    others = planted(sticky, *[f"2025020{day}T000000Z.zst" for day in (1, 2, 3)])
+    os.truncate(sticky.logs / others[2], 2 << 20)
+    planned = [step["reason"] for step in sticky.plan() if step["step"] == "finding"]
+    done = sticky.do()
+    assert done.code == 0, done
+    assert expired(done) == own[:1]
+    assert {*own[1:], *others} < set(sticky.names())
+    event = done.event("file.refused")
+    assert event["target"] == str(sticky.logs / others[0])
+    assert event["reason"].startswith("it belongs to daemon, as do 2 more named so")
+    assert planned == [f"left alone: {event['reason']}; {event['advice']}"]
+
+
+def test_a_strangers_file_neither_puts_a_rotation_off_nor_dates_it(sticky):
+    """Whether a log is due, and under which name it is set aside, is not up to another user's files."""
+    planted(sticky, "20250101T000000Z.zst", uid=NOBODY)
+    planted(sticky, stamp(-1), "99991231T235959Z.zst")
+    done = sticky.run("do", "--all", "--due", "--json")
+    assert done.returncode == 0, done.stdout + done.stderr
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    (target,) = [event["rotated_to"] for event in events if event.get("event") == "log.rotated"]
+    assert parse_archive(os.path.basename(target)).stamp <= datetime.now(UTC)
+
+
+@pytest.mark.parametrize("suffix", ["", ".zst", ".gz"])
+def test_names_that_others_have_taken_are_stepped_over(sticky, suffix):
+    """Where the names of all archives to come are taken, by files or directories, the next number is."""
+    taken = [f"{stamp(seconds)}{suffix}" for seconds in range(60)]
+    planted(sticky, *taken[::2])
+    for name in taken[1::2]:
+        (sticky.logs / f"a.log.{name}").mkdir()
+    done = sticky.do()
+    assert done.code == 0, done
+    name = parse_archive(os.path.basename(done.event("log.rotated")["rotated_to"]))
+    assert (name.n, name.stamp <= datetime.now(UTC)) == (1, True)
+    assert len(done.events("log.compressed")) == 1
+
+
+def test_a_strangers_copy_never_stands_for_an_archive(sticky):
+    """An archive whose compressed name another user has taken, with the same content, is compressed beside it."""
+    sticky.write_config(ROTATE.replace("keep = 1", "keep = 9"))
+    (name,) = planted(sticky, "20260101T000000Z", uid=NOBODY)
+    copy = give(sticky.log(f"{name}.zst", zstd.compress(b"x")), DAEMON)
+    assert ("renumber", f"{name}-1") in [(step.get("verb"), step.get("detail")) for step in sticky.plan()]
+    done = sticky.do()
+    assert done.code == 0, done
+    assert done.event("log.renumbered")["renamed_to"] == f"{sticky.logs}/{name}-1"
+    assert not (sticky.logs / name).exists()
+    made = sticky.logs / f"{name}-1.zst"
+    assert (owned(made)[0], content(made)) == (NOBODY, b"x")
+    assert (owned(copy)[0], content(copy)) == (DAEMON, b"x")
+
+
+def test_a_strangers_copy_made_after_the_plan_leaves_the_archive(sticky):
+    """One that comes between plan and compression fails that, and the next run compresses the archive beside it."""
+    (name,) = planted(sticky, "20260101T000000Z", uid=NOBODY)
+    (sticky.folder / "copy").write_bytes(zstd.compress(b"x"))
+    plant = f"cp HERE/copy LOGS/{name}.zst && chown {DAEMON} LOGS/{name}.zst"
+    config = ROTATE.replace("keep = 1", "keep = 9")
+    sticky.write_config(config + f'before = ["/bin/sh", "-c", "{plant}"]\n')
+    failed = sticky.do().event("compress.failed")
+    assert (failed["error"], failed["target"]) == ("EEXIST", str(sticky.logs / name))
+    assert (sticky.logs / name).read_bytes() == b"x"
+    sticky.write_config(config)
+    assert sticky.do().code == 0
+    assert owned(sticky.logs / f"{name}-1.zst")[0] == NOBODY
+    assert owned(sticky.logs / f"{name}.zst")[0] == DAEMON
+
+
+def test_archives_of_a_log_that_is_missing_are_those_of_one_user(sticky):
+    """Without the log its archives are worked on as long as one user has them all; with another's, none of theirs."""
+    (sticky.logs / "a.log").unlink()
+    own = planted(sticky, "20260101T000000Z.zst", "20260102T000000Z.zst", "20260103T000000Z.zst", uid=NOBODY)
+    assert expired(sticky.do()) == own[:2]
+    planted(sticky, "20260104T000000Z.zst", "20260105T000000Z.zst")
+    done = sticky.do()
+    assert (done.code, len(done.events("file.refused")), expired(done)) == (0, 2, []), done
+
+
+def test_where_root_alone_can_write_archives_may_be_anybodys(tree):
+    """In a directory that nobody else can write, archives of a user whose log it once was go as all do."""
+    give(tree.log("a.log"), NOBODY)
+    own = planted(tree, "20260101T000000Z.zst", "20260102T000000Z.zst")
+    done = tree.do()
+    assert (done.code, expired(done)) == (0, own), done
 
 
 # What the rules say of a directory

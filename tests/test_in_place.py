@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from maintd import descriptors, freeze, holders
+from maintd.errors import NotYet
+
 from .conftest import until
 from .numbered import writing
 from .tree import Did, Tree
@@ -164,6 +167,19 @@ def test_who_was_stopped_already_stays_stopped(in_memory):
 
 def state(pid: int) -> str:
     return Path(f"/proc/{pid}/stat").read_text().rpartition(") ")[2][0]
+
+
+def test_a_writer_that_has_just_gone_is_no_failure(tmp_path):
+    """Who ends between being seen and being adopted has the log tried again, and a reused pid is not stopped."""
+    log = tmp_path / "a.log"
+    with writing(log, flags=0):
+        inode = log.stat().st_dev, log.stat().st_ino
+        (seen,) = holders.find({inode})[inode]
+        with pytest.raises(NotYet, match="another one by now"), freeze.stopped([(seen.pid, seen.start - 1)]):
+            pass
+        assert state(seen.pid) in "SR"
+    with log.open("r+b") as opened, pytest.raises(NotYet, match="has just gone"):
+        descriptors.make_append(opened.fileno(), [seen])
 
 
 def test_lines_are_only_lost_if_the_job_says_so_and_their_size_is_told(in_memory):

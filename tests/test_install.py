@@ -163,6 +163,31 @@ def test_upgrade_downgrade_and_uninstall_under_a_running_daemon(tmp_path, index)
     assert [str(path.relative_to(prefix)) for path in prefix.rglob("*")] == ["versions", "versions/notes.txt"]
 
 
+CUT_OFF = """
+import importlib.util, os, sys
+spec = importlib.util.spec_from_file_location("install", sys.argv[1])
+install = sys.modules["install"] = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(install)
+install.mark = lambda *_, **__: os._exit(9)
+install.main(["--prefix", sys.argv[2]])
+"""
+
+
+@pytest.mark.timeout(200)
+def test_an_installation_that_was_cut_off_is_made_anew(tmp_path, index):
+    """An installer that dies before its version carries its mark keeps no later one from installing that version."""
+    source = source_tree(tmp_path / "source", "7.0.0", libraries={"click"})
+    prefix = tmp_path / "opt"
+    cut = subprocess.run([sys.executable, "-c", CUT_OFF, source / "deploy/install.py", prefix], check=False, env=FAST)
+    assert cut.returncode == 9
+    assert install(source, prefix, "--list").stdout == ""
+    done = install(source, prefix)
+    assert done.returncode == 0, done.stderr
+    assert version_of(prefix) == "7.0.0"
+    assert install(source, prefix, "--uninstall").returncode == 0
+    assert not prefix.exists()
+
+
 def fake_version(prefix, name, installed, *, complete=True):
     """What an earlier installation left, as far as the installer looks at it."""
     folder = prefix / "versions" / name

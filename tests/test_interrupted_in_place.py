@@ -103,7 +103,9 @@ def test_without_its_intent_what_may_be_the_only_copy_stays(tmp_path):
         for job in ("compress.everything", "rotate.all"):
             findings = [step for step in tree.plan(job) if step["target"].endswith(left)]
             assert [("only copy" in step["reason"], step.get("verb")) for step in findings] == [(True, None)]
-        tree.do()
+        orphans = tree.do().events("temporary.orphaned")
+        assert {event["target"] for event in orphans} == {str(tree.logs / left)}
+        assert all("remove it" in event["advice"] for event in orphans)
         assert tree.temporaries() == [left]
         archived = zstd.decompress((tree.logs / left).read_bytes())
         assert archived.splitlines() == [writer.line(number) for number in range(3000)]
@@ -128,6 +130,22 @@ def test_another_file_in_the_place_of_the_archive_is_left_alone(tmp_path):
         info = (tree.logs / left).stat()
         assert (info.st_uid, info.st_mode & 0o777, (tree.logs / left).read_bytes()) == (0, 0o600, b"root's own")
         assert intents(tree) == []
+
+
+@as_root
+def test_another_directory_in_the_place_of_the_archives_is_left_alone(tmp_path):
+    """Who exchanges the directory meanwhile cannot have root remove a file of that name from another one."""
+    tree = Tree(tmp_path, JOB)
+    with writing(tree.logs / "a.log") as writer:
+        writer.write(3000)
+        cut_off(tree, ("codec.compress_fd", 1))
+        (left,) = tree.temporaries()
+        tree.logs.rename(tmp_path / "away")
+        tree.logs.mkdir()
+        (tree.logs / left).write_bytes(b"root's own, maybe the only copy")
+        done = tree.do()
+        assert "temporary.removed" not in done.names(), done
+        assert (tree.logs / left).read_bytes() == b"root's own, maybe the only copy"
 
 
 def test_a_name_that_is_taken_by_then_is_stepped_over(tmp_path):

@@ -9,11 +9,12 @@ import pytest
 
 from maintd import client, settings
 from maintd.cli import VERBS
+from maintd.cli.archive import archive
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import DEFAULT_CONFIG, SURROUNDINGS
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
-NAMES = ["maintd", *(f"maintd-{verb}" for verb in VERBS)]
+NAMES = ["maintd", *(f"maintd-{verb}" for verb in VERBS), *(f"maintd-archive-{verb}" for verb in archive.commands)]
 
 
 def _pages():
@@ -43,7 +44,8 @@ def test_a_page_is_whole(name):
     assert rf"\fB{DEFAULT_CONFIG}\fP" in _section(page, "FILES")
     assert r"\fBMAINTD_CONFIG\fP" in _section(page, "ENVIRONMENT")
     verb = name.partition("-")[2]
-    assert [line for line in _section(page, "EXAMPLES") if "maintd" in line and verb in line]
+    examples = [line.replace(r"\-", "-") for line in _section(page, "EXAMPLES")]
+    assert [line for line in examples if "maintd" in line and (verb in line or verb.replace("-", " ") in line)]
 
 
 def test_the_named_files_are_the_real_defaults():

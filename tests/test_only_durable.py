@@ -1,10 +1,12 @@
 """Only durable.py changes the disk: held by an audit hook in every process of real runs, and by who imports what."""
 
 import ast
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -56,6 +58,30 @@ cron = "@daily"
 keep = 2
 olddir = "old"
 after = ["/bin/true"]
+[archive.all]
+paths = ["LOGS/*.dat"]
+to = "LOGS/archive"
+cron = "@daily"
+older_than = "1d"
+[expire.all]
+paths = ["LOGS/**/*.tmp"]
+cron = "@daily"
+keep_last = 1
+empty_directories = true
+[backup.app]
+cron = "@daily"
+destination = "HERE/kept"
+databases = ["LOGS/*.db"]
+files = ["LOGS/*.txt"]
+keep = 1
+[drill.app]
+cron = "@daily"
+destination = "HERE/kept"
+set = "app"
+[sqlite.all]
+cron = "@daily"
+paths = ["LOGS/*.db"]
+indexes = ["t(x)"]
 [compress.all]
 paths = ["LOGS/*.csv"]
 cron = "@daily"
@@ -75,6 +101,9 @@ def changes() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
         _leave_work(tree)
         for arguments in (["plan"], ["check"], ["do", "--all"]):
             _run(tree, *arguments)
+        for way in (["--to", f"{name}/out"], ["--in-place"], ["--undo"], ["--in-place"], ["--forget"]):
+            done = _run(tree, "restore", "app", *way)
+            assert done.returncode == 0, done.stderr
         (folder / "state/state.sqlite").write_bytes(b"damaged" * 100)
         _live(tree)
         lines = (folder / "record").read_text().splitlines()
@@ -82,10 +111,15 @@ def changes() -> Iterator[tuple[str, list[tuple[str, str, str]]]]:
 
 
 def _leave_work(tree: Tree) -> None:
+    with contextlib.closing(sqlite3.connect(tree.logs / "a.db")) as database:
+        database.execute("CREATE TABLE t (x)")
+        database.commit()
     for name in ("a.log", "b.log", "b.log.maintd-tmp", "c.csv.zst.maintd-tmp"):
         tree.log(name, b"" if name.endswith("tmp") else b"content\n" * 10)
     for day in range(1, 6):
         tree.log(f"old/a.log.2026010{day}T000000Z.zst")
+    for name in ("d.dat", "e.tmp", "empty/f.tmp", "empty/g.tmp"):
+        tree.log(name, b"data\n" * 10, age=1e6)
     os.setxattr(tree.log("c.csv", b"data\n" * 100, age=1e6), "user.origin", b"here")
 
 

@@ -84,7 +84,7 @@ def test_what_is_no_file_is_said(tree):
             tree / "*.nothing": "matches no file",
         }
         for path, reason in cases.items():
-            (miss,) = patterns.expand([str(path)]).misses
+            (miss,) = patterns.expand([str(path), str(path)]).misses
             assert reason in miss.reason
 
 

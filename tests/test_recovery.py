@@ -33,6 +33,25 @@ def written(path: Path) -> Iterator[None]:
         process.communicate()
 
 
+def test_a_file_that_somebody_has_open_is_named_and_left_alone(tmp_path):
+    """A compression that is put off says which file is open (exit 5); nothing of it has changed."""
+    tree = Tree(tmp_path, COMPRESS)
+    original = tree.log("c.csv", b"the original\n", age=2 * 86_400)
+    before = original.stat()
+    with written(original):
+        done = tree.do()
+    assert done.code == 5, done
+    (waiting,) = done.events("action.waiting")
+    assert (waiting["target"], waiting["verb"]) == (str(original), "compress")
+    assert "open in another process" in waiting["reason"]
+    after = original.stat()
+    assert (after.st_ino, after.st_mtime_ns) == (before.st_ino, before.st_mtime_ns)
+    assert tree.names() == ["c.csv"]
+    with written(original):
+        shown = tree.run("do", "--all").stdout.splitlines()
+    assert shown[-1].endswith(": skipped, 0 of 1 done, 1 put off (c.csv)")
+
+
 @pytest.mark.parametrize(("length", "stamps"), [(226, ("00Z-1", "00Z-2")), (230, ("01Z", "02Z"))])
 def test_archives_whose_temporaries_are_cut_short_are_compressed_at_once(tmp_path, length, stamps):
     """Two archives of a log with a very long name are compressed at the same time, and each has its own content."""

@@ -4,7 +4,6 @@ import json
 import os
 import re
 import subprocess
-import tomllib
 from pathlib import Path
 
 import pytest
@@ -32,14 +31,31 @@ def test_the_sample_loads(installed):
     """The sample and its conf.d load without an error or a warning, and hold a job of every kind."""
     loaded = config.load(installed, euid=0)
     assert not loaded.warnings
-    assert list(loaded.jobs) == [
+    assert [name for name, job in loaded.jobs.items() if job.lanes] == [
         "rotate.services",
         "rotate.maintd",
         "compress.prices",
+        "archive.trades",
+        "expire.reports",
+        "storage.app",
+        "guard.disk",
         "compress.leftovers",
+        "backup.app",
+        "sqlite.all",
+        "sqlite.trading",
+        "drill.app",
+        "logrotate.system",
         "rotate.web",
     ]
-    assert {job.kind for job in loaded.jobs.values()} == set(jobs.kinds())
+    assert {job.kind for job in loaded.jobs.values() if job.lanes} == {
+        kind for kind in jobs.kinds() if jobs.kind(kind).lanes
+    }
+
+
+def test_the_sample_has_the_checks_that_were_made_by_hand(installed):
+    """Programs, a page, ports, data being produced, errors in logs, a database, the machine, a nightly script."""
+    kinds = {job.kind.removeprefix("check.") for job in config.load(installed, euid=0).jobs.values() if not job.lanes}
+    assert kinds == {"process", "http", "tcp", "file", "log", "sqlite", "disk", "memory", "swap", "heartbeat"}
 
 
 def test_the_sample_observes_at_first(installed):
@@ -58,16 +74,18 @@ def test_paths_that_are_not_here_are_warnings(installed):
     assert {problem["severity"] for problem in answer["problems"]} <= {"warning"}
     said = " ".join(problem["message"] for problem in answer["problems"])
     for name, job in config.load(installed).jobs.items():
-        if not os.path.exists(re.split(r"/[^/]*[*]", job.paths[0])[0]):
+        named = getattr(job, "paths", None) or getattr(job, "directories", None) or (getattr(job, "directory", None),)
+        if named[0] and not os.path.exists(re.split(r"/[^/]*[*]", named[0])[0]):
             assert name in said
 
 
-def test_what_is_commented_out_is_valid_too():
+def test_what_is_commented_out_is_valid_too(installed):
     """Every option that the sample shows in a comment is taken when the comment sign goes."""
     shown = re.sub(r"(?m)^# (?=\[\w+\]$|\w+ = )", "", SAMPLE.read_text())
-    tables = tomllib.loads(shown)
-    assert {"state_dir", "runtime_dir"} <= tables["daemon"].keys()
-    assert {"url", "username", "password_file"} <= tables["supervisor"].keys()
+    Path(installed).write_text(shown)
+    loaded = config.load(installed, euid=0)
+    assert {"state_dir", "runtime_dir"} <= loaded.settings.model_fields_set
+    assert {"url", "username", "password_file"} <= loaded.supervisor.model_fields_set
 
 
 def test_the_sample_rotates_what_the_program_section_writes(installed):

@@ -206,6 +206,63 @@ def test_a_known_success_sets_the_next_run(schedule):
     assert schedule.next_run("backup.db") == last + HOUR
 
 
+def test_an_interval_counts_from_each_success(schedule):
+    """A success while the daemon runs moves the next run as one before its start does; cron is not moved."""
+    timing = Timing(every=10 * HOUR, spread=HOUR)
+    schedule.set("backup.a", timing)
+    schedule.set("backup.b", DAILY)
+    at = datetime.now(UTC) - HOUR
+    for job in ("backup.a", "backup.b", "backup.unknown"):
+        schedule.succeeded(job, at)
+    assert schedule.next_run("backup.a") == at + 10 * HOUR
+    assert schedule.next_run("backup.b") == DAILY.cron.next(datetime.now(UTC), UTC)
+    ahead = datetime.now(UTC) + timedelta(days=365)
+    schedule.succeeded("backup.a", ahead)
+    assert schedule.next_run("backup.a") <= datetime.now(UTC) + 10 * HOUR
+
+
+def test_a_success_does_not_end_what_waits_for_the_window(schedule):
+    """What was missed and waits for its window comes when that opens, whatever a person had done before."""
+    now = datetime.now(UTC)
+    closed = Window.parse(f"{now + 2 * HOUR:%H:%M}-{now + 3 * HOUR:%H:%M}")
+    schedule.set("backup.a", Timing(every=30 * HOUR, window=closed), now - 100 * HOUR)
+    opens = schedule.next_run("backup.a")
+    schedule.succeeded("backup.a", now)
+    assert schedule.next_run("backup.a") == opens < now + 3 * HOUR
+
+
+def test_a_new_job_that_goes_by_the_disk_is_asked_at_once(schedule, inbox):
+    """Whatever success is known of its cron; its interval only if none is, and then counts from the start."""
+    now = datetime.now(UTC)
+    schedule.set("rotate.a", DAILY, now, by_disk=True)
+    assert inbox.get(timeout=10) == Due("rotate.a", Scheduled(DAILY.cron.previous(now, UTC), catch_up=True))
+    schedule.set("rotate.b", Timing(every=7 * HOUR), by_disk=True)
+    due = inbox.get(timeout=10)
+    assert due.cause.catch_up
+    assert now - 7 * HOUR <= due.cause.slot <= datetime.now(UTC) - 7 * HOUR
+    assert now + 7 * HOUR <= schedule.next_run("rotate.b") <= datetime.now(UTC) + 7 * HOUR
+    schedule.set("rotate.c", Timing(every=7 * HOUR), now - HOUR, by_disk=True)
+    assert schedule.next_run("rotate.c") == now + 6 * HOUR
+    schedule.set("rotate.c", Timing(cron=DAILY.cron), now - HOUR, by_disk=True)  # changed, not new
+    assert schedule.next_run("rotate.c") == DAILY.cron.next(now, UTC)
+    assert inbox.empty()
+
+
+def test_another_time_zone_moves_cron_and_leaves_intervals(schedule, inbox):
+    """In another zone cron waits for its next time there, catching nothing up, and intervals keep their next run."""
+    tokyo = ZoneInfo("Asia/Tokyo")
+    schedule.set("backup.a", DAILY)
+    schedule.set("backup.b", Timing(every=HOUR, spread=HOUR))
+    kept = schedule.next_run("backup.b")
+    schedule.move(tokyo)
+    assert schedule.next_run("backup.a") == DAILY.cron.next(datetime.now(UTC), tokyo)
+    assert schedule.next_run("backup.a").astimezone(tokyo).hour == 0
+    assert schedule.next_run("backup.b") == kept
+    schedule.set("backup.c", DAILY)
+    assert schedule.next_run("backup.c") == schedule.next_run("backup.a")
+    assert inbox.empty()
+
+
 def test_the_spread_is_the_same_after_every_start(inbox):
     """The share of spread depends on host and job alone."""
     runs = []

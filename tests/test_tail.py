@@ -1,18 +1,18 @@
 """`maintd events` on a log that is rotated: whoever does it and however often, every event is shown once, in order."""
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from supervisor.loggers import RotatingFileHandler
 
-from tests.conftest import Command, Site
+from tests.conftest import Command, Site, until
 from tests.test_cli import event, lines
 from tests.tree import Forks
 
@@ -61,8 +61,17 @@ def log(site: Site) -> Callable[[str], Log]:
     return lambda way: Log(site, way)
 
 
+@contextlib.contextmanager
+def stopped(process: "subprocess.Popen[bytes]") -> Iterator[None]:
+    """Holds a process while things happen, so that it sees them all at one look."""
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[0] == "T", "its stop")
+    yield
+    process.send_signal(signal.SIGCONT)
+
+
 class Following:
-    """`maintd events -f` at work; it can be held while things happen, so that it sees them all at one look."""
+    """`maintd events -f` at work."""
 
     def __init__(self, maintd: Command, *arguments: str) -> None:
         self.process = maintd.start("events", "-f", "--json", *arguments)
@@ -72,15 +81,6 @@ class Following:
         assert self.process.stdout
         for number in numbers:
             assert json.loads(self.process.stdout.readline())["seq"] == number
-
-    def __enter__(self) -> None:
-        self.process.send_signal(signal.SIGSTOP)
-        end = time.monotonic() + 10
-        while Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()[0] != "T":
-            assert time.monotonic() < end
-
-    def __exit__(self, *_: object) -> None:
-        self.process.send_signal(signal.SIGCONT)
 
     def end(self) -> None:
         self.process.send_signal(signal.SIGINT)
@@ -95,13 +95,13 @@ def test_following_passes_through_every_generation(log, maintd: Command, way: st
     made.write()
     following = Following(maintd, str(made.path))
     following.sees(1)
-    with following:
+    with stopped(following.process):
         for _ in range(3):
             made.write()
             made.rotate()
         made.write()
     following.sees(2, 3, 4, 5)
-    with following:
+    with stopped(following.process):
         made.write()
         made.rotate()
         made.path.touch()
@@ -117,7 +117,7 @@ def test_following_goes_on_after_what_was_deleted(log, maintd: Command):
     made.write(hours_ago=3)
     following = Following(maintd, str(made.path))
     following.sees(1)
-    with following:
+    with stopped(following.process):
         for hours_ago in (2, 1):
             made.rotate()
             made.others()[0].unlink()
@@ -134,7 +134,7 @@ def test_following_starts_anew_in_a_file_that_was_cut(log, maintd: Command):
     made.write(), made.write()
     following = Following(maintd, str(made.path))
     following.sees(1, 2)
-    with following:
+    with stopped(following.process):
         os.truncate(made.path, 0)
         made.write()
     following.sees(3)

@@ -152,6 +152,25 @@ def test_cron_is_a_value():
     assert Cron.parse("30 2 * * mon-fri").words == "At 02:30 on Monday through Friday"
 
 
+@pytest.mark.parametrize(
+    ("expression", "words"),
+    [
+        ("0 0 1 * mon", "At 00:00 on the first day of every month, or on Monday"),
+        (
+            "0 0 1-7 jan 1,3",
+            "At 00:00 on every day of month from 1 through 7 in January, or on Monday and Wednesday in January",
+        ),
+        ("0 0 1 * 0-7", "At 00:00 every day"),
+        ("0 0 */2 * mon", "At 00:00 on every second day of month if it's on Monday"),
+        ("0 0 21 * *", "At 00:00 on the 21st day of every month"),
+        ("0 0 12 * *", "At 00:00 on the 12th day of every month"),
+    ],
+)
+def test_words_say_whether_either_day_suffices_or_both_must_match(expression, words):
+    """Where cron takes day of month or day of week, the words say `or`, and what each of them means."""
+    assert Cron.parse(expression).words == words
+
+
 # The clocks of Berlin go from 02:00 to 03:00 on 2026-03-29, and from 03:00 back to 02:00 on 2026-10-25.
 DST_TABLE = [
     # spring: a time of day within the gap comes right after it, once

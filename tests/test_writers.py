@@ -4,13 +4,19 @@ import os
 import shutil  # noqa: TID251 - only to find a tool
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from maintd.actions.hands import Hands
+from maintd.actions.tell import Confirm, LogUnopened
+from maintd.supervisor import Supervisor
+from maintd.triggers import Told
+
 from .conftest import until
-from .tree import NOBODY, Tree, content
+from .tree import MAINTD, NOBODY, Tree, content
 
 WRITER = """
 import os, signal, sys, time
@@ -24,10 +30,14 @@ def told(number, frame):
     os.write(mark, b"told\\n")
     if mode == "reopens":
         os.dup2(opened(), log)
+    if mode == "closes":
+        os.close(log)
+        time.sleep(1000)
 
 log, mark = opened(), os.open(marks, os.O_WRONLY | os.O_CREAT | os.O_APPEND)
 if mode not in ("unaware", "from its offset"):
     signal.signal(signal.SIGUSR1, told)
+signal.signal(signal.SIGUSR2, lambda *_: os.setuid(65534))
 os.write(1, b"ready\\n")
 for number in range(1_000_000):
     os.write(log, b"line %d\\n" % number)
@@ -112,9 +122,23 @@ def test_a_writer_with_a_pidfile_is_told_and_no_line_is_lost(tmp_path, write):
     assert writer.told == 1
     until(lambda: writer.log.stat().st_size, "it writes the new log")
     writer.stop()
+    assert done.events("log.unopened") == []
     archive = next(path for path in tree.logs.iterdir() if path != writer.log)
     lines = (content(archive) + writer.log.read_bytes()).splitlines()
     assert lines == [b"line %d" % number for number in range(len(lines))]
+
+
+def test_of_two_writers_only_one_is_told_and_the_reason_says_which(tmp_path, write):
+    """The plan does not claim of a writer that it reopens its log on a signal that another one gets."""
+    tree = Tree(tmp_path, SIGNAL)
+    told, other = (write(tree.logs / "a.log", mode) for mode in ("reopens", "unaware"))
+    (tmp_path / "pid").write_text(str(told.pid))
+    (step, *_) = [step for step in tree.plan() if step.get("verb") == "rotate"]
+    assert f"pid (pid {told.pid}) is told by SIGUSR1, for all of them" in step["reason"], step
+    assert f"(pid {other.pid})" in step["reason"]
+    done = tree.do()
+    assert told.told == 1  # in all: the two have one file of marks
+    assert done.event("rotate.waiting")["pid"] == other.pid
 
 
 def test_a_pidfile_of_somebody_else_signals_nobody(tmp_path, write):
@@ -130,7 +154,7 @@ def test_a_pidfile_of_somebody_else_signals_nobody(tmp_path, write):
     assert tree.names() == ["a.log"]
 
 
-@pytest.mark.parametrize("pid", [None, "none", "0"])
+@pytest.mark.parametrize("pid", [None, "none", "0", "", "-1", "9" * 31])
 def test_a_pidfile_without_a_pid_signals_nobody(tmp_path, write, pid):
     """A pidfile that is missing, empty, wrong or of a dead process is refused with advice, and the log stays."""
     tree = Tree(tmp_path, SIGNAL)
@@ -139,8 +163,72 @@ def test_a_pidfile_without_a_pid_signals_nobody(tmp_path, write, pid):
         (tmp_path / "pid").write_text(pid)
     refused = tree.do().event("rotate.refused")
     assert "pid" in refused["reason"]
+    assert "Errno" not in refused["reason"]
+    assert "literal" not in refused["reason"]
     assert "signal.pidfile" in refused["advice"]
     assert (writer.told, writer.is_alive, tree.names()) == (0, True, ["a.log"])
+
+
+def test_a_pidfile_that_is_no_file_hangs_nothing(tmp_path, write):
+    """A FIFO, or a link to somewhere else, in place of the pidfile is refused at once and with advice."""
+    tree = Tree(tmp_path, SIGNAL)
+    writer = write(tree.logs / "a.log")
+    os.mkfifo(tmp_path / "pid")
+    found = subprocess.run(
+        [MAINTD, "-c", tree.config, "plan", "--json"], capture_output=True, text=True, check=False, timeout=20
+    )
+    assert "is not a regular file" in found.stdout
+    (tmp_path / "elsewhere").write_text(str(writer.pid))
+    (tmp_path / "pid").unlink()
+    (tmp_path / "pid").symlink_to("elsewhere")
+    refused = tree.do().event("rotate.refused")
+    assert f"cannot read a pid from {tmp_path}/pid" in refused["reason"]
+    assert (writer.told, tree.names()) == (0, ["a.log"])
+
+
+def test_a_pidfile_is_found_through_a_link_that_root_made(tmp_path, write):
+    """A link on the way to the pidfile that nobody else could have made, such as /var/run, is followed."""
+    tree = Tree(tmp_path, SIGNAL.replace("HERE/pid", "HERE/run/pid"))
+    (tmp_path / "really").mkdir()
+    (tmp_path / "run").symlink_to("really")
+    writer = write(tree.logs / "a.log")
+    (tmp_path / "really/pid").write_text(f"{writer.pid}\n")
+    assert (tree.do().code, writer.told) == (0, 1)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_a_process_that_became_another_users_gets_no_signal(tmp_path, write):
+    """If the process that was seen has another uid when it is to be told, it is not, and nothing is lost."""
+    tree = Tree(tmp_path)
+    writer = write(tree.logs / "a.log")
+    became = f"kill -USR2 {writer.pid}; until grep -q '^Uid:.{NOBODY}' /proc/{writer.pid}/status; do :; done"
+    tree.write_config(SIGNAL + f'before = ["{script(tmp_path, became)}"]\n')
+    (tmp_path / "pid").write_text(str(writer.pid))
+    done = tree.do()
+    assert "another user's" in done.event("rotate.failed")["error_msg"], done
+    assert (writer.told, writer.is_alive, done.events("log.compressed")) == (0, True, [])
+    writer.stop()
+    archive = next(path for path in tree.logs.iterdir() if path != writer.log)
+    lines = content(archive).splitlines()
+    assert lines == [b"line %d" % number for number in range(len(lines))]
+
+
+@pytest.mark.parametrize("how", ["signal", "command"])
+def test_a_writer_that_lets_go_and_never_opens_its_new_log_is_told_of(tmp_path, write, how):
+    """The old log of a writer that closes it when told is archived whole, and a warning says that it writes no more."""
+    tree = Tree(tmp_path)
+    writer = write(tree.logs / "a.log", "closes")
+    (tmp_path / "pid").write_text(str(writer.pid))
+    command = f'command = ["{script(tmp_path, f"kill -USR1 {writer.pid}")}"]\n'
+    tree.write_config(SIGNAL if how == "signal" else ROTATE + command)
+    done = tree.do()
+    unopened = done.event("log.unopened")
+    assert (done.code, unopened["target"], unopened["level"]) == (0, str(writer.log), "warning"), done
+    assert (f"(pid {writer.pid})" if how == "signal" else "script") in unopened["program"]
+    assert "restart it" in unopened["advice"]
+    archive = next(path for path in tree.logs.iterdir() if path != writer.log)
+    lines = content(archive).splitlines()
+    assert lines == [b"line %d" % number for number in range(len(lines))]
 
 
 def test_a_process_that_a_signal_would_end_gets_none(tmp_path, write):
@@ -191,7 +279,7 @@ def test_a_log_whose_writers_cannot_be_seen_is_never_taken_for_free(tmp_path, wr
     inode = writer.log.stat().st_ino
     done = tree.do(powerless=True)
     assert (done.code, done.names()) == (5, ["rotate.refused"]), done
-    assert done.event("rotate.refused")["reason"] == "a process that maintd may not see has it open for writing"
+    assert done.event("rotate.refused")["reason"] == "whether anybody has it open for writing cannot be known"
     assert "nobody writes it" not in tree.run("plan", powerless=True).stdout
     assert (tree.names(), writer.log.stat().st_ino, writer.told) == (["a.log"], inode, 0)
 
@@ -322,3 +410,14 @@ def test_a_signal_that_ends_processes_is_no_configuration(tmp_path):
     assert "maintd.toml:10:19: error: rotate.all.signal.name: " in done.stderr
     assert "KILL ends or stops a process" in done.stderr
     assert os.listdir(tree.logs) == []
+
+
+def test_nobody_is_advised_to_restart_supervisord(tmp_path):
+    """Of a log that supervisord has not opened anew, the advice is one of its own, which restarts nothing."""
+    told = Told("supervisord (pid 7)", ((f"{tmp_path}/a.log", f"{tmp_path}/a.log.1"),), is_supervisord=True)
+    step = Confirm(target=told.who, reason="told", told=told, supervisor=Supervisor(f"unix://{tmp_path}/no.sock"))
+    with Hands(waits_since=time.monotonic() - 10) as hands:
+        (event,) = step.apply(hands)
+    assert isinstance(event, LogUnopened)
+    assert "restarts none" in event.advice
+    assert "restart it" not in event.advice

@@ -76,7 +76,9 @@ class Forks:
             self._process.stdin.write(json.dumps([arguments, out.name, err.name]).encode() + b"\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
-            return subprocess.CompletedProcess(arguments, code, out.read().decode(), err.read().decode())
+            return subprocess.CompletedProcess(
+                arguments, code, out.read().decode(errors="surrogateescape"), err.read().decode()
+            )
 
     def _end(self) -> None:
         self._process.communicate(timeout=10)
@@ -85,7 +87,7 @@ class Forks:
 LOADED = """
 import json, os, sys
 from maintd import cli
-for verb in ("check", "status", "plan", "do", "pause", "resume", "reload"):
+for verb in ("check", "status", "plan", "do", "pause", "resume", "reload", "logs", "beat"):
     cli._Verbs()[verb]
 import maintd.runner, maintd.rotation, maintd.client
 

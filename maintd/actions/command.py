@@ -91,6 +91,13 @@ class RunCommand(Action):
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class RunCommandLater(RunCommand):
+    """Runs a command after long work, which it must not hold up the quick work of other jobs for."""
+
+    lane: ClassVar[Lane] = Lane.HEAVY
+
+
 def is_runnable(program: str) -> bool:
     """Whether a command can be found, by its path or in the PATH that commands get, and may be run."""
     places = [program] if "/" in program else [os.path.join(place, program) for place in PATH.split(":")]

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from typing import ClassVar
 
@@ -61,6 +62,15 @@ class Expire(Action):
         within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
         hands.work(moves.delete, within, seen=asdict(self.seen))
         yield LogExpired(target=self.target, reason=self.reason, freed_bytes=self.seen.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveUp(Expire):
+    """The same for room on a full disk; a generation that an earlier step has compressed is none of its business."""
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        with suppress(FileNotFoundError):
+            yield from super().apply(hands)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,6 +3,7 @@
 import threading
 import time
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from functools import partial
 from types import TracebackType
@@ -10,8 +11,9 @@ from typing import Any, Self, TypeVar
 
 from maintd.child import Worker
 from maintd.confinement import Confinement
-from maintd.errors import Aborted, Blind, TimedOut
+from maintd.errors import TOO_SLOW, Aborted, Blind, TimedOut
 from maintd.steps import Action
+from maintd.trends import Sample
 
 _PATIENCE = 600.0
 """Seconds after which a child that says nothing is ended: the owner of a directory can stop one that works as it."""
@@ -32,7 +34,8 @@ class Hands:
     """Shared by the threads of a run. `deadline` is on the monotonic clock, in seconds.
 
     `progress` is told how many bytes a long action has done so far. `quick` is a child for the thread that makes these
-    Hands, which outlives them.
+    Hands, which outlives them. `done` are the id() of the plan's actions that were done so far.
+    What is put into `samples` is remembered. Long work is done in the `background`, unless it is urgent.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -42,6 +45,9 @@ class Hands:
     told_at: float = 0.0
     waits_since: float = 0.0
     quick: Worker | None = None
+    done: AbstractSet[int] = frozenset()
+    background: bool = True
+    samples: list[Sample] = field(default_factory=list)
     _thread: int = field(default_factory=threading.get_ident)
     _workers: dict[int, Worker] = field(default_factory=dict)
 
@@ -79,7 +85,9 @@ class Hands:
         return made
 
     def _background(self) -> Worker:
-        return self._workers.setdefault(threading.get_ident(), Worker(lock_fd=self.lock_fd, patience=_PATIENCE))
+        return self._workers.setdefault(
+            threading.get_ident(), Worker(lock_fd=self.lock_fd, background=self.background, patience=_PATIENCE)
+        )
 
     def pause(self, seconds: float) -> None:
         """Waits, but not beyond the stop signal or the time limit: raises Aborted or TimedOut then."""
@@ -98,7 +106,7 @@ class Hands:
         if self.stop.is_set():
             raise Aborted("told to stop")
         if self.is_over:
-            raise TimedOut("the job's timeout was reached", hint="raise its timeout, or look at what is slow")
+            raise TimedOut("the job's timeout was reached", hint=TOO_SLOW)
 
 
 def _seeing_if_blind(asked: Callable[..., Any], within: Confinement | None) -> Any:

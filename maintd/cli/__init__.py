@@ -13,7 +13,11 @@ from maintd import __version__, holders
 from maintd.cli import exits, invocation
 from maintd.cli.invocation import Invocation
 
-VERBS = ("run", "check", "status", "plan", "do", "pause", "resume", "reload", "events", "schema", "completion")
+VERBS = (
+    *("run", "check", "status", "plan", "do", "pause", "resume", "reload", "events", "logs", "storage"),
+    *("archive", "backups", "restore", "beat"),
+    *("logrotate", "import-logrotate", "schema", "completion"),
+)
 EXAMPLES = """\
 \b
 Examples:
@@ -30,7 +34,8 @@ class _Verbs(Mapping[str, click.Command]):
     def __getitem__(self, name: str) -> click.Command:
         if name not in VERBS:
             raise KeyError(name)
-        command: click.Command = getattr(importlib.import_module(f"{__name__}.{name}"), name)
+        module = name.replace("-", "_")
+        command: click.Command = getattr(importlib.import_module(f"{__name__}.{module}"), module)
         return command
 
     def __iter__(self) -> Iterator[str]:

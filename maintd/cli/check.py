@@ -53,11 +53,11 @@ def _fields(problem: Problem) -> dict[str, Any]:
 
 def _lines(config: Config, found: list[Prospect], warnings: int) -> Iterator[str]:
     header = ("job", "when", f"next three runs ({config.settings.timezone})", "files")
-    rows = [
-        (item.name, _when(item), ", ".join(tables.kept(f"{run:%Y-%m-%d %H:%M}") for run in item.next), item.count)
-        for item in found
-    ]
+    rows = [(item.name, _when(item), ", ".join(map(tables.kept, item.moments)), item.count) for item in found]
     yield from tables.table(rows, header, right=(3,)) if rows else []
+    for item in found:
+        lines = list(item.job.outlook())
+        yield from ["", f"{item.name}:", *(f"  {line}" for line in lines)] if lines else []
     told = counted(warnings, "warning") if warnings else "no problems"
     yield f"{', '.join(printable(file) for file in config.files)}: {counted(len(found), 'job')}, {told}"
 

@@ -3,16 +3,16 @@
 import os
 import signal
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from maintd import contexts, lock
+from maintd import client, contexts, lock
 from maintd.cli import naming, output, reach
+from maintd.cli.ending import ended_by_signals
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.plan import is_observed
@@ -24,8 +24,6 @@ from maintd.runner import Runner
 from maintd.runs import Result, Run
 from maintd.steps import Action
 from maintd.triggers import Asked
-
-_ENDS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
 @dataclass(frozen=True)
@@ -73,6 +71,7 @@ def do(called: Invocation, jobs: tuple[str, ...], *, everything: bool, due: bool
     except Locked as locked:
         return _there(order, locked)
     try:
+        _check_alone(order)
         return _here(order, lock_fd)
     finally:
         os.close(lock_fd)
@@ -86,7 +85,7 @@ def _here(order: _Order, lock_fd: int) -> int:
         return _nothing()
     log = Log(lambda _: None)
     runner = Runner(log, lock_fd)
-    with _ended_by_signals() as stop:
+    with ended_by_signals() as stop:
         for name in jobs:
             if not stop.is_set():
                 order.note(_result(name, runner.run(_run(order, name, stop))))
@@ -95,16 +94,36 @@ def _here(order: _Order, lock_fd: int) -> int:
     return Exit.INTERRUPTED if stop.is_set() else order.tally.code
 
 
-def _check_loaded(order: _Order, jobs: Sequence[Mapping[str, Any]]) -> None:
+def _check_alone(order: _Order) -> None:
+    """The lock is free, and yet a daemon with this very config may be at work: if state_dir was edited meanwhile."""
+    if not os.path.lexists(os.path.join(order.config.settings.runtime_dir, client.SOCKET)):
+        return
+    try:
+        status = reach.ask(order.called, "GET", "/status")
+    except Unreachable:
+        return
+    if os.path.realpath(status["config"]) == os.path.realpath(order.called.config):
+        raise Locked(
+            f"maintd (pid {status['pid']}) works with this config and another state_dir than it names now",
+            hint="set state_dir back, or restart the daemon: supervisorctl restart maintd",
+        )
+
+
+def _check_loaded(config: Config, status: dict[str, Any]) -> None:
     """The daemon does what its config says; if the file says something else by now, `plan` showed something else."""
-    for job in jobs:
-        name = job["name"]
-        ours = order.config.jobs.get(name) if not order.jobs or name in order.jobs else None
-        if ours and job.get("digest", ours.digest) != ours.digest:
-            raise MaintdError(
-                f"{name} stands in the file otherwise than the daemon has it, so it would not do what plan shows",
-                hint="take the file over first: maintd reload",
-            )
+    if status.get("digest", config.digest) == config.digest:
+        return
+    here, there = ({name: job.digest for name, job in config.jobs.items()}, _digests(status))
+    names = [name for name in here | there if here.get(name) != there.get(name)]
+    what = names[0] if names else "the settings, or the order of the jobs,"
+    raise MaintdError(
+        f"the daemon does not have {what} as the file says, so it would not do what plan shows",
+        hint="take the file over first: maintd reload",
+    )
+
+
+def _digests(status: dict[str, Any]) -> dict[str, str]:
+    return {job["name"]: job["digest"] for job in status["jobs"]}
 
 
 def _nothing() -> int:
@@ -132,41 +151,22 @@ def _run(order: _Order, name: str, stop: threading.Event) -> Run:
 
 
 def _result(name: str, result: Result) -> Message:
-    counts = {key: getattr(result, key) for key in ("planned", "done", "failed", "omitted", "waiting")}
+    counts = {key: getattr(result, key) for key in ("planned", "done", "failed", "omitted", "waiting", "aborted")}
     return {"type": "result", "job": name, "outcome": str(result.outcome), **counts}
-
-
-@contextmanager
-def _ended_by_signals() -> Iterator[threading.Event]:
-    """An event that the first signal to end sets; a second one ends at once."""
-    stop = threading.Event()
-
-    def end(number: int, _: object) -> None:
-        stop.set()
-        signal.signal(number, signal.SIG_DFL)
-
-    before = {number: signal.signal(number, end) for number in _ENDS}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _there(order: _Order, locked: Locked) -> int:
     """Has the daemon do it, which holds the lock. A signal ends this command alone."""
+    naming.check(order.jobs, list(order.config.jobs))
     signal.signal(signal.SIGTERM, signal.default_int_handler)
-    body = {"jobs": list(order.jobs), "due_only": order.due_only}
+    body = {"jobs": list(order.jobs)} if order.jobs else {"all": True}
     try:
-        jobs = reach.ask(order.called, "GET", "/status")["jobs"]
-        _check_loaded(order, jobs)
-        if not order.jobs:
-            body["jobs"] = [job["name"] for job in jobs if job["state"] != "disabled"]
-        if not body["jobs"]:
+        status = reach.ask(order.called, "GET", "/status")
+        _check_loaded(order.config, status)
+        if not order.jobs and all(job["state"] == "disabled" for job in status["jobs"]):
             return _nothing()
-        for message in reach.stream(order.called, "/do", body):
+        for message in reach.stream(order.called, "/do", body | {"due_only": order.due_only}):
             if message["type"] == "error":
-                naming.check(order.jobs, list(order.config.jobs))
                 raise click.UsageError(f"{message['error']} yet; take it over with maintd reload")
             if message["type"] == "end":
                 return order.tally.code
@@ -176,4 +176,6 @@ def _there(order: _Order, locked: Locked) -> int:
     except KeyboardInterrupt:
         output.complain("", "maintd: the daemon goes on with it (maintd status)")
         raise
-    raise Unreachable("the daemon ended before the work was done", hint="it is made up for at the next start")
+    output.complain("maintd: the daemon ended before the work was done", "        it is made up for at the next start")
+    order.tally.results.append({"done": 0, "failed": 0, "waiting": 0, "aborted": True})
+    return order.tally.code

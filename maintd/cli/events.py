@@ -3,17 +3,17 @@
 import json
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import click
 
-from maintd.cli import output
+from maintd.cli import output, times
 from maintd.cli.invocation import Invocation
 from maintd.cli.tail import lines_of
 from maintd.cli.telling import told
 from maintd.events import LEVELS
-from maintd.units import counted, parse_duration
+from maintd.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ def events(called: Invocation, /, file: str | None, *, follow: bool, as_json: bo
     if file is None and sys.stdin.isatty():
         raise click.UsageError("name maintd's log (its stdout_logfile), or pipe events in", click.get_current_context())
     levels = frozenset(LEVELS[LEVELS.index(only["level"] or "debug") :])
-    since = _since(only["since"], called.now)
+    since = times.given(only["since"], called.now)
     wanted = _Wanted(_as_written(since), only["job"], levels)
     passed_over = 0
     lines = iter(sys.stdin.buffer) if file is None else lines_of(file, since=since, follow=follow)
@@ -72,19 +72,6 @@ def events(called: Invocation, /, file: str | None, *, follow: bool, as_json: bo
         if passed_over:
             what = "is no event" if passed_over == 1 else "are no events"
             output.complain(f"maintd: passed over {counted(passed_over, 'line')} that {what}")
-
-
-def _since(text: str | None, now: datetime) -> datetime | None:
-    if text is None:
-        return None
-    try:
-        when = now - parse_duration(text)
-    except ValueError:
-        try:
-            when = datetime.fromisoformat(text)
-        except ValueError:
-            raise click.BadParameter(f"{text!r} is neither a duration (2h, 7d) nor a time (RFC 3339)") from None
-    return when.replace(tzinfo=UTC) if when.tzinfo is None else when.astimezone(UTC)
 
 
 def _as_written(when: datetime | None) -> str:

@@ -33,7 +33,7 @@ Exit codes:
    2  wrong usage
    3  the answer is no (something failed; warnings under --strict)
    4  the daemon cannot be reached
-   5  partly done (some steps failed or were put off)
+   5  partly done (some steps failed, were put off or cut off)
   75  another maintd holds the lock
  130  interrupted
 """
@@ -55,8 +55,16 @@ def translate(command: Callable[[], int | None], invocation: Invocation) -> int:
     except (MaintdError, OSError, click.ClickException) as error:
         if invocation.debug:
             traceback.print_exc()
+        if isinstance(error, OSError) and _is_of_click(error):
+            output.lose(f"maintd: cannot write to stdout: {error.strerror}")
+            return Exit.FAILED
         output.complain(*_message(error))
         return _code(error)
+
+
+def _is_of_click(error: OSError) -> bool:
+    """Whether click could not write what it says by itself: --help, --version."""
+    return traceback.extract_tb(error.__traceback__)[-1].filename == click.utils.__file__
 
 
 def _code(error: Exception) -> Exit:
@@ -70,11 +78,13 @@ def _message(error: Exception) -> Iterator[str]:
         yield from (str(problem) for problem in error.problems)
         yield from ([f"maintd: {error.hint}"] if error.hint else [])
         return
-    found = trouble(error)
-    text = error.format_message() if isinstance(error, click.ClickException) else found.error_msg
+    if isinstance(error, click.ClickException):
+        text, advice = error.format_message(), ""
+    else:
+        found = trouble(error)
+        text, advice = found.error_msg, found.advice
     yield f"maintd: {text if text.isprintable() else printable(text)}"
-    if found.advice:
-        yield f"        {found.advice}"
+    yield from [f"        {advice}"] if advice else []
 
 
 def usage(message: str) -> click.UsageError:

@@ -22,12 +22,13 @@ _LAG = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A file as it was seen: `inode` with its device, `size` in bytes, `mtime_ns` since the epoch."""
+    """A file as it was seen: `inode` with device, `size` in bytes, `mtime_ns` since the epoch, `stamp` by its name."""
 
     path: str
     inode: tuple[int, int]
     size: int
     mtime_ns: int
+    stamp: datetime | None = None
 
     @classmethod
     def at(cls, path: str) -> Self:
@@ -35,12 +36,23 @@ class Generation:
 
     @classmethod
     def of(cls, path: str, info: os.stat_result) -> Self:
-        return cls(path, (info.st_dev, info.st_ino), info.st_size, info.st_mtime_ns)
+        parsed = names.parse_archive(os.path.basename(path))
+        stamp = parsed.stamp if parsed else None
+        return cls(path, (info.st_dev, info.st_ino), info.st_size, info.st_mtime_ns, stamp)
 
     @property
     def codec(self) -> str:
         """How it is compressed: zstd, gzip, or nothing for not at all."""
         return _CODECS.get(os.path.splitext(self.path)[1], "")
+
+    @property
+    def closed_ns(self) -> int:
+        """A time, since the epoch, before which nothing of the next generation was written.
+
+        A file that was copied or touched has a later mtime; a stamp that was taken while the clock was ahead is later
+        than the mtime.
+        """
+        return self.mtime_ns if self.stamp is None else min(self.mtime_ns, _ns(self.stamp))
 
     def open(self) -> FileIO:
         """Raises FileNotFoundError also if another file has its name by now."""
@@ -58,31 +70,95 @@ class Generation:
         return codec.contents_fd(file.fileno(), self.codec)
 
 
-def first(path: str, since: datetime | None) -> Generation:
-    """Where to begin to read a log file: itself, or the oldest generation that was written to at `since` or later."""
-    if since is None or not stat.S_ISREG(os.stat(path).st_mode):
-        return Generation.at(path)
-    least = (since.timestamp() - _LAG) * 1e9
-    return next((found for found in generations(path) if found.mtime_ns >= least), None) or Generation.at(path)
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """A log by its path, with all its generations; `folders` are where some of them lie, besides its own directory."""
+
+    path: str
+    folders: tuple[str, ...] = ()
+
+    def generations(self) -> list[Generation]:
+        """All that is there of the log, oldest first; the last one is the file itself, unless it is missing just now.
+
+        Each way of naming tells the order of its own: a number grows with age, a stamp with time. Two ways beside each
+        other are put together by when the files were last written to, which compressing keeps. What was renamed
+        during a look may be missing or be there twice, so that two looks have to see the same.
+        """
+        found: list[Generation] = []
+        again = self._look()
+        while [(one.path, one.inode) for one in found] != [(one.path, one.inode) for one in again]:
+            found, again = again, self._look()
+        return again
+
+    def span(self, since: datetime | None = None, until: datetime | None = None) -> list[Generation]:
+        """The generations that can hold something of that time; those in the middle are there whatever their times.
+
+        Of what is no regular file, such as a pipe, it is that alone. FileNotFoundError if nothing is there of the log.
+        """
+        with suppress(FileNotFoundError):
+            if not stat.S_ISREG(os.stat(self.path).st_mode):
+                return [Generation.at(self.path)]
+        found = self.generations() or [Generation.at(self.path)]
+        first, end = 0, len(found)
+        if since is not None:
+            late = (place for place, one in enumerate(found) if one.mtime_ns >= _ns(since) - _LAG * 1e9)
+            first = next(late, end)
+        if until is not None:
+            closed = (place for place, one in enumerate(found) if one.closed_ns > _ns(until))
+            end = next(closed, end) + 1
+        return found[first:end]
+
+    def first(self, since: datetime | None) -> Generation:
+        """Where to begin to read: the file itself, or the oldest generation that was written to at `since` or later."""
+        return next(iter(self.span(since)), None) or Generation.at(self.path) if since else Generation.at(self.path)
+
+    def after(self, held: Generation, file: FileIO | None) -> Generation | None:
+        """The oldest generation that is newer than the one held and holds something.
+
+        `file` is the one held, open, if it could be opened: it tells which one it is also after it was compressed.
+        """
+        with suppress(FileNotFoundError):
+            if Generation.at(self.path).inode == held.inode:
+                return None
+        found = self.generations()
+        place = _place(found, held, file)
+        if place is None:  # it is gone: what was written to since is newer
+            mtime_ns = os.fstat(file.fileno()).st_mtime_ns if file else held.mtime_ns
+            live = os.path.realpath(self.path)
+            newer = [other for other in found if other.mtime_ns > mtime_ns or other.path == live]
+        else:
+            newer = found[place + 1 :]
+        return next((other for other in newer if other.size), None)
+
+    def _look(self) -> list[Generation]:
+        folder, log = os.path.split(os.path.realpath(self.path))
+        stamped: dict[tuple[datetime, int], str] = {}
+        numbered: dict[int, str] = {}
+        for directory in dict.fromkeys((folder, *self.folders)):
+            for name in _listed(directory, required=directory == folder):
+                match = _NUMBERED.fullmatch(name, len(log)) if name.startswith(log) else None
+                archive = names.parse_archive(name)
+                if match:
+                    numbered[-int(match[1])] = os.path.join(directory, name)
+                elif archive and archive.log == log:
+                    stamped[archive.stamp, archive.n] = os.path.join(directory, name)
+        ways = ([path for _, path in sorted(way)] for way in (stamped.items(), numbered.items()))
+        seen = (_seen(way) for way in ways)
+        return [*heapq.merge(*seen, key=lambda generation: generation.mtime_ns), *_seen([os.path.join(folder, log)])]
 
 
-def after(path: str, held: Generation, file: FileIO | None) -> Generation | None:
-    """The oldest generation that is newer than the one held and holds something.
+def _listed(directory: str, *, required: bool) -> list[str]:
+    """The names in a directory; where both a copy and its original are, the original comes last, and stays."""
+    try:
+        return sorted(os.listdir(directory), reverse=True)
+    except OSError:
+        if required:
+            raise
+        return []
 
-    `file` is the one held, open, if it could be opened: it tells which one it is also after it was compressed.
-    """
-    with suppress(FileNotFoundError):
-        if Generation.at(path).inode == held.inode:
-            return None
-    found = generations(path)
-    place = _place(found, held, file)
-    if place is None:  # it is gone: what was written to since is newer
-        mtime_ns = os.fstat(file.fileno()).st_mtime_ns if file else held.mtime_ns
-        live = os.path.realpath(path)
-        newer = [other for other in found if other.mtime_ns > mtime_ns or other.path == live]
-    else:
-        newer = found[place + 1 :]
-    return next((other for other in newer if other.size), None)
+
+def _ns(when: datetime) -> int:
+    return int(when.timestamp() * 1e9)
 
 
 def _place(found: list[Generation], held: Generation, file: FileIO | None) -> int | None:
@@ -106,39 +182,8 @@ def _head(generation: Generation) -> bytes:
     return head[:_HEAD]
 
 
-def generations(path: str) -> list[Generation]:
-    """All that is there of a log file, oldest first; the last one is the file itself, unless it is missing just now.
-
-    Each way of naming tells the order of its own: a number grows with age, a stamp with time. Two ways beside each
-    other are put together by when the files were last written to, which compressing keeps. What was renamed
-    during a look may be missing or be there twice, so that two looks have to see the same.
-    """
-    found: list[Generation] = []
-    again = _look(path)
-    while [(one.path, one.inode) for one in found] != [(one.path, one.inode) for one in again]:
-        found, again = again, _look(path)
-    return again
-
-
-def _look(path: str) -> list[Generation]:
-    folder, log = os.path.split(os.path.realpath(path))
-    stamped: dict[tuple[datetime, int], str] = {}
-    numbered: dict[int, str] = {}
-    for name in sorted(os.listdir(folder), reverse=True):  # where both a copy and its original are, the original stays
-        match = _NUMBERED.fullmatch(name, len(log)) if name.startswith(log) else None
-        archive = names.parse_archive(name)
-        if match:
-            numbered[-int(match[1])] = name
-        elif archive and archive.log == log:
-            stamped[archive.stamp, archive.n] = name
-    ways = ([name for _, name in sorted(way)] for way in (stamped.items(), numbered.items()))
-    seen = (_seen(folder, way) for way in ways)
-    return [*heapq.merge(*seen, key=lambda generation: generation.mtime_ns), *_seen(folder, [log])]
-
-
-def _seen(folder: str, found: Iterable[str]) -> Iterator[Generation]:
-    for name in found:
-        path = os.path.join(folder, name)
+def _seen(found: Iterable[str]) -> Iterator[Generation]:
+    for path in found:
         with suppress(FileNotFoundError):
             info = os.stat(path)
             if stat.S_ISREG(info.st_mode):

@@ -40,6 +40,8 @@ class Invocation:
 
 def take(ctx: click.Context, option: click.Parameter, value: Any) -> None:
     """Notes the value of a global option; click calls it for each place where the option may stand."""
+    if value == "":
+        raise click.BadParameter("it is empty: name the file")
     if value is not None and value is not False:
         setattr(ctx.ensure_object(Invocation), str(option.name), value)
 

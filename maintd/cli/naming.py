@@ -1,6 +1,7 @@
 """The names of jobs as people give them: completed by the shell, checked against the config."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import click
 
@@ -18,6 +19,12 @@ def check(given: Iterable[str], known: Sequence[str]) -> None:
             hint = did_you_mean(name, tuple(known))
             rest = "" if hint else f"; there are: {', '.join(known[:20]) or 'none'}"
             raise click.UsageError(f"there is no job {name!r}{hint}{rest}", click.get_current_context())
+
+
+def check_answer(job: str, answer: Mapping[str, Any]) -> None:
+    """Raises the same if the daemon answers that its config has no such job."""
+    if "jobs" in answer:
+        check([job], answer["jobs"])
 
 
 def complete(ctx: click.Context, _: click.Parameter, begun: str) -> list[str]:

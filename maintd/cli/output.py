@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,9 +19,25 @@ _closed = _lost = False
 
 def say(line: str = "") -> None:
     """Writes a line to stdout. Once that takes no more (`| head`, a full disk), lines go nowhere, the command on."""
+    _written(lambda: click.echo(line))
+
+
+def write(data: bytes) -> None:
+    """Writes bytes to stdout as they are, in the same way."""
+
+    def whole() -> None:
+        sys.stdout.flush()
+        view = memoryview(data)
+        while view:
+            view = view[os.write(sys.stdout.fileno(), view) :]
+
+    _written(whole)
+
+
+def _written(write_it: Callable[[], None]) -> None:
     global _closed, _lost  # noqa: PLW0603 - stdout is global as well
     try:
-        click.echo(line)
+        write_it()
     except OSError as error:
         _closed = True
         if not isinstance(error, BrokenPipeError):

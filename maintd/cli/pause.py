@@ -37,6 +37,7 @@ def pause(called: Invocation, job: str, span: timedelta | None) -> None:
     """
     seconds = span.total_seconds() if span else None
     answer = reach.ask(called, "POST", "/pause", {"job": job, "seconds": seconds})
+    naming.check_answer(job, answer)
     if not answer["ok"]:
         raise MaintdError(answer["error"], hint="maintd status lists the jobs of the running config")
     output.say(f"paused {naming.spoken(job)} {f'for {format_duration(span)}' if span else 'until maintd resume'}")

@@ -2,7 +2,7 @@
 
 import socket
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from maintd import contexts, patterns
@@ -28,6 +28,13 @@ class Prospect:
     def count(self) -> str:
         return "" if self.files is None else str(len(self.files.matches))
 
+    @property
+    def moments(self) -> tuple[str, ...]:
+        """The next runs for people: with seconds where minutes would not do, and the offset where the clocks change."""
+        is_fine = self.job.every is not None and self.job.every.total_seconds() % 60 != 0
+        clock = "%Y-%m-%d %H:%M:%S" if is_fine else "%Y-%m-%d %H:%M"
+        return tuple(f"{run:{clock}}{run.isoformat()[-6:] if _changes(run) else ''}" for run in self.next)
+
     def fields(self) -> dict[str, Any]:
         """The prospect for programs."""
         return {
@@ -36,7 +43,14 @@ class Prospect:
             "when": self.when,
             "next": [run.isoformat() for run in self.next],
             "files": None if self.files is None else len(self.files.matches),
+            "outlook": list(self.job.outlook()),
         }
+
+
+def _changes(run: datetime) -> bool:
+    """Whether the clocks of its zone change on the day of a run."""
+    midnight = run.replace(hour=0, minute=0, second=0, microsecond=0, fold=0)
+    return midnight.utcoffset() != (midnight + timedelta(days=1)).utcoffset()
 
 
 def prospects(config: Config, now: datetime) -> list[Prospect]:
@@ -54,16 +68,29 @@ def _prospect(name: str, job: Job, now: datetime, host: str, own: OwnFiles) -> P
 
 
 def _files(job: Job, own: OwnFiles) -> Expansion | None:
-    """What the patterns of a job name, if its kind has patterns: `paths` and `exclude`, as the kinds call them."""
+    """What the patterns of a job name: its `paths` and `exclude`, as the kinds call them, or what it claims.
+
+    Of the latter it is no miss that nothing is there.
+    """
     paths = getattr(job, "paths", None)
-    return None if paths is None else patterns.expand(paths, getattr(job, "exclude", ()), own=own)
+    if paths is not None:
+        return patterns.expand(paths, getattr(job, "exclude", ()), own=own)
+    claim = job.claims()
+    if claim is None:
+        return None
+    found = patterns.expand(claim.paths, claim.exclude, own=own)
+    found.misses.clear()
+    return found
 
 
 def _when(job: Job) -> str:
     parts = [f"{job.cron.words} ({job.cron})"] if job.cron else []
     parts += [f"every {format_duration(job.every)}"] if job.every else []
-    watched = job.watched()
-    parts += [f"as soon as larger than {format_size(watched.max_size)}"] if watched else []
+    limits = sorted({group.max_size for group in job.watched() if group.max_size is not None})
+    sizes = " to ".join(format_size(limit) for limit in dict.fromkeys([*limits[:1], *limits[-1:]]))
+    parts += [f"as soon as larger than {sizes}"] if limits else []
+    floor = job.floor()
+    parts += [f"as soon as less than {floor.free} is free at {floor.path}"] if floor else []
     text = "; ".join(parts)
     text += f", within {job.window}" if job.window else ""
     return text + (f", spread over {format_duration(job.spread)}" if job.spread else "")

@@ -10,13 +10,16 @@ from maintd.cli.invocation import Invocation, config_option
 @click.command(
     short_help="Have the daemon read its config again.", epilog="\b\nExample:\n  maintd check && maintd reload"
 )
-@click.option("--force", is_flag=True, help="Also if more than half of the jobs would be gone.")
+@click.option(
+    "--force", is_flag=True, help="Also if more than half of the jobs, or a table of settings, would be gone."
+)
 @config_option()
 @click.pass_obj
 def reload(called: Invocation, *, force: bool) -> int:
     """Has the daemon read its config again, waits for the verdict and prints it (jobs added, changed, removed).
 
     A config with an error is refused as a whole, and the old one stays. Jobs that did not change keep their next run.
+    Another state_dir or runtime_dir takes a restart.
     """
     answer = reach.ask(called, "POST", "/reload", {"force": force})
     output.complain(*answer["problems"], *answer["warnings"])

@@ -15,6 +15,7 @@ from maintd.state import ALL_JOBS
 def resume(called: Invocation, job: str) -> None:
     """Ends the pause of a job, or every pause; each job then makes up for what it missed."""
     answer = reach.ask(called, "POST", "/resume", {"job": job})
+    naming.check_answer(job, answer)
     if not answer["ok"]:
         raise MaintdError(answer["error"], hint="maintd status shows what is paused")
     output.say(f"resumed {naming.spoken(job)}")

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,11 +11,20 @@ import click
 from maintd.cli import output, tables
 from maintd.cli.exits import Exit
 from maintd.cli.telling import sentence
-from maintd.names import printable
+from maintd.names import enumerated, printable
 from maintd.units import format_size
 
 Message = Mapping[str, Any]
-_COLOURS = {"warning": "yellow", "error": "red", "critical": "red", "success": "green", "failure": "red"}
+_COLOURS = {
+    "warning": "yellow",
+    "error": "red",
+    "critical": "red",
+    "success": "green",
+    "partly done": "yellow",
+    "failure": "red",
+}
+_PUT_OFF = ("action.waiting", "job.waiting", "rotate.refused", "rotate.waiting")
+"""The events of what is put off: their job is not wholly done."""
 _LEAST_PAUSE = 0.1
 
 
@@ -27,9 +36,9 @@ class Tally:
 
     @property
     def code(self) -> Exit:
-        """1 if everything failed, 5 if some steps failed or were put off."""
+        """1 if nothing could be done, 5 if some steps failed, were put off, or were cut off by an end of maintd."""
         failed, waiting, done = (sum(result[key] for result in self.results) for key in ("failed", "waiting", "done"))
-        if not failed and not waiting:
+        if not failed and not waiting and not any(result.get("aborted") for result in self.results):
             return Exit.OK
         return Exit.PARTLY if done or waiting else Exit.FAILED
 
@@ -51,6 +60,7 @@ class People:
         self._sizes: dict[str, int | None] = {}
         self._shown_at = 0.0
         self._is_drawn = False
+        self._put_off: list[str] = []
 
     def __call__(self, message: Message) -> None:
         match message["type"]:
@@ -59,12 +69,15 @@ class People:
                 self._sizes[message["target"]] = message.get("in_bytes")
                 place = f"[{message['index'] + 1}/{message['of']}]"
                 self._line(f"{message['job']} {place} {message['verb']} {printable(message['target'])}")
+            case "waits" if self._is_live:
+                self._line(f"{message['job']} waits for {', '.join(message['for'])}")
             case "progress":
                 self._progress(message["target"], message["bytes"])
             case "event" if message["event"] != "job.finished":
                 self._event(message)
             case "result":
-                self._line(_result(message))
+                self._line(_result(message, self._put_off))
+                self._put_off = []
 
     def _line(self, text: str) -> None:
         if self._is_drawn:
@@ -73,6 +86,8 @@ class People:
         output.say(text)
 
     def _event(self, event: Message) -> None:
+        if event["event"] in _PUT_OFF:
+            self._put_off.append(printable(os.path.basename(event.get("target", "")) or event["job"]))
         is_here = event.get("target", "") == self._step.get("target")
         said = {key: printable(event.get(key, "")) for key in ("target", "msg")}
         text = said["msg"] if is_here else sentence(said)
@@ -90,9 +105,19 @@ class People:
         self._is_drawn = True
 
 
-def _result(result: Message) -> str:
-    words = [f"{result['done']} of {result['planned']} done"] if result["planned"] else ["nothing to do"]
+def _nothing(result: Message) -> str:
+    return "not begun" if result.get("aborted") else "nothing to do"
+
+
+def _result(result: Message, put_off: Sequence[str]) -> str:
+    """The end of a job for people; `put_off` names what waits."""
+    words = [f"{result['done']} of {result['planned']} done"] if result["planned"] else []
+    words += [_nothing(result)] if not result["planned"] and not result["failed"] else []
     rest = (("failed", "failed"), ("waiting", "put off"), ("omitted", "left out"))
-    words += [f"{result[key]} {word}" for key, word in rest if result[key]]
-    outcome = output.paint(result["outcome"], fg=_COLOURS.get(result["outcome"]))
-    return f"{result['job']}: {outcome}, {', '.join(words)}"
+    words += [f"{result[key]} {word}{_named(put_off) if key == 'waiting' else ''}" for key, word in rest if result[key]]
+    outcome = "partly done" if result["outcome"] == "success" and result["waiting"] else result["outcome"]
+    return f"{result['job']}: {output.paint(outcome, fg=_COLOURS.get(outcome))}, {', '.join(words)}"
+
+
+def _named(put_off: Sequence[str]) -> str:
+    return f" ({enumerated(list(dict.fromkeys(put_off)))})" if put_off else ""

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from maintd.cli import output, reach, tables
+from maintd.cli import health, output, reach, tables
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
 from maintd.names import printable
@@ -29,15 +29,17 @@ Answer = dict[str, Any]
 def status(called: Invocation, *, as_json: bool) -> int:
     """Shows the daemon, its jobs, their next runs and how the last ones went, and which logs are not rotated, and why.
 
-    Ends with 3 if the last run of a job failed, or the config was changed to one that was refused.
+    Checks come first, the worst of them before the others. Ends with 3 if a check is down, the last run of a job
+    failed, or the config was changed to one that was refused.
     """
-    found = reach.ask(called, "GET", "/status")
+    found = reach.ask_openly(called, "GET", "/status")
     if as_json:
         output.say_json(found)
     else:
         for line in _lines(found, called.now):
             output.say(line)
     is_well = not found.get("rejected") and all(job["last_outcome"] != "failure" for job in found["jobs"])
+    is_well = is_well and all(check["health"] != "down" for check in found.get("checks", []))
     return Exit.OK if is_well else Exit.NO
 
 
@@ -58,8 +60,15 @@ def _lines(found: Answer, now: datetime) -> Iterator[str]:
     if found["events"]["dropped"]:
         yield output.paint(f"events: {found['events']['dropped']} dropped because nobody read them", fg="red")
     yield ""
+    checks = found.get("checks", [])
+    yield from health.lines(checks, now)
+    named = {check["name"] for check in checks}
+    others = [job for job in found["jobs"] if job["name"] not in named]
     header = ("job", "state", "next run", "last run", "outcome")
-    yield from tables.table([_row(job, now) for job in found["jobs"]], header) if found["jobs"] else ["no jobs"]
+    if others:
+        yield from tables.table([_row(job, now) for job in others], header)
+    elif not checks:
+        yield "no jobs"
     yield from _refused(found.get("refused", []), now)
 
 

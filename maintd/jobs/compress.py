@@ -2,18 +2,18 @@
 
 import os
 from collections.abc import Iterator
-from typing import ClassVar, Literal, Self
+from dataclasses import replace
+from typing import ClassVar, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
-from maintd import names, patterns, trust
-from maintd.job import Age, Context, FilePattern, Job, Level, Size
+from maintd import dates, names, patterns, trust
+from maintd.job import Age, Context, FilePattern, Job, Level, Size, gzip_level
 from maintd.matching import is_match
+from maintd.room import Means, Relief
 from maintd.steps import Finding, Seen, Step
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
-
-_COMPRESSED = (".zst", ".gz", ".bz2", ".xz", ".lz4", ".zip", ".7z", ".br")
 
 
 class CompressFiles(Job):
@@ -28,13 +28,7 @@ class CompressFiles(Job):
     compress: Literal["zstd", "gzip"] = Field(default="zstd", description="gzip for those whose tools need it")
     level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
 
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.cron is None and self.every is None:
-            raise ValueError("nothing ever makes this job due: set cron or every")
-        if self.compress == "gzip" and self.level is not None and self.level > 9:
-            raise ValueError("level goes from 1 to 9 with gzip")
-        return self
+    _level_fits = gzip_level
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd.actions.compress import Compress  # noqa: PLC0415 - reading a config does not need what compresses
@@ -53,7 +47,7 @@ class CompressFiles(Job):
         for match in expansion.matches:
             seen = Seen.of(match.path, match.stat)
             age = ctx.now.timestamp() - match.stat.st_mtime
-            if match.path.endswith(_COMPRESSED):
+            if match.path.endswith(dates.PACKED):
                 continue
             if seen.size >= self.min_size and age > self.older_than.total_seconds():
                 yield judge.finding(seen) or Compress(
@@ -66,6 +60,14 @@ class CompressFiles(Job):
                 )
             elif isinstance(ctx.cause, Asked):
                 yield Finding(target=match.path, reason=f"left alone: {self._why_not(seen)}")
+
+    def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
+        from maintd.actions.compress import Compress  # noqa: PLC0415 - as above
+
+        if wanted.means is Means.COMPRESS:
+            for step in self.plan(replace(ctx, cause=Asked())):
+                if isinstance(step, Compress) and step.seen and step.seen.dev == wanted.device:
+                    yield replace(step, reason=f"{wanted.reason}; {step.reason}")
 
     def _why_not(self, seen: Seen) -> str:
         if seen.size < self.min_size:

@@ -3,9 +3,9 @@
 import signal
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
-from pydantic import AfterValidator, Field, model_validator
+from pydantic import AfterValidator, Field
 
 from maintd import patterns
 from maintd.accounts import Gid, Uid, UserName
@@ -21,17 +21,19 @@ from maintd.job import (
     Job,
     Level,
     Limit,
-    Options,
     Size,
     Span,
     Watched,
+    gzip_level,
 )
+from maintd.rules import Options, rule
 from maintd.steps import Action, Finding, Lane, Step
-from maintd.triggers import Asked, Scheduled, Settling
+from maintd.triggers import Asked, AskedBefore, Scheduled, Settling
 from maintd.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from maintd.families import Family
+    from maintd.room import Relief
     from maintd.rotation import Policy
     from maintd.supervisor import Supervisor
 
@@ -55,14 +57,13 @@ class SignalOption(Options):
     """Which signal makes the writer reopen its logs, and to whom it goes."""
 
     name: Annotated[str, AfterValidator(_signal_number)] = Field(description='the signal: "HUP", "USR1", …')
-    program: str | None = Field(default=None, description="a program of supervisord: group:name")
+    program: str | None = Field(default=None, min_length=1, description="a program of supervisord: group:name")
     pidfile: AbsolutePath | None = Field(default=None, description="a file that holds the writer's pid")
 
-    @model_validator(mode="after")
-    def _one_recipient(self) -> Self:
-        if (self.program is None) == (self.pidfile is None):
-            raise ValueError("signal needs either program or pidfile, to say whom it goes to")
-        return self
+    @rule("program", "pidfile")
+    def _one_recipient(self) -> str:
+        is_one = (self.program is None) != (self.pidfile is None)
+        return "" if is_one else "signal needs either program or pidfile, to say whom it goes to"
 
 
 class Rotate(Job):
@@ -118,26 +119,39 @@ class Rotate(Job):
     )
     command_timeout: Span = Field(default=timedelta(seconds=10), description="the time limit of each command")
 
-    @model_validator(mode="after")
-    def _whole(self) -> Self:
-        if self.cron is None and self.every is None and self.max_size is None:
-            raise ValueError("nothing ever makes this job due: set cron, every or max_size")
-        if self.max_size is not None and self.min_size > self.max_size:
-            raise ValueError("min_size is larger than max_size, so no log would ever be rotated by its size")
-        if self.compress == "gzip" and self.level is not None and self.level > 9:
-            raise ValueError("level goes from 1 to 9 with gzip")
-        if self.reopen == "signal" and self.signal is None:
-            raise ValueError('reopen = "signal" needs signal = { name = "USR1", program = "group:name" }')
-        if self.reopen == "command" and self.command is None:
-            raise ValueError('reopen = "command" needs command = ["…"]')
-        return self
+    _level_fits = gzip_level
+
+    @rule("cron", "every", "max_size")
+    def _is_ever_due(self) -> str:
+        is_due = self.cron or self.every or self.max_size
+        return "" if is_due else "nothing ever makes this job due: set cron, every or max_size"
+
+    @rule("min_size", "max_size")
+    def _sizes_meet(self) -> str:
+        is_never = self.max_size is not None and self.min_size > self.max_size
+        return "min_size is larger than max_size, so no log would ever be rotated by its size" if is_never else ""
+
+    @rule("reopen", "signal")
+    def _has_its_signal(self) -> str:
+        is_lacking = self.reopen == "signal" and self.signal is None
+        return 'reopen = "signal" needs signal = { name = "USR1", program = "group:name" }' if is_lacking else ""
+
+    @rule("reopen", "command")
+    def _has_its_command(self) -> str:
+        is_lacking = self.reopen == "command" and self.command is None
+        return 'reopen = "command" needs command = ["…"]' if is_lacking else ""
+
+    @property
+    def lanes_of_rest(self) -> frozenset[Lane]:
+        """Both, if there are commands to be run once around the whole: then nothing is done by the quick run."""
+        return frozenset(self.lanes if self.before or self.after else {Lane.HEAVY})
 
     def claims(self) -> Claim:
         fixed = self.olddir if self.olddir and self.olddir.startswith("/") else None
-        return Claim(self.paths, self.exclude, fixed)
+        return Claim(self.paths, self.exclude, fixed, self.olddir)
 
-    def watched(self) -> Watched | None:
-        return None if self.max_size is None else Watched(self.paths, self.exclude, self.max_size)
+    def watched(self) -> tuple[Watched, ...]:
+        return () if self.max_size is None else (Watched(self.paths, self.exclude, self.max_size),)
 
     def doubts(self, supervisor: "Supervisor") -> Iterator[tuple[str, str]]:
         commands = {"command": self.command, "before": self.before, "after": self.after}
@@ -151,10 +165,10 @@ class Rotate(Job):
         yield from absences.of_olddir(self.olddir)
 
     def plan(self, ctx: Context) -> Iterator[Step]:
-        from maintd import families, settling  # noqa: PLC0415 - reading a config does not need what rotates
+        from maintd import families, rungs, settling  # noqa: PLC0415 - reading a config does not need what rotates
 
         policy = self._policy(ctx)
-        found, misses = families.find(self.paths, self.exclude, self.olddir, ctx.own)
+        found, misses = families.find(self.paths, self.exclude, self.olddir, ctx.own, owner=self.owner)
         owners = ctx.claims.owners([family.log for family in found], before=ctx.job)
         for log, owner in owners.items():
             yield Finding(target=log, reason=f"belongs to {owner}, which comes first in the config")
@@ -169,6 +183,17 @@ class Rotate(Job):
                 rotated.append(step)
         if Lane.HEAVY in ctx.lanes:
             yield from settling.plan_settling(mine, policy, rotated, ctx.now, by_age=not ctx.clock_jumped)
+            yield from rungs.plan_confirmation(rotated, ctx.told, ctx.supervisor)
+
+    def relief(self, ctx: Context, wanted: "Relief") -> Iterator[Step]:
+        from maintd import families, relieving  # noqa: PLC0415 - as above
+
+        found, _ = families.find(self.paths, self.exclude, self.olddir, ctx.own, owner=self.owner)
+        owners = ctx.claims.owners([family.log for family in found], before=ctx.job)
+        mine = [family for family in found if family.log not in owners]
+        for _ in self._interrupted(mine, ctx):
+            pass
+        yield from relieving.of_logs(mine, self._policy(ctx), ctx.now, wanted, by_age=not ctx.clock_jumped)
 
     def _interrupted(self, mine: "list[Family]", ctx: Context) -> Iterator[Step]:
         """Adds the rotations in place that were cut off, of logs that no job names any more too."""
@@ -214,13 +239,15 @@ class Rotate(Job):
         newest = family.newest(ctx.now)
         match ctx.cause:
             case Scheduled(slot, catch_up):
-                if newest is None:
-                    return "" if catch_up else str(ctx.cause)
-                return str(ctx.cause) if newest < slot else ""
+                is_due = newest < slot if newest else not catch_up
+                return str(ctx.cause) if is_due else ""
             case Asked(due_only=False):
                 return "asked"
             case Asked(due_only=True):
                 return self._missed(newest, ctx)
+            case AskedBefore(logs):
+                is_left = any(log == family.log and (newest is None or newest < asked) for log, asked in logs)
+                return str(ctx.cause) if is_left else ""
         return ""
 
     def _missed(self, newest: datetime | None, ctx: Context) -> str:

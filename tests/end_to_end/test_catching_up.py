@@ -2,6 +2,10 @@
 
 from datetime import UTC, datetime, timedelta
 
+import pytest
+
+from tests.conftest import until
+
 from .daemon import GROWS
 
 
@@ -49,3 +53,29 @@ def test_catching_up_goes_on_at_once_inside_the_window(daemon):
     one.start()
     assert one.event("log.rotated", target=str(late))["reason"].startswith("missed at ")
     assert len(one.events("log.rotated")) == 1
+
+
+@pytest.mark.parametrize("trigger", ['cron = "@yearly"\n', 'every = "1h"\n'], ids=["cron", "every"])
+def test_a_time_whose_rotation_was_refused_is_still_missed(daemon, trigger):
+    """What could not be rotated is not met by having been tried: it is made up for after a restart, when it can be."""
+    one = daemon('[rotate.a]\npaths = ["LOGS/*/x.log"]\nolddir = "HERE/old"\n' + trigger)
+    late, other = one.tree.log("1/x.log"), one.tree.log("2/x.log")
+    (one.tree.folder / "old").mkdir()
+    (one.tree.folder / "old/x.log.20200101T000000Z.zst").write_bytes(b"")
+    one.start()
+    until(lambda: one.status()["refused"], "the one to which the archive belongs is refused")
+    assert one.stop() == 0
+    other.unlink()
+    one.start()
+    assert one.event("log.rotated", target=str(late))["reason"].startswith("missed at ")
+
+
+def test_the_disk_is_asked_whatever_is_remembered(daemon):
+    """A log whose newest archive is too old is caught up on at a start, though its job has run well since."""
+    one = daemon('[rotate.a]\npaths = ["LOGS/a/*.log"]\ncron = "@yearly"\n').start()
+    assert one.tree.run("do", "rotate.a").returncode == 0
+    assert one.stop() == 0
+    late = one.tree.log("a/late.log")
+    one.tree.log("a/late.log.20200101T000000Z.zst")
+    one.start()
+    assert one.event("log.rotated", target=str(late))["reason"].startswith("missed at ")

@@ -51,7 +51,7 @@ def test_a_paused_job_that_left_the_config_may_still_be_resumed(daemon):
     assert one.tree.run("reload").returncode == 0
     assert one.tree.run("resume", "rotate.c").returncode == 0
     assert one.event("job.resumed")["job"] == "rotate.c"
-    assert one.tree.run("resume", "rotate.c").returncode == 1
+    assert one.tree.run("resume", "rotate.c").returncode == 2
     assert one.tree.run("pause", "--for", "1s").returncode == 0
     assert one.rotates("a/x.log")
 

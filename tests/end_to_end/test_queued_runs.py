@@ -1,7 +1,8 @@
 """A run that waits for its turn goes by the config and the pauses of when that comes."""
 
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from tests.conftest import until
@@ -15,13 +16,30 @@ HELD = "after = ['/bin/sh', '-c', 'until [ -e HERE/go ]; do sleep 0.02; done']\n
 
 def _queued_behind_another(daemon: Callable[[str], Daemon]) -> tuple[Daemon, Path]:
     """A daemon whose rotate.a is at work until `go`, and a log of rotate.b that has grown and waits for its turn."""
-    one = daemon(ONE + HELD + GROWS.format("b")).start()
-    assert one.tree.run("do", "--all", "--due").returncode == 0  # what is done at every start is over by now
+    one = _settled(daemon(ONE + HELD + GROWS.format("b")))
     one.rotates("a/x.log")
     log = one.grow("b/x.log")
     until(lambda: one.state_of("rotate.b") == "queued", "its run is queued", 5)
     assert one.state_of("rotate.a") == "running"
     return one, log
+
+
+def _settled(one: Daemon) -> Daemon:
+    """Starts it, and waits until what is done at every start is over, which would pass for what comes later."""
+    one.start()
+    assert one.tree.run("do", "--all", "--due").returncode == 0
+    return one
+
+
+@contextmanager
+def _ordered(one: Daemon, job: str) -> "Iterator[subprocess.Popen[str]]":
+    """A `maintd do` that is under way, and does not outlive the test."""
+    arguments = [MAINTD, "-c", one.tree.config, "do", job]
+    with subprocess.Popen(arguments, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 def _let_go(one: Daemon) -> None:
@@ -70,4 +88,42 @@ def test_a_run_that_is_queued_goes_by_the_config_of_when_it_begins(daemon):
     one.event("log.compressed", target=log)
     one.event("job.finished", count=2, job="rotate.b")
     assert one.events("log.expired") == []
+    assert all(path.exists() for path in old)
+
+
+def test_an_order_for_a_job_that_left_the_config_ends(daemon):
+    """`maintd do` of a job that a reload took away while it was queued says so by its exit code, and does not hang."""
+    one = _settled(daemon(ONE + HELD + GROWS.format("b")))
+    one.tree.log("a/x.log")
+    log = one.tree.log("b/x.log")
+    with _ordered(one, "rotate.a") as first:
+        until(lambda: one.state_of("rotate.a") == "running", "it is at work")
+        with _ordered(one, "rotate.b") as second:
+            until(lambda: one.state_of("rotate.b") == "queued", "it waits behind the other")
+            one.tree.write_config(ONE + HELD)
+            assert one.tree.run("reload").returncode == 0
+            (one.tree.folder / "go").touch()
+            assert (first.wait(20), second.wait(20)) == (0, 1)
+            assert second.stdout.read() == "rotate.b: skipped, not begun\n"
+    assert log.stat().st_size
+
+
+def test_a_time_that_has_come_is_not_lost_when_the_job_changes_before_its_turn(daemon):
+    """A scheduled run that waits for another to end, and whose job is changed meanwhile, goes by the new options."""
+    one = _settled(daemon(ONE + HELD))
+    one.tree.log("a/x.log")
+    late = one.tree.log("b/x.log")
+    old = [one.tree.log(f"b/x.log.2020010{day}T000000Z.zst") for day in (1, 2, 3)]
+    missed = '[rotate.b]\npaths = ["LOGS/b/*.log"]\ncron = "@yearly"\n'
+    with _ordered(one, "rotate.a") as busy:
+        until(lambda: one.state_of("rotate.a") == "running", "it holds the lock of rotations")
+        one.tree.write_config(ONE + HELD + missed + "keep = 1\n")
+        assert one.tree.run("reload").returncode == 0
+        assert one.state_of("rotate.b") == "queued"
+        one.tree.write_config(ONE + HELD + missed + "keep = 9\n")
+        assert one.tree.run("reload").returncode == 0
+        (one.tree.folder / "go").touch()
+        assert busy.wait(20) == 0
+    one.event("log.rotated", target=str(late))
+    one.event("log.compressed")
     assert all(path.exists() for path in old)

@@ -62,3 +62,48 @@ def test_do_never_does_by_another_config_than_plan_showed(daemon):
     assert one.events("log.rotated") == []
     assert one.tree.run("reload").returncode == 0
     assert one.tree.run("do", "rotate.a").returncode == 0
+
+
+def test_a_main_file_that_is_empty_does_not_end_observing(daemon):
+    """With all jobs in conf.d, a main file cut to nothing is valid and means the defaults: refused, nothing is done."""
+    one = daemon("")
+    one.tree.write_config("", daemon="observe = true")
+    beside = one.tree.folder / "conf.d"
+    beside.mkdir()
+    (beside / "jobs.toml").write_text(ONE.replace("LOGS", str(one.tree.logs)))
+    (beside / "jobs.toml").chmod(0o644)
+    one.start()
+    one.grow("a/x.log")
+    one.event("action.planned", verb="rotate")
+    whole = one.tree.config.read_text()
+    one.tree.config.write_text("")
+    one.hang_up()
+    assert "[daemon] and [supervisor] would be gone" in one.event("config.problem")["problem"]
+    one.tree.config.write_text(whole)
+    assert one.status()["observe"]
+    assert (one.events("config.reloaded"), one.events("log.rotated")) == ([], [])
+    one.tree.config.write_text(whole[: whole.index("[supervisor]")])
+    assert one.tree.run("reload").returncode == 1
+    assert one.tree.run("reload", "--force").returncode == 0
+    assert one.event("config.reloaded")["settings"] == "supervisor"
+
+
+def test_another_state_dir_or_runtime_dir_takes_a_restart(daemon):
+    """A reload cannot move the lock or the socket of a daemon that runs: refused, even if forced, with what to do."""
+    one = daemon(ONE).start()
+    good = one.tree.config.read_text()
+    line = good.splitlines().index(f'state_dir = "{one.tree.folder}/state"') + 1
+    one.tree.config.write_text(good.replace("/state", "/elsewhere"))
+    for options in ([], ["--force"]):
+        refused = one.tree.run("reload", *options)
+        assert refused.returncode == 1
+        assert f"{one.tree.config}:{line}:1: error: daemon.state_dir: " in refused.stderr
+        assert "supervisorctl restart maintd" in refused.stderr
+    one.tree.config.write_text(good.replace("/run", "/elsewhere"))
+    one.hang_up()
+    one.event("config.rejected", count=3)
+    assert "daemon.runtime_dir" in one.events("config.problem")[-1]["problem"]
+    assert not (one.tree.folder / "elsewhere").exists()
+    assert one.stop() == 0
+    one.start()
+    assert one.events("daemon.started")[-1]["pid"] == one.status()["pid"]

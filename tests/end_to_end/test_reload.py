@@ -81,6 +81,7 @@ def test_the_end_of_supervisord_ends_maintd(stage):
     made.process.kill()
     made.process.wait()
     wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "maintd has ended")
+    assert not (made.folder / "run/control.sock").exists(), "it was cut off"
     made.process = None
     (made.folder / "supervisor.sock").unlink(missing_ok=True)
     made.start()

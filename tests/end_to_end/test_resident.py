@@ -6,6 +6,8 @@ import subprocess
 from .stage import ROOT
 
 UNWANTED = ("rich", "zlib_ng", "backports.zstd", "_zstd", "toml_rs", "hypothesis", "numpy", "click_man")
+UNWANTED += ("apsw", "redis", "psycopg", "psutil", "obstore", "apprise", "cryptography", "urllib3", "requests")
+UNWANTED += ("pyrage", "tarfile")
 MOST_RSS = 60e6
 
 
@@ -24,9 +26,10 @@ def test_the_resident_process_stays_small(stage):
 
 
 def test_the_daemon_imports_nothing_it_does_not_need():
-    """Importing the whole daemon, with both kinds and their plans, loads none of the modules of the list."""
+    """Importing the whole daemon, with all kinds and their plans and actions, loads none of the modules of the list."""
     code = (
         "import sys, maintd.daemon, maintd.rotation, maintd.jobs as jobs\n"
+        "import maintd.actions.backup, maintd.actions.drill, maintd.actions.sqlite\n"
         "[jobs.kind(name) for name in jobs.kinds()]\n"
         f"print([name for name in {UNWANTED!r} if name in sys.modules])"
     )

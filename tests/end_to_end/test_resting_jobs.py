@@ -39,7 +39,7 @@ def test_growth_that_is_only_observed_is_said_once(daemon):
 
 
 def test_a_job_that_observes_says_what_it_would_do_and_changes_nothing(daemon):
-    """Under observe, each action is told as action.planned with its reason, and no file is touched."""
+    """Under observe, each action is told as action.planned with its reason, once, and no file is touched."""
     one = daemon(ONE + "observe = true\nkeep = 1\n")
     one.tree.log("a/x.log.20250101T000000Z")
     one.tree.log("a/x.log.20260101T000000Z.zst")
@@ -50,7 +50,9 @@ def test_a_job_that_observes_says_what_it_would_do_and_changes_nothing(daemon):
     assert "would rotate it" in planned["msg"]
     assert "more than max_size" in planned["reason"]
     one.event("action.planned", verb="delete")
-    one.event("job.finished", outcome="skipped", done=0)
+    one.event("job.finished", outcome="skipped", done=0, count=2)
+    said = [(event["verb"], event["target"]) for event in one.events("action.planned")]
+    assert sorted(set(said)) == sorted(said)
     assert snapshot(one.tree.logs) == before
     assert one.tree.do().event("job.finished")["outcome"] == "skipped"
     assert snapshot(one.tree.logs) == before

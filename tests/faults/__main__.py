@@ -4,6 +4,7 @@ import argparse
 import importlib
 import sys
 import time
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -40,6 +41,9 @@ def main() -> int:
             print(f"{name}: skipped: {reason}", file=sys.stderr, flush=True)
             skipped += 1
             continue
+        except Exception:
+            traceback.print_exc()
+            row = Row(what=name, size="not played to its end", holds=False, detail="it broke off, see above")
         rows.append(row)
         print(
             f"{name}: {'holds' if row.holds else 'FAILS'} after {time.monotonic() - begun:.0f} s",

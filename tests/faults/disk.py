@@ -19,15 +19,15 @@ SIZE = 24 << 20
 _SHUTDOWN = 0x8004587D  # EXT4_IOC_SHUTDOWN, fs/ext4/ext4.h
 KEEP_JOURNAL, LOSE_JOURNAL = 1, 2
 """What a power cut leaves: the journal as it is by then, but data that was not synced is lost; or neither."""
-_OPTIONS = {"ext4": "loop,commit=300,errors=remount-ro", "tmpfs": f"size={SIZE}"}
+_OPTIONS = {"ext4": "loop,commit=300,errors=remount-ro", "tmpfs": "size={size}"}
 """Nothing gets onto the disk by the passing of time alone: the journal is written when somebody asks for it."""
 
 
 class Disk:
     """An ext4 in an image in memory, or a tmpfs, mounted while in the block. Raises Skipped where that cannot be."""
 
-    def __init__(self, kind: str = "ext4") -> None:
-        self.kind = kind
+    def __init__(self, kind: str = "ext4", size: int = SIZE) -> None:
+        self.kind, self.size = kind, size
 
     def __enter__(self) -> Self:
         if os.geteuid() != 0:
@@ -38,7 +38,7 @@ class Disk:
         self._image, self.folder = here / "image", here / "mount"
         self.folder.mkdir()
         self._image.write_bytes(b"")
-        os.truncate(self._image, SIZE)
+        os.truncate(self._image, self.size)
         self.renew()
         return self
 
@@ -104,7 +104,9 @@ class Disk:
 
     def _mount(self) -> None:
         what = self._image if self.kind == "ext4" else "maintd-faults"
-        if not _done("mount", "-t", self.kind, "-o", _OPTIONS[self.kind], str(what), str(self.folder)):
+        if not _done(
+            "mount", "-t", self.kind, "-o", _OPTIONS[self.kind].format(size=self.size), str(what), str(self.folder)
+        ):
             raise Skipped(f"no {self.kind} can be mounted here: run as root where it can, sudo make faults")
 
     def _unmount(self) -> None:

@@ -20,7 +20,8 @@ def is_change(notice: Notice) -> bool:
     """Whether an openat2 would make or cut a file: its flags stand in memory, where no filter sees them."""
     if notice.kind.name != "openat2":
         return True
-    return bool(struct.unpack("=Q", _memory(notice.tid, notice.arguments[2], 8))[0] & CHANGES)
+    flags = _memory(notice.tid, notice.arguments[2], 8)
+    return len(flags) == 8 and bool(struct.unpack("=Q", flags)[0] & CHANGES)  # what was killed changes nothing
 
 
 def _paths(notice: Notice, about: str) -> tuple[str, ...]:

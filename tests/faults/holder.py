@@ -28,8 +28,9 @@ class Holder:
         with open(f"/proc/{self.pid}/stat", encoding="ascii") as file:
             return file.read().rpartition(") ")[2].startswith("T")
 
-    def open(self, log: Path) -> None:
-        self._ask(b"open " + os.fsencode(log))
+    def open(self, log: Path, *, appending: bool = True) -> None:
+        """Has it open a log; if it is not to append, it writes at its own offset, from the end on."""
+        self._ask((b"open " if appending else b"place") + os.fsencode(log))
 
     def write(self, data: bytes) -> None:
         """Appends to what it has open, and has it on the disk when this returns."""
@@ -60,12 +61,12 @@ def _hold() -> None:
     wakes, wake = os.pipe2(os.O_NONBLOCK)
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGHUP, lambda *_: None)
-    log, path = -1, b""
+    log, path, flags = -1, b"", os.O_APPEND
     while True:
         ready = select.select([channel, wakes], [], [])[0]
         if wakes in ready:
             os.read(wakes, 256)
-            log = _reopened(log, path) if path else log
+            log = _reopened(log, path, flags) if path else log
             continue  # a signal that came first is heeded first
         message = channel.recv(1 << 16)
         verb, rest = message[:5], message[5:]
@@ -75,13 +76,15 @@ def _hold() -> None:
             assert os.write(log, rest) == len(rest)
             os.fsync(log)
         elif verb != b"inode":
-            path = rest if verb == b"open " else b""
-            log = _reopened(log, path)
+            path, flags = rest, 0 if verb == b"place" else os.O_APPEND
+            log = _reopened(log, path, flags)
         channel.send(b"%d" % (os.fstat(log).st_ino if log >= 0 else 0))
 
 
-def _reopened(log: int, path: bytes) -> int:
-    fresh = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644) if path else -1
+def _reopened(log: int, path: bytes, flags: int) -> int:
+    fresh = os.open(path, os.O_WRONLY | os.O_CREAT | flags, 0o644) if path else -1
+    if fresh >= 0:
+        os.lseek(fresh, 0, os.SEEK_END)
     if log >= 0:
         os.close(log)
     return fresh

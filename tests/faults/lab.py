@@ -1,5 +1,6 @@
 """Runs the real program and decides, at each of its system calls that changes a tree of files, what becomes of it."""
 
+import contextlib
 import fcntl
 import json
 import os
@@ -123,7 +124,13 @@ class Lab:
         assert descriptors, f"the subject did not start: {self._read(1)}"
         run = _Watch(str(folder), int(pid), descriptors[0], decide)
         try:
-            self._follow(run, script)
+            try:
+                self._follow(run, script)
+            except BaseException:
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(run.pid, signal.SIGKILL)
+                self._channel.recv(64)  # so that the next run begins anew
+                raise
             run.ran.code, run.ran.orphans = json.loads(self._channel.recv(64))
         finally:
             os.close(descriptors[0])
@@ -153,7 +160,6 @@ class Lab:
             if script and _has_ended(script, self._read(0)):
                 script = None
             if time.monotonic() > end:
-                os.kill(run.pid, signal.SIGKILL)
                 raise AssertionError(f"it took longer than {DEADLINE:.0f} s: {run.ran.calls[-1:]} {self._read(0)}")
 
     def _read(self, number: int) -> str:

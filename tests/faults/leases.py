@@ -28,6 +28,8 @@ from .table import Row, Skipped
 NAME = "leases"
 ROUNDS = 1000
 OPENERS = 10_000
+SOON = 20.0
+"""Microseconds that an answer may take, by the median."""
 TMPFS = Path("/dev/shm")
 HERE = Path(__file__).parent
 
@@ -37,6 +39,7 @@ def run(share: float) -> Row:
         raise Skipped("holders of another user need root: sudo .venv-dev/bin/python -m tests.faults leases")
     rounds = max(2, round(ROUNDS * share))
     wrong, times = verdicts(rounds)
+    median = statistics.median(times)
     openers = max(20, round(OPENERS * share))
     broken, code = breaks(openers)
     if code != 0:
@@ -47,8 +50,8 @@ def run(share: float) -> Row:
     return Row(
         "lease against kinds of holder",
         f"{rounds:,} rounds of {len(WRITING) + len(READING)} kinds, twice {openers:,} openers",
-        not wrong and broken == openers and storm.is_whole,
-        f"{sum(wrong.values())} wrong verdicts of {len(times):,}, median {statistics.median(times):.1f} µs; "
+        not wrong and broken == openers and storm.is_whole and (share < 1 or median <= SOON),
+        f"{sum(wrong.values())} wrong verdicts of {len(times):,}, median {median:.1f} µs; "
         f"{broken:,} leases broken and survived; a daemon under {openers:,} openers: {storm}",
         storm.counts,
     )

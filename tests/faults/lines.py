@@ -14,6 +14,7 @@ from backports import zstd
 
 from maintd.names import TEMPORARY
 
+from . import archive
 from .table import Counts
 
 _NAME = re.compile(r"(?s)(?P<log>.+?)(?:\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>\d+))?)?(?P<suffix>\.zst|\.gz)?")
@@ -63,6 +64,10 @@ class Verdict:
     temporaries: list[str] = field(default_factory=list)
     halves: list[str] = field(default_factory=list)
     unfinished: bool = False
+    unlisted: list[str] = field(default_factory=list)
+    """Files of an archive that neither its manifest names nor the tree has elsewhere."""
+    missing: list[str] = field(default_factory=list)
+    """What a manifest names and is neither in the archive nor where it was."""
 
     @property
     def counts(self) -> Counts:
@@ -71,7 +76,9 @@ class Verdict:
     @property
     def is_safe(self) -> bool:
         """Whether every line is whole somewhere, and nothing half-written looks like it were whole."""
-        return not (self.lost or (self.torn and not self.unfinished) or self.nul or self.halves)
+        return not (
+            self.lost or (self.torn and not self.unfinished) or self.nul or self.halves or self.unlisted or self.missing
+        )
 
     @property
     def is_clean(self) -> bool:
@@ -88,7 +95,11 @@ def look(folder: Path, book: Book, intents: Path | None = None) -> Verdict:
     verdict = Verdict(temporaries=under_way, unfinished=bool(under_way))
     generations: defaultdict[str, list[tuple[tuple[str, int], bytes]]] = defaultdict(list)
     for directory, _, names in os.walk(folder):
+        if archive.MANIFEST in names:
+            archive.check(Path(directory), verdict.unlisted, verdict.missing)
         for name in names:
+            if name == archive.MANIFEST:
+                continue
             plain = name.removesuffix(TEMPORARY)
             match = _NAME.fullmatch(plain)
             assert match

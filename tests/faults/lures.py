@@ -43,6 +43,7 @@ SWAPS = (
     Swap("temporary, link", f"logs/{TEMPORARY}", "logs/lure"),
     Swap("temporary, root's", f"logs/{TEMPORARY}", "logs/roots"),
     Swap("temporary of a copy, link", f"logs/{ARCHIVE}.zst.maintd-tmp", "logs/lure"),
+    Swap("temporary of a copy, root's", f"logs/{ARCHIVE}.zst.maintd-tmp", "logs/roots"),
     Swap("new directory, root's", f"logs/{MADE}", "logs/vault"),
 )
 
@@ -190,8 +191,10 @@ os.setresgid({NOBODY}, {NOBODY}, {NOBODY})
 os.setresuid({NOBODY}, {NOBODY}, {NOBODY})
 swap, one, other, here, exchange = libc.renameat2, one.encode(), other.encode(), ctypes.c_int(-100), ctypes.c_uint(2)
 while True:
-    if swap(here, one, here, other, exchange) == 0:
-        count.value += 1
+    for _ in range(100):
+        if swap(here, one, here, other, exchange) == 0:
+            count.value += 1
+    libc.truncate(b"logs/{LOG}", 0)  # what a service does with its own log
 """
 
 

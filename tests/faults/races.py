@@ -15,10 +15,11 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 
-from maintd import config, contexts, copies, grounds, moves, trust
+from maintd import config, contexts, copies, durable, grounds, inplace, intents, moves, trust
 from maintd.actions.compress import Compress
 from maintd.actions.delete import Clean, Expire
 from maintd.actions.hands import Hands
+from maintd.actions.inplace import FinishInPlace, RotateInPlace
 from maintd.actions.rename import FinishRotation, MakeDirectory, SetAside
 from maintd.child import Worker
 from maintd.durable import Ownership
@@ -31,8 +32,9 @@ from .lures import ARCHIVE, LOG, MADE, SWAPS, TEMPORARY, Arena, Swap, arena, swa
 from .table import Row, Skipped
 
 NAME = "races"
-TRIES = 100_000
-BARE, SHIPPED, RUNS = 0.74, 0.25, 0.01
+TRIES, SWAPPED = 100_000, 1_000_000
+BARE, SHIPPED, BARE_IN_PLACE, SHIPPED_IN_PLACE, RUNS = 0.9, 0.25, 0.01, 0.01, 0.01
+"""Of the tries, with something over: where nobody's exchange was there first there is nothing to try."""
 NAIVE = 5_000
 ENOUGH = 20
 """Escapes of the naive variant that show enough of one lure."""
@@ -58,11 +60,14 @@ def run(share: float) -> Row:
     with arena() as made:
         for swap in SWAPS:
             _race(made, swap, naive, [by_paths], max(round(NAIVE * share), 100))
+            _race(made, swap, naive, [by_paths], max(round(NAIVE * share / 50), 2), actions=IN_PLACE)
         with Worker(background=False) as quick, Hands(quick=quick) as hands:
             for swap in SWAPS:
                 each = TRIES * share / len(SWAPS)
                 _race(made, swap, real, [by_descriptors(quick)], max(round(each * BARE), 12))
                 _race(made, swap, real, [as_shipped(hands)], max(round(each * SHIPPED), 12))
+                _race(made, swap, real, [by_descriptors(quick)], max(round(each * BARE_IN_PLACE), 2), actions=IN_PLACE)
+                _race(made, swap, real, [as_shipped(hands)], max(round(each * SHIPPED_IN_PLACE), 2), actions=IN_PLACE)
                 if "root's" not in swap.what:
                     _run_whole(made, swap, real, hands, max(round(TRIES * share * RUNS / 6), 2))
     for what, count in real.escapes.items():
@@ -71,7 +76,7 @@ def run(share: float) -> Row:
     return Row(
         "races: names exchanged under root's hands",
         f"{real.tries:,} tries, {real.swaps:,} swaps",
-        not real.escapes and bool(naive.escapes),
+        not real.escapes and bool(naive.escapes) and real.tries >= TRIES * share and real.swaps >= SWAPPED * share,
         f"{sum(real.escapes.values())} escapes ({real.done:,} tries did their work); self-test by paths: "
         f"{sum(naive.escapes.values()):,} of {naive.tries:,} escaped"
         + (f", none with: {', '.join(sorted(missed))}" if missed else ""),
@@ -112,6 +117,60 @@ def _compress(made: Arena, uid: int) -> Action:
     return Compress(target=seen.path, reason="", seen=seen, codec="zstd", level=None)
 
 
+def _rotate_in_place(made: Arena, uid: int) -> Action:
+    _forget_intents(made)
+    seen, inside = _seen(made, LOG, uid), os.fstat(made.logs_fd)
+    return RotateInPlace(
+        target=seen.path,
+        reason="",
+        seen=seen,
+        archive=str(made.logs / f"{ARCHIVE}.zst"),
+        codec="zstd",
+        level=None,
+        way="lossy",  # of all the ways the one that needs no writer and no ext4; the names are used alike
+        intents=str(made.root / intents.DIRECTORY),
+        adopt=False,
+        folder=(inside.st_dev, inside.st_ino),
+    )
+
+
+class CutOff(BaseException):
+    """Where a kill would have been."""
+
+
+def _finish_in_place(made: Arena, uid: int) -> Action:
+    """Of a rotation that was cut off before its archive had its name; OSError if it did not come to that."""
+    begun = _rotate_in_place(made, uid)
+    assert isinstance(begun, RotateInPlace)
+    publish = durable.publish
+    durable.publish = _cut_off  # type: ignore[assignment]
+    try:
+        inplace.rotate(_ignore, request=_request(begun))
+    except CutOff:
+        journal = intents.journal_of(begun.intents, begun.target)
+        return FinishInPlace(target=begun.target, reason="", archive=begun.archive, journal=journal)
+    except MaintdError as error:
+        raise OSError(str(error)) from error
+    finally:
+        durable.publish = publish
+    raise OSError("it was whole before it could be cut off")
+
+
+def _cut_off(*_: object, **__: object) -> None:
+    raise CutOff
+
+
+def _request(action: RotateInPlace) -> dict[str, object]:
+    named = {name: getattr(action, name) for name in ("archive", "codec", "level", "way", "intents", "adopt", "folder")}
+    return {"path": action.target, "seen": asdict(action.seen)} | named
+
+
+def _forget_intents(made: Arena) -> None:
+    with suppress(FileNotFoundError):
+        for path in (made.root / intents.DIRECTORY).iterdir():
+            path.unlink()
+
+
 def _make(made: Arena, _uid: int) -> Action:
     inside = os.fstat(made.logs_fd)
     return MakeDirectory(target=str(made.logs / MADE), reason="", parent=(inside.st_dev, inside.st_ino))
@@ -130,14 +189,18 @@ ACTIONS: tuple[Try, ...] = (
     _compress,
     _make,
 )
+IN_PLACE: tuple[Try, ...] = (_rotate_in_place, _finish_in_place)
+"""These look through all processes of the machine, and take a hundred times as long."""
 
 
-def _race(made: Arena, swap: Swap, account: Account, ways: list[Way], tries: int) -> None:
-    """Does every action in turn, on files of root's and of nobody's, while the names are exchanged."""
-    turns = itertools.cycle(itertools.product(ACTIONS, (0, NOBODY), ways))
+def _race(
+    made: Arena, swap: Swap, account: Account, ways: list[Way], tries: int, *, actions: tuple[Try, ...] = ACTIONS
+) -> None:
+    """Does every action in turn, on files of nobody's and of root's, while the names are exchanged."""
+    turns = itertools.cycle(itertools.product((NOBODY, 0), ways, actions))
     begun = sum(account.escapes.values())
     with swapping(made, swap) as count:
-        for action, uid, way in itertools.islice(turns, tries):
+        for uid, way, action in itertools.islice(turns, tries):
             made.tidy()
             try:
                 planned = action(made, uid)
@@ -222,6 +285,10 @@ def by_descriptors(worker: Worker) -> Way:
                 assert seen
                 request = {"path": path, "seen": asdict(seen), "codec": codec, "level": None}
                 copies.compress_file(_ignore, request=request | {"undisturbed": False, "grows": False})
+            case RotateInPlace():
+                inplace.rotate(_ignore, request=_request(action))
+            case FinishInPlace(journal=journal):
+                inplace.finish(_ignore, journal=journal)
             case MakeDirectory(target=path, parent=parent):
                 ground = grounds.survey(os.path.dirname(path))
                 within = trust.to_make_directory(ground, NOBODY, NOBODY)
@@ -257,6 +324,12 @@ def by_paths(action: Action) -> None:
                 os.chown(copy.name, NOBODY, NOBODY)
             os.rename(copy.name, f"{target}.zst")
             os.unlink(target)
+        case RotateInPlace(archive=archive) | FinishInPlace(archive=archive):
+            with open(target, "r+b") as log, open(f"{archive}.maintd-tmp", "wb") as copy:
+                copy.write(log.read())
+                os.chown(copy.name, NOBODY, NOBODY)
+                log.truncate(0)
+            os.rename(copy.name, archive)
         case MakeDirectory():
             os.mkdir(target, 0o700)
             os.chown(target, NOBODY, NOBODY)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tests.tree import Tree
 
 from . import lines
+from .archive import MANIFEST
 from .holder import Holder
 from .lab import Script
 from .lines import Book, Verdict
@@ -34,10 +35,10 @@ class Place(Tree):
         """A file of numbered lines: a log, or what was set aside of the log `of`."""
         return self.log(name, self.book.text(of or name, count), age=age)
 
-    def hold(self, name: str) -> None:
+    def hold(self, name: str, *, appending: bool = True) -> None:
         """Has the holder open a log, and write one line at each `beat`."""
         self.held = name
-        self.holder.open(self.logs / name)
+        self.holder.open(self.logs / name, appending=appending)
 
     def beat(self) -> None:
         if self.held and not self.holder.is_stopped:
@@ -56,6 +57,8 @@ class Scene:
     """`leave` leaves the files. `ends` are the suffixes of the generations at the end; `script` is for a daemon.
 
     `later` are the jobs at the end, if they are others by then. `collapses`: it takes a file system that can.
+    `appends`: whether the holder opens its log so. `leaves` are the files at the end, where their names say more than
+    the suffixes.
     """
 
     name: str
@@ -67,17 +70,21 @@ class Scene:
     holds: bool = False
     later: str = ""
     collapses: bool = False
+    appends: bool = True
+    leaves: tuple[str, ...] = ()
 
     def set(self, folder: Path, holder: Holder) -> Place:
         """The scene in an empty folder."""
         place = Place(folder, self.jobs, holder)
         self.leave(place)
         if self.holds:
-            place.hold("a.log")
+            place.hold("a.log", appending=self.appends)
         return place
 
     def is_finished(self, place: Place) -> bool:
         """Whether what was to be done is done: so many generations, compressed as they should be."""
+        if self.leaves:
+            return sorted(name for name in place.names() if MANIFEST not in name) == sorted(self.leaves)
         names = [os.path.basename(name) for name in place.names()]
         found = [_ending(name) for name in names if not name.endswith((".log", ".csv"))]
         return set(found) == set(self.ends) if self.holds else sorted(found) == sorted(self.ends)
@@ -102,6 +109,20 @@ def _set_aside(place: Place) -> None:
 
 def _old_files(place: Place) -> None:
     place.fill("c.csv", 3_000, age=2 * 86_400)
+
+
+def _old_prices(place: Place) -> None:
+    place.fill("2026/c.csv", 3_000, of="c.csv", age=2 * 86_400)
+    place.fill("d.csv", 20, age=3 * 86_400)
+
+
+def _outdated(place: Place) -> None:
+    for day in (1, 2, 3):
+        place.fill(f"old/a.log.2026010{day}T000000Z", 20, of="a.log")
+    place.book.may_go = set(place.book.written["a.log"][:40])
+    place.fill("gone/b.log.20260101T000000Z", 20, of="b.log")
+    place.book.may_go |= set(place.book.written["b.log"])
+    place.fill("gone/b.log.20260102T000000Z", 0, of="b.log")
 
 
 def _generations(place: Place) -> None:
@@ -160,6 +181,7 @@ def started_again(scene: Scene) -> Scene:
     return replace(scene, script=_first_start)
 
 
+ARCHIVE = '[archive.all]\npaths = ["LOGS/**/*.csv"]\nto = "LOGS/archive"\ncron = "@daily"\nolder_than = "1d"\n'
 GROWN = '[rotate.a]\npaths = ["LOGS/a.log"]\nmax_size = "1K"\n'
 RELOADED = GROWN + '[rotate.b]\npaths = ["LOGS/b.log"]\nmax_size = "1K"\n'
 
@@ -184,6 +206,21 @@ SCENES = {
             _old_files,
             (".zst",),
         ),
+        Scene("archive", ARCHIVE, _old_prices, (), leaves=("archive/2026/c.csv.zst", "archive/d.csv.zst")),
+        Scene(
+            "archive, renamed",
+            ARCHIVE + 'compress = "none"\n',
+            _old_prices,
+            (),
+            leaves=("archive/2026/c.csv", "archive/d.csv"),
+        ),
+        Scene(
+            "expire files",
+            '[expire.all]\npaths = ["LOGS/**/*Z"]\ncron = "@daily"\nper = "log"\nkeep_last = 1\nmax_share = "100%"\n',
+            _outdated,
+            (),
+            leaves=("gone/b.log.20260102T000000Z", "old/a.log.20260103T000000Z"),
+        ),
         Scene("expire", PLAIN + "keep = 1\n", _generations, ("",)),
         Scene("two logs", ROTATE + "keep = 2\n", _two_logs, (".zst",) * 4),
         Scene("first start", ROTATE, _live, (".zst",), ("run",), _first_start),
@@ -192,11 +229,12 @@ SCENES = {
 }
 PAUSE = "pause_writers = true\n"
 IN_PLACE = tuple(
-    Scene(name, jobs, _untold, (ending,), holds=True, collapses="pause" not in name)
+    Scene(name, jobs, _untold, (ending,), holds=True, collapses="pause" not in name, appends=name != "adopt")
     for name, jobs, ending in (
         ("collapse", ROTATE, ".zst"),
         ("collapse, gzip", ROTATE + 'compress = "gzip"\n', ".gz"),
         ("collapse, plain", PLAIN, ""),
+        ("adopt", PLAIN + "adopt = true\n", ""),
         ("pause", PLAIN + PAUSE, ""),
     )
 )

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from . import peers
 from .account import Account
 from .numbered import LONG
-from .storm_scenes import STORMS, Scene, Storm
+from .storm_scenes import RENAMED, STORMS, Scene, Storm
 from .storm_stage import Stage, reached, staged
 from .table import Counts, Row, Skipped
 
@@ -61,6 +61,8 @@ def play(storm: Storm, share: float) -> Iterator[tuple[Scene, Account, str]]:
                 account.strays.append(f"rotated too seldom: {stage.last_words()}")
             account.strays += said[name]
             account.strays += untold(stage, name, account)
+            if account.cut and name not in {scene.name for scene in RENAMED}:
+                account.strays.append(f"{account.cut} archives of a log that is rotated in place end within a line")
             yield stage.scenes[name], account, f" (worst write {stage.writers[name].worst_ms:.0f} ms)"
 
 

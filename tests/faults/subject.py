@@ -19,7 +19,7 @@ from typing import NoReturn
 
 from . import seccomp
 
-_MODULES = ("daemon", "runner", "rotation", "settling", "families", "actions.compress", "client", "copies")
+_MODULES = ("daemon", "runner", "rotation", "settling", "families", "actions.compress", "client", "copies", "storing")
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE = 1.0
 """Seconds for what a subject leaves behind to end by itself."""

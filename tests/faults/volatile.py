@@ -142,7 +142,8 @@ def _apply(change: Change, names: dict[str, Node]) -> None:
 def _left(node: Node, *, nul: bool) -> bytes | None:
     if node.content is None or node.kept == node.content:
         return node.content
-    return bytes(len(node.content)) if nul else node.kept
+    synced = node.kept if node.kept and node.content.startswith(node.kept) else b""  # what was only added to
+    return synced + bytes(len(node.content) - len(synced)) if nul else node.kept
 
 
 def restore(root: Path, state: State) -> None:

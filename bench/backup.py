@@ -1,0 +1,145 @@
+"""Backups against sqlite3's .backup and against cp -r with tar -czf: times and sizes as ratios, in one run.
+
+python bench/backup.py [--database MIB] [--files MIB]
+"""
+
+import argparse
+import contextlib
+import os
+import random
+import shutil  # noqa: TID251 - clears what the script has made
+import sqlite3
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from tests.tree import MAINTD, Tree, files
+
+JOB = '[backup.app]\ncron = "@daily"\ndestination = "HERE/kept"\ndatabases = ["LOGS/*.db"]\nfiles = ["LOGS/csv"]\n'
+WRITER = """
+import sqlite3, sys, time
+database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
+while True:
+    begun = time.monotonic()
+    database.execute("UPDATE t SET x = randomblob(400) WHERE id = abs(random()) % 1000")
+    time.sleep(max(0, 0.01 - (time.monotonic() - begun)))
+"""
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--database", type=int, default=1024, help="MiB of the one large database")
+    parser.add_argument("--files", type=int, default=350, help="MiB of CSV beside eleven databases")
+    asked = parser.parse_args()
+    with place() as tree:
+        one_database(tree, asked.database)
+    with place() as tree:
+        a_set(tree, asked.files)
+
+
+@contextmanager
+def place() -> Iterator[Tree]:
+    with tempfile.TemporaryDirectory(prefix="bench-") as folder:
+        yield Tree(Path(folder).resolve(), JOB)
+
+
+def one_database(tree: Tree, mib: int) -> None:
+    """The copy alone, as `database.copied` tells it, and the whole run: check, compression, read back."""
+    path = tree.logs / "large.db"
+    fill(path, mib << 20)
+    print(f"one database of {path.stat().st_size >> 20} MiB, WAL")
+    target = tree.folder / "theirs.db"
+    theirs = timed(lambda: subprocess.run(["sqlite3", path, f".backup {target}"], check=True))
+    target.unlink()
+    begun = time.monotonic()
+    did = tree.do()
+    whole = time.monotonic() - begun
+    assert did.code == 0, did
+    copied = did.event("database.copied")["copy_ms"] / 1000
+    print(f"  sqlite3 .backup                     {theirs:7.2f} s")
+    print(f"  maintd, the copy                    {copied:7.2f} s   {copied / theirs:.2f} times")
+    print(f"  maintd, checked, packed, read back  {whole:7.2f} s   {whole / theirs:.2f} times")
+    writer = subprocess.Popen([sys.executable, "-c", WRITER, path])
+    try:
+        did = tree.do()
+        copied = did.event("database.copied")["copy_ms"] / 1000
+        limit = max(10 * theirs, 10)
+        try:
+            subprocess.run(["sqlite3", path, f".backup {target}"], check=True, timeout=limit)
+            said = "finishes"
+        except subprocess.TimeoutExpired:
+            said = f"has not finished after {limit:.0f} s"
+        print(f"  beside 100 transactions a second: maintd's copy takes {copied:.2f} s; sqlite3's {said}")
+    finally:
+        writer.kill()
+        writer.wait()
+
+
+def a_set(tree: Tree, mib: int) -> None:
+    """Eleven databases and a price history, against what a backup script does."""
+    for number in range(11):
+        fill(tree.logs / f"{number}.db", 24 << 10 if number < 4 else number * 400 << 10)
+    (tree.logs / "csv").mkdir()
+    chance, day = random.Random(1), 0
+    while sum(path.stat().st_size for path in (tree.logs / "csv").iterdir()) < mib << 20:
+        lines = (
+            f"2026-01-01T{n % 24:02}:00:00,AAPL,{chance.uniform(90, 110):.4f},{chance.randrange(10**6)}\n"
+            for n in range(40_000)
+        )
+        (tree.logs / f"csv/{day}.csv").write_text("".join(lines))
+        day += 1
+    size = sum(path.stat().st_size for path in files(tree.logs))
+    print(f"eleven databases and {day} CSV files, {size >> 20} MiB")
+    script = tree.folder / "script"
+
+    def theirs() -> None:
+        shutil.rmtree(script, ignore_errors=True)
+        subprocess.run(["cp", "-r", tree.logs, script], check=True)
+        subprocess.run(["tar", "-czf", tree.folder / "all.tar.gz", "-C", tree.folder, "script"], check=True)
+
+    slow = timed(theirs)
+    packed = (tree.folder / "all.tar.gz").stat().st_size
+    first = timed(lambda: run(tree))
+    ours = sum(path.stat().st_size for path in files(tree.folder / "kept"))
+    (tree.logs / "csv/0.csv").write_text("changed\n")
+    second = timed(lambda: run(tree))
+    print(f"  cp -r and tar -czf                  {slow:7.2f} s   {packed >> 20} MiB")
+    ratio = f"{slow / first:.1f} times as fast, {ours / packed:.2f} of the size"
+    print(f"  maintd, first run                   {first:7.2f} s   {ours >> 20} MiB   {ratio}")
+    print(f"  maintd, second run, one file new    {second:7.2f} s   {slow / second:.1f} times as fast")
+
+
+def run(tree: Tree) -> None:
+    subprocess.run([MAINTD, "-c", tree.config, "do", "--all", "--json"], check=True, stdout=subprocess.DEVNULL)
+
+
+def fill(path: Path, size: int) -> None:
+    """A database of about that size, of rows that compress a little."""
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("PRAGMA journal_mode = WAL")
+        database.execute("PRAGMA synchronous = OFF")
+        database.execute("CREATE TABLE t (id INTEGER PRIMARY KEY, at TEXT, x BLOB)")
+        rows = max(1, size // 900)
+        database.execute("BEGIN")
+        database.executemany(
+            "INSERT INTO t VALUES (?, ?, ?)", ((n, "2026-01-01 " * 40, os.urandom(400)) for n in range(rows))
+        )
+        database.execute("COMMIT")
+        database.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+
+
+def timed(work: Callable[[], object]) -> float:
+    os.sync()
+    begun = time.monotonic()
+    work()
+    return time.monotonic() - begun
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Putting files away into an archive: each is whole there, read back and listed, before it goes from where it was."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from maintd import moves, names, trust
+from maintd.actions.hands import Hands
+from maintd.actions.rename import MakeDirectory
+from maintd.confinement import Confinement
+from maintd.errors import MaintdError, NotYet, Refused
+from maintd.events import Event, Failure
+from maintd.steps import Action, Lane, Seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileArchived(Event):
+    """A file was put away into an archive, read back and listed there, and removed from where it was."""
+
+    name: ClassVar[str] = "file.archived"
+
+    archived_to: str
+    codec: str
+    in_bytes: int
+    out_bytes: int
+    sha256: str
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"archived to {self.archived_to}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveFailed(Failure):
+    """A file could not be archived. It is where it was, and is tried again."""
+
+    name: ClassVar[str] = "archive.failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeArchiveDirectory(MakeDirectory):
+    """Makes the directory of an archive, or one on the way to it."""
+
+    failure: ClassVar[type[Failure]] = ArchiveFailed
+    lane: ClassVar[Lane] = Lane.HEAVY
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveFile(Action):
+    """Puts one file away as `stored` in the archive `root`, a directory. `at` is when, as RFC 3339."""
+
+    verb: ClassVar[str] = "archive"
+    failure: ClassVar[type[Failure]] = ArchiveFailed
+    parallel: ClassVar[bool] = True
+
+    seen: Seen
+    root: str
+    stored: str
+    codec: str
+    level: int | None
+    at: str
+    job: str
+
+    @property
+    def detail(self) -> str:
+        return os.path.join(self.root, self.stored)
+
+    @property
+    def in_bytes(self) -> int:
+        return self.seen.size
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        request = {
+            "seen": asdict(self.seen),
+            "root": self.root,
+            "name": self.stored,
+            "codec": self.codec,
+            "level": self.level,
+            "at": self.at,
+            "why": self.reason,
+            "job": self.job,
+        }
+        within = trust.confinement([os.path.dirname(self.target), os.path.dirname(self.detail), self.root], self.seen)
+        try:
+            made = hands.call("maintd.storing:store_file", self, within, request=request)
+        except (Refused, NotYet):
+            raise
+        except MaintdError:
+            self._tidy(hands, within)
+            raise
+        yield FileArchived(
+            target=self.target,
+            archived_to=self.detail,
+            codec=self.codec,
+            in_bytes=made["in_bytes"],
+            out_bytes=made["out_bytes"],
+            sha256=made["sha256"],
+            reason=self.reason,
+        )
+
+    def _tidy(self, hands: Hands, within: Confinement | None) -> None:
+        """Removes the temporary of a child that was killed."""
+        directory, name = os.path.split(self.detail)
+        with suppress(OSError, MaintdError):
+            hands.work(moves.tidy, within, path=os.path.join(directory, names.temporary(name)), beside=None)

@@ -1,0 +1,125 @@
+"""The ballast of a guard: a file that holds nothing but room, given back when the disk is full, and put back after."""
+
+import os
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from typing import ClassVar
+
+from maintd import ballast, room, trust
+from maintd.actions.hands import Hands
+from maintd.events import Event, Failure
+from maintd.names import printable
+from maintd.room import Room
+from maintd.steps import Action, Seen
+from maintd.units import format_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class BallastReleased(Event):
+    """The ballast of a guard was removed, so that there is room to work in; it is put back when there is enough."""
+
+    name: ClassVar[str] = "ballast.released"
+
+    reason: str
+    freed_bytes: int
+
+    @property
+    def msg(self) -> str:
+        return f"gave back {format_size(self.freed_bytes)}: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BallastMade(Event):
+    """The ballast of a guard was put in place."""
+
+    name: ClassVar[str] = "ballast.made"
+
+    out_bytes: int
+
+    @property
+    def msg(self) -> str:
+        return f"holds {format_size(self.out_bytes)} for the moment when the disk is full"
+
+
+@dataclass(frozen=True, kw_only=True)
+class GuardSpent(Event):
+    """A guard has done all that it may, and less than its floor is free. `kept` says what it left alone, and why."""
+
+    name: ClassVar[str] = "guard.spent"
+    level: ClassVar[str] = "error"
+
+    free_bytes: int
+    floor_bytes: int
+    kept: str
+
+    @property
+    def msg(self) -> str:
+        free, floor = format_size(self.free_bytes), format_size(self.floor_bytes)
+        return f"{free} free, the floor is {floor}, and nothing is left that may go: {self.kept}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class BallastFailed(Failure):
+    """The ballast of a guard could not be made or removed."""
+
+    name: ClassVar[str] = "ballast.failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Release(Action):
+    """Removes the ballast."""
+
+    verb: ClassVar[str] = "release"
+    failure: ClassVar[type[Failure]] = BallastFailed
+
+    seen: Seen
+
+    @property
+    def in_bytes(self) -> int:
+        return self.seen.size
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
+        hands.work(ballast.release, within, seen=asdict(self.seen))
+        yield BallastReleased(target=self.target, reason=self.reason, freed_bytes=self.seen.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refill(Action):
+    """Makes the ballast, if so much more than it is free then."""
+
+    verb: ClassVar[str] = "ballast"
+    failure: ClassVar[type[Failure]] = BallastFailed
+
+    size: int
+    least: int
+
+    @property
+    def in_bytes(self) -> int:
+        return self.size
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        folder = os.path.dirname(self.target)
+        if Room.at(folder).free >= self.size + self.least:
+            hands.work(ballast.make, trust.confinement([folder]), path=self.target, size=self.size)
+            yield BallastMade(target=self.target, out_bytes=self.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Look(Action):
+    """Looks at the end whether there is enough room, and if not, says what is left alone."""
+
+    verb: ClassVar[str] = "measure"
+    failure: ClassVar[type[Failure]] = BallastFailed
+
+    wanted: room.Goal
+    kept: str
+
+    def apply(self, _hands: Hands) -> Iterator[Event]:
+        found = Room.at(self.target)
+        if self.wanted.lack(found):
+            yield GuardSpent(
+                target=self.target, free_bytes=found.free, floor_bytes=self.wanted.free, kept=printable(self.kept)
+            )

@@ -1,0 +1,75 @@
+"""Removing files that a policy gives up and nobody has open, and the directories that are empty then."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from os.path import dirname
+from typing import ClassVar
+
+from maintd import moves, trust
+from maintd.actions.delete import ExpireFailed
+from maintd.actions.hands import Hands
+from maintd.events import Event, Failure
+from maintd.steps import Action, Seen
+
+
+@dataclass(frozen=True, kw_only=True)
+class FileExpired(Event):
+    """A file was deleted because the policy of its job gave it up."""
+
+    name: ClassVar[str] = "file.expired"
+
+    reason: str
+    freed_bytes: int
+
+    @property
+    def msg(self) -> str:
+        return f"deleted: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectoryRemoved(Event):
+    """A directory was removed because nothing was left in it."""
+
+    name: ClassVar[str] = "directory.removed"
+
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"removed the directory: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpireFile(Action):
+    """Deletes one file, if it is still the planned one and no process has it open, not even for reading."""
+
+    verb: ClassVar[str] = "delete"
+    failure: ClassVar[type[Failure]] = ExpireFailed
+
+    seen: Seen
+
+    @property
+    def in_bytes(self) -> int:
+        return self.seen.size
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        within = trust.confinement([dirname(self.target)], file=self.seen)
+        hands.work(moves.delete, within, seen=asdict(self.seen), undisturbed=True)
+        yield FileExpired(target=self.target, reason=self.reason, freed_bytes=self.seen.size)
+
+
+@dataclass(frozen=True, kw_only=True)
+class RemoveDirectory(Action):
+    """Removes a directory, if it is still the planned one and empty. `inode` is its (device, inode)."""
+
+    verb: ClassVar[str] = "rmdir"
+    failure: ClassVar[type[Failure]] = ExpireFailed
+
+    inode: tuple[int, int]
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        within = trust.confinement([dirname(self.target)])
+        if hands.work(moves.remove_directory, within, path=self.target, inode=self.inode):
+            yield DirectoryRemoved(target=self.target, reason=self.reason)

@@ -1,0 +1,132 @@
+"""Putting files away into an object store: one look whether it can be reached, the uploads, then the manifest."""
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass
+from os.path import dirname
+from typing import Any, ClassVar
+
+from maintd import durable, grounds, trust
+from maintd.actions.archive import ArchiveFailed, FileArchived
+from maintd.actions.hands import Hands
+from maintd.confinement import Confinement
+from maintd.events import Event, Failure
+from maintd.steps import Action, Seen
+from maintd.stores import Store
+
+
+@dataclass(frozen=True, kw_only=True)
+class ManifestUploaded(Event):
+    """The manifest of an archive in an object store was stored there."""
+
+    name: ClassVar[str] = "manifest.uploaded"
+
+    out_bytes: int
+
+    @property
+    def msg(self) -> str:
+        return "stored the archive's manifest beside what it lists"
+
+
+def _called(
+    hands: Hands,
+    action: "ReachStore | StoreObject | UploadManifest",
+    function: str,
+    within: Confinement | None = None,
+    **given: Any,
+) -> Any:
+    """Runs it in a process that is forked for it alone: the library starts threads, which nobody may fork with."""
+    durable.private_directory(action.directory)
+    confined = within or _alone(action.directory)
+    return hands.call(f"maintd.remote:{function}", action, confined, store=action.store.fields(), **given)
+
+
+def _alone(*directories: str) -> Confinement:
+    grounded = [grounds.survey(path) for path in dict.fromkeys(directories)]
+    return Confinement(tuple((ground.path, ground.dev, ground.ino) for ground in grounded))
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReachStore(Action):
+    """Sees whether the store answers, the bucket exists and the key is right, once for all that is to go there.
+
+    `directory` is the private one for it.
+    """
+
+    verb: ClassVar[str] = "reach"
+    failure: ClassVar[type[Failure]] = ArchiveFailed
+
+    store: Store
+    directory: str
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        _called(hands, self, "reach", directory=self.directory)
+        yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class StoreObject(Action):
+    """Uploads one file as the object `stored`, reads it back, lists it, and removes the file. `at` is RFC 3339."""
+
+    verb: ClassVar[str] = "archive"
+    failure: ClassVar[type[Failure]] = ArchiveFailed
+    parallel: ClassVar[bool] = True
+
+    store: Store
+    directory: str
+    seen: Seen
+    stored: str
+    codec: str
+    level: int | None
+    at: str
+    job: str
+
+    @property
+    def detail(self) -> str:
+        return f"{self.store.to.rstrip('/')}/{self.stored}"
+
+    @property
+    def in_bytes(self) -> int:
+        return self.seen.size
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        request = {
+            "seen": asdict(self.seen),
+            "root": self.directory,
+            "name": self.stored,
+            "codec": self.codec,
+            "level": self.level,
+            "at": self.at,
+            "why": self.reason,
+            "job": self.job,
+        }
+        folder = dirname(self.target)
+        within = trust.confinement([folder, self.directory], self.seen) or _alone(folder, self.directory)
+        made = _called(hands, self, "store_object", within, request=request)
+        yield FileArchived(
+            target=self.target,
+            archived_to=self.detail,
+            codec=self.codec,
+            in_bytes=made["in_bytes"],
+            out_bytes=made["out_bytes"],
+            sha256=made["sha256"],
+            reason=self.reason,
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class UploadManifest(Action):
+    """Stores the manifest, so that another machine finds what lies there; whatever became of the uploads before it."""
+
+    verb: ClassVar[str] = "list"
+    failure: ClassVar[type[Failure]] = ArchiveFailed
+
+    store: Store
+    directory: str
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        size = _called(hands, self, "upload_manifest", directory=self.directory)
+        if size is not None:
+            yield ManifestUploaded(target=self.target, out_bytes=size)

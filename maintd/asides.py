@@ -1,0 +1,181 @@
+"""What a restore in place has kept aside, and how far it got: a file in `state_dir/restores` for each set.
+
+It is durable before anything is moved, so that a restore that is cut off can be put back byte for byte.
+"""
+
+import json
+import os
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, Self
+
+from maintd import durable, headers, names
+from maintd.errors import MaintdError, Refused
+from maintd.names import printable
+
+DIRECTORY = "restores"
+SUFFIX = ".maintd-aside"
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One file: `path` gets what lies at `fresh`, beside it; what was there goes into the directory `aside`.
+
+    `old` and `new` are inodes as (device, inode); `old` is None if nothing was there, `new` until it is unpacked.
+    """
+
+    path: str
+    fresh: str
+    aside: str
+    new: tuple[int, int] | None
+    old: tuple[int, int] | None
+    is_database: bool
+
+    @property
+    def beside(self) -> list[str]:
+        """The names of what SQLite keeps beside it."""
+        name = os.path.basename(self.path)
+        return [name + suffix for suffix in headers.BESIDE] if self.is_database else []
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A restore in place: nothing is moved while `unpacking`; `placing` until its checks have passed, `done` then.
+
+    `programs` are those that ran before it.
+    """
+
+    set: str
+    snapshot: str
+    phase: Literal["unpacking", "placing", "done"]
+    items: tuple[Item, ...]
+    programs: tuple[str, ...] = ()
+
+    @classmethod
+    def read(cls, state_dir: str, of: str) -> Self | None:
+        """The one of a set; None if there is none. Raises MaintdError if it cannot be understood."""
+        path = _path(state_dir, of)
+        try:
+            with open(path, "rb") as file:
+                fields: dict[str, Any] = json.loads(file.read())
+            items = tuple(Item(**item | _inodes(item)) for item in fields["items"])
+            return cls(**fields | {"items": items, "programs": tuple(fields["programs"])})
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError) as error:
+            raise MaintdError(f"{path} cannot be understood: {error!r}") from error
+
+    def write(self, state_dir: str) -> None:
+        """Keeps it, durable."""
+        folder, name = os.path.split(_path(state_dir, self.set))
+        durable.private_directory(folder)
+        data = json.dumps(asdict(self)).encode()
+        with durable.directory(folder) as dir_fd:
+            durable.write_whole(name, data, dir_fd=dir_fd)
+
+    def forget(self, state_dir: str) -> None:
+        """Removes the note of it, for good."""
+        folder, name = os.path.split(_path(state_dir, self.set))
+        with durable.directory(folder) as dir_fd:
+            durable.discard(names.temporary(name), dir_fd=dir_fd)
+            durable.unlink_own(name, dir_fd=dir_fd)
+            os.fsync(dir_fd)
+
+
+def _path(state_dir: str, of: str) -> str:
+    return os.path.join(os.path.realpath(state_dir), DIRECTORY, f"{of}.json")
+
+
+def _inodes(item: dict[str, Any]) -> dict[str, Any]:
+    return {key: tuple(item[key]) if item[key] else None for key in ("new", "old")}
+
+
+def put_in_place(item: Item) -> None:
+    """Moves what is there aside, the write-ahead log with it, and gives the new file its name. All of it durable.
+
+    Refused if what is there is not what was planned. What was moved by then stays aside, for put_back.
+    """
+    directory, name = os.path.split(item.path)
+    fresh = os.path.basename(item.fresh)
+    with durable.directory(directory) as dir_fd:
+        if item.old is None and _inode(name, dir_fd) is not None:
+            raise Refused(f"{printable(item.path)} was made by somebody else meanwhile")
+        with durable.directory(item.aside) as aside:
+            if item.old is not None:
+                durable.move(name, name, item.old, dir_fd=dir_fd, new_fd=aside)
+            for other in item.beside:
+                if _inode(other, dir_fd) is not None:
+                    durable.move(other, other, None, dir_fd=dir_fd, new_fd=aside)
+            os.fsync(aside)
+        os.fsync(dir_fd)
+        durable.move(fresh, name, item.new, dir_fd=dir_fd, new_fd=dir_fd)
+        os.fsync(dir_fd)
+
+
+def put_back(item: Item, *, keep: bool) -> None:
+    """Gives a file its state of before, from wherever put_in_place, or an earlier put_back, has got.
+
+    With `keep` what takes its leave goes into the aside directory as NAME.undone, else it is removed.
+    """
+    directory, name = os.path.split(item.path)
+    with durable.directory(directory) as dir_fd:
+        if not _exists(item.aside):
+            durable.unlink_own(os.path.basename(item.fresh), dir_fd=dir_fd)
+            return
+        with durable.directory(item.aside) as aside:
+            if item.new and _inode(name, dir_fd) == item.new:
+                for other in (*item.beside, name):
+                    _take_away(other, aside, dir_fd, keep=keep)
+                os.fsync(dir_fd)
+            for other in (name, *item.beside):
+                if _inode(other, aside) is not None:
+                    durable.move(other, other, None, dir_fd=aside, new_fd=dir_fd)
+            durable.unlink_own(os.path.basename(item.fresh), dir_fd=dir_fd)
+            os.fsync(dir_fd)
+            os.fsync(aside)
+
+
+def _take_away(name: str, aside: int, dir_fd: int, *, keep: bool) -> None:
+    inode = _inode(name, dir_fd)
+    if inode is None:
+        return
+    if keep:
+        durable.move(name, f"{name}.undone", inode, dir_fd=dir_fd, new_fd=aside)
+    else:
+        durable.unlink(name, inode, dir_fd=dir_fd)
+
+
+def remove_empty(items: tuple[Item, ...]) -> list[str]:
+    """Removes the aside directories in which nothing is left; returns the others."""
+    there = filter(_exists, sorted({item.aside for item in items}))
+    return [path for path in there if not durable.remove_empty(path)]
+
+
+def drop(items: tuple[Item, ...]) -> None:
+    """Removes the aside directories with all that was kept in them."""
+    for path in sorted({item.aside for item in items}):
+        if _exists(path):
+            parent, name = os.path.split(path)
+            with durable.directory(parent) as dir_fd:
+                gone = names.temporary(name)
+                durable.move(name, gone, None, dir_fd=dir_fd, new_fd=dir_fd)
+                durable.discard_tree(gone, dir_fd=dir_fd)
+
+
+def prepare(items: tuple[Item, ...]) -> None:
+    """Makes the aside directories, for maintd's user alone."""
+    for path in sorted({item.aside for item in items}):
+        parent, name = os.path.split(path)
+        with durable.directory(parent) as dir_fd:
+            durable.make_private(name, dir_fd=dir_fd)
+
+
+def _exists(path: str) -> bool:
+    return os.path.lexists(path)
+
+
+def _inode(name: str, dir_fd: int) -> tuple[int, int] | None:
+    try:
+        info = os.lstat(name, dir_fd=dir_fd)
+    except FileNotFoundError:
+        return None
+    return info.st_dev, info.st_ino

@@ -1,0 +1,95 @@
+"""`maintd backups`: the snapshots that there are, and which of them are proven."""
+
+import os
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+import click
+
+from maintd import snapshots
+from maintd.cli import output, tables
+from maintd.cli.exits import Exit
+from maintd.cli.invocation import Invocation, config_option
+from maintd.cli.sets import destinations
+from maintd.config import load
+from maintd.names import printable
+from maintd.snapshots import Snapshot
+from maintd.units import counted, format_duration, format_size
+
+
+@click.command(
+    short_help="Show the snapshots of backups.",
+    epilog="\b\nExamples:\n  maintd backups\n  maintd backups app\n"
+    "  maintd backups --in /mnt/usb/backups\n  maintd backups --json | jq 'select(.verified) | .snapshot'",
+)
+@click.argument("set_name", required=False, metavar="[SET]")
+@click.option("--in", "place", metavar="DIR", help="Look there, and not where the config says; needs no config.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each snapshot.")
+@config_option()
+@click.pass_obj
+def backups(called: Invocation, set_name: str | None, *, place: str | None, as_json: bool) -> int:
+    """Shows each snapshot: its age, its size, whether it is whole, and when a restore of it was last proven.
+
+    Ends with 3 if a set has no snapshot that is verified.
+    """
+    places = {} if place else destinations(load(called.config), set_name)
+    wanted = [(place, set_name)] if place else [(where, of) for of, where in places.items()]
+    found = [one for where, of in wanted for one in snapshots.found(os.path.realpath(where), of)]
+    if as_json:
+        for one in found:
+            output.say_json(_fields(one))
+    else:
+        for line in _lines(found, called.now):
+            output.say(line)
+    sets = {one.name.log for one in found} | places.keys()
+    return Exit.OK if sets and sets == {one.name.log for one in found if one.is_verified} else Exit.NO
+
+
+def _fields(one: Snapshot) -> dict[str, Any]:
+    return {
+        "set": one.name.log,
+        "snapshot": one.label,
+        "target": one.path,
+        "taken": one.name.stamp.isoformat(),
+        "files": len(one.manifest.entries) if one.manifest else None,
+        "bytes": one.manifest.size if one.manifest else None,
+        "stored_bytes": one.stored,
+        "verified": one.is_verified,
+        "proven": one.proven.isoformat() if one.proven else None,
+        "trouble": _trouble(one) or None,
+    }
+
+
+def _trouble(one: Snapshot) -> str:
+    if one.manifest is None:
+        return one.trouble
+    missing = one.manifest.missing
+    return one.damage or (f"it lacks {counted(len(missing), 'source')}: {missing[0]}" if missing else "")
+
+
+def _lines(found: Sequence[Snapshot], now: datetime) -> Iterator[str]:
+    if not found:
+        yield "there is no snapshot"
+        return
+    header = ("snapshot", "age", "files", "size", "stored", "restore proven", "")
+    yield from tables.table([_row(one, now) for one in found], header, right=(2, 3, 4), below=1)
+
+
+def _row(one: Snapshot, now: datetime) -> list[str]:
+    known = one.manifest
+    return [
+        one.label,
+        _age(one.name.stamp, now),
+        str(len(known.entries)) if known else "?",
+        format_size(known.size) if known else "?",
+        format_size(one.stored),
+        f"{_age(one.proven, now)} ago" if one.proven else "never",
+        output.paint(printable(_trouble(one)), fg="red"),
+    ]
+
+
+def _age(then: datetime, now: datetime) -> str:
+    seconds = max(int((now - then).total_seconds()), 1)
+    step = 60 if seconds < 86_400 else 3600
+    return tables.kept(format_duration(timedelta(seconds=seconds if seconds < 60 else seconds // step * step)))

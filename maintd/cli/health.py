@@ -1,0 +1,35 @@
+"""How the checks stand, as `maintd status` shows it: in one line as a whole, then each, the worst first."""
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+from maintd.cli import output, tables
+
+_COLOURS = {"up": "green", "degraded": "yellow", "down": "red", "unknown": "yellow"}
+_WORST_FIRST = ("down", "degraded", "unknown", "up")
+
+
+def lines(checks: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
+    """Nothing if there are no checks."""
+    if not checks:
+        return
+    counts = Counter(check["health"] for check in checks)
+    told = [
+        output.paint(f"{counts[health]} {health}", fg=_COLOURS[health]) for health in _WORST_FIRST if counts[health]
+    ]
+    yield f"checks: {', '.join(told)}"
+    yield ""
+    yield from tables.table([_row(check, now) for check in checks], ("check", "health", "since", "why"), below=1)
+    yield ""
+
+
+def _row(check: Mapping[str, Any], now: datetime) -> list[str]:
+    health = check["health"]
+    told = f"{health}, flapping" if check["flapping"] else health
+    at, bracket, distance = output.moment(check["since"], now).partition("(")
+    why = check["reason"]
+    if check["last_health"] and check["last_health"] != health and health != "unknown":
+        why += f"; at last {check['last_health']}: {check['last_reason']}"
+    return [check["name"], output.paint(told, fg=_COLOURS.get(health)), at + tables.kept(bracket + distance), why]

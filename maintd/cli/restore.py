@@ -1,0 +1,315 @@
+"""`maintd restore`: a snapshot into a directory, or in place so that it can be undone."""
+
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import click
+
+from maintd import asides, contexts, durable, lock, names, restoring
+from maintd.asides import Aside
+from maintd.child import Worker
+from maintd.cli import output, reach, tables
+from maintd.cli.exits import Exit, usage
+from maintd.cli.invocation import Invocation, config_option
+from maintd.cli.sets import destinations, snapshot
+from maintd.cli.showing import Json, Message, People
+from maintd.config import Config, load
+from maintd.errors import Locked, MaintdError, Refused, Unreachable
+from maintd.manifest import Entry
+from maintd.matching import is_match
+from maintd.names import printable
+from maintd.restoring import Deed, InPlace, Places, Told
+from maintd.snapshots import Snapshot
+from maintd.state import ALL_JOBS
+from maintd.units import counted, format_size
+
+_Paths = Sequence[tuple[str, str]]
+_PAUSE = 3600
+_PATIENCE = 60.0
+"""Seconds for what the daemon has begun to end, before a restore in place."""
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What was ordered."""
+
+    called: Invocation
+    set_name: str
+    stamp: str
+    only: tuple[str, ...]
+    place: str | None
+    identity: str | None
+    show: Callable[[Message], None]
+
+    def entries(self, found: Snapshot) -> list[Entry]:
+        """What is wanted of a snapshot. MaintdError if that is nothing."""
+        assert found.manifest is not None
+        entries = [entry for entry in found.manifest.entries if _is_wanted(entry, self.only)]
+        if not entries:
+            raise MaintdError(
+                f"{found.label} has nothing of {', '.join(self.only)}", hint="tar -tf on its packs lists all"
+            )
+        return entries
+
+    def snapshot(self, config: Config | None) -> Snapshot:
+        place = self.place or destinations(config or load(self.called.config), self.set_name)[self.set_name]
+        return snapshot(place, self.set_name, self.stamp)
+
+
+@click.command(
+    short_help="Restore a snapshot into a directory, or in place.",
+    epilog="\b\nExamples:\n  maintd restore app --to /tmp/look\n"
+    "  maintd restore app@20260101T020000Z --only /srv/app/data/trading.db --to /tmp/look\n"
+    "  maintd restore app --in-place --plan\n  maintd restore app --in-place\n  maintd restore app --undo\n"
+    "  maintd restore app --in /mnt/usb/backups --to /srv/new --identity key.txt",
+)
+@click.argument("what", metavar="SET[@STAMP]")
+@click.option("--to", metavar="DIR", help="Restore into this directory, which is made.")
+@click.option("--in-place", is_flag=True, help="Restore to where it was; what is there is kept aside.")
+@click.option("--undo", is_flag=True, help="Put back what the last restore in place of the set has kept aside.")
+@click.option("--forget", is_flag=True, help="Delete what the last restore in place of the set has kept aside.")
+@click.option("--only", multiple=True, metavar="PATH", help="Only this file, directory or pattern; may be repeated.")
+@click.option("--in", "place", metavar="DIR", help="Look for the snapshot there, and not where the config says.")
+@click.option("--identity", metavar="FILE", help="The secret key of age, for encrypted snapshots.")
+@click.option("--plan", "plan_only", is_flag=True, help="Show what would be done, and change nothing.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
+@config_option()
+@click.pass_obj
+def restore(called: Invocation, /, what: str, **options: Any) -> int:
+    """Restores the newest verified snapshot of a set, or the one that was taken at STAMP.
+
+    Every file is compared with its checksum, and every database is opened and checked, before anything is replaced. A
+    restore in place that fails puts everything back as it was.
+    """
+    ways = [name for name in ("to", "in_place", "undo", "forget") if options[name]]
+    if len(ways) != 1:
+        raise usage("give one of --to DIR, --in-place, --undo, --forget")
+    set_name, _, stamp = what.partition("@")
+    show = Json() if options["as_json"] else People()
+    order = _Order(called, set_name, stamp, options["only"], options["place"], options["identity"], show)
+    with _interruptible():
+        if ways == ["to"]:
+            return _to(order, os.path.abspath(options["to"]), plan_only=options["plan_only"])
+        config = load(called.config)
+        act = {"in_place": _in_place, "undo": _undo, "forget": _forget}[ways[0]]
+        return act(order, config, plan_only=options["plan_only"])
+
+
+def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
+    paths = [os.path.abspath(path) for path in only]
+    return not paths or any(
+        entry.path == path or entry.path.startswith(f"{path}/") or is_match(entry.path, path) for path in paths
+    )
+
+
+# Into a directory
+
+
+def _to(order: _Order, target: str, *, plan_only: bool) -> int:
+    if os.path.lexists(target) and (not os.path.isdir(target) or os.listdir(target)):
+        raise Refused(f"{target} is there, and not an empty directory", hint="name one that is not there")
+    found = order.snapshot(None)
+    with Worker() as worker:
+        deeds = list(_deeds_to(found, order.entries(found), target, order, worker))
+        if plan_only:
+            return _show_plan(found, deeds)
+        _discard(target)
+        try:
+            _do(order, found, deeds)
+        except BaseException:
+            _discard(target)
+            raise
+    return Exit.OK
+
+
+def _deeds_to(found: Snapshot, entries: Sequence[Entry], target: str, order: _Order, worker: Worker) -> Iterator[Deed]:
+    assert found.manifest is not None
+    invariants, making = found.manifest.invariants, names.temporary(target)
+    paths = [(entry.name, os.path.join(making, entry.name)) for entry in entries]
+    size = sum(entry.size for entry in entries)
+    yield Deed(
+        "verify",
+        found.path,
+        "every file of the snapshot is compared with its checksum",
+        lambda told: worker.call("maintd.unpacking:verify", {"snapshot": found.path}, progress=told),
+    )
+    yield Deed(
+        "unpack",
+        target,
+        f"{counted(len(entries), 'file')}, {format_size(size)}",
+        partial(_unpack, order, found, paths, worker),
+        size,
+    )
+    for entry, (_, path) in zip(entries, paths, strict=True):
+        if entry.kind == "sqlite":
+            yield Deed(
+                "check",
+                entry.path,
+                "integrity_check, invariants, and as its manifest says",
+                partial(_prove, worker, entry, path, invariants.get(entry.path, ())),
+            )
+    yield Deed("name", target, "all is there and checked", lambda _: _publish(target))
+
+
+def _unpack(order: _Order, found: Snapshot, paths: _Paths, worker: Worker, told: Told) -> None:
+    restoring.unpack(worker, found.path, paths, told, identity=order.identity)
+
+
+def _prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str], _: Told) -> None:
+    restoring.prove(worker, entry, path, invariants)
+
+
+def _discard(target: str) -> None:
+    with suppress(FileNotFoundError), durable.directory(os.path.dirname(target)) as dir_fd:
+        durable.discard_tree(os.path.basename(names.temporary(target)), dir_fd=dir_fd)
+
+
+def _publish(target: str) -> None:
+    parent, name = os.path.split(target)
+    if os.path.isdir(target):
+        durable.remove_empty(target)
+    with durable.directory(parent) as dir_fd:
+        durable.publish_directory(os.path.basename(names.temporary(target)), name, dir_fd=dir_fd)
+
+
+# In place
+
+
+def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
+    state_dir = config.settings.state_dir
+    before = Aside.read(state_dir, order.set_name)
+    if before is not None:
+        how = "was cut off: maintd restore" if before.phase != "done" else "can still be undone: maintd restore"
+        raise Refused(
+            f"an earlier restore of {order.set_name}, of {before.snapshot}, {how} {order.set_name} --undo",
+            hint=f"or delete what it has kept aside: maintd restore {order.set_name} --forget",
+        )
+    found = order.snapshot(config)
+    entries = [entry for entry in order.entries(found) if entry.kind != "output"]
+    with Worker() as worker:
+        places = Places(state_dir, contexts.supervisor(config), worker)
+        restoration = InPlace(found, entries, places, order.identity)
+        deeds = list(restoration.deeds())
+        if plan_only:
+            return _show_plan(found, deeds)
+        with _alone(order, config):
+            try:
+                _do(order, found, deeds)
+            except BaseException:
+                _put_back(restoration)
+                raise
+    output.complain(f"maintd: what was there is kept; undo it with: maintd restore {order.set_name} --undo")
+    return Exit.OK
+
+
+def _put_back(restoration: InPlace) -> None:
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.SIG_IGN)
+    restoration.put_back()
+    output.complain("maintd: it failed, and everything was put back as it was")
+
+
+def _undo(order: _Order, config: Config, *, plan_only: bool) -> int:
+    aside = _required(order, config)
+    if plan_only:
+        rows = [["put back", printable(item.path), "from " + printable(item.aside)] for item in aside.items]
+        for line in tables.table(rows, below=1):
+            output.say(line)
+        return Exit.OK
+    with _alone(order, config), Worker() as worker:
+        places = Places(config.settings.state_dir, contexts.supervisor(config), worker)
+        kept = restoring.back(aside, places, keep=aside.phase == "done")
+    output.say(f"put back {counted(len(aside.items), 'file')} as before the restore of {aside.snapshot}")
+    for path in kept:
+        output.say(f"what had been restored, and was changed since, is in {printable(path)}")
+    return Exit.OK
+
+
+def _forget(order: _Order, config: Config, *, plan_only: bool) -> int:
+    aside = _required(order, config)
+    if aside.phase != "done":
+        raise Refused("it was cut off, and what is aside is the only whole state", hint="put it back first: --undo")
+    for path in sorted({item.aside for item in aside.items}):
+        output.say(f"{'would delete' if plan_only else 'deleting'} {printable(path)}")
+    if not plan_only:
+        asides.drop(aside.items)
+        aside.forget(config.settings.state_dir)
+    return Exit.OK
+
+
+def _required(order: _Order, config: Config) -> Aside:
+    aside = Aside.read(config.settings.state_dir, order.set_name)
+    if aside is None:
+        raise MaintdError(f"there is no restore of {order.set_name} in place that could be undone")
+    return aside
+
+
+# Both
+
+
+def _show_plan(found: Snapshot, deeds: Sequence[Deed]) -> int:
+    output.say(output.paint(f"{found.label}:", bold=True))
+    rows = [[deed.verb, printable(deed.target), printable(deed.reason)] for deed in deeds]
+    for line in tables.table(rows, indent=2, below=1):
+        output.say(line)
+    return Exit.OK
+
+
+def _do(order: _Order, found: Snapshot, deeds: Sequence[Deed]) -> None:
+    for index, deed in enumerate(deeds):
+        step = {"type": "step", "job": found.label, "index": index, "of": len(deeds), "verb": deed.verb}
+        order.show(step | {"target": deed.target, "in_bytes": deed.in_bytes})
+        deed.run(partial(_progress, order, deed))
+
+
+def _progress(order: _Order, deed: Deed, count: int) -> None:
+    order.show({"type": "progress", "target": deed.target, "bytes": count})
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """A signal to end breaks off what goes on, in order."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, signal.default_int_handler)
+    yield
+
+
+@contextmanager
+def _alone(order: _Order, config: Config) -> Iterator[None]:
+    """No job of maintd's is at work meanwhile: by its lock, or by a pause of the daemon that holds it."""
+    try:
+        held = lock.take(config.settings.state_dir)
+    except Locked as locked:
+        with _paused(order, locked):
+            yield
+        return
+    try:
+        yield
+    finally:
+        os.close(held)
+
+
+@contextmanager
+def _paused(order: _Order, locked: Locked) -> Iterator[None]:
+    try:
+        was_paused = bool(reach.ask(order.called, "GET", "/status")["paused_all"])
+        if not was_paused:
+            reach.ask(order.called, "POST", "/pause", {"job": ALL_JOBS, "seconds": _PAUSE})
+        end = time.monotonic() + _PATIENCE
+        while any(job["state"] == "running" for job in reach.ask(order.called, "GET", "/status")["jobs"]):
+            if time.monotonic() > end:
+                raise MaintdError("the daemon is at work on something long", hint="try again later: maintd status")
+            time.sleep(0.2)
+    except Unreachable as error:
+        raise Unreachable(f"{locked}, and {error}", hint=error.hint) from error
+    try:
+        yield
+    finally:
+        if not was_paused:
+            reach.ask(order.called, "POST", "/resume", {"job": ALL_JOBS})

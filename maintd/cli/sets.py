@@ -1,0 +1,43 @@
+"""The sets of a config that are backed up: where their snapshots are, and one snapshot by its name."""
+
+import os
+
+import click
+
+from maintd import snapshots
+from maintd.config import Config
+from maintd.errors import MaintdError
+from maintd.snapshots import Snapshot
+
+KIND = "backup"
+
+
+def destinations(config: Config, only: str | None = None) -> dict[str, str]:
+    """The destination of each set, by its name. A usage error if there is no such set."""
+    found = {
+        name.partition(".")[2] or KIND: os.path.realpath(job.destination)  # type: ignore[attr-defined]
+        for name, job in config.jobs.items()
+        if job.kind == KIND
+    }
+    if only is not None and only not in found:
+        there = ", ".join(found) or "none"
+        raise click.UsageError(f"there is no set {only!r}; there are: {there}", click.get_current_context())
+    return {of: place for of, place in found.items() if only in (None, of)}
+
+
+def snapshot(place: str, of: str, stamp: str) -> Snapshot:
+    """The snapshot of a set that was taken at `stamp`, or the newest that is verified. Raises MaintdError."""
+    found = snapshots.found(os.path.realpath(place), of)
+    if stamp:
+        at = [one for one in found if one.label == f"{of}@{stamp}"]
+        if not at:
+            raise MaintdError(f"there is no snapshot {of}@{stamp} in {place}", hint=f"maintd backups {of} lists them")
+        if at[0].manifest is None:
+            raise MaintdError(f"{at[0].label} cannot be read: {at[0].trouble}")
+        return at[0]
+    sound = [one for one in found if one.is_verified]
+    if not sound:
+        raise MaintdError(
+            f"there is no verified snapshot of {of} in {place}", hint=f"maintd backups {of} says what is wrong"
+        )
+    return sound[-1]

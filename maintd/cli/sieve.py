@@ -1,0 +1,133 @@
+"""Which lines match a regular expression: blocks are looked through for a literal of it first, not line by line."""
+
+import os
+import re
+from collections.abc import Iterator
+
+_UNSAFE = re.compile(r"\(\?[=!<>(aiLmsux-]|\\[AZ]|[*+?}]\+")
+"""What may match a line by itself, and not where that stands among others: looks around, ends, flags, possessive."""
+_SPECIAL = frozenset(".^$*+?{}[]\\|()")
+_OPTIONAL = frozenset("*?{")
+_REPEAT = re.compile(r"\d*,?\d*\}")
+_CLASSES = frozenset("dDsSwWbB")
+
+
+class Sieve:
+    """The lines that a pattern of Python's `re` matches somewhere; it is matched against bytes. Raises re.error."""
+
+    def __init__(self, pattern: str) -> None:
+        raw = os.fsencode(pattern)
+        self._line = re.compile(raw)
+        self._block = None if _UNSAFE.search(pattern) else re.compile(raw, re.MULTILINE)
+        self._literal = os.fsencode(literal(pattern))
+        self._is_literal = self._literal == raw
+
+    def lines(self, block: bytes, start: int = 0, end: int | None = None) -> bytes:
+        """The matching lines of a part of a block that holds whole lines; the last one may lack its newline."""
+        end = len(block) if end is None else end
+        if self._literal:
+            return b"".join(self._by_literal(block, start, end))
+        if self._block:
+            return b"".join(self._by_block(self._block, block, start, end))
+        whole = _split(block, start, end)
+        return b"".join(line for line in whole if self._line.search(line.removesuffix(b"\n")))
+
+    def _by_literal(self, block: bytes, done: int, end: int) -> Iterator[bytes]:
+        wanted, is_match = self._literal, self._line.search
+        while (place := block.find(wanted, done, end)) >= 0:
+            start, done = block.rfind(b"\n", done, place) + 1 or done, _end(block, place)
+            line = block[start:done]
+            if self._is_literal or is_match(line.removesuffix(b"\n")):
+                yield line
+
+    def _by_block(self, pattern: re.Pattern[bytes], block: bytes, done: int, end: int) -> Iterator[bytes]:
+        """A line that matches by itself also does among others, from where it does or before; so none is missed."""
+        while (match := pattern.search(block, done, end)) and match.start() < end:
+            start, done = block.rfind(b"\n", done, match.start()) + 1 or done, _end(block, match.start())
+            line = block[start:done]
+            if self._line.search(line.removesuffix(b"\n")):
+                yield line
+
+
+class Sifted:
+    """Sifts a stream that comes in chunks of any size: lines are put together over their borders."""
+
+    def __init__(self, sieve: Sieve) -> None:
+        self._sieve = sieve
+        self._begun: list[bytes] = []
+
+    def feed(self, chunk: bytes) -> bytes:
+        """The matching lines that end in this chunk."""
+        start, end = chunk.find(b"\n") + 1, chunk.rfind(b"\n") + 1
+        if not end:
+            self._begun.append(chunk)
+            return b""
+        first = b"".join([*self._begun, chunk[:start]])
+        self._begun = [chunk[end:]]
+        return self._sieve.lines(first) + self._sieve.lines(chunk, start, end)
+
+    def begun(self) -> bytes:
+        """What there is of the line that has not ended yet."""
+        return b"".join(self._begun)
+
+    def torn(self) -> bytes:
+        """That line, if it matches, where what it goes on with is missing: it ends here."""
+        line = self.rest()
+        return line and line + b"\n"
+
+    def rest(self) -> bytes:
+        """That line, if it matches, at the end of the stream."""
+        line, self._begun = self.begun(), []
+        return self._sieve.lines(line)
+
+
+def _split(block: bytes, done: int, end: int) -> Iterator[bytes]:
+    while done < end:
+        start, done = done, _end(block, done)
+        yield block[start:done]
+
+
+def _end(block: bytes, place: int) -> int:
+    return block.find(b"\n", place) + 1 or len(block)
+
+
+def literal(pattern: str) -> str:
+    """The longest text that every match of a pattern is sure to hold, without a newline; nothing if that is not clear.
+
+    It is read off the pattern's top level alone; where that has alternatives, or a group has flags, nothing is clear.
+    """
+    runs, run, place, depth = [""], "", 0, 0
+    if "(?" in pattern:
+        return ""
+    while place < len(pattern):
+        char, place = pattern[place], place + 1
+        if char == "\\":
+            char, place = pattern[place : place + 1], place + 1
+            is_text = not char.isalnum()
+            if not is_text and char not in _CLASSES:
+                return ""
+        else:
+            is_text = char not in _SPECIAL
+            if char == "|" and not depth:
+                return ""
+            depth += (char == "(") - (char == ")")
+            place = _after_class(pattern, place) if char == "[" else place
+            repeat = _REPEAT.match(pattern, place) if char == "{" else None
+            place = repeat.end() if repeat else place
+        follows = pattern[place : place + 1]
+        if is_text and char != "\n" and not depth and follows not in _OPTIONAL:
+            run += char
+            if follows != "+":
+                continue
+        runs.append(run)
+        run = ""
+    return max([*runs, run], key=len)
+
+
+def _after_class(pattern: str, place: int) -> int:
+    """Where a character class ends that begins before `place`; a bracket right at its start is a character of it."""
+    place += pattern[place : place + 1] == "^"
+    place += pattern[place : place + 1] == "]"
+    while place < len(pattern) and pattern[place] != "]":
+        place += 2 if pattern[place] == "\\" else 1
+    return place + 1

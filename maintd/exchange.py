@@ -1,0 +1,112 @@
+"""One HTTP exchange with a hard deadline: over TCP, TLS or a Unix socket, redirects followed."""
+
+import http.client
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from urllib.parse import urljoin, urlsplit
+
+from maintd import wire
+from maintd.errors import MaintdError
+
+LARGEST = 1 << 20
+"""Bytes of a body that are read; the rest is not looked at."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked for. `redirects` is how many are followed; with `socket` the host is only named."""
+
+    url: str
+    method: str = "GET"
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: str | None = None
+    redirects: int = 5
+    socket: str | None = None
+    verify: bool = True
+    ca_file: str | None = None
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came back, after `took` seconds. `valid_s` is how long the certificate is valid yet, if there was one."""
+
+    status: int
+    body: bytes
+    took: float
+    url: str
+    valid_s: float | None = None
+
+
+class _Connection(http.client.HTTPConnection):
+    """An HTTP connection over a Wire."""
+
+    def __init__(self, request: Request, url: str, deadline: float) -> None:
+        parts = urlsplit(url)
+        self._is_tls = parts.scheme == "https"
+        super().__init__(parts.hostname or "localhost", parts.port or (443 if self._is_tls else 80))
+        self.default_port = 443 if self._is_tls else 80
+        self._request, self._deadline = request, deadline
+        self.valid_s: float | None = None
+
+    def connect(self) -> None:
+        request = self._request
+        made: wire.Wire | wire.TlsWire = (
+            wire.connect_unix(request.socket, self._deadline)
+            if request.socket
+            else wire.connect(self.host, self.port, self._deadline)
+        )
+        self.sock = made
+        if self._is_tls and isinstance(made, wire.Wire):
+            context = wire.tls_context(request.ca_file, verify=request.verify)
+            self.sock = made = wire.secure(made, self.host, context)
+            self.valid_s = wire.seconds_left(made, time.time())
+
+
+def fetch(request: Request, deadline: float) -> Answer:
+    """The answer, after redirects. Raises OSError, TimedOut; MaintdError if it is no proper one."""
+    begun, url, headers = time.monotonic(), request.url, dict(request.headers)
+    for _ in range(request.redirects + 1):
+        status, body, location, valid_s = _once(request, url, headers, deadline)
+        if location is None or not request.redirects:
+            return Answer(status, body, time.monotonic() - begun, url, valid_s)
+        following = urljoin(url, location)
+        if urlsplit(following).scheme not in ("http", "https"):
+            raise MaintdError(f"it redirects to {following}, which is not HTTP")
+        if urlsplit(following)[:2] != urlsplit(url)[:2]:
+            headers.pop("Authorization", None)  # for that server alone
+        url = following
+    raise MaintdError(f"it redirects more than {request.redirects} times, at last to {url}")
+
+
+def _once(
+    request: Request, url: str, headers: Mapping[str, str], deadline: float
+) -> tuple[int, bytes, str | None, float | None]:
+    connection = _Connection(request, url, deadline)
+    parts = urlsplit(url)
+    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    try:
+        connection.request(request.method, path, request.body, dict(headers))
+        response = connection.getresponse()
+        location = response.getheader("Location") if response.status in (301, 302, 303, 307, 308) else None
+        body = b"" if location and request.redirects else _body(response)
+    except http.client.RemoteDisconnected as error:
+        raise MaintdError("the connection was closed without an answer") from error
+    except (http.client.HTTPException, ValueError) as error:
+        raise MaintdError(f"the answer is not HTTP ({type(error).__name__})") from error
+    else:
+        return response.status, body, location, connection.valid_s
+    finally:
+        connection.close()
+
+
+def _body(response: http.client.HTTPResponse) -> bytes:
+    body = b""
+    while len(body) < LARGEST:
+        more = response.read(min(1 << 16, LARGEST - len(body)))
+        if not more:
+            if response.length:
+                raise MaintdError(f"the answer broke off: {response.length} bytes of its body are missing")
+            break
+        body += more
+    return body

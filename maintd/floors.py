@@ -1,0 +1,147 @@
+"""Watches how much room file systems have, once a second at the cost of a system call each, and says when it is low."""
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import ClassVar
+
+from maintd.events import Event
+from maintd.room import Floor, Room
+from maintd.triggers import Due, Low, Settling
+from maintd.units import format_size
+
+LOOKAHEAD = 3.0
+"""Seconds for which what is free has to last, at the pace of the last ones, before anything is done."""
+CALM = 5.0
+"""Seconds for which there has to be room before that is said, and the ballast put back."""
+_READINGS = 8
+_WORK = 4
+"""What steps need to work in, the copy of a log above all, is taken for so many times what is written meanwhile."""
+_SHARE = 10
+"""A tenth of the floor is aimed at beyond what is called low, so that it is not low again at once."""
+_SOONEST, _LATEST = 2.0, 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageLow(Event):
+    """A file system has less free than its guard's `warn_free`, or will be below `min_free` in a moment.
+
+    `rate_bytes` a second were written to it lately.
+    """
+
+    name: ClassVar[str] = "storage.low"
+    level: ClassVar[str] = "warning"
+
+    free_bytes: int
+    floor_bytes: int
+    free_inodes: int
+    rate_bytes: int
+
+    @property
+    def msg(self) -> str:
+        pace = f", and {format_size(self.rate_bytes)}/s are being written" if self.rate_bytes else ""
+        return f"{format_size(self.free_bytes)} free{pace}; the floor is {format_size(self.floor_bytes)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class StorageOk(Event):
+    """A file system that was low has room again."""
+
+    name: ClassVar[str] = "storage.ok"
+
+    free_bytes: int
+    floor_bytes: int
+
+    @property
+    def msg(self) -> str:
+        return f"{format_size(self.free_bytes)} free again; the floor is {format_size(self.floor_bytes)}"
+
+
+@dataclass(slots=True)
+class _Watched:
+    floor: Floor
+    readings: "deque[tuple[float, int]]" = field(default_factory=lambda: deque(maxlen=_READINGS))
+    is_low: bool = False
+    calm_since: float | None = None
+    is_awaited: bool = False
+    wait: float = 0.0
+    not_before: float = 0.0
+
+    def pace(self) -> float:
+        """Bytes a second by which the free space has shrunk at most between two readings; 0 or less if it grew."""
+        pairs = pairwise(self.readings)
+        return max(((one - two) / max(end - start, 0.1) for (start, one), (end, two) in pairs), default=0.0)
+
+
+class Floors:
+    """Used by the daemon's main thread alone. `emit` gets what is to be said of a job's file system."""
+
+    def __init__(self, emit: Callable[[Event, str], None]) -> None:
+        self._emit = emit
+        self._watched: dict[str, _Watched] = {}
+
+    def set(self, job: str, floor: Floor) -> None:
+        known = self._watched.get(job)
+        if known is None or known.floor != floor:
+            self._watched[job] = _Watched(floor)
+
+    def remove(self, job: str) -> None:
+        self._watched.pop(job, None)
+
+    def look(self) -> Iterator[Due]:
+        """What is due: a guard whose file system is low, or one that is not any more, to put its ballast back."""
+        now = time.monotonic()
+        for job, watched in self._watched.items():
+            try:
+                room = Room.at(watched.floor.path)
+            except OSError:  # it is not there now, which the job's own run says
+                continue
+            if not watched.is_awaited:  # or what is written and freed by the run itself would count
+                watched.readings.append((now, room.free))
+            yield from self._looked_at(job, watched, room, now)
+
+    def _looked_at(self, job: str, watched: _Watched, room: Room, now: float) -> Iterator[Due]:
+        pace = max(watched.pace(), 0.0)
+        floor = watched.floor.goal(room)
+        ahead = int(pace * LOOKAHEAD + min(floor.free / 2, pace * LOOKAHEAD * _WORK))
+        wanted = min(floor.free + ahead + floor.free // _SHARE, max(room.size * 9 // 10, floor.free))
+        lacks = bool(watched.floor.goal(room, ahead).lack(room))
+        is_ample = room.free >= max(wanted, watched.floor.warning(room) + floor.free // _SHARE)
+        watched.calm_since = (watched.calm_since or now) if is_ample else None
+        if lacks or room.free < watched.floor.warning(room):
+            if not watched.is_low:
+                watched.is_low = True
+                self._say_low(job, watched, room, int(pace))
+        elif watched.is_low and watched.calm_since is not None and now - watched.calm_since >= CALM:
+            watched.is_low, watched.wait = False, 0.0
+            self._emit(StorageOk(target=watched.floor.path, free_bytes=room.free, floor_bytes=floor.free), job)
+            yield Due(job, Settling())
+        if lacks and not watched.is_awaited and now >= watched.not_before:
+            watched.is_awaited = True
+            yield Due(job, Low(wanted))
+
+    def _say_low(self, job: str, watched: _Watched, room: Room, pace: int) -> None:
+        event = StorageLow(
+            target=watched.floor.path,
+            free_bytes=room.free,
+            floor_bytes=watched.floor.goal(room).free,
+            free_inodes=room.free_inodes,
+            rate_bytes=pace,
+        )
+        self._emit(event, job)
+
+    def ended(self, job: str, *, helped: bool) -> None:
+        """A run for that has ended: one that could do nothing is not repeated at once, but after 2 s, 4 s, … 5 min."""
+        watched = self._watched.get(job)
+        if watched is None:
+            return
+        watched.is_awaited = False
+        watched.wait = 0.0 if helped else min(max(2 * watched.wait, _SOONEST), _LATEST)
+        watched.not_before = time.monotonic() + watched.wait
+
+    def forget_pace(self, job: str) -> None:
+        """What was written lately was the ballast, and is no sign of what comes."""
+        if job in self._watched:
+            self._watched[job].readings.clear()

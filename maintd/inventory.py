@@ -1,0 +1,120 @@
+"""What lies in an archive: one JSON line for each file, so that every file can be found and brought back as it was.
+
+A line is written and synced before the original goes. One that a crash has torn, or that somebody has damaged, is
+passed over and counted; the next line begins on a line of its own. File names that are not UTF-8 are written as Python
+carries them (PEP 383), as lone surrogates in JSON's own escapes.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Self
+
+from maintd import durable
+from maintd.durable import Ownership
+
+NAME = "maintd-manifest.jsonl"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Entry:
+    """A file of an archive.
+
+    `name` is the stored object, relative to the archive; in a bundle, `member` is the file's name in it, and its frames
+    begin at `offset`. `original` is the path it had, `ino` its inode there. `size`, `mtime_ns`, `mode`, `uid`, `gid`
+    and `sha256` are those of the file itself, `stored_bytes` and `stored_sha256` of the object. `at` is when it was
+    archived (RFC 3339), by the job `job`, and `why`.
+    """
+
+    name: str
+    original: str
+    ino: int
+    size: int
+    mtime_ns: int
+    mode: int
+    uid: int
+    gid: int
+    sha256: str
+    codec: str
+    stored_bytes: int
+    stored_sha256: str
+    at: str
+    why: str
+    job: str
+    member: str = ""
+    offset: int = 0
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.name, self.member
+
+    def line(self) -> bytes:
+        return _line({name: value for name, value in asdict(self).items() if value or name not in ("member", "offset")})
+
+    @classmethod
+    def of(cls, found: Any) -> Self:
+        """Raises ValueError or TypeError for what is no entry."""
+        entry = cls(**found)
+        for each in fields(cls):
+            if type(getattr(entry, each.name)) is not each.type:
+                raise TypeError(f"{each.name} is not of type {each.type}")
+        return entry
+
+    def is_of(self, original: str, size: int, mtime_ns: int) -> bool:
+        return (self.original, self.size, self.mtime_ns) == (original, size, mtime_ns)
+
+
+@dataclass(slots=True)
+class Manifest:
+    """The entries by (name, member), in the order in which they were archived; `damaged` lines could not be read.
+
+    `uid` is whom the file belongs to: what it says of owners is believed of root alone.
+    """
+
+    entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
+    damaged: int = 0
+    uid: int = 0
+
+    def take(self, lines: Iterable[bytes]) -> None:
+        for line in filter(bytes.strip, lines):
+            try:
+                found = json.loads(line)
+                if isinstance(found, dict) and found.get("void") is True:
+                    self.entries.pop((str(found["name"]), str(found.get("member", ""))), None)
+                else:
+                    entry = Entry.of(found)
+                    self.entries[entry.key] = entry
+            except (ValueError, TypeError, KeyError):
+                self.damaged += 1
+
+
+def void(entry: Entry) -> bytes:
+    """The line that takes an entry back."""
+    return _line({"name": entry.name, "void": True} | ({"member": entry.member} if entry.member else {}))
+
+
+def _line(value: dict[str, Any]) -> bytes:
+    return json.dumps(value).encode() + b"\n"
+
+
+def read(directory: str) -> Manifest:
+    """The manifest of an archive; an empty one if there is none. OSError if it cannot be read."""
+    found = Manifest()
+    try:
+        with durable.directory(directory) as dir_fd, durable.opened(NAME, dir_fd=dir_fd) as descriptor:
+            found.uid = os.fstat(descriptor).st_uid
+            with os.fdopen(os.dup(descriptor), "rb") as lines:
+                found.take(lines)
+    except FileNotFoundError:
+        pass
+    return found
+
+
+def add(lines: bytes, *, dir_fd: int) -> None:
+    """Adds lines to the manifest in this directory, whole and durable, or nothing; also beside others who do so.
+
+    A new manifest gets the owner of the directory, and its mode.
+    """
+    info = os.fstat(dir_fd)
+    durable.append(NAME, lines, Ownership(info.st_mode & 0o666, info.st_uid, info.st_gid), dir_fd=dir_fd)

@@ -1,0 +1,159 @@
+"""The kind `archive`: puts old files away into an archive that lists them, and never one that a process has open."""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, ClassVar, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field
+
+from maintd import dates, grounds, mounts, names, patterns
+from maintd.errors import trouble
+from maintd.job import AbsolutePath, Age, Context, FilePattern, Job, Level, Size, Span, absolute, gzip_level
+from maintd.matching import split
+from maintd.patterns import Match, PathsFailed
+from maintd.rules import Options, rule
+from maintd.steps import Finding, Seen, Step
+from maintd.stores import SCHEME, Secret, Store
+from maintd.triggers import Asked
+from maintd.units import format_duration, format_size
+
+
+def _place(to: str) -> str:
+    if to.startswith(SCHEME):
+        parts = urlsplit(to)
+        if not parts.netloc or parts.username is not None or parts.query:
+            raise ValueError(f"{to!r} is not of the form s3://bucket/prefix; keys are named in the s3 table")
+        return to
+    return absolute(to)
+
+
+def _endpoint(url: str) -> str:
+    parts = urlsplit(url)
+    if parts.scheme not in ("http", "https") or not parts.netloc:
+        raise ValueError(f"{url!r} is not a URL of an object store (such as https://s3.example.com)")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("a secret is not written here: use the …_file or …_env options")
+    return url
+
+
+class ObjectStore(Options):
+    """How an object store is reached. Keys come from the environment, or from files, and are never in the config."""
+
+    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+        default=None, description="the URL of an S3-compatible store; default: Amazon's"
+    )
+    region: str = Field(default="us-east-1", description="the region, if the store has any")
+    access_key_id_env: str = Field(
+        default="AWS_ACCESS_KEY_ID", description="the environment variable that holds the key's id"
+    )
+    access_key_id_file: AbsolutePath | None = Field(default=None, description="a file that holds the key's id alone")
+    secret_access_key_env: str = Field(
+        default="AWS_SECRET_ACCESS_KEY", description="the environment variable that holds the secret key"
+    )
+    secret_access_key_file: AbsolutePath | None = Field(
+        default=None, description="a file that holds the secret key alone"
+    )
+    timeout: Span = Field(default=timedelta(seconds=60), description="for how long one request may take")
+
+    def store(self, to: str) -> Store:
+        return Store(
+            to,
+            endpoint=self.endpoint,
+            region=self.region,
+            key_id=Secret(self.access_key_id_env, self.access_key_id_file),
+            secret_key=Secret(self.secret_access_key_env, self.secret_access_key_file),
+            timeout=self.timeout.total_seconds(),
+        )
+
+
+class ArchiveFiles(Job):
+    """Moves files that are old enough, and that nobody has open, into an archive that can be searched and read back.
+
+    Each is whole there, verified and listed, before it goes from where it was.
+    """
+
+    kind: ClassVar[str] = "archive"
+
+    paths: tuple[FilePattern, ...] = Field(min_length=1, description="the files, by glob patterns")
+    exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
+    to: Annotated[str, AfterValidator(_place)] = Field(
+        description="the archive: a directory, or s3://bucket/prefix in an object store (needs the extra s3)"
+    )
+    s3: ObjectStore | None = Field(default=None, description="how an object store is reached: endpoint, region, keys")
+    base: AbsolutePath | None = Field(
+        default=None,
+        description="files keep their path below this directory; default: the last that all patterns share",
+    )
+    older_than: Age = Field(description="only files that are older, by the date in their name, else by their mtime")
+    min_size: Size = Field(default=0, description="only files of at least this size")
+    compress: Literal["zstd", "gzip", "none"] = Field(default="zstd", description="how files are stored")
+    level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
+
+    _level_fits = gzip_level
+
+    @rule("s3", "to")
+    def _is_an_object_store(self) -> str:
+        is_wrong = self.s3 is not None and not self.to.startswith(SCHEME)
+        return (
+            's3 says how an object store is reached, but `to` is a directory (write to = "s3://…")' if is_wrong else ""
+        )
+
+    def archive(self) -> Store:
+        return Store(self.to) if self.s3 is None else self.s3.store(self.to)
+
+    def plan(self, ctx: Context) -> Iterator[Step]:
+        from maintd import archiving  # noqa: PLC0415 - reading a config does not need what archives
+
+        expansion = patterns.expand(self.paths, self.exclude, ours=True, own=ctx.own, barriers=mounts.points())
+        yield from patterns.findings(expansion.misses, asked=isinstance(ctx.cause, Asked))
+        if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
+            yield Finding(target=self.paths[0], reason="only the daemon knows whether it is due: left out by --due")
+            return
+        if ctx.clock_jumped:
+            yield Finding(target=self.paths[0], reason="the clock has jumped: no file is taken for old now")
+            return
+        store = self.archive()
+        root = store.directory(ctx.stores) if store.is_remote else grounds.resolve(self.to)
+        base = grounds.resolve(self.base or os.path.commonpath([split(pattern).root for pattern in self.paths]))
+        owners = ctx.claims.owners([match.path for match in expansion.matches], before="")
+        found: list[archiving.Old] = []
+        for match in expansion.matches:
+            below = os.path.relpath(match.path, base)
+            reason, hindrance = self._reasons(match, ctx)
+            if match.path.startswith(f"{root}/"):
+                hindrance = "it lies in the archive"
+            elif match.path in owners:
+                hindrance = f"belongs to {owners[match.path]}: a live log is not archived"
+            elif below.startswith("../"):
+                hindrance = f"it does not lie below base ({base})"
+            if not hindrance:
+                found.append(archiving.Old(Seen.of(match.path, match.stat), below, reason))
+            elif isinstance(ctx.cause, Asked):
+                yield Finding(target=match.path, reason=f"left alone: {hindrance}")
+        shelf = archiving.Shelf(root, self.compress, self.level, ctx.job, ctx.now)
+        try:
+            yield from (
+                archiving.plan_upload(found, shelf, store) if store.is_remote else archiving.plan_archive(found, shelf)
+            )
+        except OSError as error:
+            event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))
+            yield Finding(target=self.to, reason=event.msg, event=event)
+
+    def _reasons(self, match: Match, ctx: Context) -> tuple[str, str]:
+        """Why it is archived, and what speaks against it, if anything does."""
+        time = dates.time_of(match.path, match.stat.st_mtime_ns, ctx.now, ctx.zone)
+        older_than = format_duration(self.older_than)
+        if match.stat.st_size < self.min_size:
+            return "", f"{format_size(match.stat.st_size)} is less than min_size {format_size(self.min_size)}"
+        if ctx.now - time <= self.older_than:
+            return "", f"it is of {time:%Y-%m-%d %H:%M}, not older than {older_than}"
+        parsed = names.parse_archive(os.path.basename(match.path))
+        if parsed and not parsed.suffix and self._may_be_settling(match):
+            return "", "it was set aside, and is still to be compressed"
+        return f"of {time:%Y-%m-%d}, older than {older_than}", ""
+
+    def _may_be_settling(self, match: Match) -> bool:
+        """Whether a copy of a rotated log is being made beside it, or lies there already."""
+        return any(os.path.lexists(match.path + suffix) for suffix in names.CODEC_SUFFIXES.values() if suffix)

@@ -1,0 +1,255 @@
+"""The kind `backup`: databases, files and output of commands into one verified snapshot, and old snapshots deleted."""
+
+import os
+import socket
+from collections.abc import Iterator, Mapping
+from datetime import UTC, timedelta
+from typing import Annotated, ClassVar
+
+from pydantic import Field
+
+from maintd import __version__, grounds, names, patterns, snapshots, sources
+from maintd.accounts import UserName
+from maintd.errors import MaintdError, trouble
+from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
+from maintd.retention import Policy
+from maintd.rules import rule
+from maintd.snapshots import Snapshot
+from maintd.sources import Found
+from maintd.steps import Action, Finding, Seen, Step
+from maintd.supervisor import Supervisor
+from maintd.triggers import Asked
+from maintd.units import format_duration, format_size
+
+_SPEED = 200 << 20
+"""Bytes a second at which a database is copied at least, to estimate for how long its writers would wait."""
+_OutputName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
+
+
+class Backup(Job):
+    """Takes live SQLite databases, files and the output of commands into one snapshot that is verified."""
+
+    kind: ClassVar[str] = "backup"
+
+    destination: AbsolutePath = Field(description="the directory for snapshots; maintd's user alone may write it")
+    databases: tuple[FilePattern, ...] = Field(default=(), description="live SQLite databases, by glob patterns")
+    files: tuple[AbsolutePath, ...] = Field(
+        default=(), description="files by glob patterns, and directories with all that is below them"
+    )
+    exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left out")
+    commands: Mapping[_OutputName, Argv] = Field(
+        default={}, description="file names with commands whose output they get, such as a dump; never through a shell"
+    )
+    command_user: UserName | None = Field(default=None, description="whom the commands run as; default: maintd's user")
+    command_timeout: Span = Field(default=timedelta(hours=1), description="a command that takes longer is ended")
+    invariants: Mapping[FilePattern, tuple[str, ...]] = Field(
+        default={}, description="for databases by pattern, queries that return no row if the copy is right"
+    )
+    query_timeout: Span = Field(default=timedelta(minutes=1), description="an invariant that takes longer is ended")
+    max_pause: Span = Field(
+        default=timedelta(seconds=1),
+        description="for how long writers of a database that is not in WAL mode may be held up",
+    )
+    level: Level | None = Field(default=None, description="the level of zstd; default: 1")
+    recipient: str | None = Field(
+        default=None, pattern=r"^age1[a-z0-9]+$", description="a public key of age to which the packs are encrypted"
+    )
+    full_every: Span = Field(
+        default=timedelta(days=30), description="what did not change for so long is stored again all the same"
+    )
+    programs: tuple[str, ...] = Field(
+        default=(), description="programs of supervisord that are stopped while the set is restored in place"
+    )
+    checks: tuple[Argv, ...] = Field(
+        default=(), description="commands that must succeed after a restore in place, or it is undone"
+    )
+    keep: Count | None = Field(default=None, description="so many snapshots stay")
+    keep_within: Span | None = Field(default=None, description="all younger than this stay")
+    max_age: Span | None = Field(default=None, description="snapshots older than this go")
+    max_total: Limit | None = Field(default=None, description="the oldest go while all of the set take more than this")
+
+    @rule("databases", "files", "commands")
+    def _has_sources(self) -> str:
+        is_something = self.databases or self.files or self.commands
+        return "" if is_something else "there is nothing to back up: set databases, files or commands"
+
+    def plan(self, ctx: Context) -> Iterator[Step]:
+        of = ctx.job.partition(".")[2] or self.kind
+        destination = os.path.realpath(self.destination)
+        yield from self._leftovers(destination, of)
+        if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
+            yield Finding(target=destination, reason="only the daemon knows whether it is due: left out by --due")
+            return
+        found = sources.find(self.databases, self.files, self.exclude, ctx.own, destination)
+        yield from patterns.findings(found.misses, asked=isinstance(ctx.cause, Asked))
+        if found.is_empty and not self.commands:
+            yield Finding(target=destination, reason="none of its sources is there")
+            return
+        meddler = _meddler(destination)
+        if meddler:
+            yield self._failing(destination, f"{meddler} could change snapshots there", "give it to root alone (0700)")
+            return
+        yield from self._snapshot(ctx, found, snapshots.found(destination, of), of)
+
+    def _leftovers(self, destination: str, of: str) -> Iterator[Step]:
+        from maintd.actions.backup import CleanSnapshot  # noqa: PLC0415 - reading a config does not need what acts
+
+        for name, inode in snapshots.leftovers(destination, of):
+            reason = "an interrupted run left it"
+            yield CleanSnapshot(target=os.path.join(destination, name), reason=reason, inode=inode)
+
+    def _snapshot(self, ctx: Context, found: Found, there: list[Snapshot], of: str) -> Iterator[Step]:
+        from maintd.actions.backup import Staged, StoreSnapshot  # noqa: PLC0415 - as above
+
+        name = names.next_archive(of, ctx.now, [one.name for one in there])
+        path = os.path.join(os.path.realpath(self.destination), str(name))
+        staged = Staged(os.path.join(os.path.dirname(path), names.temporary(str(name))))
+        lacking: list[str] = []
+        steps: list[Action] = []
+        for step in (*self._copies(found, staged), *self._dumps(staged)):
+            if isinstance(step, Finding):
+                lacking.append(f"{names.printable(step.target)}: {step.reason}")
+            else:
+                steps.append(step)
+            yield step
+        base = next((one for one in reversed(there) if one.manifest and not one.damage), None)
+        store = StoreSnapshot(
+            target=path,
+            reason=self._why(base),
+            needs=tuple(steps),
+            files=tuple(found.files),
+            expected=tuple(step.target for step in steps),
+            lacking=tuple(lacking),
+            previous=base.path if base else "",
+            oldest=_stamp(names.next_archive(of, ctx.now - self.full_every, [])),
+            level=self.level,
+            recipient=self.recipient,
+            about=self._about(ctx, found, of),
+            staged=staged,
+        )
+        yield store
+        if not ctx.clock_jumped:
+            yield from self._expirations(there, store, ctx)
+
+    def _why(self, base: Snapshot | None) -> str:
+        return f"the last sound snapshot is {base.label}" if base else "there is no sound snapshot yet"
+
+    def _copies(self, found: Found, staged: object) -> Iterator[Step]:
+        from maintd.actions.backup import CopyDatabase, Staged  # noqa: PLC0415 - as above
+
+        assert isinstance(staged, Staged)
+        for path in found.strange:
+            why = "it is no SQLite database, or an encrypted one"
+            yield self._failing(
+                path, why, "exclude it; a file that is never written while it is copied goes into files"
+            )
+        for number, database in enumerate(found.databases):
+            seen = database.seen
+            estimate = timedelta(seconds=seen.size / _SPEED)
+            if not database.header.is_wal and estimate > self.max_pause:
+                yield self._failing(*self._too_long(seen, estimate))
+                continue
+            yield CopyDatabase(
+                target=seen.path,
+                reason="in WAL mode: nobody waits for it"
+                if database.header.is_wal
+                else f"not in WAL mode: writers wait for about {format_duration(estimate)}",
+                seen=seen,
+                number=number,
+                pause=None if database.header.is_wal else self.max_pause,
+                invariants=sources.invariants_of(seen.path, self.invariants),
+                seconds=self.query_timeout.total_seconds(),
+                staged=staged,
+            )
+
+    def _too_long(self, seen: Seen, estimate: timedelta) -> tuple[str, str, str]:
+        why = (
+            f"copying {format_size(seen.size)} would hold up its writers for about {format_duration(estimate)}, "
+            f"max_pause is {format_duration(self.max_pause)}"
+        )
+        advice = "PRAGMA journal_mode = WAL ends that for good; else set a window at night, and a larger max_pause"
+        return seen.path, why, advice
+
+    def _dumps(self, staged: object) -> Iterator[Step]:
+        from maintd.actions.backup import DumpOutput, Staged  # noqa: PLC0415 - as above
+
+        assert isinstance(staged, Staged)
+        for number, (name, argv) in enumerate(self.commands.items()):
+            yield DumpOutput(
+                target=name,
+                reason=f"the output of {argv[0]} belongs to the set",
+                argv=argv,
+                limit=self.command_timeout,
+                user=self.command_user,
+                number=number,
+                staged=staged,
+            )
+
+    def _failing(self, target: str, why: str, advice: str) -> Finding:
+        from maintd.actions.backup import BackupFailed  # noqa: PLC0415 - as above
+
+        event = BackupFailed(target=target, tried="back it up", error="refused", error_msg=why, advice=advice)
+        return Finding(target=target, reason=f"{why} ({advice})", event=event)
+
+    def _about(self, ctx: Context, found: Found, of: str) -> Mapping[str, object]:
+        return {
+            "set": of,
+            "taken": ctx.now.astimezone(UTC).isoformat(timespec="seconds"),
+            "maintd": __version__,
+            "host": socket.gethostname(),
+            "left_out": [f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses],
+            "invariants": {
+                database.seen.path: queries
+                for database in found.databases
+                if (queries := sources.invariants_of(database.seen.path, self.invariants))
+            },
+            "programs": self.programs,
+            "checks": self.checks,
+        }
+
+    def _expirations(self, there: list[Snapshot], store: Action, ctx: Context) -> Iterator[Step]:
+        from maintd.actions.backup import ExpireSnapshot  # noqa: PLC0415 - as above
+
+        policy = Policy(self.keep, self.keep_within, self.max_age, self.max_total)
+        if policy.is_empty:
+            return
+        by_path = {one.path: one for one in there}
+        for verdict in snapshots.judged(there, policy, ctx.now, coming=store.target):
+            one = by_path.get(verdict.generation.path)
+            if one is not None and not verdict.kept:
+                yield ExpireSnapshot(
+                    target=one.path, reason=verdict.reason, needs=(store,), inode=one.inode, stored=one.stored
+                )
+
+    def remark(self, ctx: Context) -> str:
+        of = ctx.job.partition(".")[2] or self.kind
+        return snapshots.standing(snapshots.found(os.path.realpath(self.destination), of))
+
+    def doubts(self, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+        from maintd.actions.command import is_runnable  # noqa: PLC0415 - as above
+
+        for program in self.programs:
+            try:
+                supervisor.program(program)
+            except MaintdError as error:
+                yield "programs", trouble(error).error_msg
+        for option, lines in (("commands", self.commands.values()), ("checks", self.checks)):
+            for argv in lines:
+                if not is_runnable(argv[0]):
+                    yield option, f"{argv[0]} is not there, or may not be run"
+        if self.keep is None and self.max_age is None and self.max_total is None:
+            yield "", "no snapshot is ever deleted: set keep, max_age or max_total"
+
+
+def _stamp(name: names.ArchiveName) -> str:
+    return str(name).rpartition(".")[2]
+
+
+def _meddler(destination: str) -> str:
+    """Who besides maintd's user could change a destination, or, if that is not there, what it is to be made in."""
+    while not os.path.isdir(destination) and destination != "/":
+        destination = os.path.dirname(destination)
+    info = os.stat(destination)
+    if os.geteuid() == 0:
+        return grounds.survey(destination).meddler
+    return grounds.user_name(info.st_uid) if info.st_uid != os.geteuid() and info.st_mode & 0o022 else ""

@@ -1,0 +1,1 @@
+"""The kinds of check: each looks at one thing."""

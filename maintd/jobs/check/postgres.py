@@ -1,0 +1,95 @@
+"""The kind `check.postgres`: whether a PostgreSQL answers, has connections left, and keeps up."""
+
+import re
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from maintd.check import CannotTell, Check, Percent, Share
+from maintd.errors import Refused
+from maintd.job import AbsolutePath, Context, Span
+from maintd.options import secret
+from maintd.readings import Sign, above, down
+from maintd.units import format_duration
+from maintd.wire import left
+
+_PARTING = 0.5
+
+
+def _without_password(text: str) -> str:
+    if re.search(r"\bpassword\s*=|//[^/@:]*:[^/@]*@", text):
+        raise ValueError("a secret is not written here: use password_file")
+    return text
+
+
+class CheckPostgres(Check):
+    """Connects through psycopg (the extra `postgres`), in a child process; reads a few views of statistics."""
+
+    kind: ClassVar[str] = "check.postgres"
+    in_child: ClassVar[bool] = True
+
+    conninfo: Annotated[str, AfterValidator(_without_password)] = Field(
+        description='how libpq connects: "host=/run/postgresql dbname=app user=maintd"'
+    )
+    password_file: AbsolutePath | None = Field(default=None, description="a file that holds the password alone")
+    query: str = Field(default="SELECT 1", description="what is asked")
+    expect: str | None = Field(default=None, description="what the first value of the answer must be, as text")
+    degraded_time: Span | None = Field(
+        default=timedelta(seconds=1), description="a query that takes so long is degraded"
+    )
+    down_time: Span | None = Field(default=None, description="and one that takes so long is down")
+    degraded_connections: Percent | None = Field(
+        default=Share(80), description="such a share of the connections that there may be is degraded"
+    )
+    down_connections: Percent | None = Field(default=Share(95), description="and such a share is down")
+    degraded_transaction: Span | None = Field(default=timedelta(hours=1), description="such a transaction is degraded")
+    down_transaction: Span | None = Field(default=None, description="and one that is open for so long is down")
+    degraded_lag: Span | None = Field(default=timedelta(minutes=1), description="a replica so far behind is degraded")
+    down_lag: Span | None = Field(default=None, description="and so far behind is down")
+    degraded_dead: Percent | None = Field(
+        default=None, description="such a share of dead rows, in the worst table of 10,000 rows or more, is degraded"
+    )
+    down_dead: Percent | None = Field(default=None, description="and such a share is down")
+
+    @property
+    def target(self) -> str:
+        return self.conninfo
+
+    def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
+        try:
+            answer = self.ask(
+                ctx,
+                deadline + _PARTING,
+                "maintd.peers.postgres:look",
+                conninfo=self.conninfo,
+                password=secret(self.password_file) if self.password_file else None,
+                query=self.query,
+                limit=left(deadline),
+            )
+        except Refused as error:
+            raise CannotTell(str(error), hint=error.hint) from error
+        took = answer["query_s"]
+        yield above(took, _seconds(self.degraded_time, self.down_time), f"answered in {_span(took)}")
+        if self.expect is not None and answer["first"] != self.expect:
+            yield down(f"the query says {answer['first']}, not {self.expect}")
+        share = 100 * answer["connections"] / max(answer["most_connections"], 1)
+        told = f"{answer['connections']} of {answer['most_connections']} connections"
+        yield above(share, (self.degraded_connections, self.down_connections), told)
+        longest = answer["longest_s"]
+        limits = _seconds(self.degraded_transaction, self.down_transaction)
+        yield above(longest, limits, f"the longest transaction {_span(longest)}")
+        if answer["lag_s"] is not None:
+            limits = _seconds(self.degraded_lag, self.down_lag)
+            yield above(answer["lag_s"], limits, f"{_span(answer['lag_s'])} behind")
+        yield above(answer["dead"], (self.degraded_dead, self.down_dead), f"{answer['dead']:.0f}% dead rows")
+
+
+def _span(seconds: float) -> str:
+    return format_duration(timedelta(seconds=seconds))
+
+
+def _seconds(*spans: timedelta | None) -> tuple[float | None, float | None]:
+    worse, worst = (None if span is None else span.total_seconds() for span in spans)
+    return worse, worst

@@ -1,0 +1,93 @@
+"""The kind `drill`: restores the newest snapshot of a set into a scratch directory, and checks what comes out."""
+
+import os
+from collections.abc import Iterator, Sequence
+from typing import ClassVar
+
+from pydantic import Field
+
+from maintd import names, snapshots
+from maintd.job import AbsolutePath, Context, Flag, Job
+from maintd.snapshots import Snapshot
+from maintd.steps import Finding, Step
+from maintd.triggers import Asked
+
+
+class RestoreDrill(Job):
+    """Proves on a schedule that the newest snapshot of a set can be restored, and finds damage in the others."""
+
+    kind: ClassVar[str] = "drill"
+
+    destination: AbsolutePath = Field(description="the directory with the snapshots, as its backup job has it")
+    set: str = Field(description="the name of the backup job: `app` for [backup.app]")
+    scratch: AbsolutePath | None = Field(
+        default=None, description="where there is room for a restore, for the moment; default: the destination"
+    )
+    identity_file: AbsolutePath | None = Field(default=None, description="the secret key of encrypted snapshots")
+    verify_all: Flag = Field(default=True, description="compare also the older snapshots with their checksums")
+
+    def plan(self, ctx: Context) -> Iterator[Step]:
+        from maintd.actions.drill import Drill  # noqa: PLC0415 - reading a config does not need what acts
+
+        place = os.path.realpath(self.destination)
+        if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
+            yield Finding(target=place, reason="only the daemon knows whether it is due: left out by --due")
+            return
+        found = snapshots.found(place, self.set)
+        for one in found:
+            if one.manifest is None:
+                yield self._failing(one.path, one.trouble, "it cannot be restored: move it away if you know it")
+        newest = next((one for one in reversed(found) if one.is_verified), None)
+        if newest is None or newest.manifest is None:
+            yield self._nothing(place, found)
+            return
+        if self.verify_all:
+            yield from self._verifications(found, newest, ctx)
+        scratch = os.path.realpath(self.scratch) if self.scratch else place
+        yield Drill(
+            target=newest.path,
+            reason=self._why(found),
+            manifest=newest.manifest,
+            scratch=os.path.join(scratch, names.temporary(f"{self.set}.drill")),
+            identity=self.identity_file,
+            now=ctx.now,
+            taken=newest.name.stamp,
+        )
+
+    def remark(self, _ctx: Context) -> str:
+        return snapshots.standing(snapshots.found(os.path.realpath(self.destination), self.set))
+
+    def _why(self, found: Sequence[Snapshot]) -> str:
+        last = max((one.proven for one in found if one.proven), default=None)
+        return f"a restore was last proven {last:%Y-%m-%d %H:%M} UTC" if last else "no restore was proven yet"
+
+    def _nothing(self, place: str, found: Sequence[Snapshot]) -> Finding:
+        if found:
+            why = f"none of its {len(found)} snapshots is verified"
+            return self._failing(place, why, f"maintd backups says why; maintd do backup.{self.set} takes a new one")
+        why = f"there is no snapshot of {self.set}"
+        return self._failing(place, why, f"maintd do backup.{self.set} takes one; or correct destination and set")
+
+    def _failing(self, target: str, why: str, advice: str) -> Finding:
+        from maintd.actions.drill import DrillFailed  # noqa: PLC0415 - as above
+
+        event = DrillFailed(target=target, tried="drill it", error="unusable", error_msg=why, advice=advice)
+        return Finding(target=target, reason=why, event=event)
+
+    def _verifications(self, found: Sequence[Snapshot], newest: Snapshot, ctx: Context) -> Iterator[Step]:
+        """Each pack is read once: by the drill, or for the oldest snapshot that has it."""
+        from maintd.actions.drill import Verify  # noqa: PLC0415 - as above
+
+        read = set(newest.packs)
+        for one in found:
+            if one.manifest is None or one.damage or one is newest:
+                continue
+            own = tuple(name for name, inode in one.inodes.items() if inode not in read)
+            read |= one.packs
+            yield Verify(
+                target=one.path,
+                reason="a byte that has flipped on the disk is found by its checksum alone",
+                packs=own,
+                now=ctx.now,
+                stored=one.stored,
+            )

@@ -1,0 +1,69 @@
+"""The kind `storage`: reports what directories take, what grows fastest, and when their file systems will be full."""
+
+import os
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import ClassVar
+
+from pydantic import Field
+
+from maintd import grounds
+from maintd.job import AbsolutePath, Context, Count, Job, Span
+from maintd.names import printable
+from maintd.steps import Finding, Step
+from maintd.supervisor import Supervisor
+from maintd.triggers import Asked
+
+
+class Storage(Job):
+    """Measures directories and their file systems, and says how fast they grow and when that ends. Changes nothing."""
+
+    kind: ClassVar[str] = "storage"
+
+    directories: tuple[AbsolutePath, ...] = Field(min_length=1, description="the directories that are measured")
+    top: Count = Field(default=10, description="how many of the largest files are named")
+    warn_within: Span = Field(
+        default=timedelta(days=14), description="warn when a file system will be full within this, by its growth"
+    )
+
+    def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+        for directory in self.directories:
+            problem = _problem(grounds.resolve(directory))
+            if problem:
+                yield "directories", f"{printable(directory)}: {problem}"
+
+    def plan(self, ctx: Context) -> Iterator[Step]:
+        from maintd.actions.measure import Measure  # noqa: PLC0415 - reading a config does not need what measures
+
+        found: list[str] = []
+        for directory in map(grounds.resolve, self.directories):
+            problem = _problem(directory)
+            if problem:
+                yield Finding(target=directory, reason=f"not measured: {problem}")
+            elif directory not in found:
+                found.append(directory)
+        if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
+            yield Finding(
+                target=self.directories[0], reason="only the daemon knows whether it is due: left out by --due"
+            )
+        elif found:
+            yield Measure(
+                target=found[0],
+                reason=f"measured from time to time, with {len(found) - 1} more"
+                if found[1:]
+                else "measured from time to time",
+                directories=tuple(found),
+                top=self.top,
+                now=ctx.now,
+                warn_within=None if ctx.clock_jumped else self.warn_within,
+                history=ctx.history,
+                keeps=not ctx.clock_jumped,
+            )
+
+
+def _problem(directory: str) -> str:
+    try:
+        with os.scandir(directory) as entries:
+            return "" if next(entries, None) else "it is empty"
+    except OSError as error:
+        return error.strerror or str(error)

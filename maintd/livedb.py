@@ -1,0 +1,260 @@
+"""Databases of services, through apsw, in a child of maintd and nowhere else: copied, examined, asked.
+
+apsw brings a SQLite of its own, newer than the WAL-reset bug (3.7.0-3.51.2). The process that loads it must have no
+other, and must open no database's file besides: to close that would drop its locks (https://sqlite.org/howtocorrupt.html).
+A database is opened by the descriptor of its directory, so that no link on the way is followed.
+"""
+
+import contextlib
+import hashlib
+import os
+import stat as st
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import apsw
+
+from maintd import confinement
+from maintd.errors import Damaged, MaintdError, NotYet, Refused, TimedOut
+from maintd.linux import open_beneath
+from maintd.names import printable
+
+Progress = Callable[[int], None]
+BUSY_MS = 5000
+_STEP = 4 << 20  # bytes that are copied between two looks at the clock
+_PROGRESS_OPS = 20_000
+_VFS = "maintd"
+
+
+class _ByDescriptor(apsw.VFS):
+    """The Unix file system, with names taken as they are: the way through /proc/self/fd is not to be resolved."""
+
+    def __init__(self) -> None:
+        super().__init__(_VFS, base="unix")
+
+    def xFullPathname(self, name: str) -> str:  # noqa: N802 - apsw's name
+        return name
+
+
+_vfs = _ByDescriptor()
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """A database by its directory and name; `inode` is the planned (device, inode), None for one of our own."""
+
+    directory: str
+    name: str
+    inode: Sequence[int] | None = None
+
+
+@contextlib.contextmanager
+def opened(where: Where, *, immutable: bool = False, create: bool = False) -> Iterator[apsw.Connection]:
+    """A connection, for one database. Refused if it is not the planned file, NotYet if it stays locked.
+
+    An `immutable` one takes no locks and makes no files beside it: for copies that nobody else has.
+    """
+    held = confinement.held(where.directory)
+    dir_fd = open_beneath(where.directory, os.O_RDONLY | os.O_DIRECTORY) if held is None else held
+    try:
+        keep_wal = _check(where, dir_fd, create=create)
+        flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW | apsw.SQLITE_OPEN_URI
+        if immutable:
+            flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_NOFOLLOW | apsw.SQLITE_OPEN_URI
+        uri = f"file:/proc/self/fd/{dir_fd}/{_quoted(where.name)}{'?immutable=1' if immutable else ''}"
+        with _told(where):
+            connection = apsw.Connection(uri, flags=flags | (apsw.SQLITE_OPEN_CREATE if create else 0), vfs=_VFS)
+            try:
+                connection.set_busy_timeout(BUSY_MS)
+                connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep_wal))
+                connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
+                connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
+                yield connection
+            finally:
+                connection.close()
+    finally:
+        if held is None:
+            os.close(dir_fd)
+
+
+def _check(where: Where, dir_fd: int, *, create: bool) -> bool:
+    """Whether a write-ahead log with something in it lies there, which is then left as it is at the end."""
+    if create:
+        return False
+    info = os.lstat(where.name, dir_fd=dir_fd)
+    if not st.S_ISREG(info.st_mode) or where.inode not in (None, [info.st_dev, info.st_ino]):
+        raise Refused(f"{printable(where.name)} is another file than was planned by now, and was left alone")
+    with contextlib.suppress(FileNotFoundError):
+        return os.lstat(where.name + "-wal", dir_fd=dir_fd).st_size > 0
+    return False
+
+
+def _quoted(name: str) -> str:
+    return "".join(chr(byte) if chr(byte).isalnum() and byte < 128 else f"%{byte:02x}" for byte in os.fsencode(name))
+
+
+@contextlib.contextmanager
+def _told(where: Where) -> Iterator[None]:
+    """SQLite's errors in maintd's words."""
+    try:
+        yield
+    except (apsw.BusyError, apsw.LockedError) as error:
+        raise NotYet(f"{printable(where.name)} stayed locked for {BUSY_MS / 1000:.0f} s: {error}") from error
+    except apsw.NotADBError as error:
+        raise Refused(
+            f"{printable(where.name)} is no SQLite database, or an encrypted one", hint="exclude it from the patterns"
+        ) from error
+    except apsw.CorruptError as error:
+        raise MaintdError(
+            f"{printable(where.name)} is damaged: {error}", hint="restore it: maintd backups, maintd restore"
+        ) from error
+    except apsw.FullError as error:
+        raise MaintdError(
+            f"the disk is full: {error}", hint="free some space; this is tried again by itself"
+        ) from error
+    except apsw.Error as error:
+        raise MaintdError(f"SQLite says of {printable(where.name)}: {error}") from error
+
+
+def copy(progress: Progress, *, source: Mapping[str, Any], target: Mapping[str, Any], pause: float | None) -> int:
+    """Copies a live database page by page out of one transaction, so that no writer makes it begin again.
+
+    `pause` is for how many seconds writers may be held up, None where they are not (WAL): TimedOut after that. Returns
+    the bytes of the copy. Nothing is synced.
+    """
+    planned, made = Where(**source), Where(**target)
+    with opened(planned) as live, opened(made, create=True) as new:
+        new.execute("PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE").fetchall()
+        new.execute("PRAGMA journal_mode = OFF").fetchall()
+        live.execute("BEGIN").fetchall()
+        live.execute("SELECT count(*) FROM sqlite_schema").fetchall()
+        page = number(live, "PRAGMA page_size")
+        begun = time.monotonic()
+        backup = new.backup("main", live, "main")
+        try:
+            while not backup.done:
+                _require_within(pause, time.monotonic() - begun)
+                backup.step(max(1, _STEP // page))
+                progress((backup.page_count - backup.remaining) * page)
+            pages = backup.page_count
+        finally:
+            with contextlib.suppress(apsw.Error, SystemError):  # it tells again what step has told
+                backup.close(True)  # noqa: FBT003 - force
+        live.execute("ROLLBACK").fetchall()
+    return pages * page
+
+
+def _require_within(pause: float | None, spent: float) -> None:
+    if pause is not None and spent > pause:
+        raise TimedOut(
+            f"copying it held up its writers for {pause:.1f} s, which is max_pause, and was broken off",
+            hint="raise max_pause, give the job a window, or use PRAGMA journal_mode = WAL in the service",
+        )
+
+
+def examine(
+    progress: Progress, *, where: Mapping[str, Any], invariants: Sequence[str], seconds: float
+) -> dict[str, Any]:
+    """Checks a copy that nobody else has, and says what is in it.
+
+    MaintdError if integrity_check finds something, or one of the user's `invariants` returns a row. A query that takes
+    longer than `seconds` is broken off: TimedOut.
+    """
+    place = Where(**where)
+    with opened(place, immutable=True) as database:
+        database.execute("PRAGMA query_only = 1").fetchall()
+        problems = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)").fetchall()]
+        if problems != ["ok"]:
+            raise MaintdError(
+                f"integrity_check: {'; '.join(problems)[:300]}", hint="restore it: maintd backups, maintd restore"
+            )
+        progress(0)
+        orphans = len(database.execute("PRAGMA foreign_key_check").fetchall())
+        _hold(database, invariants, seconds)
+        return facts(database) | {"foreign_key_violations": orphans}
+
+
+def _hold(database: apsw.Connection, invariants: Sequence[str], seconds: float) -> None:
+    for query in invariants:
+        with limited(database, query, seconds):
+            broken = database.execute(query).fetchone()
+        if broken is not None:
+            raise MaintdError(f"an invariant does not hold: {query}: it returned {broken!r:.200}")
+
+
+@contextlib.contextmanager
+def limited(database: apsw.Connection, query: str, seconds: float) -> Iterator[None]:
+    """Breaks off what is asked of a database after so many seconds: TimedOut."""
+    end = time.monotonic() + seconds
+    database.set_progress_handler(lambda: time.monotonic() > end, _PROGRESS_OPS)
+    try:
+        yield
+    except apsw.InterruptError as error:
+        raise TimedOut(f"it took longer than {seconds:.0f} s and was broken off: {query}") from error
+    except (apsw.ReadOnlyError, apsw.AuthError) as error:
+        raise Refused(f"a query may only read: {query}") from error
+    except apsw.SQLError as error:
+        raise MaintdError(f"SQLite does not understand {query!r}: {error}") from error
+    finally:
+        database.set_progress_handler(None)
+
+
+def facts(database: apsw.Connection) -> dict[str, Any]:
+    """The row counts, the hash of the schema, and what the header holds: what a restored copy must have as well."""
+    schema = database.execute(
+        "SELECT type, name, tbl_name, coalesce(sql, '') FROM sqlite_schema ORDER BY type, name"
+    ).fetchall()
+    plain = [
+        str(name)
+        for _, name, kind, *_ in database.execute("PRAGMA main.table_list").fetchall()
+        if kind in ("table", "shadow") and name != "sqlite_schema"
+    ]
+    names = ("user_version", "application_id", "page_size", "encoding", "auto_vacuum")
+    values = {name: database.execute(f"PRAGMA {name}").fetchall()[0][0] for name in names}
+    return values | {
+        "rows": {name: _count(database, name) for name in sorted(plain)},
+        "schema_sha256": hashlib.sha256("\n".join("|".join(map(str, row)) for row in schema).encode()).hexdigest(),
+        "sqlite_version": apsw.sqlite_lib_version(),
+    }
+
+
+def _count(database: apsw.Connection, table: str) -> int:
+    return number(database, f"SELECT count(*) FROM {identifier(table)}")  # noqa: S608 - quoted
+
+
+def number(database: apsw.Connection, query: str) -> int:
+    """The one number that a query gives."""
+    value = database.execute(query).fetchall()[0][0]
+    assert isinstance(value, int)
+    return value
+
+
+def identifier(name: str) -> str:
+    """A name as SQL has it (https://sqlite.org/lang_keywords.html)."""
+    return '"' + name.replace('"', '""') + '"'
+
+
+def prove(
+    progress: Progress,
+    *,
+    where: Mapping[str, Any],
+    promised: Mapping[str, Any],
+    invariants: Sequence[str],
+    seconds: float,
+) -> None:
+    """Examines a restored database, and compares it with what its manifest says: Damaged if they differ."""
+    try:
+        found = examine(progress, where=where, invariants=invariants, seconds=seconds)
+    except TimedOut:
+        raise
+    except MaintdError as error:
+        raise Damaged(str(error)) from error
+    differing = [
+        f"{key} is {found.get(key)!r:.100}, the manifest says {value!r:.100}"
+        for key, value in promised.items()
+        if key != "sqlite_version" and found.get(key) != value
+    ]
+    if differing:
+        raise Damaged(f"it differs from its manifest: {'; '.join(differing)}")

@@ -1,0 +1,141 @@
+"""What a snapshot says of itself: which files it holds, in which pack, and what was known of each."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal, Self
+
+from maintd.errors import MaintdError
+
+FORMAT = 1
+NAME = "manifest.json"
+SUMS = "SHA256SUMS"
+CONTENTS = "CONTENTS.sha256"
+
+Kind = Literal["file", "sqlite", "output"]
+
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """One file to be taken: where it is read, and what it is called and was where it belongs.
+
+    `seen` is (device, inode, ctime) of an ordinary file, as planned.
+    """
+
+    name: str
+    path: str
+    kind: Kind
+    directory: str
+    file: str
+    mode: int
+    uid: int
+    gid: int
+    mtime_ns: int
+    size: int
+    seen: tuple[int, ...] = ()
+    database: Mapping[str, Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One file: `name` is its member in `pack`, `path` where it was; sizes in bytes, times in ns since the epoch.
+
+    `seen` is (device, inode, ctime) of a file, by which the next snapshot knows that it did not change. `database` is
+    what livedb.examine said of a copy. `is_unsettled`: it was being written each time that it was read.
+    """
+
+    name: str
+    path: str
+    kind: Kind
+    size: int
+    sha256: str
+    mode: int
+    uid: int
+    gid: int
+    owner: str
+    group: str
+    mtime_ns: int
+    pack: str = ""
+    seen: tuple[int, ...] = ()
+    database: Mapping[str, Any] | None = None
+    is_unsettled: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Pack:
+    """A compressed tar archive: its own size and SHA-256, and the bytes of all that it ever held."""
+
+    name: str
+    size: int
+    sha256: str
+    content: int
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """One snapshot of a set. `missing` are sources that could not be taken; `left_out` what is no regular file."""
+
+    set: str
+    taken: str
+    maintd: str
+    host: str
+    entries: tuple[Entry, ...]
+    packs: tuple[Pack, ...]
+    missing: tuple[str, ...] = ()
+    left_out: tuple[str, ...] = ()
+    invariants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    programs: tuple[str, ...] = ()
+    checks: tuple[tuple[str, ...], ...] = ()
+
+    @property
+    def size(self) -> int:
+        """Bytes of all files, as they are restored."""
+        return sum(entry.size for entry in self.entries)
+
+    def pack(self, name: str) -> Pack:
+        return next(pack for pack in self.packs if pack.name == name)
+
+    def written(self) -> bytes:
+        return json.dumps({"format": FORMAT} | asdict(self), indent=1).encode() + b"\n"
+
+    @classmethod
+    def read(cls, data: bytes) -> Self:
+        """Raises MaintdError for what no maintd wrote, or a newer one."""
+        try:
+            fields = json.loads(data)
+            version = fields.pop("format")
+            if version > FORMAT:
+                raise MaintdError(
+                    f"its manifest has format {version}, and this maintd knows {FORMAT}",
+                    hint="use the maintd that made it, or a newer one; tar and zstd can read its packs",
+                )
+            return cls(**fields | _nested(fields))
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise MaintdError(f"its manifest is no manifest of maintd's: {error!r}") from error
+
+
+def _nested(fields: dict[str, Any]) -> dict[str, Any]:
+    return {
+        "entries": tuple(Entry(**entry | {"seen": tuple(entry["seen"])}) for entry in fields["entries"]),
+        "packs": tuple(Pack(**pack) for pack in fields["packs"]),
+        "missing": tuple(fields["missing"]),
+        "left_out": tuple(fields["left_out"]),
+        "invariants": {path: tuple(queries) for path, queries in fields["invariants"].items()},
+        "programs": tuple(fields["programs"]),
+        "checks": tuple(tuple(argv) for argv in fields["checks"]),
+    }
+
+
+def sums(pairs: list[tuple[str, str]]) -> bytes:
+    """Lines that `sha256sum -c` reads, of (SHA-256 in hex, name); odd names are escaped as it does (sha256sum(1))."""
+    lines = []
+    for digest, name in pairs:
+        odd = name.replace("\\", "\\\\").replace("\n", "\\n").replace("\r", "\\r")
+        lines.append(f"{'' if odd == name else chr(92)}{digest}  {odd}\n")
+    return "".join(lines).encode("utf-8", "surrogateescape")
+
+
+def read_sums(data: bytes) -> dict[str, str]:
+    """The SHA-256 in hex by name, of lines without escapes, which maintd's own names never need."""
+    lines = data.decode("utf-8", "surrogateescape").splitlines()
+    return {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

@@ -1,0 +1,146 @@
+"""Objects of an S3-compatible store, over obstore, in a process of its own: it starts threads, which no fork takes."""
+
+import hashlib
+import os
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING
+
+from maintd.errors import MaintdError
+from maintd.stores import Store
+
+if TYPE_CHECKING:
+    from obstore.store import S3Config, S3Store
+
+PART = 8 << 20
+_RETRIES = 2
+
+
+class Bucket:
+    """The objects below the prefix of a store, by their names there.
+
+    Every method raises MaintdError with what the store said, and what to do.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store, self._objects = store, _opened(store)
+
+    def put(self, name: str, descriptor: int) -> None:
+        """Stores a file under a name, whole or not at all; larger ones in parts."""
+        with _told(self._store, name), os.fdopen(os.dup(descriptor), "rb") as file:
+            import obstore  # noqa: PLC0415 - an extra, which most do not have
+
+            file.seek(0)
+            obstore.put(self._objects, self._path(name), file, chunk_size=PART, max_concurrency=2)
+
+    def size(self, name: str) -> int | None:
+        """The bytes of an object; None if there is none."""
+        import obstore  # noqa: PLC0415 - as above
+
+        try:
+            with _told(self._store, name):
+                return int(obstore.head(self._objects, self._path(name))["size"])
+        except FileNotFoundError:
+            return None
+
+    def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
+        """The bytes of an object from there on. FileNotFoundError if there is none."""
+        import obstore  # noqa: PLC0415 - as above
+
+        with _told(self._store, name):
+            options = {"range": {"offset": offset}} if offset else {}
+            for chunk in obstore.get(self._objects, self._path(name), options=options).stream(1 << 20):  # type: ignore[arg-type]
+                yield bytes(chunk)
+
+    def sizes(self) -> dict[str, int]:
+        """The objects with their bytes."""
+        import obstore  # noqa: PLC0415 - as above
+
+        begin = f"{self._store.prefix}/" if self._store.prefix else ""
+        with _told(self._store, ""):
+            listed = obstore.list(self._objects, begin or None).collect()
+            return {str(each["path"]).removeprefix(begin): int(each["size"]) for each in listed}
+
+    def reach(self) -> None:
+        """Asks for the list of what is there: whether the store answers, the bucket exists, and the key may read it."""
+        import obstore  # noqa: PLC0415 - as above
+
+        with _told(self._store, ""):
+            next(iter(obstore.list(self._objects, self._store.prefix or None, chunk_size=1)), None)
+
+    def remove(self, name: str) -> None:
+        import obstore  # noqa: PLC0415 - as above
+
+        with _told(self._store, name):
+            obstore.delete(self._objects, self._path(name))
+
+    def _path(self, name: str) -> str:
+        return f"{self._store.prefix}/{name}" if self._store.prefix else name
+
+
+def sha256(chunks: Iterable[bytes]) -> tuple[int, str]:
+    """How many bytes there are, and their SHA-256 in hex."""
+    size, found = 0, hashlib.sha256()
+    for chunk in chunks:
+        size += len(chunk)
+        found.update(chunk)
+    return size, found.hexdigest()
+
+
+def _opened(store: Store) -> "S3Store":
+    try:
+        from obstore.store import S3Store  # noqa: PLC0415 - as above
+    except ModuleNotFoundError:
+        raise MaintdError(
+            "object stores need maintd's extra s3, which is not installed", hint="pip install 'maintd[s3]'"
+        ) from None
+    limit = timedelta(seconds=store.timeout)
+    config: S3Config = {"region": store.region}
+    config["access_key_id"], config["secret_access_key"] = store.key_id.read(), store.secret_key.read()
+    if store.endpoint:
+        config["endpoint"] = store.endpoint
+    return S3Store(
+        store.bucket,
+        config=config,
+        client_options={"allow_http": True, "timeout": limit, "connect_timeout": limit},
+        retry_config={"max_retries": _RETRIES, "retry_timeout": limit},
+    )
+
+
+@contextmanager
+def _told(store: Store, name: str) -> Iterator[None]:
+    """Errors of the library, which carry pages of XML and of its own structure, as what an operator has to know."""
+    from obstore import exceptions  # noqa: PLC0415 - as above
+
+    try:
+        yield
+    except (exceptions.UnauthenticatedError, exceptions.PermissionDeniedError) as error:
+        raise _denied(store) from error
+    except FileNotFoundError as error:
+        if "NoSuchBucket" in str(error) or not name:
+            raise MaintdError(
+                f"there is no bucket {store.bucket}", hint="make it, or correct `to` in the job"
+            ) from error
+        raise FileNotFoundError(2, "there is no such object", name) from error
+    except exceptions.BaseError as error:
+        said = str(error)
+        if any(
+            code in said for code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403 Forbidden")
+        ):
+            raise _denied(store) from error
+        if "NoSuchBucket" in said:
+            raise MaintdError(
+                f"there is no bucket {store.bucket}", hint="make it, or correct `to` in the job"
+            ) from error
+        where = store.endpoint or store.to
+        raise MaintdError(
+            f"the object store at {where} failed: {said.strip().splitlines()[0][:300]}",
+            hint="is it there, and is endpoint right? this is tried again by itself",
+        ) from error
+
+
+def _denied(store: Store) -> MaintdError:
+    return MaintdError(
+        f"the object store refuses the key for {store.to}", hint="look at the key, and at what it may do"
+    )

@@ -1,0 +1,44 @@
+"""Options that several kinds of check have in common: how a peer is reached, and secrets that stand in files."""
+
+import re
+from functools import lru_cache
+from typing import Annotated
+
+from pydantic import AfterValidator, Field, Strict
+
+from maintd.errors import MaintdError
+
+
+def _regex(text: str) -> str:
+    try:
+        re.compile(text)
+    except re.error as error:
+        raise ValueError(f"{text!r} is no regular expression: {error}") from None
+    return text
+
+
+Regex = Annotated[str, Field(min_length=1), AfterValidator(_regex)]
+Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
+Host = Annotated[str, Field(min_length=1, pattern=r"^[^\s/]+$")]
+
+
+@lru_cache(maxsize=256)
+def compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(pattern)
+
+
+@lru_cache(maxsize=256)
+def compiled_bytes(pattern: str) -> re.Pattern[bytes]:
+    return re.compile(pattern.encode())
+
+
+def secret(path: str) -> str:
+    """What a file holds, without the end of its line. Raises MaintdError, which does not show it."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().rstrip("\r\n")
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or "it is not UTF-8"
+        raise MaintdError(
+            f"{path} cannot be read: {reason}", hint="it is to hold the secret, readable by root"
+        ) from error

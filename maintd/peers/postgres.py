@@ -1,0 +1,66 @@
+"""What is asked of a PostgreSQL server, in a child process; psycopg is an extra, and loaded here alone."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from maintd.errors import MaintdError, Refused, TimedOut
+
+_CONNECTIONS = """
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+       current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
+"""
+_LONGEST = """
+SELECT coalesce(extract(epoch FROM max(now() - xact_start)), 0)::float8 FROM pg_stat_activity
+WHERE backend_type = 'client backend' AND state <> 'idle' AND pid <> pg_backend_pid()
+"""
+_LAG = """
+SELECT CASE WHEN NOT pg_is_in_recovery() THEN NULL
+            WHEN pg_last_wal_receive_lsn() = pg_last_wal_replay_lsn() THEN 0
+            ELSE extract(epoch FROM now() - pg_last_xact_replay_timestamp()) END::float8
+"""
+_DEAD = """
+SELECT coalesce(max(100.0 * n_dead_tup / nullif(n_live_tup + n_dead_tup, 0)), 0)::float8
+FROM pg_stat_user_tables WHERE n_live_tup + n_dead_tup >= 10000
+"""
+
+
+def look(
+    _progress: Callable[[int], None], *, conninfo: str, password: str | None, query: str, limit: float
+) -> dict[str, Any]:
+    """Connects, asks `query`, and reads the statistics.
+
+    Returns `first` (of the query), `query_s`, `connections`, `most_connections`, `longest_s` (the longest transaction),
+    `lag_s` (None on a server that is no replica) and `dead` (percent of dead rows in the worst of the larger tables).
+    """
+    try:
+        import psycopg  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        hint = "install maintd with the extra postgres: maintd[postgres]"
+        raise Refused("psycopg is not installed", hint=hint) from error
+    options: dict[str, Any] = {
+        "connect_timeout": max(int(limit), 2),
+        "options": f"-c statement_timeout={int(limit * 1000)}",
+    }
+    try:
+        connection = psycopg.connect(conninfo, **options, password=password, autocommit=True, application_name="maintd")
+        with connection:
+            begun = time.monotonic()
+            first = _row(connection, query)
+            took = time.monotonic() - begun
+            used, most = _row(connection, _CONNECTIONS)
+            rest = {name: _row(connection, sql)[0] for name, sql in (("longest_s", _LONGEST), ("lag_s", _LAG))}
+            dead = _row(connection, _DEAD)[0]
+    except psycopg.errors.QueryCanceled as error:
+        raise TimedOut("the query took too long") from error
+    except psycopg.errors.ConnectionTimeout as error:
+        raise TimedOut("no connection") from error
+    except psycopg.Error as error:
+        raise MaintdError(" ".join(str(error).split())) from error
+    value = first[0] if first else None
+    told = {"first": None if value is None else str(value), "query_s": took, "dead": dead}
+    return told | {"connections": used, "most_connections": most} | rest
+
+
+def _row(connection: Any, statement: str) -> Any:
+    return connection.execute(statement).fetchone()

@@ -1,0 +1,65 @@
+"""What is asked of a live SQLite database, in a child process with a SQLite of its own; nothing is ever written."""
+
+import os
+import time
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import quote
+
+import apsw
+
+from maintd.errors import MaintdError, TimedOut
+
+_OPS = 10_000
+
+
+def look(
+    _progress: Callable[[int], None], *, path: str, query: str | None, limit: float, quick_check: bool
+) -> dict[str, Any]:
+    """Opens the database read-only and asks; ends after `limit` seconds.
+
+    Returns `first` (the first value of the query), `query_s`, `pages`, `free_pages`, `wal_bytes`, `changed` (when it
+    was last written, seconds of the epoch), and with quick_check what that says (`ok`, or what is wrong).
+    """
+    end = time.monotonic() + limit
+    info = os.stat(path)
+    try:
+        connection = apsw.Connection(
+            f"file:{quote(path)}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
+        )
+        connection.setbusytimeout(max(int(1000 * limit) - 200, 0))
+        connection.setprogresshandler(lambda: time.monotonic() > end, _OPS)
+        found = _found(connection, query)
+        found["quick_check"] = _one(connection, "PRAGMA quick_check(1)") if quick_check else None
+        connection.close()
+    except apsw.InterruptError as error:
+        raise TimedOut("the query took too long") from error
+    except apsw.BusyError as error:
+        raise TimedOut("the database is locked") from error
+    except apsw.Error as error:
+        raise MaintdError(f"SQLite says: {error}") from error
+    return found | _files(path, info)
+
+
+def _found(connection: apsw.Connection, query: str | None) -> dict[str, Any]:
+    begun = time.monotonic()
+    first = _one(connection, query or "SELECT count(*) FROM sqlite_schema")
+    return {
+        "first": first if isinstance(first, (int, float, str, type(None))) else repr(first),
+        "query_s": time.monotonic() - begun,
+        "pages": _one(connection, "PRAGMA page_count"),
+        "free_pages": _one(connection, "PRAGMA freelist_count"),
+    }
+
+
+def _one(connection: apsw.Connection, statement: str) -> Any:
+    row = next(iter(connection.execute(statement)), None)
+    return None if row is None else row[0]
+
+
+def _files(path: str, info: os.stat_result) -> dict[str, Any]:
+    try:
+        wal = os.stat(path + "-wal")
+    except FileNotFoundError:
+        return {"wal_bytes": 0, "changed": info.st_mtime}
+    return {"wal_bytes": wal.st_size, "changed": max(info.st_mtime, wal.st_mtime) if wal.st_size else info.st_mtime}

@@ -1,0 +1,108 @@
+"""Puts one file away into an object store, in a child process: uploaded, read back, listed, and only then removed.
+
+The manifest is kept in a private directory of maintd's, where files are made ready too, and goes to the store after
+each run. On a machine that has none of it, it is fetched from there first.
+"""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from maintd import codec, copies, durable, formats, inventory, names
+from maintd.codec import Codec
+from maintd.durable import Ownership
+from maintd.errors import MaintdError
+from maintd.inventory import Entry
+from maintd.objects import Bucket, sha256
+from maintd.stores import Store
+from maintd.storing import Place, Request, check, digest
+
+_MARK = "uploaded"
+
+
+def reach(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> None:
+    """Sees whether the store can be reached, and fetches its manifest if there is none here."""
+    bucket = Bucket(Store.of(store))
+    bucket.reach()
+    with durable.directory(directory) as dir_fd:
+        if copies.exists(inventory.NAME, dir_fd):
+            return
+        with suppress(FileNotFoundError):
+            inventory.add(b"".join(bucket.chunks(inventory.NAME)), dir_fd=dir_fd)
+
+
+def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> int | None:
+    """Stores the manifest as it is here, and returns its bytes; None if nothing is listed yet."""
+    bucket = Bucket(Store.of(store))
+    if not os.path.exists(os.path.join(directory, inventory.NAME)):
+        return None
+    with durable.directory(directory) as dir_fd, durable.opened(inventory.NAME, dir_fd=dir_fd) as listed:
+        size = os.fstat(listed).st_size
+        bucket.put(inventory.NAME, listed)
+        durable.append(_MARK, b"%d\n" % size, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
+    return size
+
+
+def is_uploaded(directory: str) -> bool:
+    """Whether the store has the manifest as it is here."""
+    try:
+        with open(os.path.join(directory, _MARK), "rb") as marks:
+            return int(marks.read().split()[-1]) == os.stat(os.path.join(directory, inventory.NAME)).st_size
+    except (OSError, ValueError, IndexError):
+        return not os.path.exists(os.path.join(directory, inventory.NAME))
+
+
+def store_object(progress: codec.Progress, *, request: dict[str, Any], store: dict[str, Any]) -> dict[str, Any]:
+    """Archives one file; `root` of the request is the private directory. Raises as storing.store_file does."""
+    wanted = Request.of(request)
+    folder, name = os.path.split(wanted.seen.path)
+    with (
+        durable.directory(folder) as dir_fd,
+        durable.directory(wanted.root) as root_fd,
+        durable.opened(name, dir_fd=dir_fd) as source,
+    ):
+        exact = check(wanted.seen, source)
+        place = Place(wanted, exact, source, dir_fd, root_fd, root_fd)
+        entry = _uploaded(progress, place, Bucket(Store.of(store)))
+        with place.listed(entry):
+            copies.remove_original(exact, source, dir_fd=dir_fd)
+    return {"in_bytes": entry.size, "out_bytes": entry.stored_bytes, "sha256": entry.sha256}
+
+
+def _uploaded(progress: codec.Progress, place: Place, bucket: Bucket) -> Entry:
+    """The object's line, once what the store gives back is the file; what an interrupted run stored is compared."""
+    name, content = place.wanted.name, digest(place.source)
+    if bucket.size(name) is not None:
+        size, stored = sha256(bucket.chunks(name))
+        if _content_of(bucket, place) != content:
+            raise FileExistsError(17, "an object of that name with other content is there already", name)
+        return place.entry(content, size, stored)
+    temporary = names.temporary(f"upload-{os.getpid()}")
+    with durable.directory(place.wanted.root) as root_fd:
+        made = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=root_fd)
+        try:
+            codec.compress_fd(place.source, made, Codec(place.wanted.codec, place.wanted.level), progress)
+            size, stored = os.fstat(made).st_size, digest(made)
+            bucket.put(name, made)
+        finally:
+            os.close(made)
+            durable.discard(temporary, dir_fd=root_fd)
+    if sha256(bucket.chunks(name)) != (size, stored):
+        with suppress(OSError, MaintdError):
+            bucket.remove(name)
+        raise MaintdError(
+            f"the object store gave back something else than was stored as {names.printable(name)}",
+            hint="look at the store; the file is where it was, and is tried again",
+        )
+    return place.entry(content, size, stored)
+
+
+def _content_of(bucket: Bucket, place: Place) -> str:
+    chunks: Iterator[bytes] = bucket.chunks(place.wanted.name)
+    if place.wanted.codec != "none":
+        chunks = formats.all_contents(place.wanted.codec, chunks)
+    try:
+        return sha256(chunks)[1]
+    except OSError:  # damaged, or cut off: what a store left of an upload
+        return ""

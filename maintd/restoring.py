@@ -1,0 +1,264 @@
+"""A restore in place, deed by deed: everything is made ready first, then switched, and put back whole if it fails."""
+
+import os
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count
+from typing import Any, Literal
+
+from maintd import asides, capabilities, holders, names
+from maintd.asides import SUFFIX, Aside, Item
+from maintd.child import Worker
+from maintd.confinement import Confinement
+from maintd.errors import MaintdError, Refused
+from maintd.manifest import Entry
+from maintd.names import printable
+from maintd.snapshots import Snapshot
+from maintd.supervisor import Supervisor
+from maintd.units import counted, format_size
+
+_STOPPED = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
+_PATIENCE = 120.0
+"""Seconds in which a program must have stopped, or have come up (startsecs and all)."""
+_POLL = 0.1
+_CHECK = 300.0
+"""Seconds that a check, or an invariant, may take."""
+Told = Callable[[int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Deed:
+    """One part of a restore: shown by `--plan`, done by `run`, which gets whom to tell how many bytes are done."""
+
+    verb: str
+    target: str
+    reason: str
+    run: Callable[[Told], object] = field(repr=False, compare=False)
+    in_bytes: int | None = None
+
+
+@dataclass(slots=True)
+class Places:
+    """What maintd works with: its state, supervisord, the child."""
+
+    state_dir: str
+    supervisor: Supervisor
+    worker: Worker
+
+
+def within(entry: Entry, directory: str) -> Confinement | None:
+    """How a restored database is opened in that directory: by root as its owner, fenced."""
+    if os.geteuid() != 0:
+        return None
+    info = os.stat(directory)
+    uid = entry.uid if capabilities.may_become_others() and entry.uid else None
+    return Confinement(((directory, info.st_dev, info.st_ino),), uid, entry.gid if uid else None)
+
+
+def to_prove(entry: Entry, path: str, invariants: Sequence[str]) -> dict[str, Any]:
+    """What livedb.prove is asked of a restored database."""
+    directory, name = os.path.split(path)
+    return {
+        "where": {"directory": directory, "name": name},
+        "promised": entry.database or {},
+        "invariants": list(invariants),
+        "seconds": _CHECK,
+    }
+
+
+def prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str]) -> None:
+    """Opens a restored database, checks it, and compares it with its manifest. Raises MaintdError."""
+    try:
+        worker.call(
+            "maintd.livedb:prove",
+            to_prove(entry, path, invariants),
+            within=within(entry, os.path.dirname(path)),
+        )
+    except MaintdError as error:
+        raise type(error)(f"{printable(entry.path)}: {error}", hint=error.hint) from error
+
+
+def unpack(worker: Worker, snapshot: str, targets: Sequence[tuple[str, str]], told: Told, **options: Any) -> None:
+    """Writes files of a snapshot to these paths; see unpacking.Request."""
+    request = {"snapshot": snapshot, "targets": list(targets)} | options
+    worker.call("maintd.unpacking:unpack", {"request": request}, progress=told)
+
+
+class InPlace:
+    """The restore of some files of a snapshot to where they were."""
+
+    def __init__(self, snapshot: Snapshot, entries: Sequence[Entry], places: Places, identity: str | None) -> None:
+        assert snapshot.manifest is not None
+        self.snapshot, self.manifest, self.entries = snapshot, snapshot.manifest, tuple(entries)
+        self._places, self._identity = places, identity
+        self._stamp = str(snapshot.name).removeprefix(f"{snapshot.name.log}.")
+        self._programs: tuple[str, ...] = ()
+        self._folder = ""
+        self._aside: Aside | None = None
+
+    def deeds(self) -> Iterator[Deed]:
+        """All of it, in order. Programs stand still from the moment on when everything is ready beside its place."""
+        path, supervisor = self.snapshot.path, self._places.supervisor
+        running = {program: supervisor.state(program) for program in self.manifest.programs}
+        self._programs = tuple(program for program, state in running.items() if state not in _STOPPED)
+        yield Deed("verify", path, "every file of the snapshot is compared with its checksum", self._verify)
+        yield Deed("note", self._places.state_dir, "so that what is cut off can be put back", self._note)
+        size = sum(entry.size for entry in self.entries)
+        files = counted(len(self.entries), "file")
+        yield Deed("unpack", path, f"{files}, {format_size(size)}, each beside its place", self._unpack, size)
+        for entry in self.entries:
+            if entry.kind == "sqlite":
+                why = "integrity_check, invariants, and as its manifest says"
+                yield Deed("check", entry.path, why, partial(self._prove, entry))
+        for program in self._programs:
+            why = f"it is {running[program]}, and the set names it"
+            yield Deed("stop", program, why, partial(self._stop, program))
+        yield Deed("look", path, "nobody may have what is there open", self._arm)
+        for entry in self.entries:
+            there = "what is there is kept aside" if os.path.lexists(entry.path) else "nothing is there"
+            yield Deed("replace", entry.path, there, partial(self._replace, entry))
+        for program in self._programs:
+            yield Deed("start", program, "it ran before", partial(self._start, program))
+        for argv in self.manifest.checks:
+            yield Deed("run", argv[0], "a check of the set", partial(self._check, argv))
+        yield Deed("keep", path, "it can be undone: maintd restore --undo", self._done)
+
+    def put_back(self) -> list[str]:
+        """After a failure: the state of before, byte for byte, and the programs as they were. Raises what fails."""
+        return back(self._aside, self._places, keep=False) if self._aside else []
+
+    def _in_phase(self, phase: Literal["unpacking", "placing", "done"]) -> None:
+        self._folder = self._folder or self._free_folder()
+        items = self._noted.items if phase == "done" else tuple(_item(entry, self._folder) for entry in self.entries)
+        aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs)
+        aside.write(self._places.state_dir)
+        self._aside = aside
+
+    def _free_folder(self) -> str:
+        """A name for the aside directories that is free beside every file: an undone restore may have left its own."""
+        places = {os.path.dirname(entry.path) for entry in self.entries}
+        base = f".{self.manifest.set}.{self._stamp}"
+        tried = (f"{base}{f'-{n}' if n else ''}{SUFFIX}" for n in count())
+        return next(name for name in tried if not any(os.path.lexists(os.path.join(at, name)) for at in places))
+
+    @property
+    def _noted(self) -> Aside:
+        assert self._aside is not None
+        return self._aside
+
+    def _verify(self, told: Told) -> None:
+        self._places.worker.call("maintd.unpacking:verify", {"snapshot": self.snapshot.path}, progress=told)
+
+    def _note(self, _: Told) -> None:
+        self._in_phase("unpacking")
+
+    def _done(self, _: Told) -> None:
+        self._in_phase("done")
+
+    def _stop(self, program: str, _: Told) -> None:
+        stop(self._places.supervisor, program)
+
+    def _start(self, program: str, _: Told) -> None:
+        start(self._places.supervisor, program)
+
+    def _unpack(self, told: Told) -> None:
+        targets = [(entry.name, _fresh(entry)) for entry in self.entries]
+        unpack(self._places.worker, self.snapshot.path, targets, told, identity=self._identity, private=False)
+
+    def _prove(self, entry: Entry, _: Told) -> None:
+        prove(self._places.worker, entry, _fresh(entry), self.manifest.invariants.get(entry.path, ()))
+
+    def _arm(self, _: Told) -> None:
+        for entry in self.entries:
+            require_unused(entry.path, is_database=entry.kind == "sqlite")
+        self._in_phase("placing")
+        asides.prepare(self._noted.items)
+
+    def _replace(self, entry: Entry, _: Told) -> None:
+        asides.put_in_place(next(item for item in self._noted.items if item.path == entry.path))
+
+    def _check(self, argv: Sequence[str], _: Told) -> None:
+        arguments = {"argv": list(argv), "limit": _CHECK, "user": None}
+        with Worker(background=False) as worker:
+            answer = worker.call("maintd.commands:run", arguments)
+        if answer["status"] != 0:
+            raise MaintdError(f"the check {argv[0]} ended with {answer['status']}: {answer['output']}")
+
+
+def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
+    """Puts everything back as it was before a restore in place; returns the directories that still hold something."""
+    if aside.phase != "unpacking":
+        for program in aside.programs:
+            if places.supervisor.state(program) not in _STOPPED:
+                stop(places.supervisor, program)
+        for item in aside.items:
+            require_unused(item.path, is_database=item.is_database)
+    for item in aside.items:
+        asides.put_back(item, keep=keep)
+    kept = asides.remove_empty(aside.items)
+    for program in aside.programs:
+        start(places.supervisor, program)
+    aside.forget(places.state_dir)
+    return kept
+
+
+def _fresh(entry: Entry) -> str:
+    return names.temporary(entry.path)
+
+
+def _item(entry: Entry, folder: str) -> Item:
+    return Item(
+        path=entry.path,
+        fresh=_fresh(entry),
+        aside=os.path.join(os.path.dirname(entry.path), folder),
+        new=_inode(_fresh(entry)),
+        old=_inode(entry.path),
+        is_database=entry.kind == "sqlite",
+    )
+
+
+def _inode(path: str) -> tuple[int, int] | None:
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return info.st_dev, info.st_ino
+
+
+def require_unused(path: str, *, is_database: bool) -> None:
+    """Refuses a database that anybody has open, or a file that anybody may write, with who it is."""
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return
+    found = holders.find({(info.st_dev, info.st_ino)}).get((info.st_dev, info.st_ino), [])
+    busy = [holder for holder in found if holder.writing or is_database]
+    if busy:
+        raise Refused(
+            f"{printable(path)} is open in {', '.join(map(str, busy))}",
+            hint="stop that first, or name its program under `programs` of the set, before the snapshot is taken",
+        )
+
+
+def stop(supervisor: Supervisor, program: str) -> None:
+    """Stops a program, and waits until it has."""
+    supervisor.stop(program)
+    _await(supervisor, program, lambda state: state in _STOPPED, "stop")
+
+
+def start(supervisor: Supervisor, program: str) -> None:
+    """Starts a program if it does not run, and waits until it does. Raises MaintdError if it does not come up."""
+    if supervisor.state(program) in ("RUNNING", "STARTING"):
+        return
+    supervisor.start(program)
+    _await(supervisor, program, lambda state: state == "RUNNING", "start")
+
+
+def _await(supervisor: Supervisor, program: str, is_so: Callable[[str], bool], verb: str) -> None:
+    end = time.monotonic() + _PATIENCE
+    while not is_so(state := supervisor.state(program)):
+        if time.monotonic() > end or (verb == "start" and state in ("FATAL", "EXITED")):
+            raise MaintdError(f"program {program} did not {verb}: it is {state}", hint="see its own log")
+        time.sleep(_POLL)

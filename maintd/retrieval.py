@@ -1,0 +1,218 @@
+"""Reads archives: which files are in one, what each holds, whether it is whole, and how it is brought back."""
+
+import contextlib
+import errno
+import hashlib
+import os
+import stat as st
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+from maintd import durable, formats, inventory, names
+from maintd.durable import Ownership
+from maintd.errors import MaintdError, trouble
+from maintd.inventory import Entry, Manifest
+from maintd.objects import Bucket
+from maintd.stores import Store
+
+_CHUNK = 256 << 10
+
+
+class Archive(Protocol):
+    """Where objects lie. `where` is what people call it."""
+
+    where: str
+
+    def manifest(self) -> Manifest:
+        """What is listed in it."""
+
+    def sizes(self) -> dict[str, int]:
+        """The objects that are there, by name, with their bytes; the manifest apart."""
+
+    def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
+        """An object's bytes from there on. OSError or MaintdError if it cannot be read."""
+
+
+class Directory:
+    """An archive that is a local directory."""
+
+    def __init__(self, where: str) -> None:
+        self.where = where
+        self._root = os.path.realpath(where)
+
+    def manifest(self) -> Manifest:
+        return inventory.read(self._root)
+
+    def sizes(self) -> dict[str, int]:
+        found: dict[str, int] = {}
+        with contextlib.suppress(FileNotFoundError), durable.directory(self._root) as root_fd:
+            for folder, _, files, dir_fd in os.fwalk(".", dir_fd=root_fd):
+                for file in files:
+                    name = os.path.normpath(os.path.join(folder, file))
+                    info = os.lstat(file, dir_fd=dir_fd)
+                    if st.S_ISREG(info.st_mode) and name != inventory.NAME:
+                        found[name] = info.st_size
+        return found
+
+    def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
+        path = os.path.join(self._root, name)
+        with (
+            durable.directory(os.path.dirname(path)) as dir_fd,
+            durable.opened(os.path.basename(path), dir_fd=dir_fd) as descriptor,
+        ):
+            while chunk := os.pread(descriptor, _CHUNK, offset):
+                yield chunk
+                offset += len(chunk)
+
+
+class Remote:
+    """An archive in an object store. Its manifest there may lag behind a run that was cut off, until the next one."""
+
+    def __init__(self, store: Store) -> None:
+        self.where = store.to
+        self._bucket = Bucket(store)
+
+    def manifest(self) -> Manifest:
+        found = Manifest()
+        try:
+            found.take(b"".join(self._bucket.chunks(inventory.NAME)).splitlines())
+        except FileNotFoundError:
+            self._bucket.reach()
+        return found
+
+    def sizes(self) -> dict[str, int]:
+        return {name: size for name, size in self._bucket.sizes().items() if name != inventory.NAME}
+
+    def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
+        return self._bucket.chunks(name, offset)
+
+
+def archive_at(store: Store) -> Archive:
+    return Remote(store) if store.is_remote else Directory(store.to)
+
+
+def content(archive: Archive, entry: Entry) -> Iterator[bytes]:
+    """What an archived file holds. OSError EIO where the object is damaged, cut off or goes on too long."""
+    chunks = archive.chunks(entry.name, entry.offset)
+    whole = chunks if entry.codec == "none" else formats.all_contents(entry.codec, chunks)
+    left = entry.size
+    for piece in whole:
+        yield piece[:left]
+        if len(piece) > left and not entry.member:
+            raise OSError(errno.EIO, "it holds more than its original", entry.name)
+        left -= min(left, len(piece))
+        if entry.member and not left:
+            return
+    if left:
+        raise OSError(errno.EIO, "it holds less than its original", entry.name)
+
+
+@dataclass(frozen=True, slots=True)
+class Listed:
+    """The entries of an archive with those that are there, and what does not fit together."""
+
+    archive: Archive
+    manifest: Manifest
+    sizes: dict[str, int]
+
+    @classmethod
+    def of(cls, archive: Archive) -> "Listed":
+        return cls(archive, archive.manifest(), archive.sizes())
+
+    def entries(self) -> list[Entry]:
+        """In the order in which they were archived, without what was listed and then not moved."""
+        return [entry for entry in self.manifest.entries.values() if self.is_there(entry) or not _is_unmoved(entry)]
+
+    def is_there(self, entry: Entry) -> bool:
+        return entry.name in self.sizes
+
+    def strays(self) -> list[str]:
+        """Objects that the manifest does not list."""
+        return sorted(self.sizes.keys() - {entry.name for entry in self.manifest.entries.values()})
+
+
+def _is_unmoved(entry: Entry) -> bool:
+    """Whether the file is still where it was: it was listed, and then the run was interrupted."""
+    try:
+        info = os.lstat(entry.original)
+    except OSError:
+        return False
+    return info.st_ino == entry.ino or (info.st_size, info.st_mtime_ns) == (entry.size, entry.mtime_ns)
+
+
+def fault(listed: Listed, entry: Entry) -> str:
+    """What is wrong with an archived file, or nothing: all of the object and of its content is read."""
+    if not listed.is_there(entry):
+        return "it is missing"
+    if listed.sizes[entry.name] != entry.stored_bytes:
+        return f"it has {listed.sizes[entry.name]} bytes instead of {entry.stored_bytes}"
+    try:
+        is_stored = entry.member or _sha256(listed.archive.chunks(entry.name)) == entry.stored_sha256
+        is_original = _sha256(content(listed.archive, entry)) == entry.sha256
+    except (OSError, MaintdError) as error:
+        return f"it cannot be read: {trouble(error).error_msg}"
+    if not is_stored:
+        return "it is not what was stored: its SHA-256 is another"
+    return "" if is_original else "what it holds is not the original: its SHA-256 is another"
+
+
+def _sha256(chunks: Iterator[bytes]) -> str:
+    found = hashlib.sha256()
+    for chunk in chunks:
+        found.update(chunk)
+    return found.hexdigest()
+
+
+def below(entry: Entry) -> str:
+    """The path of a file that is brought back, below where it goes: that in the archive, without the codec's suffix."""
+    return entry.member or entry.name.removesuffix(names.CODEC_SUFFIXES[entry.codec])
+
+
+def bring_back(listed: Listed, entry: Entry, to: str, progress: Callable[[int], None] | None = None) -> str:
+    """Makes an archived file again, below the directory `to`, and returns its path.
+
+    Mode, owner and mtime are as they were, if this user may give them; the owner is believed of root's manifest alone.
+    Its hash is compared before it gets its name. FileExistsError if there is one of that name; OSError EIO if what the
+    archive holds is not the original.
+    """
+    path = os.path.join(os.path.realpath(to), os.path.normpath(f"/{below(entry)}").lstrip("/"))
+    directory, name = os.path.split(path)
+    durable.make_directories(directory)
+    temporary = names.temporary(name)
+    with durable.directory(directory) as dir_fd:
+        if os.path.lexists(path):
+            raise FileExistsError(errno.EEXIST, "a file of that name is there", path)
+        durable.discard(temporary, dir_fd=dir_fd)
+        made = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
+        try:
+            digest = hashlib.sha256()
+            for piece in content(listed.archive, entry):
+                durable.write_all(made, piece)
+                digest.update(piece)
+                if progress:
+                    progress(len(piece))
+            if digest.hexdigest() != entry.sha256:
+                raise OSError(
+                    errno.EIO, "what the archive holds is not the original: its SHA-256 is another", entry.name
+                )
+            durable.dress(made, _ownership(listed.manifest, entry))
+            durable.set_mtime(made, entry.mtime_ns)
+            os.fsync(made)
+            durable.publish(temporary, name, made, dir_fd=dir_fd)
+        except BaseException:
+            durable.discard(temporary, dir_fd=dir_fd)
+            raise
+        finally:
+            os.close(made)
+    return path
+
+
+def _ownership(found: Manifest, entry: Entry) -> Ownership:
+    """Owner and mode of a file that is brought back; never a set-id bit, and another's owner only by root."""
+    mode, user = entry.mode & 0o1777, os.geteuid()
+    if user != 0:
+        return Ownership(mode, user, os.getegid())
+    if found.uid not in (0, entry.uid):
+        return Ownership(mode, found.uid, os.getegid())
+    return Ownership(mode, entry.uid, entry.gid)

@@ -1,0 +1,119 @@
+"""How much room a file system has, and how much it is to have: a Floor as configured, a Goal for one run."""
+
+import os
+import re
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Self
+
+from maintd.units import format_size, parse_size
+
+_PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
+
+
+class Means(StrEnum):
+    """What the kind `guard` may do to get room, the cheapest first; in this order by default."""
+
+    EXPIRED = "expired"
+    COMPRESS = "compress"
+    STORED = "stored"
+    OLDEST = "oldest"
+    RUNAWAY = "runaway"
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """A share of a whole, or a fixed number."""
+
+    number: float
+    is_percent: bool = False
+
+    @classmethod
+    def parse(cls, value: str | int) -> Self:
+        """Reads `5%`, `2G`, or a number. Raises ValueError with these forms."""
+        match = _PERCENT.fullmatch(str(value))
+        if match is None:
+            return cls(parse_size(value))
+        if float(match[1]) > 100:
+            raise ValueError(f"{value!r} is more than all of it")
+        return cls(float(match[1]), is_percent=True)
+
+    def of(self, whole: int) -> int:
+        return int(whole * self.number / 100) if self.is_percent else int(self.number)
+
+    def __str__(self) -> str:
+        return f"{self.number:g}%" if self.is_percent else str(int(self.number))
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """A file system now, in bytes and inodes; `free` is what others than root may use (f_bavail)."""
+
+    size: int
+    free: int
+    inodes: int
+    free_inodes: int
+
+    @classmethod
+    def at(cls, path: str) -> Self:
+        """Of the file system that holds `path`. Raises OSError."""
+        found = os.statvfs(path)
+        return cls(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, found.f_files, found.f_favail)
+
+
+@dataclass(frozen=True, slots=True)
+class Goal:
+    """So much is to be free where `path` is, in bytes and inodes."""
+
+    path: str
+    free: int
+    inodes: int = 0
+
+    def is_met(self) -> bool:
+        room = Room.at(self.path)
+        return not self.lack(room)
+
+    def lack(self, room: Room) -> str:
+        """What is missing, for people, or nothing."""
+        if room.free < self.free:
+            return f"{format_size(room.free)} free, {format_size(self.free)} are wanted"
+        if room.free_inodes < self.inodes:
+            return f"{room.free_inodes} inodes free, {self.inodes} are wanted"
+        return ""
+
+
+@dataclass(frozen=True, slots=True)
+class Floor:
+    """What is always to be free where `path` is; below `warn` it is said. `inodes` None: whatever number of them."""
+
+    path: str
+    free: Portion
+    inodes: Portion | None
+    warn: Portion | None
+
+    def goal(self, room: Room, extra: int = 0) -> Goal:
+        """The floor and `extra` bytes more, but never more than there is."""
+        return Goal(
+            self.path,
+            min(self.free.of(room.size) + extra, room.size),
+            self.inodes.of(room.inodes) if self.inodes else 0,
+        )
+
+    def warning(self, room: Room) -> int:
+        """Bytes below which to warn: by default half as much again as the floor."""
+        least = self.free.of(room.size)
+        return max(least, self.warn.of(room.size) if self.warn else least * 3 // 2)
+
+
+@dataclass(frozen=True, slots=True)
+class Relief:
+    """What a guard asks of a job: steps that free space on this device by these means, and why.
+
+    `keep_min` generations of each log stay; `free` bytes are there to work with.
+    """
+
+    means: Means
+    device: int
+    keep_min: int
+    free: int
+    reason: str

@@ -1,0 +1,188 @@
+"""The snapshots of a destination, as its directory shows them: names carry the state, `SET.YYYYMMDDTHHMMSSZ[-N]`."""
+
+import contextlib
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from maintd import manifest, names
+from maintd.errors import MaintdError
+from maintd.linux import open_beneath
+from maintd.manifest import Manifest
+from maintd.names import ArchiveName
+from maintd.retention import Generation, Policy, Verdict, decide
+from maintd.units import counted
+
+PROOF = "proof.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One snapshot. Without a `manifest` it cannot be read, and `trouble` says why.
+
+    `stored` are the bytes that its packs take, each shared among the snapshots that have it; `inodes` those of packs.
+    `proven` is when a restore of it was last tried, and `damage` what that, or a later one, found.
+    """
+
+    path: str
+    name: ArchiveName
+    inode: tuple[int, int]
+    manifest: Manifest | None = None
+    trouble: str = ""
+    stored: int = 0
+    inodes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+    proven: datetime | None = None
+    damage: str = ""
+    damaged: frozenset[tuple[int, int]] = frozenset()
+
+    @property
+    def packs(self) -> frozenset[tuple[int, int]]:
+        """The inodes of its packs."""
+        return frozenset(self.inodes.values())
+
+    @property
+    def is_verified(self) -> bool:
+        """Whether it holds all that it should, was read back when it was made, and no damage was found since."""
+        return self.manifest is not None and not self.manifest.missing and not self.damage
+
+    @property
+    def label(self) -> str:
+        """How people name it: SET@STAMP."""
+        stamp = str(self.name).removeprefix(f"{self.name.log}.")
+        return f"{self.name.log}@{stamp}"
+
+
+def found(destination: str, only: str | None = None) -> list[Snapshot]:
+    """The snapshots in a destination, of one set or of all, by set and then oldest first. OSError if it is unreadable.
+
+    What shares a damaged pack with another is damaged too. A destination that is not there has none.
+    """
+    try:
+        dir_fd = open_beneath(destination, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return []
+    try:
+        parsed = [(name, names.parse_archive(name)) for name in sorted(os.listdir(dir_fd))]
+        wanted = [(name, at) for name, at in parsed if at and not at.suffix and only in (None, at.log)]
+        read = [_read(dir_fd, destination, name, at) for name, at in wanted]
+    finally:
+        os.close(dir_fd)
+    snapshots = sorted(filter(None, read), key=lambda one: (one.name.log, one.name))
+    return _with_shared_damage(snapshots)
+
+
+def leftovers(destination: str, only: str) -> list[tuple[str, tuple[int, int]]]:
+    """What interrupted runs left of a set, as (name, inode): snapshots that were being made, or taken away."""
+    try:
+        dir_fd = open_beneath(destination, os.O_RDONLY | os.O_DIRECTORY)
+    except FileNotFoundError:
+        return []
+    try:
+        out = []
+        for name in sorted(os.listdir(dir_fd)):
+            at = names.parse_archive(name.removesuffix(names.TEMPORARY)) if name.endswith(names.TEMPORARY) else None
+            if at and at.log == only:
+                info = os.lstat(name, dir_fd=dir_fd)
+                out.append((name, (info.st_dev, info.st_ino)))
+        return out
+    finally:
+        os.close(dir_fd)
+
+
+def judged(snapshots: Sequence[Snapshot], policy: Policy, now: datetime, coming: str | None = None) -> list[Verdict]:
+    """What the retention says of a set's snapshots, oldest first; `coming` is one that is about to be made.
+
+    Of those that are verified one always stays: the newest of them, whatever the policy says.
+    """
+    generations = [Generation(one.path, one.name.stamp, one.stored) for one in snapshots]
+    generations += [Generation(coming, now, 0)] if coming else []
+    verdicts = decide({"": generations}, policy, now)
+    last = max((one for one in snapshots if one.is_verified), key=lambda one: one.name, default=None)
+    return [
+        Verdict(verdict.generation, kept=True, reason="the last verified snapshot is never deleted", protected=True)
+        if last and verdict.generation.path == last.path and not verdict.kept
+        else verdict
+        for verdict in verdicts
+    ]
+
+
+def standing(snapshots: Sequence[Snapshot]) -> str:
+    """How many of a set's snapshots there are, and when a restore was last proven, in words."""
+    last = max((one.proven for one in snapshots if one.proven), default=None)
+    proven = f"restore last proven {last:%Y-%m-%d %H:%M} UTC" if last else "no restore proven yet"
+    bad = sum(not one.is_verified for one in snapshots)
+    return f"{counted(len(snapshots), 'snapshot')}{f', {bad} of them not sound' if bad else ''}, {proven}"
+
+
+def proof(at: datetime, damage: str = "", packs: Sequence[str] = ()) -> bytes:
+    """What is written into a snapshot after a restore of it was tried."""
+    return json.dumps({"at": at.isoformat(), "damage": damage, "packs": list(packs)}).encode() + b"\n"
+
+
+def _read(dir_fd: int, destination: str, name: str, at: ArchiveName) -> Snapshot | None:
+    try:
+        inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
+    except OSError:
+        return None
+    try:
+        info = os.fstat(inside)
+        base = Snapshot(os.path.join(destination, name), at, (info.st_dev, info.st_ino))
+        return _filled(base, inside)
+    finally:
+        os.close(inside)
+
+
+def _filled(base: Snapshot, inside: int) -> Snapshot:
+    infos = {name: os.lstat(name, dir_fd=inside) for name in os.listdir(inside)}
+    packs = {name: info for name, info in infos.items() if ".tar." in name}
+    proof = _proof(inside)
+    known: Manifest | None = None
+    trouble = ""
+    try:
+        known = Manifest.read(contents(inside, manifest.NAME))
+    except (MaintdError, OSError) as error:
+        trouble = str(error)
+    return Snapshot(
+        base.path,
+        base.name,
+        base.inode,
+        known,
+        trouble,
+        sum(info.st_size // info.st_nlink for info in packs.values()),
+        {name: _inode(info) for name, info in packs.items()},
+        datetime.fromisoformat(proof["at"]) if proof and not proof["damage"] else None,
+        str(proof["damage"]) if proof else "",
+        frozenset(_inode(packs[name]) for name in (proof or {"packs": ()})["packs"] if name in packs),
+    )
+
+
+def _inode(info: os.stat_result) -> tuple[int, int]:
+    return info.st_dev, info.st_ino
+
+
+def _proof(inside: int) -> dict[str, Any] | None:
+    with contextlib.suppress(OSError, ValueError):
+        found = json.loads(contents(inside, PROOF))
+        if isinstance(found, dict) and {"at", "damage", "packs"} <= found.keys():
+            return found
+    return None
+
+
+def _with_shared_damage(snapshots: list[Snapshot]) -> list[Snapshot]:
+    bad = {pack: one.name for one in snapshots for pack in one.damaged}
+    return [_sharing(one, bad) if bad and not one.damage else one for one in snapshots]
+
+
+def _sharing(one: Snapshot, bad: Mapping[tuple[int, int], ArchiveName]) -> Snapshot:
+    shared = [bad[pack] for pack in one.packs if pack in bad]
+    return replace(one, damage=f"it shares a damaged pack with {shared[0]}", proven=None) if shared else one
+
+
+def contents(dir_fd: int, name: str) -> bytes:
+    """All of a small regular file; no link is followed."""
+    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    with os.fdopen(descriptor, "rb") as file:
+        return file.read()

@@ -1,0 +1,215 @@
+"""How each check stands, and since when: readings come in, and what has changed is said once."""
+
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from typing import Any
+
+from maintd.changes import CheckDegraded, CheckFailed, CheckFlapping, CheckRecovered, CheckUnknown
+from maintd.check import Check, TooEarly
+from maintd.course import Course
+from maintd.events import Event
+from maintd.job import Job
+from maintd.log import Envelope
+from maintd.names import printable
+from maintd.readings import Health, Reading
+from maintd.state import Standing, State
+
+FLAPPING = "flapping"
+_IMPATIENCE = 1.0
+"""Seconds before a check on which another waits is asked again."""
+
+
+@dataclass(slots=True)
+class _Entry:
+    """What is known of one check in this life of maintd; times are monotonic, `read_at` is aware."""
+
+    standing: Standing
+    begun: float
+    course: Course = field(default_factory=Course)
+    reading: Reading | None = None
+    read_at: datetime | None = None
+    looked: float = 0.0
+    bad_since: float = 0.0
+    changed: float | None = None
+    asked: float = 0.0
+    is_held: bool = False
+    memory: dict[str, Any] = field(default_factory=dict)
+
+
+class Standings:
+    """Used by the daemon's main thread alone, `memory` apart. They outlive the daemon, in `state`.
+
+    `emit` gets what has changed; `look` has a check looked at now, because what another found depends on it.
+    """
+
+    def __init__(self, state: State, emit: Callable[[Event, Envelope], None], look: Callable[[str], None]) -> None:
+        self._state = state
+        self._emit = emit
+        self._look = look
+        self._checks: dict[str, Check] = {}
+        self._entries: dict[str, _Entry] = {}
+        self._direct: dict[str, list[str]] = {}
+
+    def take_over(self, jobs: Mapping[str, Job], now: datetime) -> None:
+        """Goes by these jobs from now on; a check of the same name keeps how it stands."""
+        self._checks = {name: job for name, job in jobs.items() if isinstance(job, Check) and job.enabled}
+        self._direct = defaultdict(list)
+        for name, check in self._checks.items():
+            for other in check.depends_on:
+                self._direct[other].append(name)
+        kept = {standing.job: standing for standing in self._state.standings()}
+        for name in (self._entries.keys() | kept.keys()) - self._checks.keys():
+            self._entries.pop(name, None)
+            self._state.forget_standing(name)
+        for name in self._checks.keys() - self._entries.keys():
+            standing = kept.get(name) or Standing(name, Health.UNKNOWN, now, "not looked at yet", Health.UP)
+            self._entries[name] = _Entry(standing, time.monotonic())
+
+    def memory(self, name: str) -> dict[str, Any]:
+        """What a check keeps between its looks; asked in the thread of a look."""
+        entry = self._entries.get(name)
+        return {} if entry is None else entry.memory
+
+    def note(self, name: str, run: str, reading: Reading, now: datetime) -> None:
+        """Takes in what a look has found, `now` (aware), in this run."""
+        entry = self._entries.get(name)
+        if entry is None:
+            return
+        entry.reading, entry.read_at, entry.looked = reading, now, time.monotonic()
+        is_bad = reading.health in (Health.DEGRADED, Health.DOWN)
+        entry.bad_since = (entry.bad_since or entry.looked) if is_bad else 0.0
+        job = self._checks[name]
+        in_grace = is_bad and entry.looked - entry.begun < job.grace.total_seconds()
+        counts = not in_grace and reading.error != TooEarly.__name__.lower()
+        if counts and self._hindrance(name) is None:
+            entry.course.add(reading.health)
+        for affected in (name, *self._dependants(name)):
+            self._settle(affected, run if affected == name else "", now)
+
+    # What comes of it
+
+    def _settle(self, name: str, run: str, now: datetime) -> None:
+        entry, job = self._entries[name], self._checks[name]
+        hindrance = self._hindrance(name)
+        if hindrance is not None:
+            entry.course.clear()
+            self._change(entry, Health.UNKNOWN, f"{hindrance} is down", now)
+            return
+        if entry.reading is None:
+            return
+        if entry.course.is_flapping:
+            if entry.standing.said != FLAPPING:
+                self._say(entry, FLAPPING, Health.DEGRADED, run, now)
+            return
+        was = entry.standing.health
+        if entry.standing.said == FLAPPING and was is Health.DEGRADED:
+            was = Health.UNKNOWN  # it is steady again: the last readings alone count
+        verdict = entry.course.verdict(was, job.fail_after, job.recover_after)
+        is_worse = verdict.badness > entry.standing.health.badness and verdict is not Health.UNKNOWN
+        entry.is_held = is_worse and self._is_in_doubt(name)
+        is_open = verdict is Health.UNKNOWN and not entry.course.is_blind(job.fail_after)
+        if not entry.is_held and not is_open:
+            self._say(entry, verdict, verdict, run, now)
+
+    def _say(self, entry: _Entry, said: str, health: Health, run: str, now: datetime) -> None:
+        assert entry.reading is not None
+        before, reading = entry.standing, entry.reading
+        began = entry.changed
+        self._change(entry, health, reading.reason, now)
+        if said == before.said:
+            return
+        entry.standing = replace(entry.standing, said=said)
+        self._state.record_standing(entry.standing)
+        job = self._checks[before.job]
+        lasted = max((now - before.since).total_seconds(), 0) if began is None else time.monotonic() - began
+        level = job.severity if said == Health.DOWN else ""
+        event = _event(reading, said, before.said, entry, lasted)
+        self._emit(event, Envelope(before.job, run, level))
+
+    def _change(self, entry: _Entry, health: Health, reason: str, now: datetime) -> None:
+        if health is entry.standing.health:
+            entry.standing = replace(entry.standing, reason=printable(reason))
+            return
+        entry.standing = replace(entry.standing, health=health, since=now, reason=printable(reason))
+        entry.changed = time.monotonic()
+        self._state.record_standing(entry.standing)
+
+    # Checks that depend on others
+
+    def _hindrance(self, name: str) -> str | None:
+        """A check that is down and on which this one depends, also through others."""
+        for other in self._checks[name].depends_on:
+            if other in self._entries:
+                if self._entries[other].standing.said == Health.DOWN:
+                    return other
+                deeper = self._hindrance(other)
+                if deeper is not None:
+                    return deeper
+        return None
+
+    def _dependants(self, name: str) -> Iterator[str]:
+        """Those that depend on a check, directly first."""
+        for other in self._direct.get(name, ()):
+            yield other
+            yield from self._dependants(other)
+
+    def _is_in_doubt(self, name: str) -> bool:
+        """Whether one that it depends on may turn out to be down too, which is then looked at now."""
+        doubtful = False
+        for other in self._checks[name].depends_on:
+            entry = self._entries.get(other)
+            if entry is None or entry.course.is_flapping or entry.standing.health is Health.DEGRADED:
+                continue
+            if entry.bad_since or entry.looked < self._entries[name].bad_since:
+                doubtful = True
+                if time.monotonic() - entry.asked > _IMPATIENCE:
+                    entry.asked = time.monotonic()
+                    self._look(other)
+        return doubtful
+
+    # For status
+
+    def told(self) -> list[dict[str, Any]]:
+        """Every check for `maintd status`, the worst first."""
+        order = sorted(self._entries.values(), key=lambda entry: (-entry.standing.health.badness, entry.standing.job))
+        return [self._told(entry) for entry in order]
+
+    def _told(self, entry: _Entry) -> dict[str, Any]:
+        standing, reading = entry.standing, entry.reading
+        is_current = reading is not None and reading.health is standing.health
+        return {
+            "name": standing.job,
+            "health": standing.health,
+            "since": standing.since.isoformat(timespec="seconds"),
+            "reason": printable(reading.reason if reading and is_current else standing.reason),
+            "flapping": standing.said == FLAPPING,
+            "severity": self._checks[standing.job].severity,
+            "target": printable(self._checks[standing.job].target),
+            "last_health": reading.health if reading else None,
+            "last_reason": printable(reading.reason) if reading else None,
+            "last_advice": printable(reading.advice) if reading and reading.advice else None,
+            "last_look": entry.read_at.isoformat(timespec="seconds") if entry.read_at else None,
+            "took_ms": round(reading.took_ms, 1) if reading else None,
+        }
+
+
+def _event(reading: Reading, said: str, was: str, entry: _Entry, lasted: float) -> Event:
+    since = entry.standing.since.isoformat(timespec="seconds")
+    target, reason, advice = reading.target, reading.reason, reading.advice or None
+    match said:
+        case Health.UP:
+            return CheckRecovered(target=target, reason=reason, since=since, was=was, lasted_s=round(lasted, 1))
+        case Health.DOWN:
+            advice = reading.advice or CheckFailed.usual_advice
+            told = {"error": reading.error or "down", "error_msg": reason, "advice": advice}
+            return CheckFailed(target=target, tried="find it up", since=since, was=was, **told)
+        case Health.DEGRADED:
+            return CheckDegraded(target=target, reason=reason, since=since, was=was, advice=advice)
+        case Health.UNKNOWN:
+            return CheckUnknown(target=target, reason=reason, since=since, was=was, advice=advice)
+        case _:
+            changes = entry.course.changes
+            return CheckFlapping(target=target, reason=reason, since=since, was=was, changes=changes)

@@ -1,0 +1,71 @@
+"""Where an archive is, a local directory or a prefix in a bucket of an S3-compatible store, and how it is reached.
+
+It holds the names of secrets, never a secret: who reaches the store reads them then, from a file or the environment.
+"""
+
+import hashlib
+import os
+from dataclasses import asdict, dataclass, field
+from typing import Any, Self
+
+from maintd.errors import MaintdError
+
+SCHEME = "s3://"
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A secret by the file or the environment variable that holds it."""
+
+    env: str
+    file: str | None = None
+
+    def read(self) -> str:
+        """OSError if its file cannot be read, MaintdError if it is not set."""
+        if self.file is not None:
+            with open(self.file, encoding="utf-8") as file:
+                return file.read().strip()
+        found = os.environ.get(self.env)
+        if not found:
+            raise MaintdError(
+                f"the environment variable {self.env} is not set",
+                hint="set it in environment= of [program:maintd], or name a file in the job's s3 table",
+            )
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Store:
+    """An archive; `to` is a path, or s3://bucket/prefix. `timeout` bounds one request, in seconds."""
+
+    to: str
+    endpoint: str | None = None
+    region: str = "us-east-1"
+    key_id: Secret = field(default_factory=lambda: Secret("AWS_ACCESS_KEY_ID"))
+    secret_key: Secret = field(default_factory=lambda: Secret("AWS_SECRET_ACCESS_KEY"))
+    timeout: float = 60.0
+
+    @property
+    def is_remote(self) -> bool:
+        return self.to.startswith(SCHEME)
+
+    @property
+    def bucket(self) -> str:
+        return self.to.removeprefix(SCHEME).partition("/")[0]
+
+    @property
+    def prefix(self) -> str:
+        return self.to.removeprefix(SCHEME).partition("/")[2].strip("/")
+
+    def directory(self, below: str) -> str:
+        """The private directory, below that for all stores, where its manifest is kept and files are made ready."""
+        return os.path.join(below, hashlib.sha256(f"{self.endpoint} {self.to}".encode()).hexdigest()[:16])
+
+    def fields(self) -> dict[str, Any]:
+        return asdict(self)
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Self:
+        """What `fields` gave, also after it went through JSON."""
+        secrets = {name: Secret(**fields[name]) for name in ("key_id", "secret_key")}
+        return cls(**(fields | secrets))

@@ -1,0 +1,173 @@
+"""Puts one file away into an archive that is a local directory: moved, or copied and compressed, in a child process.
+
+The manifest's line is durable before the file has gone from where it was. A file that is moved as it is gets its line
+first, then its new name; one that is copied is copied, read back and synced, then gets its line, then goes.
+"""
+
+import contextlib
+import hashlib
+import os
+from dataclasses import dataclass
+from typing import Any
+
+from maintd import codec, copies, durable, holders, inventory, names
+from maintd.codec import Codec
+from maintd.errors import NotYet, Refused
+from maintd.inventory import Entry
+from maintd.steps import Seen
+
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the child is asked: to put the file as `seen` away as `name` in the archive `root` (a path).
+
+    `at` is when, as RFC 3339, `why` the reason, and `job` whose it is.
+    """
+
+    seen: Seen
+    root: str
+    name: str
+    codec: str
+    level: int | None
+    at: str
+    why: str
+    job: str
+
+    @property
+    def path(self) -> str:
+        return os.path.join(self.root, self.name)
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> "Request":
+        return cls(**(fields | {"seen": Seen(**fields["seen"])}))
+
+
+def store_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str, Any]:
+    """Archives one file. Refused if it is not the planned one, NotYet if it is open, FileExistsError if its name is."""
+    wanted = Request.of(request)
+    directory, name = os.path.split(wanted.seen.path)
+    with (
+        durable.directory(directory) as dir_fd,
+        durable.directory(os.path.dirname(wanted.path)) as archive_fd,
+        durable.directory(wanted.root) as root_fd,
+        durable.opened(name, dir_fd=dir_fd) as source,
+    ):
+        exact = check(wanted.seen, source)
+        place = Place(wanted, exact, source, dir_fd, archive_fd, root_fd)
+        is_there = copies.exists(place.target, archive_fd)
+        is_moved = wanted.codec == "none" and not is_there and os.fstat(archive_fd).st_dev == exact.dev
+        entry = _move(place) if is_moved else _copy(progress, place)
+    return {"in_bytes": entry.size, "out_bytes": entry.stored_bytes, "sha256": entry.sha256}
+
+
+def check(planned: Seen, source: int) -> Seen:
+    """The opened file as it is now. Refused if it is not as planned, or odd; NotYet if another process has it open."""
+    now = os.fstat(source)
+    if not planned.is_unchanged(now):
+        raise Refused(f"{names.printable(planned.path)} has changed since it was planned, and was left alone")
+    durable.require_plain(planned.path, now)
+    copies.require_dense(planned.path, now)
+    if holders.is_open_elsewhere(source):
+        raise NotYet(f"{names.printable(planned.path)} is open in another process")
+    return Seen.of(planned.path, now)
+
+
+def digest(descriptor: int) -> str:
+    """The SHA-256 of a file's content, in hex."""
+    found, offset = hashlib.sha256(), 0
+    while data := os.pread(descriptor, _CHUNK, offset):
+        found.update(data)
+        offset += len(data)
+    return found.hexdigest()
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The file, where it is, and where it goes. `exact` is how it was when it was opened."""
+
+    wanted: Request
+    exact: Seen
+    source: int
+    dir_fd: int
+    archive_fd: int
+    root_fd: int
+
+    @property
+    def target(self) -> str:
+        return os.path.basename(self.wanted.name)
+
+    def entry(self, sha256: str, stored_bytes: int, stored_sha256: str) -> Entry:
+        return entry_of(self.wanted, self.exact, sha256, stored_bytes, stored_sha256)
+
+    @contextlib.contextmanager
+    def listed(self, entry: Entry) -> Any:
+        """Adds the line before the block; if the block fails, and the file is still where it was, takes it back."""
+        inventory.add(entry.line(), dir_fd=self.root_fd)
+        try:
+            yield
+        except BaseException:
+            if copies.is_still(os.path.basename(self.exact.path), self.source, self.dir_fd):
+                inventory.add(inventory.void(entry), dir_fd=self.root_fd)
+            raise
+
+
+def entry_of(wanted: Request, exact: Seen, sha256: str, stored_bytes: int, stored_sha256: str) -> Entry:
+    """The line of a file that was put away as a whole object."""
+    return Entry(
+        name=wanted.name,
+        original=exact.path,
+        ino=exact.ino,
+        size=exact.size,
+        mtime_ns=exact.mtime_ns,
+        mode=exact.mode & 0o7777,
+        uid=exact.uid,
+        gid=exact.gid,
+        sha256=sha256,
+        codec=wanted.codec,
+        stored_bytes=stored_bytes,
+        stored_sha256=stored_sha256,
+        at=wanted.at,
+        why=wanted.why,
+        job=wanted.job,
+    )
+
+
+def _move(place: Place) -> Entry:
+    """Renames it, on the same file system, as it is."""
+    os.fsync(place.source)
+    sha256 = digest(place.source)
+    entry = place.entry(sha256, place.exact.size, sha256)
+    with place.listed(entry):
+        with holders.unwritable(place.source) as free:
+            copies.require_untouched(place.exact, place.source, free=free)
+            durable.set_aside(place.exact, place.target, dir_fd=place.dir_fd, archive_fd=place.archive_fd)
+        os.fsync(place.archive_fd)
+        os.fsync(place.dir_fd)
+    return entry
+
+
+def _copy(progress: codec.Progress, place: Place) -> Entry:
+    """Copies it, compressed or not, and removes it; a copy that an interrupted run made is compared and taken."""
+    how = Codec(place.wanted.codec, place.wanted.level)
+    was_there = copies.exists(place.target, place.archive_fd)
+    if was_there:
+        copies.check_content(place.source, place.target, how, dir_fd=place.archive_fd)
+    else:
+        copies.compress_beside(progress, place.source, place.target, how, dir_fd=place.archive_fd)
+    sha256 = digest(place.source)
+    made = Seen.of(place.wanted.path, os.lstat(place.target, dir_fd=place.archive_fd))
+    try:
+        with durable.opened(place.target, dir_fd=place.archive_fd) as copy:
+            stored = sha256 if place.wanted.codec == "none" else digest(copy)
+        entry = place.entry(sha256, made.size, stored)
+        with place.listed(entry):
+            copies.remove_original(place.exact, place.source, dir_fd=place.dir_fd)
+    except BaseException:
+        is_left = copies.is_still(os.path.basename(place.exact.path), place.source, place.dir_fd)
+        if is_left and not was_there:
+            durable.remove(made, dir_fd=place.archive_fd)
+            os.fsync(place.archive_fd)
+        raise
+    return entry

@@ -1,0 +1,191 @@
+"""Reads snapshots in a child: whether they are what they were, and their files out of the packs, each compared."""
+
+import hashlib
+import io
+import os
+import tarfile
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+from maintd import codec, durable, manifest, sealing
+from maintd.durable import Ownership
+from maintd.errors import Damaged, MaintdError
+from maintd.manifest import Entry, Manifest
+from maintd.names import printable
+from maintd.snapshots import contents
+
+Progress = Callable[[int], None]
+_CHUNK = 1 << 20
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What the child is asked: to write the files `targets`, each as (name in the manifest, path), of a snapshot.
+
+    Each path must be free; directories that are missing are made, for maintd's user alone if `private`. `identity` is
+    the file of the secret key, for packs that are encrypted.
+    """
+
+    snapshot: str
+    targets: tuple[tuple[str, str], ...]
+    identity: str | None = None
+    private: bool = True
+
+
+def verify(progress: Progress, *, snapshot: str, packs: Sequence[str] | None = None) -> int:
+    """Compares the files of a snapshot with SHA256SUMS, all or these packs and the small ones; returns their bytes.
+
+    Raises Damaged.
+    """
+    count = 0
+    with durable.directory(snapshot) as dir_fd:
+        try:
+            known = manifest.read_sums(contents(dir_fd, manifest.SUMS))
+        except FileNotFoundError:
+            raise Damaged(f"{manifest.SUMS} is missing") from None
+        for name in (manifest.NAME, manifest.CONTENTS):
+            count = _compare(name, known.get(name, ""), count, progress, dir_fd=dir_fd)
+        whole = Manifest.read(contents(dir_fd, manifest.NAME))
+        for name in (pack.name for pack in whole.packs if packs is None or pack.name in packs):
+            count = _compare(name, known.get(name, ""), count, progress, dir_fd=dir_fd)
+        for pack in whole.packs:
+            if known.get(pack.name) != pack.sha256:
+                raise Damaged(f"{manifest.NAME} and {manifest.SUMS} differ about {printable(pack.name)}")
+    return count
+
+
+def _compare(name: str, promised: str, count: int, progress: Progress, *, dir_fd: int) -> int:
+    digest = hashlib.sha256()
+    try:
+        with durable.opened(name, dir_fd=dir_fd) as descriptor:
+            while data := os.read(descriptor, _CHUNK):
+                digest.update(data)
+                count += len(data)
+                progress(count)
+    except FileNotFoundError:
+        raise Damaged(f"{printable(name)} is missing") from None
+    if digest.hexdigest() != promised:
+        raise Damaged(f"{printable(name)} is not what it was: its SHA-256 is another than {manifest.SUMS} says")
+    return count
+
+
+def unpack(progress: Progress, *, request: dict[str, Any]) -> int:
+    """Writes files of a snapshot, synced, with owner (where that may be given), mode and time; returns their bytes.
+
+    Raises MaintdError for one that is not in its pack, or is not what the manifest says; OSError. What was written by
+    then stays, for the caller to remove.
+    """
+    wanted = Request(**request | {"targets": tuple((name, path) for name, path in request["targets"])})
+    paths, count = dict(wanted.targets), 0
+    with durable.directory(wanted.snapshot) as dir_fd:
+        whole = Manifest.read(contents(dir_fd, manifest.NAME))
+        entries = {entry.name: entry for entry in whole.entries if entry.name in paths}
+        if missing := paths.keys() - entries.keys():
+            raise MaintdError(f"the snapshot has no {printable(min(missing))}")
+        _make_directories(paths.values(), private=wanted.private)
+        for pack in whole.packs:
+            inside = {name: entry for name, entry in entries.items() if entry.pack == pack.name}
+            if inside:
+                with _contents(pack.name, wanted.identity, dir_fd=dir_fd) as stream:
+                    count = _write_all(stream, inside, paths, _Told(progress, count))
+    return count
+
+
+def _make_directories(paths: Iterable[str], *, private: bool) -> None:
+    for directory in sorted({os.path.dirname(path) for path in paths}):
+        durable.make_path(directory, 0o700 if private else 0o755)
+
+
+@contextmanager
+def _contents(name: str, identity: str | None, *, dir_fd: int) -> Iterator[io.BufferedReader]:
+    """What a pack holds, decrypted and decompressed, from start to end."""
+    with durable.opened(name, dir_fd=dir_fd) as descriptor:
+        is_sealed = name.endswith(sealing.SUFFIX)
+        with sealing.unsealed(descriptor, identity) if is_sealed else nullcontext(descriptor) as plain:
+            yield io.BufferedReader(_Pieces(codec.stream_contents(plain, "zstd")), _CHUNK)
+
+
+class _Pieces(io.RawIOBase):
+    """Pieces of bytes as a file that is read once."""
+
+    def __init__(self, pieces: Iterator[bytes]) -> None:
+        self._pieces, self._rest = pieces, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        self._rest = self._rest or next(self._pieces, b"")
+        length = min(len(buffer), len(self._rest))
+        buffer[:length] = self._rest[:length]
+        self._rest = self._rest[length:]
+        return length
+
+
+class _Told:
+    """Bytes written so far."""
+
+    def __init__(self, progress: Progress, count: int) -> None:
+        self.progress, self.count = progress, count
+
+    def add(self, length: int) -> None:
+        self.count += length
+        self.progress(self.count)
+
+
+def _write_all(stream: io.BufferedReader, inside: dict[str, Entry], paths: dict[str, str], told: _Told) -> int:
+    left = set(inside)
+    try:
+        with tarfile.open(fileobj=stream, mode="r|", encoding="utf-8", errors="surrogateescape") as archive:
+            for member in archive:
+                entry = inside.get(member.name)
+                source = archive.extractfile(member) if entry else None
+                if entry is not None and source is not None:
+                    if _write(source, entry, paths[entry.name], told):
+                        left.discard(entry.name)
+                    if not left:
+                        break
+    except (tarfile.TarError, EOFError) as error:
+        raise Damaged(f"a pack is damaged: {error}") from error
+    if left:
+        raise Damaged(f"{printable(min(left))} is not in its pack as the manifest says")
+    return told.count
+
+
+def _write(source: Any, entry: Entry, path: str, told: _Told) -> bool:
+    """Whether it is what the manifest says; what was read while it was changed is not, and is written again."""
+    directory, name = os.path.split(path)
+    digest = hashlib.sha256()
+    with durable.directory(directory) as dir_fd:
+        durable.unlink_own(name, dir_fd=dir_fd)
+        descriptor = durable.create(name, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
+        try:
+            while data := source.read(_CHUNK):
+                digest.update(data)
+                durable.write_all(descriptor, data)
+                told.add(len(data))
+            if digest.hexdigest() != entry.sha256:
+                return False
+            uid, gid = (entry.uid, entry.gid) if os.geteuid() == 0 else (os.geteuid(), os.getegid())
+            durable.dress(descriptor, Ownership(entry.mode, uid, gid))
+            durable.set_mtime(descriptor, entry.mtime_ns)
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        os.fsync(dir_fd)
+    return True
+
+
+def damaged_packs(_progress: Progress, *, snapshot: str) -> Sequence[str]:
+    """The packs of a snapshot that are not what its manifest says, by name."""
+    with durable.directory(snapshot) as dir_fd:
+        whole = Manifest.read(contents(dir_fd, manifest.NAME))
+        bad = []
+        for pack in whole.packs:
+            try:
+                _compare(pack.name, pack.sha256, 0, lambda _: None, dir_fd=dir_fd)
+            except (MaintdError, OSError):
+                bad.append(pack.name)
+    return bad

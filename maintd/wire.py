@@ -1,0 +1,180 @@
+"""Connections that end by a hard deadline, whatever the peer does, names and TLS included.
+
+Each reading and writing call gets what is left until the deadline, so that an answer that drips in byte by byte does
+not extend it. A name is looked up in a thread of its own, since getaddrinfo(3) cannot be ended.
+"""
+
+import contextlib
+import ipaddress
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Callable
+from functools import lru_cache
+from typing import Any
+
+from maintd.errors import MaintdError, TimedOut
+
+MOST_LOOKUPS = 16
+Address = tuple[socket.AddressFamily, Any]
+
+
+def left(deadline: float) -> float:
+    """Seconds until the deadline (time.monotonic()). Raises TimedOut if it has passed."""
+    found = deadline - time.monotonic()
+    if found <= 0:
+        raise TimedOut("the deadline has passed")
+    return found
+
+
+class Wire(socket.socket):
+    """A TCP or Unix socket all of whose calls end by `deadline`, with TimeoutError."""
+
+    deadline: float = 0.0
+
+    def recv_into(self, *arguments: Any) -> int:
+        self.settimeout(left(self.deadline))
+        return super().recv_into(*arguments)
+
+    def recv(self, *arguments: Any) -> bytes:
+        self.settimeout(left(self.deadline))
+        return super().recv(*arguments)
+
+    def sendall(self, *arguments: Any) -> None:
+        self.settimeout(left(self.deadline))
+        super().sendall(*arguments)
+
+
+class TlsWire(ssl.SSLSocket):
+    """The same over TLS."""
+
+    deadline: float = 0.0
+
+    def recv_into(self, *arguments: Any) -> int:
+        self.settimeout(left(self.deadline))
+        return super().recv_into(*arguments)
+
+    def recv(self, *arguments: Any) -> bytes:
+        self.settimeout(left(self.deadline))
+        return super().recv(*arguments)
+
+    def sendall(self, *arguments: Any) -> None:
+        self.settimeout(left(self.deadline))
+        super().sendall(*arguments)
+
+
+def connect(host: str, port: int, deadline: float) -> Wire:
+    """A connection to the first address of `host` that takes it. Raises OSError, TimedOut, MaintdError."""
+    addresses = resolve(host, port, deadline)
+    for at, (family, address) in enumerate(addresses):
+        wire = Wire(family, socket.SOCK_STREAM)
+        wire.deadline = deadline
+        try:
+            wire.settimeout(left(deadline) / (len(addresses) - at))
+            wire.connect(address)
+        except OSError:
+            wire.close()
+            if at == len(addresses) - 1:
+                raise
+        else:
+            return wire
+    raise MaintdError(f"{host} has no address")
+
+
+def connect_unix(path: str, deadline: float) -> Wire:
+    """A connection to a Unix socket. Raises OSError, TimedOut."""
+    wire = Wire(socket.AF_UNIX, socket.SOCK_STREAM)
+    wire.deadline = deadline
+    try:
+        wire.settimeout(left(deadline))
+        wire.connect(path)
+    except BaseException:
+        wire.close()
+        raise
+    return wire
+
+
+def secure(wire: Wire, server_name: str, context: ssl.SSLContext) -> TlsWire:
+    """The connection with TLS over it. Raises OSError (ssl.SSLError is one) in words of its own if that cannot be."""
+    deadline = wire.deadline
+    wire.settimeout(left(deadline))
+    try:
+        made = context.wrap_socket(wire, server_hostname=server_name)
+    except ssl.SSLCertVerificationError as error:
+        raise MaintdError(f"its certificate is not valid: {error.verify_message}") from error
+    except ssl.SSLError as error:
+        raise MaintdError(f"TLS failed: {error.reason or error}") from error
+    assert isinstance(made, TlsWire)
+    made.deadline = deadline
+    return made
+
+
+@lru_cache(maxsize=16)
+def tls_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
+    """What TLS is made by; kept, since to read the authorities of a system takes 20 ms."""
+    context = ssl.create_default_context(cafile=ca_file)
+    context.sslsocket_class = TlsWire
+    if not verify:
+        context.check_hostname = False
+        context.verify_mode = ssl.CERT_NONE
+    return context
+
+
+def seconds_left(wire: TlsWire, now: float) -> float | None:
+    """How long the peer's certificate is valid yet; None if it was not verified. `now` is in seconds of the epoch."""
+    certificate = wire.getpeercert() or {}
+    end = certificate.get("notAfter")
+    return ssl.cert_time_to_seconds(end) - now if isinstance(end, str) else None
+
+
+# Names
+
+
+class _Lookup:
+    """One question to the resolver, for all who ask it at the same time."""
+
+    def __init__(self, ask: Callable[[], list[Address]]) -> None:
+        self._ask = ask
+        self.done = threading.Event()
+        self.found: list[Address] = []
+        self.error: OSError | None = None
+
+    def run(self, forget: Callable[[], None]) -> None:
+        try:
+            self.found = self._ask()
+        except OSError as error:
+            self.error = error
+        finally:
+            forget()
+            self.done.set()
+
+
+_lookups: dict[tuple[str, int], _Lookup] = {}
+_lock = threading.Lock()
+
+
+def resolve(host: str, port: int, deadline: float) -> list[Address]:
+    """The addresses of a host, by getaddrinfo(3). Raises OSError, TimedOut; MaintdError if too many hang."""
+    with contextlib.suppress(ValueError):
+        address = ipaddress.ip_address(host)
+        return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, (host, port))]
+    key = host, port
+    with _lock:
+        lookup = _lookups.get(key)
+        if lookup is None:
+            if len(_lookups) >= MOST_LOOKUPS:
+                raise MaintdError("the resolver does not answer: see /etc/resolv.conf and the name servers there")
+            lookup = _lookups[key] = _Lookup(lambda: _addresses(host, port))
+            forget = lambda: _lookups.pop(key, None)  # noqa: E731 - bound to this key
+            threading.Thread(target=lookup.run, args=[forget], name="lookup", daemon=True).start()
+    if not lookup.done.wait(left(deadline)):
+        raise MaintdError(f"the name {host} was not resolved in time: the resolver does not answer")
+    if lookup.error is not None:
+        raise MaintdError(f"the name {host} cannot be resolved: {lookup.error.strerror}") from lookup.error
+    return lookup.found
+
+
+def _addresses(host: str, port: int) -> list[Address]:
+    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    return list(dict.fromkeys((family, address) for family, _, _, _, address in found))

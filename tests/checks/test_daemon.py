@@ -1,0 +1,183 @@
+"""Checks in the running daemon: side by side, on the edge, in order of dependence, over restarts."""
+
+import signal
+from collections.abc import Callable
+
+from tests.conftest import until
+from tests.end_to_end.daemon import Daemon
+
+from .servers import Server, respond
+
+FAST = 'every = "1s"\ntimeout = "900ms"\n'
+
+
+def http(web: Server, name: str, more: str = FAST) -> str:
+    return f'[check.http.{name}]\nurl = "{web.url}/{name}"\n{more}'
+
+
+def said(one: Daemon) -> list[tuple[str, str]]:
+    """The events of checks so far, each as (job, event)."""
+    return [(event["job"], event["event"]) for event in one.events() if event["event"].startswith("check.")]
+
+
+def asked(web: Server, name: str, more: int) -> None:
+    """Waits until a path was asked for so many times more."""
+    count = len(web.asked[f"/{name}"])
+    until(lambda: len(web.asked[f"/{name}"]) >= count + more, f"{more} looks at {name}", 60)
+
+
+def health(one: Daemon) -> dict[str, str]:
+    return {check["name"]: check["health"] for check in one.status()["checks"]}
+
+
+def is_up(web: Server, path: str) -> Callable[[bool], None]:
+    """Has a path answer well, or fail."""
+
+    def answer(well: bool) -> None:
+        web.answers[path] = lambda made, _: respond(made, 200 if well else 500, b"")
+
+    answer(True)
+    return answer
+
+
+def test_twelve_that_hang_hold_up_nobody(daemon, web):
+    """While twelve servers hang, every other check goes on being looked at, and upkeep too; each of the twelve once."""
+    hung = [f"hung{number}" for number in range(12)]
+    for name in hung:
+        web.answers[f"/{name}"] = web.answers["/hang"]
+    others = [f"other{number}" for number in range(10)]
+    jobs = "".join(http(web, name, 'every = "1s"\ntimeout = "5m"\n') for name in hung)
+    jobs += "".join(http(web, name) for name in others)
+    one = daemon(jobs + '[rotate.a]\npaths = ["LOGS/a/*.log"]\nmax_size = "1K"\n').start()
+    for name in others:
+        until(lambda name=name: len(web.asked[f"/{name}"]) >= 5, f"looks at {name}", 60)
+    assert [len(web.asked[f"/{name}"]) for name in hung] == [1] * 12
+    one.rotates("a/a.log")
+    assert health(one) == {f"check.http.{name}": "unknown" for name in hung} | {
+        f"check.http.{name}": "up" for name in others
+    }
+    assert one.stop() == 0
+
+
+def test_one_blip_says_nothing_and_two_are_told_once(daemon, web):
+    """One bad reading is no event. Two are `check.failed`, once, with since; two good ones are `check.recovered`."""
+    answer = is_up(web, "/a")
+    one = daemon(http(web, "a", FAST + 'severity = "critical"\n')).start()
+    asked(web, "a", 2)
+    web.answers["/a"] = lambda made, number: (answer(True), respond(made, 500, b"blip"))
+    asked(web, "a", 4)
+    assert said(one) == []
+    answer(False)
+    failed = one.event("check.failed")
+    assert (failed["level"], failed["job"], failed["was"]) == ("critical", "check.http.a", "up")
+    assert (failed["error_msg"], failed["target"]) == ("status 500, not 2xx", f"{web.url}/a")
+    assert {"since", "run", "error", "advice"} <= failed.keys()
+    status = one.tree.run("status")
+    assert status.returncode == 3
+    assert "1 down" in status.stdout
+    asked(web, "a", 3)
+    answer(True)
+    recovered = one.event("check.recovered")
+    assert recovered["was"] == "down"
+    assert recovered["lasted_s"] > 1
+    assert said(one) == [("check.http.a", "check.failed"), ("check.http.a", "check.recovered")]
+    assert one.tree.run("status").returncode == 0
+
+
+def test_up_and_down_and_up_is_flapping_and_told_once(daemon, web):
+    """1-0-1-0 raises one event, check.flapping, and none more while it lasts; when it is steady, how it ended."""
+    web.answers["/a"] = lambda made, number: respond(made, 200 if number % 2 else 500, b"")
+    one = daemon(http(web, "a")).start()
+    one.event("check.flapping")
+    asked(web, "a", 5)
+    assert said(one) == [("check.http.a", "check.flapping")]
+    (told,) = one.status()["checks"]
+    assert (told["health"], told["flapping"]) == ("degraded", True)
+    is_up(web, "/a")
+    one.event("check.recovered", was="flapping")
+    assert said(one) == [("check.http.a", "check.flapping"), ("check.http.a", "check.recovered")]
+
+
+def test_what_depends_on_a_failing_check_is_unknown_and_quiet(daemon, web):
+    """If the database and all that needs it fail at once, the database alone is told, though looked at last.
+
+    They are unknown meanwhile, and up without a word when it is back.
+    """
+    answers = [is_up(web, f"/{name}") for name in ("db", "api", "page")]
+    slow = 'every = "3s"\ntimeout = "900ms"\n'
+    one = daemon(
+        http(web, "page", FAST + 'depends_on = ["check.http.api"]\n')
+        + http(web, "api", FAST + 'depends_on = ["check.http.db"]\n')
+        + http(web, "db", slow)
+    ).start()
+    until(lambda: set(health(one).values()) == {"up"}, "all are up", 30)
+    for answer in answers:
+        answer(False)
+    one.event("check.failed")
+    until(lambda: health(one)["check.http.page"] == "unknown", "what depends on it is unknown", 30)
+    asked(web, "page", 4)
+    assert health(one) == {"check.http.db": "down", "check.http.api": "unknown", "check.http.page": "unknown"}
+    (page,) = [check for check in one.status()["checks"] if check["name"] == "check.http.page"]
+    assert page["reason"] == "check.http.db is down"
+    for answer in answers:
+        answer(True)
+    one.event("check.recovered")
+    until(lambda: set(health(one).values()) == {"up"}, "all are up again", 30)
+    assert said(one) == [("check.http.db", "check.failed"), ("check.http.db", "check.recovered")]
+
+
+def test_how_it_stands_survives_a_kill(daemon, web):
+    """After kill -9 and a start a check that was down is down since then, is not told again, and its recovery is."""
+    answer = is_up(web, "/a")
+    answer(False)
+    one = daemon(http(web, "a")).start()
+    one.event("check.failed")
+    (before,) = one.status()["checks"]
+    one.process.send_signal(signal.SIGKILL)
+    one.process.communicate()
+    one.start()
+    asked(web, "a", 3)
+    (after,) = one.status()["checks"]
+    assert (after["health"], after["since"]) == ("down", before["since"])
+    assert said(one) == [("check.http.a", "check.failed")]
+    answer(True)
+    one.event("check.recovered")
+
+
+def test_bad_readings_in_the_grace_do_not_count(daemon, web):
+    """For as long as `grace` says after the start, nothing is told of what is not up yet; good readings count."""
+    answer = is_up(web, "/a")
+    answer(False)
+    one = daemon(http(web, "a", FAST + 'grace = "1h"\n')).start()
+    asked(web, "a", 4)
+    assert said(one) == []
+    assert health(one) == {"check.http.a": "unknown"}
+    answer(True)
+    until(lambda: health(one) == {"check.http.a": "up"}, "it is up", 30)
+
+
+def test_a_pause_holds_a_check_and_a_reload_forgets_one(daemon, web):
+    """A paused check is not looked at. One that a reload takes out is not in status any more, whatever it was."""
+    is_up(web, "/a")(False)
+    one = daemon(http(web, "a") + http(web, "b") + http(web, "c")).start()
+    one.event("check.failed")
+    assert one.tree.run("pause", "check.http.b").returncode == 0
+    count = len(web.asked["/b"])
+    asked(web, "c", 3)
+    assert len(web.asked["/b"]) <= count + 1
+    one.tree.write_config(http(web, "b") + http(web, "c"))
+    assert one.tree.run("reload").returncode == 0
+    assert health(one).keys() == {"check.http.b", "check.http.c"}
+    assert one.tree.run("status").returncode == 0
+
+
+def test_a_person_is_answered_also_while_all_lanes_are_busy(daemon, web):
+    """`maintd do` of a check is done by the daemon beside the lanes, says what it sees, and fails if that is down."""
+    is_up(web, "/a")(False)
+    one = daemon(http(web, "a", 'every = "1h"\n') + http(web, "b", 'every = "1h"\n')).start()
+    did = one.tree.do("check.http.b")
+    assert did.code == 0
+    assert did.event("check.seen")["health"] == "up"
+    did = one.tree.do("check.http.a")
+    assert did.code == 1
+    assert did.event("check.seen")["reason"] == "status 500, not 2xx"

@@ -1,0 +1,132 @@
+"""`check.http` against a real server that misbehaves in every way that servers do."""
+
+import time
+
+import pytest
+
+from .conftest import seen
+from .servers import certified, respond, server
+
+BAD = {
+    "drip": ("no answer within 500ms", "timedout"),
+    "drip-head": ("no answer within 500ms", "timedout"),
+    "hang": ("no answer within 500ms", "timedout"),
+    "reset": ("", ""),
+    "short": ("the answer broke off: 90 bytes of its body are missing", "mainterror"),
+    "loop": ("it redirects more than 5 times", ""),
+    "500": ("status 500, not 2xx", ""),
+    "garbage": ("the answer is not HTTP", ""),
+}
+
+
+def test_every_way_to_misbehave_is_down_with_its_reason(tree, web):
+    """A server that drips, hangs, resets, breaks off, redirects for ever, fails or talks nonsense is down, in time.
+
+    One that answers is up, also behind a redirect, and though it sends without end.
+    """
+    names = [*BAD, "ok", "moved", "endless"]
+    begun = time.monotonic()
+    found = seen(
+        tree,
+        "".join(f'[check.http.{n}]\nurl = "{web.url}/{n}"\ntimeout = "500ms"\n' for n in BAD)
+        + "".join(f'[check.http.{n}]\nurl = "{web.url}/{n}"\n' for n in ("ok", "moved", "endless")),
+    )
+    assert time.monotonic() - begun < 20  # the drip alone would last for ever
+    assert {name: found[f"check.http.{name}"]["health"] for name in names} == {
+        name: "down" if name in BAD else "up" for name in names
+    }
+    for name, (reason, _) in BAD.items():
+        assert reason in found[f"check.http.{name}"]["reason"]
+    assert len(web.asked["/loop"]) == 6
+
+
+def test_what_the_body_holds(tree, web):
+    """Texts, regular expressions and comparisons with JSON are each told apart, with what was found instead."""
+    options = {
+        "well": "contains = ['\"status\"']\nmatches = 'o[kK]'\n"
+        "terms = ['status == \"ok\"', 'workers[0].alive == true', 'depth < 8']",
+        "text": 'contains = ["fine"]',
+        "regex": 'matches = "^never$"',
+        "value": "terms = ['depth < 7']",
+        "path": "terms = ['queue.depth < 7']",
+        "type": "terms = ['status < 7']",
+        "status": 'status = [204, "3xx"]',
+        "slow": 'degraded_time = "1us"',
+        "slower": 'degraded_time = "1us"\ndown_time = "2us"',
+    }
+    found = seen(
+        tree,
+        "".join(f'[check.http.{name}]\nurl = "{web.url}/ok?token=secret"\n{text}\n' for name, text in options.items()),
+    )
+    said = {name: (found[f"check.http.{name}"]["health"], found[f"check.http.{name}"]["reason"]) for name in options}
+    assert said["well"][0] == "up"
+    assert said["text"] == ("down", 'the body does not hold "fine"')
+    assert said["regex"] == ("down", "nothing in the body matches ^never$")
+    assert said["value"] == ("down", "depth is 7, not < 7")
+    assert said["path"] == ("down", "it has no queue.depth")
+    assert said["type"] == ("down", 'status is "ok", which cannot be compared with 7')
+    assert said["status"] == ("down", "status 200, not 204 or 3xx")
+    assert said["slow"][0] == "degraded"
+    assert said["slower"][0] == "down"
+    assert "secret" not in str(found)
+
+
+def test_a_password_comes_from_a_file_and_is_told_nobody(tree, web):
+    """Basic authentication and a bearer token are sent as they stand in their files, and to no other server."""
+    secret = tree.folder / "secret"
+    secret.write_text("s3cret\n")
+    with server() as other:
+        web.answers["/away"] = lambda made, _: respond(made, 302, b"", f"Location: {other.url}/ok")
+        found = seen(
+            tree,
+            f'[check.http.basic]\nurl = "{web.url}/basic"\nusername = "me"\npassword_file = "{secret}"\n'
+            f'[check.http.token]\nurl = "{web.url}/token"\ntoken_file = "{secret}"\n'
+            f'[check.http.away]\nurl = "{web.url}/away"\ntoken_file = "{secret}"\n'
+            f'[check.http.none]\nurl = "{web.url}/none"\ntoken_file = "{secret}.missing"\n',
+        )
+        assert b"Authorization: Basic bWU6czNjcmV0\r\n" in web.headers["/basic"]
+        assert b"Authorization: Bearer s3cret\r\n" in web.headers["/token"]
+        assert b"Authorization" not in other.headers["/ok"]
+    assert found["check.http.none"]["health"] == "down"
+    assert "secret.missing cannot be read" in found["check.http.none"]["reason"]
+    assert "s3cret" not in str(found)
+
+
+@pytest.mark.parametrize(("days", "health"), [(60, "up"), (10, "degraded"), (1, "down"), (-1, "down")])
+def test_the_end_of_a_certificate_is_seen_ahead(tree, tmp_path, days, health):
+    """A certificate that ends soon is degraded, one that ends in a day or has ended is down; for check.tls likewise."""
+    with server(certified(tmp_path, days)) as made:
+        common = f'ca_file = "{tmp_path}/cert.pem"\n'
+        found = seen(
+            tree,
+            f'[check.http.a]\nurl = "{made.url}/ok"\n{common}'
+            f'[check.tls.a]\nhost = "127.0.0.1"\nport = {made.port}\n{common}'
+            f'[check.http.unverified]\nurl = "{made.url}/ok"\nverify = false\n'
+            f'[check.http.stranger]\nurl = "{made.url}/ok"\n',
+        )
+    assert found["check.http.a"]["health"] == health
+    assert found["check.tls.a"]["health"] == health
+    assert found["check.http.unverified"]["health"] == "up"
+    assert found["check.http.stranger"]["health"] == "down"
+    if days < 0:
+        assert "certificate has expired" in found["check.tls.a"]["reason"]
+
+
+def test_options_that_cannot_be_meant_are_errors_with_their_place(tree):
+    """A password in the URL, a term that is none, a status that is none: each is told by file and line, all at once."""
+    tree.write_config(
+        '[check.http.a]\nurl = "http://me:pw@localhost/"\nterms = ["status"]\nstatus = [99]\n'
+        'fail_after = "5 of 3"\ndepends_on = ["check.tcp.none"]\n[check.tcp.b]\nhost = "x"\n'
+        '[check.tcp.c]\nport = 1\ndepends_on = ["check.tcp.d"]\n[check.tcp.d]\nport = 1\ndepends_on = ["check.tcp.c"]\n'
+    )
+    done = tree.run("check")
+    assert done.returncode == 1
+    for text in (
+        "check.http.a.url: a secret is not written here",
+        "check.http.a.terms[0]: ",
+        "check.http.a.status[0]: ",
+        "check.http.a.fail_after: ",
+        "check.tcp.b: give either port",
+        "check.tcp.c.depends_on: leads back to this check itself",
+    ):
+        assert text in done.stderr

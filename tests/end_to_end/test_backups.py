@@ -1,0 +1,50 @@
+"""Backups in a daemon's life: status knows of them, a restore pauses it and restarts programs."""
+
+import os
+from pathlib import Path
+
+from tests.test_backup import database, rows_of
+from tests.test_restore import write
+
+JOB = '[backup.app]\ncron = "@yearly"\ndestination = "{0}/kept"\ndatabases = ["{0}/data/*.db"]\nprograms = ["api"]\n'
+DRILL = '[drill.app]\ncron = "@yearly"\ndestination = "{0}/kept"\nset = "app"\n'
+
+
+def test_a_restore_in_place_beside_the_daemon(stage):
+    """The daemon takes the backup without loading SQLite's other library; the restore pauses it, and restarts the set's
+    programs; if the set's check fails, all is as before and the programs run."""
+    made = stage({"api": ["10"]}, "")
+    folder = made.folder
+    (folder / "data").mkdir()
+    path = database(folder / "data/a.db")
+    jobs = JOB.format(folder)
+    made.write_config(jobs + DRILL.format(folder))
+    made.start()
+    assert made.maintd("do", "--all").returncode == 0
+    status = made.maintd("status").stdout
+    assert "1 snapshot, restore last proven" in " ".join(status.split())
+    assert not _mapped(made.pid_of("maintd"), "apsw", "zstd")
+    write(path, 3)
+    before = made.pid_of("api")
+    done = made.maintd("restore", "app", "--in-place")
+    assert done.returncode == 0, done.stderr
+    assert len(rows_of(path)) == 100
+    assert made.pid_of("api") not in (0, before)
+    assert made.events("job.paused")
+    assert made.events("job.resumed")
+    assert made.maintd("restore", "app", "--undo").returncode == 0
+    assert len(rows_of(path)) == 3
+    made.write_config(jobs + 'checks = [["/bin/false"]]\n')
+    assert made.maintd("reload", "--force").returncode == 0
+    assert made.maintd("do", "backup.app").returncode == 0
+    write(path, 7)
+    done = made.maintd("restore", "app", "--in-place")
+    assert done.returncode == 1
+    assert "everything was put back" in done.stderr
+    assert len(rows_of(path)) == 7
+    assert made.pid_of("api")
+
+
+def _mapped(pid: int, *names: str) -> list[str]:
+    lines = Path(f"/proc/{pid}/maps").read_text().splitlines()
+    return [line for line in lines if any(name in os.path.basename(line.split()[-1]) for name in names)]

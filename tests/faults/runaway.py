@@ -1,0 +1,219 @@
+"""A writer that fills a small disk as fast as it can be told to, and a guard that keeps a floor under it.
+
+Nothing that a policy keeps is lost: what goes is a generation beyond `keep_min`, and is said. The writer never gets
+ENOSPC, and what others may use never falls below the floor.
+"""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from maintd import names
+from tests.conftest import environment, until
+from tests.tree import MAINTD, content
+
+from .crew import row
+from .disk import Disk
+from .table import Row
+from .trial import Report
+
+NAME = "runaway"
+SIZE = 64 << 20
+FLOOR = 16 << 20
+KEEP_MIN = 2
+FILLER = "202601"
+"""The month of the archives that fill a disk."""
+KINDS = ("ext4", "tmpfs")
+WRITER = """
+import os, signal, sys, time
+
+path, rate, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+
+def opened():
+    return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+
+log, hung_up, number = opened(), False, 0
+
+def hang_up(*_):
+    global hung_up
+    hung_up = True
+
+signal.signal(signal.SIGHUP, hang_up)
+os.write(1, b"begun\\n")
+begin = time.monotonic()
+while (elapsed := time.monotonic() - begin) < seconds:
+    if hung_up:
+        os.close(log)
+        log, hung_up = opened(), False
+    if number * 128 > elapsed * rate:
+        time.sleep(0.005)
+        continue
+    block = b""
+    for n in range(number, number + 64):
+        block += b"%09d %s the same words in each line of it, as in logs\\n" % (n, os.urandom(34).hex().encode())
+    os.write(log, block)
+    number += 64
+print(number)
+"""
+
+
+@dataclass
+class Scene:
+    """A disk with logs on it, and a daemon that guards it, whose own files lie elsewhere."""
+
+    disk: Disk
+    here: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.disk.folder / "logs"
+
+    @property
+    def log(self) -> Path:
+        return self.logs / "app.log"
+
+    def configure(self, **guard: str) -> None:
+        told = "" if self.disk.kind == "ext4" else f'signal = {{ name = "HUP", pidfile = "{self.here}/pid" }}\n'
+        options = {"min_free": str(FLOOR), "keep_min": str(KEEP_MIN)} | guard
+        text = f'[daemon]\nstate_dir = "{self.here}/state"\nruntime_dir = "{self.here}/run"\n'
+        text += f'[supervisor]\nurl = "unix://{self.here}/none"\n'
+        text += f'[rotate.app]\npaths = ["{self.logs}/*.log"]\ncron = "@yearly"\nkeep = 1000\n{told}'
+        text += f'[guard.disk]\ndirectory = "{self.disk.folder}"\n' + "".join(
+            f"{k} = {v}\n" for k, v in options.items()
+        )
+        (self.here / "maintd.toml").write_text(text)
+        (self.here / "maintd.toml").chmod(0o644)
+        self.logs.mkdir(exist_ok=True)
+
+    def maintd(self, *arguments: str) -> "subprocess.CompletedProcess[str]":
+        argv = [MAINTD, "-c", self.here / "maintd.toml", *arguments]
+        return subprocess.run(argv, check=False, capture_output=True, text=True, env=environment(), timeout=120)
+
+    @contextlib.contextmanager
+    def daemon(self) -> Iterator[None]:
+        with (self.here / "events").open("ab") as out:
+            argv = [MAINTD, "-c", self.here / "maintd.toml", "run"]
+            process = subprocess.Popen(argv, stdout=out, env=environment())
+        try:
+            until(lambda: self.events("daemon.started"), "the daemon", 20)
+            yield
+        finally:
+            process.terminate()
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+    def events(self, *wanted: str) -> list[dict[str, Any]]:
+        path = self.here / "events"
+        whole = path.read_bytes().rpartition(b"\n")[0] if path.exists() else b""
+        found = [json.loads(line) for line in whole.splitlines()]
+        return [event for event in found if not wanted or event["event"] in wanted]
+
+    def free(self) -> int:
+        found = os.statvfs(self.disk.folder)
+        return found.f_bavail * found.f_frsize
+
+    def archives(self) -> list[Path]:
+        """Oldest first."""
+        found = [(name, path) for path in self.logs.iterdir() if (name := names.parse_archive(path.name))]
+        return [path for _, path in sorted(found)]
+
+    def write(self, rate: int, seconds: float) -> tuple[int, int, str]:
+        """Has the log written at so many bytes a second: how many lines it has, the least that was free, complaints."""
+        argv = [sys.executable, "-IS", "-c", WRITER, self.log, str(rate), str(seconds)]
+        writer = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        assert writer.stdout
+        writer.stdout.readline()
+        (self.here / "pid").write_text(f"{writer.pid}\n")
+        least = self.free()
+        while writer.poll() is None:
+            least = min(least, self.free())
+            time.sleep(0.005)
+        out, err = writer.communicate()
+        return int(out or 0), least, err.decode()
+
+
+@contextlib.contextmanager
+def scene(kind: str, **guard: str) -> Iterator[Scene]:
+    with Disk(kind, SIZE) as disk, tempfile.TemporaryDirectory(prefix="maintd-") as here:
+        made = Scene(disk, Path(here).resolve())
+        made.configure(**guard)
+        yield made
+
+
+def check(made: Scene, lines: int, least: int, complaints: str, report: Report, *, was_full: bool) -> None:
+    """What went is what the policy allowed, each generation said; the rest is whole, line by line, to the last one.
+
+    On a disk that was full a moment ago, a writer that begins at full pace is not known of yet: only that it never gets
+    ENOSPC, and that there is room at the end, is asked then.
+    """
+    if was_full and made.free() < FLOOR:
+        report.wrongs.append(f"only {made.free()} bytes are free at the end, the floor is {FLOOR}")
+    if complaints:
+        report.wrongs.append(f"the writer: {complaints.splitlines()[-1]}")
+    if not was_full and least < FLOOR:
+        report.wrongs.append(f"only {least} bytes were free, the floor is {FLOOR}")
+    expired = {event["target"].removesuffix(".zst") for event in made.events("log.expired")}
+    rotated = {event["rotated_to"].removesuffix(".zst") for event in made.events("log.rotated")}
+    kept = {str(path).removesuffix(".zst") for path in made.archives()}
+    if rotated - kept != expired & rotated or expired & kept:
+        report.wrongs.append(f"not said: {rotated - kept - expired}; said and there: {expired & kept}")
+    if len(kept) < min(KEEP_MIN, len(rotated)):
+        report.wrongs.append(f"only {len(kept)} generations are left of {len(rotated)}")
+    own = [path for path in made.archives() if FILLER not in path.name]
+    text = b"".join(map(content, own)) + made.log.read_bytes()
+    found = [int(line[:9]) for line in text.splitlines() if not line.isspace()]
+    if found != list(range(found[0] if found else 0, lines)):
+        report.wrongs.append(f"lines are missing among {len(found)} up to {lines}")
+    if not rotated:
+        report.wrongs.append("nothing was rotated: the guard had nothing to do")
+
+
+def fill(made: Scene) -> None:
+    """Archives of long ago up to the last byte, plain as another tool may leave them."""
+    size, number = 3 << 20, 0
+    with contextlib.suppress(OSError):
+        while True:
+            number += 1
+            path = made.logs / f"app.log.{FILLER}{number:02d}T000000Z"
+            with path.open("wb", buffering=0) as file:
+                written = 0
+                while written < size:
+                    written += file.write(b"%s\n" % os.urandom(32768).hex().encode()) or 0
+
+
+def run(share: float) -> Row:
+    """A minute on each file system from an empty disk, and one from a full one."""
+    return row("runaway writer on 64 MB, kept above the floor", "runs", list(_reports(60 * share)))
+
+
+def _reports(seconds: float) -> Iterator[Report]:
+    for kind in KINDS:
+        for is_full in (False, True):
+            yield trial(kind, seconds, is_full=is_full)
+
+
+def trial(kind: str, seconds: float, *, is_full: bool, rate: int = 5 << 20) -> Report:
+    report = Report(f"{kind}, {'full at the start' if is_full else 'empty at the start'}, {seconds:.0f} s")
+    with scene(kind) as made:
+        made.configure(ballast='"4M"', ballast_file=f'"{made.disk.folder}/ballast"')
+        if is_full:
+            assert made.maintd("do", "guard.disk").returncode == 0
+            fill(made)
+        with made.daemon():
+            if is_full:
+                until(lambda: made.free() >= FLOOR and made.events("job.finished"), "room to begin with", 30)
+            lines, least, complaints = made.write(rate, seconds)
+            until(lambda: made.free() >= FLOOR, "room at the end", 30)
+        check(made, lines, least, complaints, report, was_full=is_full)
+    return report

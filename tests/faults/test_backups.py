@@ -1,0 +1,25 @@
+"""A sample of the campaigns over backup and restore. All of them: python -m tests.faults vaults "beside writers"."""
+
+import pytest
+
+from . import beside_writers
+from .crew import spread
+from .vault import SCENES, VaultBench, points, trial
+
+
+@pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
+def test_whatever_is_cut_off_is_whole_before_or_after(scene):
+    """Killed or failing at a system call: the old state exactly, or the new; a sound snapshot; the next run works."""
+    with VaultBench() as bench:
+        some = spread(list(points(bench, scene)), 0.02)
+        reports = [trial(bench, point) for point in some]
+    assert any(report.reached for report in reports)
+    assert not [str(report) for report in reports if report.wrongs]
+
+
+def test_beside_a_writer_at_full_speed_every_copy_is_sound():
+    """Its sum is conserved, and it has every transaction that was committed before the backup began."""
+    story = beside_writers.tell("WAL", 2)
+    assert not story.faults
+    assert story.backups == 2
+    assert story.transactions > 100

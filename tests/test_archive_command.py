@@ -1,0 +1,144 @@
+"""`maintd archive`: what was archived is found, verified, and brought back as it was."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+from maintd import inventory
+
+from .test_archive import DAY, archived, job, succeeded
+from .test_expire import needs_root
+from .tree import Tree
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    """Three archived files: compressed, as it was, and with a name that is not UTF-8."""
+    made = Tree(tmp_path)
+    made.write_config(job(pattern="LOGS/**/*"))
+    made.log("2026/a.csv", b"first\n" * 1000, age=50 * DAY).chmod(0o640)
+    made.log("b.csv.gz", b"\x1f\x8bas it was", age=40 * DAY)
+    made.log(os.fsdecode(b"\xffc.csv"), b"third\n", age=60 * DAY)
+    succeeded(made.do())
+    return made
+
+
+def test_list_shows_what_is_there(tree):
+    """Each file with its time, sizes, path and name in the archive; --path takes a path, a name or a pattern."""
+    shown = tree.run("archive", "list")
+    assert shown.returncode == 0, shown.stderr
+    assert f"{tree.logs}/2026/a.csv" in shown.stdout
+    assert f"→ {tree.folder}/archive/2026/a.csv.zst" in shown.stdout
+    assert r"\xffc.csv" in shown.stdout
+    for pattern in ("*/2026/*", "a.csv", f"{tree.logs}/2026/a.csv", "2026/a.csv.zst"):
+        (line,) = tree.run("archive", "list", "--json", "--path", pattern).stdout.splitlines()
+        entry = json.loads(line)
+        assert (entry["original"], entry["size"], entry["is_there"]) == (f"{tree.logs}/2026/a.csv", 6000, True)
+
+
+def test_list_since_leaves_out_what_came_before(tree):
+    """--since takes a duration or a time; anything else is wrong usage."""
+    assert len(tree.run("archive", "list", "--json", "--since", "1h").stdout.splitlines()) == 3
+    assert tree.run("archive", "list", "--json", "--since", "2999-01-01").stdout == ""
+    assert tree.run("archive", "list", "--since", "yesterday").returncode == 2
+
+
+@needs_root
+def test_get_brings_a_file_back_as_it_was(tree):
+    """Content, mode, owner and mtime are as they were, below the directory asked for; the archive is untouched."""
+    (old,) = (entry for entry in inventory.read(f"{tree.folder}/archive").entries.values() if "a.csv" in entry.name)
+    before = archived(tree)
+    got = tree.run("archive", "get", "*.csv*", "--to", str(tree.folder / "back"))
+    assert got.returncode == 0, got.stderr
+    path = tree.folder / "back/2026/a.csv"
+    assert path.read_bytes() == b"first\n" * 1000
+    info = path.stat()
+    assert (info.st_mode & 0o7777, info.st_uid, info.st_mtime_ns) == (0o640, 0, old.mtime_ns)
+    assert (tree.folder / "back/b.csv.gz").read_bytes() == b"\x1f\x8bas it was"
+    assert (tree.folder / "back" / os.fsdecode(b"\xffc.csv")).read_bytes() == b"third\n"
+    assert archived(tree) == before
+
+
+def test_get_overwrites_nothing_and_does_the_rest(tree):
+    """A file that is there already stays as it is, and is named; the others are brought back, and it ends with 5."""
+    back = tree.folder / "back"
+    (back / "2026").mkdir(parents=True)
+    (back / "2026/a.csv").write_bytes(b"mine")
+    got = tree.run("archive", "get", "*", "--to", str(back))
+    assert got.returncode == 5
+    assert "a file of that name is there" in got.stderr
+    assert (back / "2026/a.csv").read_bytes() == b"mine"
+    assert (back / "b.csv.gz").exists()
+
+
+def test_get_of_nothing_says_so(tree):
+    """A pattern that names nothing ends with 3; so does nothing else."""
+    got = tree.run("archive", "get", "nothing-like-that", "--to", str(tree.folder / "back"))
+    assert (got.returncode, got.stdout) == (3, "")
+    assert "nothing-like-that" in got.stderr
+
+
+def test_what_is_damaged_is_not_brought_back(tree):
+    """If the object is not what was stored, nothing gets the file's name, and the reason is said."""
+    _spoil(tree.folder / "archive/2026/a.csv.zst")
+    got = tree.run("archive", "get", "a.csv", "--to", str(tree.folder / "back"))
+    assert got.returncode == 1
+    assert [path for path in (tree.folder / "back").rglob("*") if path.is_file()] == []
+
+
+def _spoil(path: Path) -> None:
+    info, data = path.stat(), bytearray(path.read_bytes())
+    data[-6] ^= 1
+    path.write_bytes(data)
+    os.utime(path, ns=(info.st_atime_ns, info.st_mtime_ns))
+
+
+def test_verify_reads_all_and_finds_what_is_wrong(tree):
+    """Whole archives end with 0; a flipped bit, a missing, a cut and an unlisted object are each named, with 3."""
+    good = tree.run("archive", "verify")
+    assert (good.returncode, good.stderr) == (0, "")
+    assert "read 3 of 3 files" in good.stdout
+    assert tree.run("archive", "verify", "--sample", "1%").stdout.count("read 1 of 3 files") == 1
+    root = tree.folder / "archive"
+    _spoil(root / "2026/a.csv.zst")
+    (root / "b.csv.gz").unlink()
+    (root / "stray").write_bytes(b"x")
+    wrong = tree.run("archive", "verify")
+    assert wrong.returncode == 3
+    assert "a.csv.zst: it" in wrong.stdout
+    assert "b.csv.gz: it is missing" in wrong.stdout
+    assert "stray: it is not in the manifest" in wrong.stdout
+    assert "2 wrong" in wrong.stdout
+
+
+def test_a_damaged_line_is_said_and_survived(tree):
+    """A torn last line of the manifest is told on stderr, and everything else is there; verify ends with 3."""
+    path = tree.folder / "archive" / inventory.NAME
+    path.write_bytes(path.read_bytes() + b'{"name": "torn')
+    shown = tree.run("archive", "list", "--json")
+    assert len(shown.stdout.splitlines()) == 3
+    assert "1 damaged line" in shown.stderr
+    assert tree.run("archive", "verify").returncode == 3
+
+
+def test_a_manifest_cannot_lead_elsewhere(tree):
+    """A line that somebody forged brings nothing back outside the directory that was asked for, and no set-id bit."""
+    path = tree.folder / "archive" / inventory.NAME
+    entry = json.loads(path.read_bytes().splitlines()[0])
+    data = (tree.folder / "archive" / entry["name"]).read_bytes()
+    (tree.folder / "forged").write_bytes(data)
+    path.write_bytes(json.dumps(entry | {"name": "../forged", "mode": 0o4755}).encode() + b"\n")
+    tree.run("archive", "get", "*", "--to", str(tree.folder / "back"))
+    made = [str(found.relative_to(tree.folder / "back")) for found in (tree.folder / "back").rglob("*")]
+    assert set(made) <= {"forged"}
+    assert all(not found.stat().st_mode & 0o6000 for found in (tree.folder / "back").rglob("*"))
+
+
+def test_without_an_archive_job_it_says_what_would_be_one(tree):
+    """A config without archive jobs is an error with its hint, and so is one that does not load."""
+    tree.write_config("")
+    shown = tree.run("archive", "list")
+    assert shown.returncode == 1
+    assert "[archive.NAME]" in shown.stderr

@@ -1,0 +1,281 @@
+"""The kind `guard`: what it gives up and in which order, what it never touches, and how it holds a runaway writer."""
+
+import json
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from maintd import ballast
+from tests.conftest import until
+from tests.faults import runaway
+from tests.faults.runaway import FLOOR, Scene
+from tests.faults.table import Skipped
+from tests.tree import Tree
+
+MIB = 1 << 20
+
+
+@pytest.fixture
+def guarded() -> Iterator[Callable[..., Scene]]:
+    """Disks of 64 MB with a job for their logs and a guard, whose options may be given."""
+    with ExitStack() as stack:
+
+        def make(kind: str = "tmpfs", **options: str) -> Scene:
+            try:
+                return stack.enter_context(runaway.scene(kind, **options))
+            except Skipped as reason:
+                pytest.skip(str(reason))
+
+        yield make
+
+
+def archive(made: Scene, day: int, size: int = 8 * MIB, log: str = "app", suffix: str = ".zst") -> Path:
+    """A generation of a log that takes so many bytes; of `.zst` nobody looks into it."""
+    path = made.logs / f"{log}.log.202602{day:02d}T000000Z{suffix}"
+    with path.open("wb") as file:
+        file.write(os.urandom(size // 2).hex().encode()[:size])
+    return path
+
+
+def did(made: Scene, *, code: int = 0) -> list[dict[str, Any]]:
+    done = made.maintd("do", "guard.disk", "--json")
+    assert done.returncode == code, done.stdout + done.stderr
+    return [message for line in done.stdout.splitlines() if (message := json.loads(line))["type"] == "event"]
+
+
+def plan(made: Scene) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in made.maintd("plan", "guard.disk", "--json").stdout.splitlines()]
+
+
+def of(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] == name]
+
+
+def test_it_deletes_the_oldest_and_stops_as_soon_as_there_is_room(guarded):
+    """Of two logs the oldest generations go first, each said with its reason, until the floor is met and no further."""
+    made = guarded()
+    days = ((1, "app"), (2, "other"), (3, "app"), (4, "app"), (5, "app"), (6, "other"), (7, "other"))
+    paths = [archive(made, day, log=log) for day, log in days]
+    (made.logs / "other.log").write_bytes(b"")
+    made.log.write_bytes(b"")
+    filler = made.disk.fill(leave=4 * MIB)
+    planned = [step["target"] for step in plan(made) if step.get("verb") == "delete"]
+    events = did(made)
+    deleted = [event["target"] for event in of(events, "log.expired")]
+    assert deleted == planned[: len(deleted)] == [str(path) for path in paths[:2]]
+    assert all(
+        "free" in event["reason"] and "beyond keep_min 2" in event["reason"] for event in of(events, "log.expired")
+    )
+    (spared,) = of(events, "steps.spared")
+    assert spared["steps"] == len(planned) - 2 == 1
+    assert FLOOR <= made.free() < FLOOR + 8 * MIB
+    assert filler.exists()
+    assert of(events, "job.finished")[0]["spared"] == 1
+
+
+def test_the_cheapest_comes_first(guarded):
+    """The ballast, what the retention has given up anyway, compressing, and only then what is wanted to be kept."""
+    made = guarded()
+    made.configure(ballast='"4M"', ballast_file=f'"{made.disk.folder}/ballast"')
+    did(made)
+    assert (made.disk.folder / "ballast").stat().st_size == 4 * MIB
+    for day in range(1, 5):
+        archive(made, day, 3 * MIB)
+    (made.logs / "app.log.20260205T000000Z").write_bytes(b"a line that packs well\n" * 100_000)
+    made.log.write_bytes(b"a line that packs well\n" * 50_000)
+    made.disk.fill(leave=0)
+    verbs = [step["verb"] for step in plan(made) if step["step"] == "action"]
+    assert verbs == ["release", "compress", "delete", "delete", "delete", "rotate", "compress", "measure"]
+    events = did(made)
+    assert [event["event"] for event in events][:2] == ["ballast.released", "log.compressed"]
+    assert len(of(events, "log.expired")) == 3
+    assert of(events, "log.rotated")
+
+
+def test_what_is_open_and_the_newest_are_never_deleted(guarded):
+    """A generation that somebody reads stays, as do keep_min of each log; what it will not do is said, as an error."""
+    made = guarded()
+    paths = [archive(made, day, 2 * MIB) for day in range(1, 6)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=MIB)
+    with paths[1].open("rb"):
+        events = did(made)
+    assert [event["target"] for event in of(events, "log.expired")] == [str(paths[0]), str(paths[2])]
+    (spent,) = of(events, "guard.spent")
+    assert spent["level"] == "error"
+    assert spent["free_bytes"] < FLOOR
+    assert f"{paths[1]}: not deleted: a process has it open" in spent["kept"]
+    assert "the newest 2 of each log" in spent["kept"]
+    assert [path.exists() for path in paths] == [False, True, False, True, True]
+
+
+def test_order_says_all_that_it_may_do(guarded):
+    """What is not in `order` is not done: here nothing that anybody wants to keep is deleted."""
+    made = guarded(order='["expired", "compress"]')
+    paths = [archive(made, day, 2 * MIB) for day in range(1, 6)]
+    made.log.write_bytes(b"x" * MIB)
+    made.disk.fill(leave=MIB)
+    events = did(made)
+    assert not of(events, "log.expired")
+    assert of(events, "guard.spent")
+    assert all(path.exists() for path in paths)
+
+
+def test_jobs_that_only_observe_give_nothing(guarded):
+    """The logs of a job under `observe` are left alone by the guard, too; a guard that observes does nothing itself."""
+    made = guarded()
+    paths = [archive(made, day, 2 * MIB) for day in range(1, 6)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=MIB)
+    config = made.here / "maintd.toml"
+    text = config.read_text()
+    config.write_text(text.replace("[guard.disk]\n", "[guard.disk]\nobserve = true\n"))
+    assert of(did(made), "action.planned")
+    config.write_text(text.replace("keep = 1000\n", "keep = 1000\nobserve = true\n"))
+    assert not of(did(made), "log.expired")
+    assert all(path.exists() for path in paths)
+
+
+def test_other_file_systems_are_left_alone(guarded, tmp_path: Path):
+    """Archives elsewhere free nothing here, however old they are."""
+    made = guarded()
+    config = made.here / "maintd.toml"
+    config.write_text(config.read_text().replace(f"{made.logs}/*.log", f"{tmp_path}/*.log"))
+    for day in range(1, 6):
+        (tmp_path / f"app.log.202602{day:02d}T000000Z.zst").write_bytes(b"elsewhere")
+    (tmp_path / "app.log").write_bytes(b"x" * MIB)
+    made.disk.fill(leave=MIB)
+    assert [event["event"] for event in did(made)] == ["guard.spent"]
+    assert len(list(tmp_path.iterdir())) == 6
+
+
+def test_inodes_run_out_too(guarded):
+    """With space, but fewer inodes free than are wanted, generations go as well."""
+    made = guarded("ext4", min_free='"1M"', min_free_inodes='"50"')
+    paths = [archive(made, day, 1000) for day in range(1, 9)]
+    made.log.write_bytes(b"")
+    number = 0
+    while os.statvfs(made.disk.folder).f_favail > 47:
+        (made.disk.folder / f"file{number}").touch()
+        number += 1
+    events = did(made)
+    assert [event["target"] for event in of(events, "log.expired")] == [str(path) for path in paths[:3]]
+    assert "inodes free" in of(events, "log.expired")[0]["reason"]
+
+
+def test_with_room_enough_there_is_nothing_to_do(guarded):
+    """Above the floor the plan is empty, and says what is free and what is wanted."""
+    made = guarded()
+    archive(made, 1)
+    (finding,) = plan(made)
+    assert finding["step"] == "finding"
+    assert finding["reason"].endswith("16.0 MiB are wanted")
+
+
+def test_check_names_what_is_not_there(tmp_path: Path):
+    """A directory that is missing, a ballast on another file system: warnings of `maintd check`, with their places."""
+    tree = Tree(tmp_path, '[guard.a]\ndirectory = "HERE/no"\nmin_free = "5%"\n')
+    assert "is not guarded" in tree.run("check").stderr
+    tree.write_config('[guard.a]\ndirectory = "HERE"\nmin_free = "5%"\nballast = "1M"\nballast_file = "/dev/shm/b"\n')
+    assert "is on another file system" in tree.run("check").stderr
+    tree.write_config('[storage.a]\ndirectories = ["HERE/no"]\nevery = "1h"\n')
+    assert "no: No such file or directory" in tree.run("check").stderr
+
+
+def test_a_file_that_is_no_ballast_is_never_removed(guarded):
+    """A ballast_file that names something else is said to be none, and stays, whatever is short."""
+    made = guarded()
+    precious = made.disk.folder / "precious"
+    precious.write_bytes(b"the only copy")
+    made.configure(ballast='"4M"', ballast_file=f'"{precious}"')
+    made.disk.fill(leave=MIB)
+    assert any("is no ballast of maintd" in step["reason"] for step in plan(made))
+    did(made)
+    assert precious.read_bytes() == b"the only copy"
+    with pytest.raises(Exception, match="no ballast"):
+        ballast.release(lambda _: None, seen=_seen(precious))
+
+
+def _seen(path: Path) -> dict[str, Any]:
+    from dataclasses import asdict
+
+    from maintd.steps import Seen
+
+    return asdict(Seen.of(str(path), path.lstat()))
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ('min_free = "5%"', "directory: is missing"),
+        ('directory = "/srv"\nmin_free = "120%"', "more than all of it"),
+        ('directory = "/srv"\nmin_free = "much"', "'much' is not a size"),
+        ('directory = "/srv"\nmin_free = 0.05', "neither a share nor a size"),
+        ('directory = "/srv"\nmin_free = "5%"\norder = []', "order"),
+        ('directory = "/srv"\nmin_free = "5%"\norder = ["delete"]', "order"),
+        ('directory = "/srv"\nmin_free = "5%"\norder = ["oldest", "oldest"]', "twice"),
+        ('directory = "/srv"\nmin_free = "5%"\nballast = "64M"', "given together"),
+        ('directory = "/srv"\nmin_free = "5%"\nkeep_min = 0', "keep_min"),
+    ],
+)
+def test_bad_options_are_said(tmp_path: Path, options: str, error: str):
+    """Each has its place and says what is wrong with it."""
+    tree = Tree(tmp_path, f"[guard.disk]\n{options}\n")
+    done = tree.run("check")
+    assert done.returncode != 0
+    assert error in done.stdout + done.stderr
+    assert f"{tree.config}:" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize(("kind", "is_full"), [("ext4", False), ("tmpfs", True)])
+def test_a_runaway_writer_is_kept_above_the_floor(kind: str, is_full: bool):
+    """At 5 MB/s on 64 MB, in place or told, the writer never gets ENOSPC, and what goes was allowed and said."""
+    try:
+        report = runaway.trial(kind, 7, is_full=is_full)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    assert report.wrongs == []
+
+
+def test_it_warns_before_and_says_when_it_is_well_again(guarded):
+    """storage.low below warn_free, once; storage.ok when there was room for a while."""
+    made = guarded("ext4")
+    kept = archive(made, 1, MIB)
+    archive(made, 2, MIB), archive(made, 3, MIB)
+    with made.daemon():
+        filler = made.disk.fill(leave=FLOOR + 4 * MIB)
+        until(lambda: made.events("storage.low"), "a warning")
+        filler.unlink()
+        until(lambda: made.events("storage.ok"), "that all is well", 30)
+    assert len(made.events("storage.low")) == 1
+    assert made.events("storage.low")[0]["floor_bytes"] == FLOOR
+    names = [event["event"] for event in made.events()]
+    assert names.index("storage.low") < names.index("storage.ok")
+    if made.events("log.expired"):
+        assert not kept.exists()
+
+
+def test_long_work_is_broken_off_for_it_and_begun_anew(guarded, tmp_path: Path):
+    """A guard does not wait for the compression of another job: that ends, leaves nothing, and is done after it."""
+    made = guarded("ext4")
+    config = made.here / "maintd.toml"
+    config.write_text(
+        config.read_text()
+        + f'[compress.big]\npaths = ["{tmp_path}/*.csv"]\nolder_than = "1d"\nevery = "1s"\nlevel = 19\n'
+    )
+    big = tmp_path / "big.csv"
+    subprocess.run(["sh", "-c", f"seq 1 9000000 > {big}; touch -d yesterday-1hour {big}"], check=True)
+    for day in range(1, 6):
+        archive(made, day, 2 * MIB)
+    with made.daemon():
+        until(lambda: list(tmp_path.glob("*.maintd-tmp")), "that it compresses", 30)
+        made.disk.fill(leave=FLOOR - 3 * MIB)
+        until(lambda: made.events("log.expired"), "room", 20)
+        assert not made.events("log.compressed")
+        until(lambda: list(tmp_path.glob("*.maintd-tmp")), "that it compresses anew", 20)
+    assert [path.name for path in tmp_path.iterdir()] == ["big.csv"]

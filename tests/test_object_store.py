@@ -1,0 +1,393 @@
+"""The kind `archive` into object stores: real servers on loopback, and each way in which one can fail."""
+
+import contextlib
+import json
+import os
+import signal
+import socket
+import subprocess
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import environment, until
+from .test_archive import DAY
+from .tree import Did, Tree
+
+ROOT = Path(__file__).parents[1]
+MAINTD = ROOT / ".venv-extras/bin/maintd"
+KEYS = {"AWS_ACCESS_KEY_ID": "key-of-the-test", "AWS_SECRET_ACCESS_KEY": "secret-of-the-test"}
+
+pytestmark = pytest.mark.skipif(not MAINTD.exists(), reason="the environment with the extras is not there (make setup)")
+
+
+class Server:
+    """A program that listens on a port of loopback; it is ended by its pid."""
+
+    def __init__(self, *argv: str | Path) -> None:
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._argv = [str(part).replace("PORT", str(self.port)) for part in argv]
+        self.start()
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> None:
+        self.process = subprocess.Popen(self._argv, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        until(self._answers, f"{self._argv[0]} to listen", 60)
+
+    def _answers(self) -> bool:
+        assert self.process.poll() is None, f"{self._argv} has ended"
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1):
+            return True
+        return False
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.wait()
+
+
+@pytest.fixture(scope="module")
+def moto() -> Iterator[Server]:
+    server = Server(ROOT / ".venv-dev/bin/moto_server", "-H", "127.0.0.1", "-p", "PORT")
+    yield server
+    server.kill()
+
+
+def rclone(folder: Path) -> Server:
+    key = f"{KEYS['AWS_ACCESS_KEY_ID']},{KEYS['AWS_SECRET_ACCESS_KEY']}"
+    argv = ("serve", "s3", "--addr", "127.0.0.1:PORT", "--auth-key", key, "--no-modtime", folder)
+    return Server(ROOT / ".venv-dev/bin/rclone", *argv)
+
+
+@pytest.fixture
+def bucket(moto: Server, request: pytest.FixtureRequest) -> str:
+    name = f"b{abs(hash(request.node.name))}"
+    asked(f"{moto.url}/{name}", "PUT", b"")
+    return name
+
+
+def asked(url: str, method: str = "GET", data: bytes | None = None) -> bytes:
+    """What moto answers to somebody whose key it does not look at."""
+    signed = "AWS4-HMAC-SHA256 Credential=k/20260101/us-east-1/s3/aws4_request, SignedHeaders=host, Signature=s"
+    request = urllib.request.Request(
+        url, method=method, data=data, headers={"Authorization": signed, "Content-Type": "x/y"}
+    )
+    with urllib.request.urlopen(request, timeout=10) as answer:
+        return bytes(answer.read())
+
+
+def objects(server: Server, bucket: str) -> dict[str, bytes]:
+    """What moto holds."""
+    text = asked(f"{server.url}/{bucket}?list-type=2").decode()
+    keys = [part.partition("</Key>")[0] for part in text.split("<Key>")[1:]]
+    return {key: asked(f"{server.url}/{bucket}/{urllib.request.quote(key)}") for key in keys}
+
+
+def configure(tree: Tree, url: str, to: str, options: str = 'timeout = "20s"', more: str = "") -> None:
+    tree.write_config(
+        f'[archive.old]\npaths = ["LOGS/**/*.csv"]\nto = "{to}"\nolder_than = "30d"\ncron = "@daily"\n{more}'
+        f'[archive.old.s3]\nendpoint = "{url}"\n{options}\n'
+    )
+
+
+def run(tree: Tree, *arguments: str, env: dict[str, str] = KEYS) -> "subprocess.CompletedProcess[str]":
+    line = [MAINTD, "-c", tree.config, *arguments]
+    return subprocess.run(
+        line, check=False, capture_output=True, text=True, timeout=100, env=environment(**env), cwd="/"
+    )
+
+
+def do(tree: Tree, env: dict[str, str] = KEYS) -> Did:
+    done = run(tree, "do", "--all", "--json", env=env)
+    assert "Traceback" not in done.stderr, done.stderr
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in done.stdout + done.stderr
+    return Did(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
+
+
+def failures(did: Did) -> list[dict[str, Any]]:
+    return [event for event in did.events() if event["event"].endswith(".failed")]
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    made = Tree(tmp_path)
+    made.log("2026/a.csv", b"a price\n" * 1000, age=40 * DAY).chmod(0o640)
+    made.log("b.csv", b"another\n", age=50 * DAY)
+    return made
+
+
+def refused(tree: Tree, env: dict[str, str] = KEYS) -> dict[str, Any]:
+    """The one failure of a run that takes nothing away."""
+    before = tree.contents()
+    did = do(tree, env)
+    assert did.code in (1, 5)
+    (event,) = failures(did)
+    assert event["event"] == "archive.failed"
+    assert tree.contents() == before
+    return event
+
+
+def test_files_are_stored_verified_listed_and_brought_back(tree, moto, bucket):
+    """What is old goes to the store with its manifest, and list, verify and get read it from there alone."""
+    configure(tree, moto.url, f"s3://{bucket}/some/prefix")
+    planned = [
+        step["detail"]
+        for step in map(json.loads, run(tree, "plan", "--json").stdout.splitlines())
+        if step["verb"] == "archive"
+    ]
+    did = do(tree)
+    assert (did.code, tree.names()) == (0, []), did
+    assert sorted(event["archived_to"] for event in did.events("file.archived")) == sorted(planned)
+    assert objects(moto, bucket).keys() == {
+        "some/prefix/2026/a.csv.zst",
+        "some/prefix/b.csv.zst",
+        "some/prefix/maintd-manifest.jsonl",
+    }
+    assert {event["event"] for event in do(tree).events()} == {"paths.missed"}
+    listed = [json.loads(line) for line in run(tree, "archive", "list", "--json").stdout.splitlines()]
+    assert {Path(entry["original"]).name: entry["size"] for entry in listed} == {"a.csv": 8000, "b.csv": 8}
+    assert run(tree, "archive", "verify").returncode == 0
+    assert run(tree, "archive", "get", "a.csv", "--to", str(tree.folder / "back")).returncode == 0
+    back = tree.folder / "back/2026/a.csv"
+    assert (back.read_bytes(), back.stat().st_mode & 0o777) == (b"a price\n" * 1000, 0o640)
+
+
+def test_a_new_machine_goes_on_with_the_manifest_of_the_store(tree, moto, bucket):
+    """Without its own copy of the manifest maintd fetches the store's first, and loses no line of it."""
+    configure(tree, moto.url, f"s3://{bucket}")
+    do(tree)
+    subprocess.run(["rm", "-r", tree.folder / "state"], check=True)
+    tree.log("c.csv", age=40 * DAY)
+    assert do(tree).code == 0
+    lines = objects(moto, bucket)["maintd-manifest.jsonl"].splitlines()
+    assert sorted(json.loads(line)["name"] for line in lines) == ["2026/a.csv.zst", "b.csv.zst", "c.csv.zst"]
+
+
+def test_names_of_any_bytes_can_be_stored(tree, moto, bucket):
+    """Names with every byte but / and NUL have a key of their own and come back under the manifest's original."""
+    configure(tree, moto.url, f"s3://{bucket}")
+    every = [b"x" + bytes([byte]) + b".csv" for byte in (1, 10, 32, 35, 37, 42, 63, 92, 126, 127, 195, 255)]
+    for name in every:
+        tree.log(os.fsdecode(name), name, age=40 * DAY)
+    did = do(tree)
+    assert (did.code, tree.names()) == (0, []), failures(did)
+    assert run(tree, "archive", "verify").returncode == 0
+
+
+def test_a_large_file_goes_in_parts(tree, moto, bucket):
+    """A file larger than a part is uploaded in several, and is whole."""
+    configure(tree, moto.url, f"s3://{bucket}", more='compress = "none"\n')
+    data = os.urandom(9 << 20)
+    tree.log("large.csv", data, age=40 * DAY)
+    assert do(tree).code == 0
+    assert objects(moto, bucket)["large.csv"] == data
+
+
+def test_an_object_of_an_interrupted_run_is_compared_and_taken(tree, moto, bucket):
+    """An object that is there already counts if it holds the same; otherwise nothing is overwritten or removed."""
+    configure(tree, moto.url, f"s3://{bucket}", more='compress = "none"\n')
+    for key, content in (("b.csv", b"another\n"), ("2026/a.csv", b"something else")):
+        asked(f"{moto.url}/{bucket}/{key}", "PUT", content)
+    did = do(tree)
+    (event,) = failures(did)
+    assert (event["error"], tree.names()) == ("EEXIST", ["2026/a.csv"])
+    assert objects(moto, bucket)["2026/a.csv"] == b"something else"
+
+
+def test_a_bucket_that_is_not_there_is_said_once(tree, moto):
+    """One event names the bucket; every file stays, and goes as soon as there is one."""
+    configure(tree, moto.url, "s3://no-such-bucket-here/prefix")
+    assert "no-such-bucket-here" in refused(tree)["error_msg"]
+
+
+def test_a_key_that_is_wrong_is_said_once(tree, tmp_path):
+    """A store that refuses the key takes nothing; with the right one the next run does it."""
+    (tmp_path / "store/bucket").mkdir(parents=True)
+    server = rclone(tmp_path / "store")
+    try:
+        configure(tree, server.url, "s3://bucket/p")
+        event = refused(tree, KEYS | {"AWS_SECRET_ACCESS_KEY": "wrong"})
+        assert "refuses the key" in event["error_msg"]
+        assert do(tree).code == 0
+        assert tree.names() == []
+        assert run(tree, "archive", "verify").returncode == 0
+    finally:
+        server.kill()
+
+
+def test_keys_come_from_files_or_the_environment_alone(tree, moto, bucket):
+    """Without a key one event says which variable is missing; a file that is named is read; no key is ever printed."""
+    configure(tree, moto.url, f"s3://{bucket}")
+    assert "AWS_ACCESS_KEY_ID is not set" in refused(tree, {})["error_msg"]
+    files = {"access_key_id_file": "AWS_ACCESS_KEY_ID", "secret_access_key_file": "AWS_SECRET_ACCESS_KEY"}
+    lines = []
+    for option, name in files.items():
+        (tree.folder / option).write_text(KEYS[name] + "\n")
+        lines.append(f'{option} = "{tree.folder}/{option}"\n')
+    configure(tree, moto.url, f"s3://{bucket}", "".join(lines))
+    assert do(tree, {}).code == 0
+    configure(tree, f"http://me:pass@127.0.0.1:{moto.port}", f"s3://{bucket}")
+    checked = run(tree, "check")
+    assert checked.returncode == 1
+    assert "a secret is not written here" in checked.stdout + checked.stderr
+
+
+class Proxy:
+    """Between maintd and a store: `meddle` gets each request's head, and may say to stall, cut, or kill."""
+
+    def __init__(self, port: int, meddle: Callable[[bytes], str]) -> None:
+        self._port, self._meddle = port, meddle
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self._listener.getsockname()[1]}"
+        self._over = threading.Event()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self) -> None:
+        self._over.set()
+        self._listener.close()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                client, _ = self._listener.accept()
+                threading.Thread(target=self._serve, args=(client,), daemon=True).start()
+
+    def _serve(self, client: socket.socket) -> None:
+        with contextlib.suppress(OSError), client, socket.create_connection(("127.0.0.1", self._port)) as server:
+            threading.Thread(target=self._back, args=(server, client), daemon=True).start()
+            while data := client.recv(65536):
+                match self._meddle(data):
+                    case "stall":
+                        self._over.wait(60)
+                        return
+                    case "cut":
+                        return
+                server.sendall(data)
+
+    def _back(self, server: socket.socket, client: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            while data := server.recv(65536):
+                client.sendall(data)
+
+
+@contextlib.contextmanager
+def proxied(server: Server, meddle: Callable[[bytes], str]) -> Iterator[str]:
+    proxy = Proxy(server.port, meddle)
+    try:
+        yield proxy.url
+    finally:
+        proxy.close()
+
+
+def test_a_server_that_does_not_answer_ends_within_its_timeout(tree, moto, bucket):
+    """A store that stalls is given up after s3.timeout; nothing is removed, and the next run does it."""
+    with proxied(moto, lambda data: "stall" if data.startswith(b"PUT") else "") as url:
+        configure(tree, url, f"s3://{bucket}", 'timeout = "1s"')
+        begun = time.monotonic()
+        did = do(tree)
+        assert time.monotonic() - begun < 60
+    assert {event["event"] for event in failures(did)} == {"archive.failed"}
+    assert tree.names() == ["2026/a.csv", "b.csv"]
+    configure(tree, moto.url, f"s3://{bucket}")
+    assert do(tree).code == 0
+    assert tree.names() == []
+
+
+def test_a_server_that_is_killed_during_an_upload_loses_nothing(tree, tmp_path):
+    """Killed in the middle of a PUT, the store has nothing or a part; the file stays, and is stored by the next run."""
+    (tmp_path / "store/bucket").mkdir(parents=True)
+    server = rclone(tmp_path / "store")
+    data = os.urandom(3 << 20)
+    tree.log("large.csv", data, age=40 * DAY)
+
+    def kill(_: bytes) -> str:
+        seen["bytes"] += len(_)
+        if seen["bytes"] > 1 << 20 and server.process.poll() is None:
+            server.process.send_signal(signal.SIGKILL)
+        return ""
+
+    seen = {"bytes": 0}
+    try:
+        with proxied(server, kill) as url:
+            configure(tree, url, "s3://bucket", 'timeout = "2s"', 'compress = "none"\n')
+            did = do(tree)
+        assert server.process.poll() is not None, "it was not killed"
+        assert failures(did)
+        assert "large.csv" in tree.names()
+        server.kill()
+        server.start()
+        configure(tree, server.url, "s3://bucket", more='compress = "none"\n')
+        did = do(tree)
+        assert (did.code, tree.names()) == (0, []), failures(did)
+        assert (tmp_path / "store/bucket/large.csv").read_bytes() == data
+    finally:
+        server.kill()
+
+
+def test_maintd_killed_during_an_upload_begins_it_anew(tree, moto, bucket):
+    """kill -9 in the middle of a PUT leaves the file where it is, and the next run stores it."""
+    reached = threading.Event()
+
+    def stall(data: bytes) -> str:
+        if data.startswith(b"PUT"):
+            reached.set()
+            return "stall"
+        return ""
+
+    with proxied(moto, stall) as url:
+        configure(tree, url, f"s3://{bucket}", 'timeout = "60s"')
+        line = [MAINTD, "-c", tree.config, "do", "--all"]
+        process = subprocess.Popen(line, env=environment(**KEYS), stdout=subprocess.DEVNULL, cwd="/")
+        assert reached.wait(60)
+        process.kill()
+        process.wait()
+    assert tree.names() == ["2026/a.csv", "b.csv"]
+    configure(tree, moto.url, f"s3://{bucket}")
+    did = do(tree)
+    assert (did.code, tree.names()) == (0, []), failures(did)
+
+
+def test_an_object_that_comes_back_cut_off_is_no_archive(tree, tmp_path):
+    """A store that keeps less than it was given is found out when the object is read back; the file stays."""
+    (tmp_path / "store/bucket").mkdir(parents=True)
+    server = rclone(tmp_path / "store")
+    over = threading.Event()
+
+    def cut_off() -> None:  # as soon as an object is there it loses its last byte
+        while not over.wait(0.001):
+            for path in (tmp_path / "store/bucket").rglob("*.zst"):
+                with contextlib.suppress(OSError):
+                    if path.stat().st_size > 20:
+                        os.truncate(path, 20)
+
+    spoiler = threading.Thread(target=cut_off)
+    spoiler.start()
+    tree.log("2026/a.csv", os.urandom(500_000), age=40 * DAY)
+    try:
+        configure(tree, server.url, "s3://bucket", 'timeout = "5s"')
+        did = do(tree)
+        assert failures(did)
+        assert "2026/a.csv" in tree.names()
+    finally:
+        over.set()
+        spoiler.join()
+        server.kill()
+
+
+def test_without_the_extra_the_error_names_it(tree, moto, bucket):
+    """The plain installation says which extra is missing, once, and touches nothing."""
+    configure(tree, moto.url, f"s3://{bucket}")
+    did = tree.do()
+    (event,) = failures(did)
+    assert "extra s3" in event["error_msg"]
+    assert "maintd[s3]" in event["advice"]
+    assert tree.names() == ["2026/a.csv", "b.csv"]

@@ -1,0 +1,216 @@
+"""Restoring: into a directory, in place so that it can be undone, and what is refused."""
+
+import contextlib
+import os
+import re
+import shutil  # noqa: TID251 - to copy a snapshot as a person would
+import sqlite3
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .test_backup import JOB, at, database, manifest, rows_of, snapshots, taken
+from .tree import NOBODY, Tree, files
+
+
+@pytest.fixture
+def tree() -> Iterator[Tree]:
+    with tempfile.TemporaryDirectory(prefix="maintd-") as folder:
+        yield Tree(Path(folder).resolve(), JOB)
+
+
+def state(tree: Tree) -> dict[str, bytes]:
+    """All files of the services, byte for byte, aside ones apart."""
+    return {str(path): path.read_bytes() for path in files(tree.logs) if ".maintd-aside" not in str(path)}
+
+
+def write(path: Path, rows: int) -> None:
+    with contextlib.closing(sqlite3.connect(path)) as found:
+        found.execute("DELETE FROM trades")
+        found.executemany("INSERT INTO trades VALUES (?, 0, '')", ((n,) for n in range(rows)))
+        found.commit()
+
+
+def restored(tree: Tree, *arguments: str) -> None:
+    done = tree.run("restore", *arguments)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def refused(tree: Tree, *arguments: str) -> str:
+    done = tree.run("restore", *arguments)
+    assert done.returncode != 0
+    assert "Traceback" not in done.stderr
+    return done.stderr
+
+
+@pytest.fixture
+def site(tree: Tree) -> Tree:
+    """A database of 100 rows and a file, of which there is a snapshot; by now the database has 5 rows."""
+    path = database(tree.logs / "a.db")
+    tree.log("p.csv", b"first\n")
+    taken(tree)
+    write(path, 5)
+    tree.log("p.csv", b"second\n")
+    return tree
+
+
+def test_into_a_directory(site):
+    """--to makes a directory with the files as they were, with mode and time; nothing else is touched."""
+    before = state(site)
+    restored(site, "app", "--to", f"{site.folder}/out")
+    out = site.folder / "out"
+    assert len(rows_of(at(out, site.logs / "a.db"))) == 100
+    assert at(out, site.logs / "p.csv").read_bytes() == b"first\n"
+    assert state(site) == before
+    assert "not an empty directory" in refused(site, "app", "--to", str(out))
+
+
+def test_only_what_is_named(site):
+    """--only takes a file, a directory or a pattern."""
+    restored(site, "app", "--to", f"{site.folder}/out", "--only", f"{site.logs}/*.csv")
+    assert [path.name for path in files(site.folder / "out")] == ["p.csv"]
+    assert "has nothing of" in refused(site, "app", "--to", f"{site.folder}/no", "--only", "/nothing")
+
+
+def test_an_older_snapshot_by_its_stamp(site):
+    """SET@STAMP names one; without a stamp it is the newest that is verified."""
+    taken(site)
+    old, _ = snapshots(site)
+    restored(site, f"app@{old.name.partition('.')[2]}", "--to", f"{site.folder}/old")
+    restored(site, "app", "--to", f"{site.folder}/new")
+    counts = [len(rows_of(at(site.folder / name, site.logs / "a.db"))) for name in ("old", "new")]
+    assert counts == [100, 5]
+    assert "there is no snapshot" in refused(site, "app@20200101T000000Z", "--to", f"{site.folder}/none")
+
+
+def test_in_place_and_undone(site):
+    """In place the files are those of the snapshot; --undo brings back what was there, byte for byte."""
+    before = state(site)
+    restored(site, "app", "--in-place")
+    assert len(rows_of(site.logs / "a.db")) == 100
+    assert (site.logs / "p.csv").read_bytes() == b"first\n"
+    restored(site, "app", "--undo")
+    assert state(site) == before
+    assert "no restore of app in place" in refused(site, "app", "--undo")
+
+
+def test_a_stale_wal_does_not_survive(site):
+    """The write-ahead log that lies there is kept aside: the restored database is exactly the snapshot's."""
+    path = site.logs / "a.db"
+    keep = sqlite3.connect(path)
+    keep.execute("INSERT INTO trades VALUES (777, 7, 'in the wal')")
+    keep.commit()
+    wal, shm = (Path(f"{path}{suffix}").read_bytes() for suffix in ("-wal", "-shm"))
+    keep.close()
+    Path(f"{path}-wal").write_bytes(wal)
+    Path(f"{path}-shm").write_bytes(shm)
+    before = state(site)
+    restored(site, "app", "--in-place")
+    assert not Path(f"{path}-wal").exists()
+    assert len(rows_of(path)) == 100
+    restored(site, "app", "--undo")
+    assert state(site) == before
+
+
+def test_while_somebody_has_it_open_it_is_refused(site):
+    """A database that any process has open is not replaced, and the refusal names the process."""
+    before = state(site)
+    with (site.logs / "a.db").open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
+        said = refused(site, "app", "--in-place")
+        holder.kill()
+    assert f"sleep (pid {holder.pid})" in said
+    assert state(site) == before
+
+
+def test_a_failing_check_puts_everything_back(site):
+    """If a check of the set fails after the restore, the state of before is back, byte for byte."""
+    site.write_config(JOB + 'checks = [["/bin/false"]]\n')
+    taken(site)
+    write(site.logs / "a.db", 1)
+    before = state(site)
+    assert "the check /bin/false ended with 1" in refused(site, "app", "--in-place")
+    assert state(site) == before
+    assert not list((site.folder / "state/restores").iterdir())
+
+
+def test_a_plan_changes_nothing(site):
+    """--plan shows each step, those of an undo too, and nothing is changed."""
+    before = state(site)
+    done = site.run("restore", "app", "--in-place", "--plan")
+    assert done.returncode == 0
+    verbs = [line.split()[0] for line in done.stdout.splitlines()[1:]]
+    assert verbs == ["verify", "note", "unpack", "check", "look", "replace", "replace", "keep"]
+    assert state(site) == before
+
+
+@pytest.mark.parametrize("what", ["pack", "manifest", "sums"])
+def test_a_changed_snapshot_is_found(site, what):
+    """A flipped byte in a pack, or a manifest that was edited by hand, is found before anything is written."""
+    (snapshot,) = snapshots(site)
+    path = {"pack": next(snapshot.glob("*.tar.zst")), "manifest": snapshot / "manifest.json"}.get(
+        what, snapshot / "CONTENTS.sha256"
+    )
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    said = refused(site, "app", "--to", f"{site.folder}/out")
+    assert re.search("is not what it was|cannot be read|no verified", said)
+    assert not (site.folder / "out").exists()
+
+
+def test_a_snapshot_of_a_newer_maintd_is_refused(site):
+    """A manifest of a newer format is not guessed at."""
+    (snapshot,) = snapshots(site)
+    path = snapshot / "manifest.json"
+    path.write_bytes(path.read_bytes().replace(b'"format": 1', b'"format": 2'))
+    stamp = snapshot.name.partition(".")[2]
+    assert "has format 2" in refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
+    assert site.run("backups", "app").returncode == 3
+
+
+def test_without_the_config_from_anywhere(site):
+    """A new machine needs the snapshots alone: --in names their directory."""
+    shutil.copytree(site.folder / "kept", site.folder / "usb")
+    shutil.rmtree(site.folder / "kept")
+    site.config.unlink()
+    restored(site, "app", "--in", f"{site.folder}/usb", "--to", f"{site.folder}/out")
+    assert len(rows_of(at(site.folder / "out", site.logs / "a.db"))) == 100
+
+
+def test_backups_lists_them(site):
+    """Each snapshot with its age, files and sizes; the exit code says whether each set has a verified one."""
+    done = site.run("backups")
+    assert done.returncode == 0
+    assert snapshots(site)[0].name.replace(".", "@") in done.stdout
+    site.write_config(JOB + JOB.replace("backup.app", "backup.other"))
+    assert site.run("backups").returncode == 3
+    assert "there is no set 'none'" in site.run("backups", "none").stderr
+
+
+def test_an_earlier_restore_must_be_settled_first(site):
+    """Two restores in place of one set cannot both be undone: the second waits for --undo or --forget."""
+    restored(site, "app", "--in-place")
+    assert "can still be undone" in refused(site, "app", "--in-place")
+    restored(site, "app", "--forget")
+    assert not list(site.logs.glob(".*aside"))
+    restored(site, "app", "--in-place")
+
+
+def test_owners_and_modes_come_back(tree):
+    """As root a file gets the owner and mode it had, and another user's database is checked as that user."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    tree.folder.chmod(0o755)
+    path = database(tree.logs / "a.db")
+    path.chmod(0o640)
+    for one in (tree.logs, path):
+        os.chown(one, NOBODY, NOBODY)
+    taken(tree)
+    os.chown(path, 0, 0)
+    restored(tree, "app", "--in-place")
+    info = path.stat()
+    assert (info.st_uid, info.st_gid, info.st_mode & 0o7777) == (NOBODY, NOBODY, 0o640)
+    assert manifest(snapshots(tree)[0])["entries"][0]["owner"] == "nobody"

@@ -1,0 +1,195 @@
+"""The kind `storage` and `maintd storage`: what is measured, remembered and said, by the real program."""
+
+import json
+import os
+import re
+import sqlite3
+import subprocess
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.conftest import Command, Site
+from tests.tree import Tree
+
+JOB = '[storage.app]\ndirectories = ["LOGS"]\nevery = "6h"\n'
+NOW = datetime.now(UTC)
+GIB = 1 << 30
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Tree:
+    made = Tree(tmp_path, JOB)
+    made.log("api.log", b"x" * 500_000)
+    made.log("api.log.20260101T000000Z.zst", b"x" * 100_000)
+    made.log("prices/2026.csv", b"y" * 300_000)
+    return made
+
+
+def report(tree: Tree) -> dict[str, Any]:
+    done = tree.run("storage", "--json")
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+    return dict(json.loads(done.stdout))
+
+
+def remember(tree: Tree, what: str, sizes: list[int]) -> None:
+    """Has a daemon's runs of one a day, up to yesterday, found these sizes."""
+    from maintd.state import State
+    from maintd.trends import Sample
+
+    (tree.folder / "state").mkdir(mode=0o700, exist_ok=True)
+    state = State(str(tree.folder / "state"), lambda event: pytest.fail(str(event)))
+    for age, size in zip(range(len(sizes), 0, -1), sizes, strict=True):
+        state.record_samples("storage.app", [Sample(NOW - timedelta(days=age), what, size)])
+    state.close()
+
+
+def test_a_run_says_what_directories_and_file_systems_have(tree: Tree):
+    """One event for each directory and each file system, with sizes in their fields; nothing on the disk changes."""
+    before = tree.names()
+    did = tree.do()
+    assert did.code == 0, did
+    directory, disk = did.event("directory.measured"), did.event("storage.measured")
+    assert directory["target"] == str(tree.logs)
+    assert (directory["files"], directory["archives"], directory["apparent_bytes"]) == (3, 1, 900_000)
+    assert directory["disk_bytes"] >= 900_000
+    assert directory["largest"].startswith(f"{tree.logs}/api.log ")
+    space = os.statvfs(tree.logs)
+    assert disk["size_bytes"] == space.f_blocks * space.f_frsize
+    assert "full_days" not in disk
+    assert tree.names() == before
+
+
+def test_it_measures_also_while_it_only_observes(tree: Tree):
+    """A report changes nothing, so the advised first week has it too."""
+    tree.write_config(JOB + "observe = true\n")
+    assert tree.do().names().count("directory.measured") == 1
+
+
+def test_what_cannot_be_measured_is_said_and_the_rest_is(tree: Tree):
+    """A directory that is missing, or a file, is a finding with its reason; others are measured."""
+    tree.write_config(JOB.replace('["LOGS"', '["LOGS/no", "LOGS/api.log", "LOGS"'))
+    found = {step["target"]: step["reason"] for step in tree.plan() if step["step"] == "finding"}
+    assert found == {
+        f"{tree.logs}/no": "not measured: No such file or directory",
+        f"{tree.logs}/api.log": "not measured: Not a directory",
+    }
+    assert tree.do().event("directory.measured")["target"] == str(tree.logs)
+    done = tree.run("storage")
+    assert done.returncode == 1
+    assert "LOGS/no".replace("LOGS", str(tree.logs)) in done.stderr
+    assert "api" in done.stdout
+
+
+def test_databases_are_known_by_their_header(tree: Tree):
+    """Size, WAL and freelist of a live database, read without a connection; what is only named so is not one."""
+    path = tree.logs / "main.db"
+    connection = sqlite3.connect(path, isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("CREATE TABLE t (x)")
+    connection.executemany("INSERT INTO t VALUES (?)", [(b"x" * 3000,)] * 200)
+    connection.execute("DELETE FROM t")
+    connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.execute("CREATE TABLE u (x)")
+    (tree.logs / "not.sqlite").write_bytes(b"no database")
+    free = connection.execute("PRAGMA freelist_count").fetchone()[0] * 4096
+    (found,) = report(tree)["directories"][0]["databases"]
+    assert found["path"] == str(path)
+    assert found["size"] == path.stat().st_size
+    assert found["wal"] == Path(f"{path}-wal").stat().st_size > 0
+    assert abs(found["free"] - free) <= 8192
+    connection.execute("INSERT INTO u VALUES (1)")
+    connection.close()
+
+
+def test_what_is_deleted_and_still_open_is_named_with_who_holds_it(tree: Tree):
+    """The gap between du and df: its size, its process and its former name; after the close it is gone."""
+    path = tree.logs / "held"
+    with path.open("wb") as file:
+        file.write(b"x" * 3_000_000)
+        file.flush()
+        path.unlink()
+        held = [one for one in report(tree)["deleted"] if one["was"] == str(path)]
+        assert [(one["pid"], one["size"] >= 3_000_000) for one in held] == [(os.getpid(), True)]
+        assert tree.do().event("storage.measured")["deleted_bytes"] >= 3_000_000
+        assert str(path) in tree.run("storage").stdout
+    assert not [one for one in report(tree)["deleted"] if one["was"] == str(path)]
+
+
+def test_growth_of_several_days_has_a_date_with_bounds(tree: Tree):
+    """From what earlier runs have found: growth a day of directory and file system, and when it is full."""
+    space = os.statvfs(tree.logs)
+    used = (space.f_blocks - space.f_bavail) * space.f_frsize
+    mount = report(tree)["file_systems"][0]["mount"]
+    remember(tree, mount, [used - days * GIB for days in range(9, 0, -1)])
+    remember(tree, str(tree.logs), [size * 10_000 for size in range(1, 8)])
+    found = report(tree)
+    disk, directory = found["file_systems"][0], found["directories"][0]
+    assert disk["per_day"] == pytest.approx(GIB, rel=0.1)
+    likely, earliest, latest = disk["full_days"]
+    assert earliest <= likely == pytest.approx(disk["free"] / GIB, rel=0.15)
+    assert likely <= latest
+    assert directory["per_day"] >= 10_000
+    shown = re.findall(r"(\d+) days", tree.run("storage").stdout)
+    assert any(abs(int(days) - likely) <= 0.1 * likely + 1 for days in shown)  # others fill and free the disk meanwhile
+
+
+def test_a_daemon_remembers_and_warns_once(tmp_path: Path):
+    """Runs of the daemon keep what they measure; that the disk will be full is said when it is new, and not again."""
+    from maintd.state import samples_kept
+    from tests.end_to_end.daemon import Daemon
+
+    daemon = Daemon(tmp_path, JOB + 'warn_within = "3650d"\n')
+    daemon.tree.log("api.log", b"x" * 500_000)
+    mount = report(daemon.tree)["file_systems"][0]["mount"]
+    space = os.statvfs(tmp_path)
+    used = (space.f_blocks - space.f_bavail) * space.f_frsize
+    remember(daemon.tree, mount, [used - days * 5 * GIB for days in (3, 2, 1)])
+    try:
+        daemon.start()
+        for _ in range(2):
+            assert daemon.tree.do("storage.app").code == 0
+        assert daemon.stop() == 0
+    finally:
+        daemon.end()
+    assert len(daemon.events("storage.measured")) == 2
+    assert [event["target"] for event in daemon.events("storage.filling")] == [mount]
+    kept = samples_kept(str(tmp_path / "state"), "storage.app")
+    assert sum(sample.what == mount for sample in kept) == 5
+    assert {str(daemon.tree.logs), f"{daemon.tree.logs}//api"} <= {sample.what for sample in kept}
+
+
+def test_tables_fit_the_terminal(site: Site, maintd: Command):
+    """On a terminal no line is wider than it; bars are drawn."""
+    site.log("a.log", b"x" * 100_000)
+    site.configure('[storage.app]\ndirectories = ["{logs}"]\nevery = "6h"\n')
+    code, lines = maintd.on_terminal("storage", columns=80, PYTHONIOENCODING="utf-8")
+    assert code == 0
+    assert max(map(len, lines)) <= 80
+    assert any("█" in line for line in lines)
+
+
+def test_a_config_without_a_storage_job_says_what_to_do(tmp_path: Path):
+    """Without such a job, or with the name of another, there is nothing to show, and it says what to write."""
+    tree = Tree(tmp_path, '[rotate.a]\npaths = ["LOGS/*.log"]\ncron = "@daily"\n')
+    done = tree.run("storage")
+    assert (done.returncode, "add [storage.NAME]" in done.stderr) == (1, True)
+    assert tree.run("storage", "rotate.a").returncode == 2
+    assert tree.run("storage", "storage.b").returncode == 2
+
+
+def test_the_child_stays_small(tmp_path: Path):
+    """A walk over many files takes no more memory than one over few: below 60 MB."""
+    for number in range(20_000):
+        (tmp_path / f"d{number % 10}").mkdir(exist_ok=True)
+        (tmp_path / f"d{number % 10}/file-with-a-long-name-{number}").touch()
+    code = f"""
+from maintd.measuring import walk
+assert walk(lambda _: None, path={str(tmp_path)!r}, top=10, number=0, count=1)["total"]["files"] == 20_000
+print(next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM:")))
+"""
+    python = Path(__file__).parents[1] / ".venv/bin/python"
+    done = subprocess.run([python, "-c", code], check=True, capture_output=True, text=True)
+    assert int(done.stdout) * 1024 < 60e6
