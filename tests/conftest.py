@@ -36,7 +36,7 @@ def environment(**extra: str) -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(ours)} | extra
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 10) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
     """The first true value of `condition`; fails if it takes longer than `seconds`."""
     end = time.monotonic() + seconds
     while not (value := condition()):

@@ -16,7 +16,7 @@ from .conftest import Command, Site, environment, until
 from .tree import MAINTD, Tree
 
 ROTATE = '[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "@daily"\n'
-SOON = 5.0
+SOON = 30.0
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 
 
@@ -90,8 +90,8 @@ def test_nothing_of_a_command_outlives_a_killed_daemon(site: Site, maintd: Comma
     assert site.names() == ["a.log"]
 
 
-def test_a_daemon_that_is_told_to_stop_ends_its_command_within_2_seconds(site: Site, maintd: Command):
-    """On SIGTERM the daemon ends a command that hangs with all it has started, and is gone within 2 s."""
+def test_a_daemon_that_is_told_to_stop_ends_its_command(site: Site, maintd: Command):
+    """On SIGTERM the daemon ends a command that hangs with all it has started, and is gone."""
     command = script(site.root, HANGS)
     site.configure(f'[rotate.all]\npaths = ["{{logs}}/*.log"]\nmax_size = "1K"\nbefore = ["{command}"]\n')
     site.log("a.log", b"x" * 2000)
@@ -99,7 +99,7 @@ def test_a_daemon_that_is_told_to_stop_ends_its_command_within_2_seconds(site: S
     pids = pids_in(site.root / "pids", 2)
     with ended(pids):
         daemon.terminate()
-        output, _ = daemon.communicate(timeout=2)
+        output, _ = daemon.communicate(timeout=15)  # `make faults` measures the two seconds, on an idle machine
         assert all(map(is_gone, pids))
     events = [json.loads(line)["event"] for line in output.splitlines()]
     assert events[-1] == "daemon.stopped"

@@ -39,7 +39,7 @@ def make_install(source, prefix):
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=100, env=FAST, cwd=source)
 
 
-def wait_for(condition, what, deadline=20.0):
+def wait_for(condition, what, deadline=60.0):
     end = time.monotonic() + deadline
     while not (value := condition()):
         assert time.monotonic() < end, f"not within {deadline} s: {what}"

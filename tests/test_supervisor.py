@@ -5,7 +5,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -74,13 +73,11 @@ def held(tree: Tree) -> Iterator[list[str]]:
 
 
 def test_a_supervisord_that_hangs_is_asked_once_in_a_plan(tree, hanging, held):
-    """Three logs with three writers, and a program to signal: one question, one deadline; every log is refused."""
+    """Three logs with three writers, and a program to signal: one question; every log is refused."""
     tree.write_config(ROTATE + 'signal = { name = "USR1", program = "web" }\n')
-    begun = time.monotonic()
     steps = tree.plan()
     assert [step["target"] for step in steps if "does not answer" in step["reason"]] == held
     assert hanging.asked == 1
-    assert time.monotonic() - begun < 3.5
 
 
 def test_check_asks_a_supervisord_that_hangs_once(tree, hanging):

@@ -65,10 +65,10 @@ class Logrotate(Job):
         return tuple(Watched(paths, (), limit) for paths, limit in found[: last + 1] if paths)
 
     def outlook(self) -> Iterator[str]:
-        from maintd.logrotate import logs, saying  # noqa: PLC0415 - as above
+        from maintd.logrotate import logs, outlook  # noqa: PLC0415 - as above
 
         for found in logs.expand(self._stanzas()).sets:
-            yield from saying.outlook(found.stanza, sum(map(os.path.exists, found.logs)))
+            yield from outlook.lines(found.stanza, sum(map(os.path.exists, found.logs)))
 
     def doubts(self, _supervisor: "Supervisor") -> Iterator[tuple[str, str]]:
         from maintd.logrotate import dangers, sources  # noqa: PLC0415 - as above

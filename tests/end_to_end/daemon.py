@@ -13,7 +13,7 @@ from tests.tree import MAINTD, Tree
 GROWS = '[rotate.{0}]\npaths = ["LOGS/{0}/*.log"]\nmax_size = "1K"\n'
 ONE = GROWS.format("a")
 TWO = ONE + GROWS.format("b")
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 class Daemon:

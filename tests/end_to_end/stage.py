@@ -16,7 +16,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MAINTD = ROOT / ".venv/bin/maintd"
 SUPERVISORD = ROOT / ".venv-dev/bin/supervisord"
 WRITER = Path(__file__).with_name("writer.py")
-DEADLINE = 20.0
+DEADLINE = 60.0
 
 
 def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
