@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
-from pydantic import BeforeValidator, Field, PlainSerializer, Strict, WithJsonSchema, model_validator
+from pydantic import Field, Strict, model_validator
+from pydantic_core import core_schema
 
 from maintd.changes import CheckSeen
 from maintd.child import Worker
@@ -18,6 +19,7 @@ from maintd.steps import Lane, Step
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
 from maintd.units import format_duration
+from maintd.written import Written
 
 _QUORUM = re.compile(r"\s*(\d+)\s*(?:of\s*(\d+)\s*)?")
 MOST_READINGS = 60
@@ -77,17 +79,11 @@ def _percent(value: Any) -> Any:
     return value
 
 
-QuorumField = Annotated[
-    Quorum,
-    BeforeValidator(Quorum.parse),
-    PlainSerializer(str),
-    WithJsonSchema({"type": ["integer", "string"], "pattern": r"^\d+( of \d+)?$"}),
-]
+_QUORUM_WRITTEN = {"type": ["integer", "string"], "pattern": r"^\d+( of \d+)?$"}
+_PERCENT_WRITTEN = {"type": "string", "pattern": r"^\d+(\.\d+)?%$"}
+QuorumField = Annotated[Quorum, Written(Quorum.parse, core_schema.is_instance_schema(Quorum), _QUORUM_WRITTEN, str)]
 Percent = Annotated[
-    float,
-    BeforeValidator(_percent),
-    PlainSerializer(lambda value: str(Share(value))),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"}),
+    float, Written(_percent, core_schema.float_schema(), _PERCENT_WRITTEN, lambda value: str(Share(value)))
 ]
 Number = Annotated[float, Field(ge=0)]
 Whole = Annotated[int, Strict(), Field(ge=0)]

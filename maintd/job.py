@@ -8,15 +8,8 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import (
-    AfterValidator,
-    BeforeValidator,
-    Field,
-    InstanceOf,
-    PlainSerializer,
-    Strict,
-    WithJsonSchema,
-)
+from pydantic import AfterValidator, Field, Strict
+from pydantic_core import core_schema
 
 from maintd.claims import Claim, Claims
 from maintd.cron import Cron
@@ -30,6 +23,7 @@ from maintd.timing import Window
 from maintd.trends import Sample
 from maintd.triggers import Cause, Told
 from maintd.units import LARGEST, format_duration, parse_duration, parse_share, parse_size
+from maintd.written import Written
 
 if TYPE_CHECKING:
     from maintd.child import Worker
@@ -81,31 +75,25 @@ def _percentage(value: Any) -> Any:
     return parse_share(value) if isinstance(value, str) else value
 
 
-def _parsed(kind: type[Cron | Window]) -> BeforeValidator:
+def _parsed(kind: type[Cron | Window]) -> Written:
     parse = lru_cache(maxsize=1024)(kind.parse)  # many jobs share few of them
-    return BeforeValidator(lambda value: parse(value) if isinstance(value, str) else value)
+    instance = core_schema.is_instance_schema(kind)
+    return Written(lambda value: parse(value) if isinstance(value, str) else value, instance, {"type": "string"}, str)
 
+
+_DURATION = {"type": "string", "pattern": r"^(\d+(\.\d+)?(us|ms|s|m|h|d|w) ?)+$"}
+_SHARE = {"type": "string", "pattern": r"^\d+(\.\d+)? ?%$"}
 
 AbsolutePath = Annotated[str, AfterValidator(absolute)]
 FilePattern = Annotated[AbsolutePath, AfterValidator(_of_files)]
-Size = Annotated[int, BeforeValidator(_bytes), Field(ge=0), WithJsonSchema({"type": ["integer", "string"]})]
-Age = Annotated[
-    timedelta,
-    BeforeValidator(_span),
-    PlainSerializer(format_duration),
-    WithJsonSchema({"type": "string", "pattern": r"^(\d+(\.\d+)?(us|ms|s|m|h|d|w) ?)+$"}),
-]
+Size = Annotated[int, Written(_bytes, core_schema.int_schema(ge=0), {"type": ["integer", "string"]})]
+Age = Annotated[timedelta, Written(_span, core_schema.timedelta_schema(), _DURATION, format_duration)]
 Span = Annotated[Age, AfterValidator(_positive)]
 Interval = Annotated[Age, AfterValidator(_interval)]
-CronField = Annotated[InstanceOf[Cron], _parsed(Cron), PlainSerializer(str), WithJsonSchema({"type": "string"})]
-WindowField = Annotated[InstanceOf[Window], _parsed(Window), PlainSerializer(str), WithJsonSchema({"type": "string"})]
+CronField = Annotated[Cron, _parsed(Cron)]
+WindowField = Annotated[Window, _parsed(Window)]
 Limit = Annotated[Size, Field(gt=0)]
-Share = Annotated[
-    float,
-    BeforeValidator(_percentage),
-    PlainSerializer(lambda share: f"{100 * share:.10g}%"),
-    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)? ?%$"}),
-]
+Share = Annotated[float, Written(_percentage, core_schema.float_schema(), _SHARE, lambda share: f"{100 * share:.10g}%")]
 Flag = Annotated[bool, Strict()]
 Count = Annotated[int, Strict(), Field(ge=1)]
 Level = Annotated[int, Strict(), Field(ge=1, le=19)]

@@ -7,6 +7,7 @@ import struct
 from dataclasses import dataclass
 
 from maintd import wire
+from maintd.deadlines import left
 from maintd.errors import MaintdError
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33}
@@ -56,7 +57,7 @@ def _over_udp(question: Question, query: bytes, deadline: float) -> bytes:
         made.connect((question.server, question.port))
         made.send(query)
         while True:
-            made.settimeout(wire.left(deadline))
+            made.settimeout(left(deadline))
             answer = made.recv(4096)
             if len(answer) >= 12 and answer[:2] == query[:2] and answer[2] & 0x80:
                 return answer

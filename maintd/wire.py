@@ -9,23 +9,15 @@ import ipaddress
 import socket
 import ssl
 import threading
-import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
 
-from maintd.errors import MaintdError, TimedOut
+from maintd.deadlines import left
+from maintd.errors import MaintdError
 
 MOST_LOOKUPS = 16
 Address = tuple[socket.AddressFamily, Any]
-
-
-def left(deadline: float) -> float:
-    """Seconds until the deadline (time.monotonic()). Raises TimedOut if it has passed."""
-    found = deadline - time.monotonic()
-    if found <= 0:
-        raise TimedOut("the deadline has passed")
-    return found
 
 
 class Wire(socket.socket):

@@ -15,13 +15,13 @@ from pydantic import AfterValidator, Field
 from maintd import patterns
 from maintd.ages import age
 from maintd.check import CannotTell, Check, Whole
+from maintd.deadlines import left
 from maintd.errors import MaintdError
 from maintd.job import Context, FilePattern, Flag, Limit, Size, Span
 from maintd.patterns import Match
 from maintd.readings import Sign, above, below, down, up
 from maintd.rules import rule
 from maintd.units import counted, format_duration, format_size
-from maintd.wire import left
 
 
 def _mode(text: str) -> str:

@@ -4,7 +4,7 @@ import json
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import (
@@ -18,13 +18,15 @@ from pydantic import (
 
 from maintd.check import Check, Whole
 from maintd.errors import MaintdError
-from maintd.exchange import Answer, Request, fetch
 from maintd.job import AbsolutePath, Context, Flag, Span
 from maintd.json_terms import JsonTerm
 from maintd.options import Regex, compiled, secret
 from maintd.readings import Sign, above, below, down, up
 from maintd.rules import rule
 from maintd.units import format_duration
+
+if TYPE_CHECKING:
+    from maintd.exchange import Answer
 
 _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
@@ -97,6 +99,8 @@ class CheckHttp(Check):
         return self.url.partition("?")[0]
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
+        from maintd.exchange import Request, fetch  # noqa: PLC0415 - reading a config does not need HTTP and TLS
+
         request = Request(
             url=self.url,
             method=self.method,
@@ -125,12 +129,12 @@ class CheckHttp(Check):
         pair = f"{self.username}:{secret(self.password_file)}"
         return {"Authorization": f"Basic {b64encode(pair.encode()).decode()}"}
 
-    def _status_sign(self, answer: Answer) -> Sign:
+    def _status_sign(self, answer: "Answer") -> Sign:
         code = str(answer.status)
         is_well = code in self.status or f"{code[0]}xx" in self.status
         return up(f"status {code}") if is_well else down(f"status {code}, not {' or '.join(self.status)}")
 
-    def _content(self, answer: Answer) -> Iterator[Sign]:
+    def _content(self, answer: "Answer") -> Iterator[Sign]:
         text = answer.body.decode("utf-8", "replace") if self.contains or self.matches else ""
         for wanted in self.contains:
             if wanted not in text:

@@ -10,6 +10,7 @@ from pydantic import Field
 
 from maintd import patterns
 from maintd.check import Check, Whole
+from maintd.deadlines import left
 from maintd.errors import MaintdError
 from maintd.job import Context, FilePattern, Span
 from maintd.line_feed import Follower
@@ -18,7 +19,6 @@ from maintd.options import Regex, compiled_bytes
 from maintd.readings import Sign, above, below
 from maintd.rules import rule
 from maintd.units import counted, format_duration
-from maintd.wire import left
 
 _LONGEST_LINE = 4096
 _CHECKED = 1000

@@ -8,12 +8,12 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from maintd.check import CannotTell, Check, Percent, Share
+from maintd.deadlines import left
 from maintd.errors import Refused
 from maintd.job import AbsolutePath, Context, Span
 from maintd.options import secret
 from maintd.readings import Sign, above, down
 from maintd.units import format_duration
-from maintd.wire import left
 
 _PARTING = 0.5
 

@@ -7,10 +7,10 @@ from typing import Annotated, Any, ClassVar
 from pydantic import Field
 
 from maintd.check import Check, Whole
+from maintd.deadlines import left
 from maintd.job import Argv, Context
 from maintd.readings import Sign, degraded, down, unknown, up
 from maintd.supervisor import Supervisor
-from maintd.wire import left
 
 _PARTING = 1.0
 Statuses = tuple[Annotated[int, Field(ge=0, le=255)], ...]

@@ -7,12 +7,12 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from maintd.check import CannotTell, Check, Percent, Share, Whole
+from maintd.deadlines import left
 from maintd.errors import Refused
 from maintd.job import AbsolutePath, Context, Flag, Span
 from maintd.options import Host, Port, secret
 from maintd.readings import Sign, above, below, down, up
 from maintd.units import counted, format_duration, format_size
-from maintd.wire import left
 
 _PARTING = 0.5
 

@@ -9,10 +9,10 @@ from pydantic import Field
 
 from maintd.ages import age
 from maintd.check import Check, Percent
+from maintd.deadlines import left
 from maintd.job import AbsolutePath, Context, Interval, Limit, Span
 from maintd.readings import Sign, above, down, up
 from maintd.units import format_duration, format_size
-from maintd.wire import left
 
 _PARTING = 0.5
 
