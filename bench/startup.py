@@ -34,7 +34,7 @@ reopen = "auto"
 [compress.prices]
 paths = ["/srv/app/prices/**/*.csv"]
 cron = "30 3 * * *"
-min_age = "30d"
+older_than = "30d"
 """
 
 
