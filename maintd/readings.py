@@ -18,7 +18,10 @@ class Health(StrEnum):
     @property
     def badness(self) -> int:
         """0 for the best, more for worse."""
-        return list(Health).index(self)
+        return _BADNESS[self]
+
+
+_BADNESS = {health: index for index, health in enumerate(Health)}
 
 
 @dataclass(frozen=True, slots=True)

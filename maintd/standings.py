@@ -130,10 +130,12 @@ class Standings:
         self._emit(event, Envelope(before.job, run, level))
 
     def _change(self, entry: _Entry, health: Health, reason: str, now: datetime) -> None:
+        reason = printable(reason)
         if health is entry.standing.health:
-            entry.standing = replace(entry.standing, reason=printable(reason))
+            if reason != entry.standing.reason:
+                entry.standing = replace(entry.standing, reason=reason)
             return
-        entry.standing = replace(entry.standing, health=health, since=now, reason=printable(reason))
+        entry.standing = replace(entry.standing, health=health, since=now, reason=reason)
         entry.changed = time.monotonic()
         self._state.record_standing(entry.standing)
 
