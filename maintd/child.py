@@ -21,6 +21,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
@@ -184,6 +185,8 @@ def main() -> None:
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # the break of a lease, whose default is to kill
     linux.die_with_parent(int(parent), signal.SIGKILL)
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")
     if background:
         linux.be_background()
     requests, answers = _protocol()

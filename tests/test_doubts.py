@@ -144,3 +144,12 @@ def test_a_config_without_jobs_is_warned_of(tree):
     tree.write_config(ROTATE + "enabled = false\n")
     assert warnings(tree) == ["every job is disabled: maintd looks after nothing"]
     assert tree.run("check", "--strict").returncode == 3
+
+
+def test_what_python_finds_odd_in_an_expression_is_not_told(tree):
+    """A regular expression that Python warns of, and takes, is right: `check` says nothing of it."""
+    tree.write_config('[check.log.a]\npaths = ["LOGS/web.log"]\nmatches = "[[a]"\ndegraded_count = 1\n')
+    done = tree.run("check")
+    assert done.returncode == 0
+    assert "FutureWarning" not in done.stderr
+    assert "matches" not in done.stderr

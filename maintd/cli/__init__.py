@@ -4,6 +4,7 @@ import gc
 import importlib
 import os
 import sys
+import warnings
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import cast
 
@@ -82,6 +83,8 @@ def main() -> None:
     gc.disable()  # a command that lasts a moment saves a twentieth of it; the daemon turns it on again
     holders.ignore_lease_breaks()
     _keep_standard_descriptors()
+    if not sys.warnoptions:
+        warnings.simplefilter("ignore")  # what Python says of somebody's regular expression is for programmers
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a locale that is not UTF-8
     called = Invocation(debug=bool(os.environ.get("MAINTD_DEBUG")))
