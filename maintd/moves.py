@@ -69,7 +69,8 @@ def _put(fresh: str, log: str, archive: str, *, dir_fd: int, archive_fd: int) ->
         durable.put_fresh(fresh, log, dir_fd=dir_fd)
     except OSError:
         with contextlib.suppress(OSError):  # what cannot be taken back, the next run completes
-            durable.put_back(archive, log, dir_fd=dir_fd, archive_fd=archive_fd)
+            with contextlib.suppress(FileExistsError):  # its writer has made one itself
+                durable.put_back(archive, log, dir_fd=dir_fd, archive_fd=archive_fd)
             durable.discard(fresh, dir_fd=dir_fd)
         raise
 

@@ -38,7 +38,6 @@ class Disk:
         self._image, self.folder = here / "image", here / "mount"
         self.folder.mkdir()
         self._image.write_bytes(b"")
-        os.truncate(self._image, self.size)
         self.renew()
         return self
 
@@ -46,10 +45,11 @@ class Disk:
         self._unmount()
         self._temporary.cleanup()
 
-    def renew(self) -> None:
-        """An empty file system in place of this one."""
+    def renew(self, size: int = 0) -> None:
+        """An empty file system in place of this one, of so many bytes, or as many as at first."""
         if self.folder.is_mount():
             self._unmount()
+        os.truncate(self._image, size or self.size)
         if self.kind == "ext4":
             _run("mkfs.ext4", "-q", "-F", "-m", "0", "-b", "4096", "-N", "256", str(self._image))
         self._mount()

@@ -29,11 +29,15 @@ class DiskBench(Bench):
         self.disk.__exit__(kind, error, at)
 
     def set(self, scene: Scene) -> Place:
-        self.holder.close()
-        self.disk.renew()
+        self.let_go()
+        if not scene.disk:
+            self.disk.renew()
         place = super().set(scene)
         self.disk.sync()
         return place
+
+    def own_disk(self) -> Disk:
+        return self.disk
 
     def keep_state_elsewhere(self) -> None:
         """The lock is open for writing all the time, and no file system with such a file is made read-only."""

@@ -40,9 +40,14 @@ def run(share: float) -> Row:
 
 
 def points(bench: Bench, scene: Scene) -> Iterator[Point]:
-    """Each call with each errno once; with every other one also from there on, its kind or all by turns."""
+    """Each call with each errno once; with every other one also from there on, its kind or all by turns.
+
+    Where a scene repeats its calls, each one is for a third of the errnos.
+    """
     for call in bench.play(scene, bench.set(scene)).calls:
         for index, code in enumerate(CODES):
+            if scene.repeats and (call.number + index) % 3:
+                continue
             yield Point(scene.name, call.number, code, "once")
             if (call.number + index) % 2:
                 yield Point(scene.name, call.number, code, LASTS[1 + index // 2 % 2])

@@ -51,13 +51,14 @@ def trials(bench: Bench, point: Point, again: int = AGAIN) -> Iterator[Report]:
     yield report
     if not report.reached or point.caller_only:
         return
+    again *= 5 if scene.repeats else 1
     for second in range(1 + point.number % again, calls + 1, again):
-        again = Report(f"{point}, and at call {second} of the recovery")
-        place = killed(bench, point, again)
-        again.reached &= bench.do(place, kill_at(second)).code == -9
-        check_safe(place, again)
-        recovered(bench, scene, place, again)
-        yield again
+        twice = Report(f"{point}, and at call {second} of the recovery")
+        place = killed(bench, point, twice)
+        twice.reached &= bench.do(place, kill_at(second)).code == -9
+        check_safe(place, twice)
+        recovered(bench, scene, place, twice)
+        yield twice
 
 
 def killed(bench: Bench, point: Point, report: Report) -> Place:

@@ -21,10 +21,14 @@ _NAME = re.compile(r"(?s)(?P<log>.+?)(?:\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>\d+))
 _GOLDEN = 0x9E3779B97F4A7C15
 
 
+_LONG = 1_000_000_000
+_WORDS = 4096
+
+
 def line(number: int) -> bytes:
-    """The line with this number: like no other, and of a length that depends on it."""
+    """The line with this number: like no other, and of a length that depends on it; 64 KiB if it is a long one."""
     word = b"%016x" % (number * _GOLDEN % (1 << 64))
-    return b"%010d %s\n" % (number, word * (1 + number % 7))
+    return b"%010d %s\n" % (number, word * (_WORDS if number >= _LONG else 1 + number % 7))
 
 
 @cache
@@ -41,11 +45,11 @@ class Book:
     """Lines of generations that the retention gives up."""
     _next: int = 1
 
-    def text(self, log: str, count: int) -> bytes:
+    def text(self, log: str, count: int, *, are_long: bool = False) -> bytes:
         """The next lines of a log."""
-        first = self._next
+        first = self._next + (_LONG if are_long else 0)
         self._next += count
-        self.written[log].extend(range(first, self._next))
+        self.written[log].extend(range(first, first + count))
         return text(first, count)
 
 
@@ -150,6 +154,7 @@ def _compare(parts: Iterable[bytes], expected: list[int], may_go: set[int], verd
     times = Counter(found)
     verdict.lost += sum(1 for number in expected if number not in times and number not in may_go)
     verdict.doubled += sum(count - 1 for count in times.values())
-    verdict.torn += sum(1 for number in times if number not in set(expected))
+    verdict.torn += len(times.keys() - set(expected))
     once = list(dict.fromkeys(found))
-    verdict.disordered += sum(1 for before, after in pairwise(once) if after < before)
+    order = {number: place for place, number in enumerate(expected)}
+    verdict.disordered += sum(1 for before, after in pairwise(once) if order.get(after, 0) < order.get(before, 0))

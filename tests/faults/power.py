@@ -75,7 +75,7 @@ def trial(bench: Bench, cut: Cut) -> Iterator[Report]:
     check_safe(place, report)
     check_promises(ran, report)
     if scene.holds:
-        place.hold("a.log")  # it is started again too
+        place.hold("a.log", scene.holds)  # it is started again too
     bench.recover(scene, place, report)
     yield report
 

@@ -13,7 +13,8 @@ from tests.tree import Tree
 
 from . import lines
 from .archive import MANIFEST
-from .holder import Holder
+from .disk import SIZE
+from .holder import SUPERVISORD, Holder, Manner
 from .lab import Script
 from .lines import Book, Verdict
 
@@ -26,23 +27,26 @@ class Place(Tree):
     """A tree of logs with numbered lines, and perhaps somebody who writes one of them."""
 
     def __init__(self, folder: Path, jobs: str, holder: Holder) -> None:
-        self.holder, self.book, self.held = holder, Book(), ""
+        self.holder, self.book, self.held, self.lossy = holder, Book(), "", "lossy = true" in jobs
         (folder / "writer.pid").write_text(str(holder.pid))
         (folder / "tell").write_text(f"kill -HUP {holder.pid}\n")
         super().__init__(folder, jobs)
 
-    def fill(self, name: str, count: int, *, of: str = "", age: float = 0) -> Path:
+    def fill(self, name: str, count: int, *, of: str = "", age: float = 0, are_long: bool = False) -> Path:
         """A file of numbered lines: a log, or what was set aside of the log `of`."""
-        return self.log(name, self.book.text(of or name, count), age=age)
+        return self.log(name, self.book.text(of or name, count, are_long=are_long), age=age)
 
-    def hold(self, name: str, *, appending: bool = True) -> None:
+    def hold(self, name: str, manner: Manner) -> None:
         """Has the holder open a log, and write one line at each `beat`."""
         self.held = name
-        self.holder.open(self.logs / name, appending=appending)
+        self.holder.open(self.logs / name, manner)
 
     def beat(self) -> None:
+        """With lossy, what is written while maintd is at work may be lost, and nothing else may."""
         if self.held and not self.holder.is_stopped:
             self.holder.write(self.book.text(self.held, 1))
+            if self.lossy:
+                self.book.may_go.add(self.book.written[self.held][-1])
 
     def release(self) -> None:
         self.held = ""
@@ -56,9 +60,9 @@ class Place(Tree):
 class Scene:
     """`leave` leaves the files. `ends` are the suffixes of the generations at the end; `script` is for a daemon.
 
-    `later` are the jobs at the end, if they are others by then. `collapses`: it takes a file system that can.
-    `appends`: whether the holder opens its log so. `leaves` are the files at the end, where their names say more than
-    the suffixes.
+    `later` are the jobs at the end, if they are others by then. `holds`: how somebody has a.log open, and `by` whom.
+    `collapses`: it takes a file system that can; `disk`: one of its own, of so many bytes, of which `room` are free, if
+    that is not 0. `leaves` are the files at the end, where their names say more than the suffixes.
     """
 
     name: str
@@ -67,18 +71,25 @@ class Scene:
     ends: tuple[str, ...]
     argv: tuple[str, ...] = ("do", "--all", "--json")
     script: Callable[[Place], Script] | None = None
-    holds: bool = False
+    holds: Manner | None = None
+    by: str = "service"
     later: str = ""
     collapses: bool = False
-    appends: bool = True
+    disk: int = 0
+    room: int = 0
     leaves: tuple[str, ...] = ()
+
+    @property
+    def repeats(self) -> bool:
+        """Whether it does the same over and over, so that a part of the faults is enough at each point."""
+        return self.disk > 0
 
     def set(self, folder: Path, holder: Holder) -> Place:
         """The scene in an empty folder."""
         place = Place(folder, self.jobs, holder)
         self.leave(place)
         if self.holds:
-            place.hold("a.log", appending=self.appends)
+            place.hold("a.log", self.holds)
         return place
 
     def is_finished(self, place: Place) -> bool:
@@ -100,6 +111,14 @@ def _live(place: Place) -> None:
 
 def _untold(place: Place) -> None:
     place.fill("a.log", 300)
+
+
+def _large(place: Place) -> None:
+    place.fill("a.log", 280, are_long=True)  # 17.5 MiB, which are collapsed in three slices
+
+
+def _larger_than_the_room(place: Place) -> None:
+    place.fill("a.log", 5_000)
 
 
 def _set_aside(place: Place) -> None:
@@ -194,9 +213,11 @@ SCENES = {
             ROTATE + 'signal = { name = "HUP", pidfile = "HERE/writer.pid" }\n',
             _live,
             (".zst",),
-            holds=True,
+            holds="append",
         ),
-        Scene("command", PLAIN + 'command = ["/bin/sh", "HERE/tell"]\n', _live, ("",), holds=True),
+        Scene("supervisord", ROTATE, _live, (".zst",), holds="append", by=SUPERVISORD),
+        Scene("command", PLAIN + 'command = ["/bin/sh", "HERE/tell"]\n', _live, ("",), holds="append"),
+        Scene("by itself", ROTATE + 'reopen = "none"\n', _live, (".zst",), holds="watch"),
         Scene("olddir", PLAIN + 'olddir = "old"\n', _live, ("",)),
         Scene("zstd", ROTATE, _set_aside, (".zst",)),
         Scene("gzip", ROTATE + 'compress = "gzip"\n', _set_aside, (".gz",)),
@@ -228,17 +249,19 @@ SCENES = {
     )
 }
 PAUSE = "pause_writers = true\n"
-IN_PLACE = tuple(
-    Scene(name, jobs, _untold, (ending,), holds=True, collapses="pause" not in name, appends=name != "adopt")
-    for name, jobs, ending in (
-        ("collapse", ROTATE, ".zst"),
-        ("collapse, gzip", ROTATE + 'compress = "gzip"\n', ".gz"),
-        ("collapse, plain", PLAIN, ""),
-        ("adopt", PLAIN + "adopt = true\n", ""),
-        ("pause", PLAIN + PAUSE, ""),
-    )
+IN_PLACE = (
+    Scene("collapse", ROTATE, _untold, (".zst",), holds="append", collapses=True),
+    Scene("collapse, gzip", ROTATE + 'compress = "gzip"\n', _untold, (".gz",), holds="append", collapses=True),
+    Scene("collapse, plain", PLAIN, _untold, ("",), holds="append", collapses=True),
+    Scene("collapse, slices", ROTATE, _large, (".zst",), holds="append", disk=64 << 20),
+    Scene(
+        "collapse, part by part", ROTATE, _larger_than_the_room, (".zst",), holds="append", disk=SIZE, room=256 << 10
+    ),
+    Scene("adopt", PLAIN + "adopt = true\n", _untold, ("",), holds="offset", collapses=True),
+    Scene("pause", PLAIN + PAUSE, _untold, ("",), holds="append"),
+    Scene("lossy", PLAIN + "lossy = true\n", _untold, ("",), holds="append"),
 )
-"""A writer that appends and cannot be told, on a file system that can collapse its log, and on one that cannot."""
+"""A writer that cannot be told, on a file system that can collapse its log, and on one that cannot."""
 RENAMES = tuple(scene for scene in SCENES.values() if not scene.script)
 """The scenes that are one run of `maintd do`, with the same calls each time; those in place apart."""
 ONE_RUN = (*RENAMES, *IN_PLACE)

@@ -47,7 +47,7 @@ class ReadOnly:
 
 
 def run(share: float) -> Row:
-    """All levels on both file systems with both codecs, and read-only at every call."""
+    """All levels on both file systems, with both codecs and in place, and read-only at every call."""
     reports = [report for kind in KINDS for report in _on(kind, share)]
     return row("full disk (64 levels), read-only in the middle", "runs", reports)
 
@@ -59,15 +59,19 @@ def _on(kind: str, share: float) -> Iterator[Report]:
 
 
 def levels(kind: str) -> Sequence[Level]:
-    return [Level(kind, scene, level) for scene in FULL for level in range(LEVELS)]
+    return [Level(kind, scene, level) for scene in (*CODECS, IN_PLACE[kind]) for level in range(LEVELS)]
 
 
 def read_onlies(kind: str) -> Iterator[ReadOnly]:
-    """Each call of some scenes; an error of the file system can be made on ext4 only."""
+    """Each call of some scenes; an error of the file system can be made on ext4 only.
+
+    While somebody has a log open for writing, it takes such an error to make its file system read-only.
+    """
     with Bench() as bench:
-        for scene in ("nobody", "zstd", "two logs"):
-            for call in bench.play(SCENES[scene], bench.set(SCENES[scene])).calls[AFTER_THE_LOCK:]:
-                yield ReadOnly(kind, scene, call.number, breaks=False)
+        for scene in ("nobody", "zstd", "two logs", *([IN_PLACE[kind]] if kind == "ext4" else [])):
+            for call in bench.play(SCENES[scene], bench.set(SCENES[scene]), beats=False).calls[AFTER_THE_LOCK:]:
+                if not SCENES[scene].holds:
+                    yield ReadOnly(kind, scene, call.number, breaks=False)
                 if kind == "ext4":
                     yield ReadOnly(kind, scene, call.number, breaks=True)
 
@@ -78,7 +82,7 @@ def fill(bench: Bench, level: Level) -> Iterator[Report]:
     place = bench.set(scene)
     size = (place.logs / "a.log").stat().st_size
     filler = bench.disk.fill(leave=2 * size * level.level // (LEVELS - 1))
-    check_failures(bench.play(scene, place), place, scene, report)
+    check_failures(bench.play(scene, place, beats=False), place, scene, report)
     if place.temporaries():
         report.wrongs.append(f"temporaries were left: {place.names()}")
     filler.unlink()
@@ -101,12 +105,15 @@ def stop(bench: Bench, point: ReadOnly) -> Iterator[Report]:
             stopped.append(call)
         return None
 
-    ran = bench.play(scene, place, decide)
+    ran = bench.play(scene, place, decide, beats=False)
     report.reached = bool(stopped)
     if report.reached:
         check_failures(ran, place, scene, report)
         if point.breaks:
+            place.release()
             disk.remount()
+            if scene.holds:
+                place.hold("a.log", scene.holds)  # it is started again too
         else:
             disk.make_writable()
         bench.recover(scene, place, report)
@@ -118,6 +125,9 @@ def _grown(place: Place) -> None:
 
 
 _leave: Callable[[Place], None] = _grown
+CODECS = ("zstd", "gzip")
+IN_PLACE = {"ext4": "collapse", "tmpfs": "pause"}
 FULL = {
-    name: replace(SCENES[name], leave=_leave, ends=ends) for name, ends in (("zstd", (".zst",)), ("gzip", (".gz",)))
+    name: replace(SCENES[name], leave=_leave, ends=ends)
+    for name, ends in (("zstd", (".zst",)), ("gzip", (".gz",)), ("collapse", (".zst",)), ("pause", ("",)))
 }

@@ -12,11 +12,11 @@ from .scenes import SCENES, Scene
 from .table import Skipped
 from .trial import Bench, Report
 
-SAMPLE = tuple(
-    SCENES[name]
-    for name in ("nobody", "olddir", "zstd", "expire", "two logs", "archive", "archive, renamed", "expire files")
-)
-"""Where a writer was not told before the kill it is waited for, which takes seconds: the campaigns have these too."""
+ALONE = ("nobody", "olddir", "zstd", "expire", "two logs", "archive", "archive, renamed", "expire files")
+HELD = ("signal", "supervisord", "command", "by itself", "collapse", "collapse, part by part", "adopt", "pause")
+ALL_BY_THEMSELVES = [SCENES[name] for name in ALONE]
+SYNCED = [SCENES[name] for name in (*ALONE[2:6], *HELD) if name not in ("command", "adopt")]
+ONE_OF_EACH_RUNG = [SCENES[name] for name in (*ALONE, *HELD)]
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def bench() -> Iterator[Bench]:
         yield made
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def powered() -> Iterator[DiskBench]:
     try:
         with DiskBench() as made:
@@ -46,21 +46,21 @@ def held(reports: Iterable[Report]) -> None:
     assert not [str(report) for report in reached if report.wrongs]
 
 
-@pytest.mark.parametrize("scene", [*SAMPLE, SCENES["reload"]], ids=lambda scene: scene.name)
+@pytest.mark.parametrize("scene", [*ONE_OF_EACH_RUNG, SCENES["reload"]], ids=lambda scene: scene.name)
 def test_after_a_kill_and_another_in_the_recovery_every_line_is_there_once(bench, scene):
     """Killed at a system call, and again while it recovers, maintd converges by itself and loses nothing."""
     points = list(kills.points(bench, scene))
-    held(report for point in some(points, 2, scene) for report in kills.trials(bench, point, again=12))
+    held(report for point in some(points, 1, scene) for report in kills.trials(bench, point, again=30))
 
 
-@pytest.mark.parametrize("scene", SAMPLE, ids=lambda scene: scene.name)
+@pytest.mark.parametrize("scene", ONE_OF_EACH_RUNG, ids=lambda scene: scene.name)
 def test_a_system_call_that_fails_is_said_once_and_made_up_for(bench, scene):
     """Whatever call fails, nothing is lost or left, one event says so, and the next run succeeds."""
     points = list(errnos.points(bench, scene))
-    held(report for point in some(points, 2, scene) for report in errnos.trial(bench, point))
+    held(report for point in some(points, 1, scene) for report in errnos.trial(bench, point))
 
 
-@pytest.mark.parametrize("scene", SAMPLE, ids=lambda scene: scene.name)
+@pytest.mark.parametrize("scene", SYNCED, ids=lambda scene: scene.name)
 def test_after_a_power_cut_every_line_and_what_was_said_is_there(bench, powered, scene):
     """After a power cut on ext4 every line is whole, what events said is so, and the next run converges."""
     cuts = list(power.cuts(bench, scene))
@@ -75,7 +75,7 @@ def test_the_power_cut_sees_a_missing_fsync(bench, powered, without, scene):
     assert any(report.wrongs for report in power.trial(powered, after_the_end))
 
 
-@pytest.mark.parametrize("scene", SAMPLE, ids=lambda scene: scene.name)
+@pytest.mark.parametrize("scene", [*ALL_BY_THEMSELVES, SCENES["signal"]], ids=lambda scene: scene.name)
 def test_a_disk_that_forgets_what_was_not_synced_loses_no_line(bench, scene):
     """Whatever a power cut may leave of what was not synced, every line is whole, and the next run converges."""
     states = forgetting.states(bench, scene)
@@ -95,9 +95,9 @@ def test_a_full_disk_and_a_read_only_one_lose_nothing_and_are_made_up_for(kind):
     """With too little space, or read-only in the middle, nothing is lost or left, and the next run succeeds."""
     try:
         with DiskBench(kind) as bench:
-            for level in spread(space.levels(kind), 0.03):
+            for level in spread(space.levels(kind), 0.02):
                 held(space.fill(bench, level))
-            points = spread(list(space.read_onlies(kind)), 0.03)
+            points = spread(list(space.read_onlies(kind)), 0.015)
             held(report for point in points for report in space.stop(bench, point))
     except Skipped as reason:
         pytest.skip(str(reason))

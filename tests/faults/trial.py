@@ -4,6 +4,7 @@ import os
 import shutil  # noqa: TID251 - clears the stage
 import tempfile
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -11,6 +12,7 @@ from typing import Self
 
 from tests.conftest import snapshot
 
+from .disk import Disk
 from .holder import Holder
 from .lab import Call, Decide, Lab, Ran, proceed
 from .scenes import Place, Scene
@@ -35,7 +37,7 @@ class Report:
 
 
 class Bench:
-    """What a worker needs for its trials: a lab, a holder, and a folder that is empty before each."""
+    """What a worker needs for its trials: a lab, those who hold logs, and a folder that is empty before each."""
 
     def __init__(self, root: Path | None = None) -> None:
         self._root = root or Path("/dev/shm" if os.access("/dev/shm", os.W_OK) else tempfile.gettempdir())
@@ -45,24 +47,48 @@ class Bench:
         self.folder = Path(self._temporary.name).resolve() / "site"
         self._on_disk = tempfile.TemporaryDirectory(prefix="faults-")
         self.collapsing = Path(self._on_disk.name).resolve() / "site"
-        self.holder = Holder()
+        self._holders: dict[str, Holder] = {}
+        self._mounted = ExitStack()
+        self._own: Disk | None = None
         self.lab = Lab().__enter__()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.lab.__exit__(kind, error, at)
-        self.holder.end()
+        for holder in self._holders.values():
+            holder.end()
+        self._mounted.close()
         self._temporary.cleanup()
         self._on_disk.cleanup()
 
     def set(self, scene: Scene) -> Place:
         """The scene, in a folder in which nothing is left of the last one."""
-        self.holder.close()
-        folder = self.collapsing if scene.collapses else self.folder
+        self.let_go()
+        folder, disk = self.collapsing if scene.collapses else self.folder, None
+        if scene.disk:
+            disk = self.own_disk()
+            disk.renew(scene.disk)
+            folder = disk.folder / "site"
         if folder.exists():
             shutil.rmtree(folder)
         folder.mkdir()
-        return scene.set(folder, self.holder)
+        place = scene.set(folder, self._holder(scene.by))
+        if disk and scene.room:
+            disk.fill(leave=scene.room)
+        return place
+
+    def let_go(self) -> None:
+        """Has everybody close the log that they hold."""
+        for holder in self._holders.values():
+            holder.close()
+
+    def own_disk(self) -> Disk:
+        """A small file system for the scenes that take one. Raises Skipped where there cannot be any."""
+        self._own = self._own or self._mounted.enter_context(Disk())
+        return self._own
+
+    def _holder(self, name: str) -> Holder:
+        return self._holders.setdefault(name, self._holders.get(name) or Holder(name))
 
     def play(self, scene: Scene, place: Place, decide: Decide = proceed, *, beats: bool = True) -> Ran:
         """Runs what the scene runs; whoever holds a log writes a line before each call, and syncs it."""
