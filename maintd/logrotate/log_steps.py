@@ -168,7 +168,7 @@ class LogSteps:
             )
             return
         if to is not None:
-            yield self._copy(self.path, to, self._reason)
+            yield self._copy(self.path, to, self._reason, is_cut=self._options.copytruncate)
         if self._options.copytruncate:
             yield self._then(TruncateLog, self.path, "copytruncate", to=to)
 
@@ -227,9 +227,9 @@ class LogSteps:
         self._forecast.move(path, to)
         return self._then(Shift, path, reason, to=to, inode=inode)
 
-    def _copy(self, path: str, to: str, reason: str) -> Action:
+    def _copy(self, path: str, to: str, reason: str, *, is_cut: bool = False) -> Action:
         self._forecast.put(to)
-        return self._then(CopyFile, path, reason, to=to)
+        return self._then(CopyFile, path, reason, to=to, is_cut=is_cut)
 
     def _compress(self, path: str, to: str, reason: str) -> Iterator[Action]:
         keeps = "preremove" in self._stanza.scripts

@@ -8,20 +8,21 @@ import re
 import shutil  # noqa: TID251 - trees of a test's own
 import stat as st
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from tests.conftest import environment
+from tests.tree import MAINTD
+
 from .original import PROGRAM
 
 NOBODY, DAEMON, GAMES = 65534, 1, 5
 Tree = dict[str, tuple[str, int, int, int, bytes | str]]
 
-EXECUTABLE_CODE = "import sys; from maintd.cli.logrotate import main; main()"
-"""What the installed executable consists of."""
+EXECUTABLE = MAINTD.with_name("maintd-logrotate")
 LOADED = """
 import json, os, sys
 from maintd import cli
@@ -34,9 +35,9 @@ for line in sys.stdin:
     if child == 0:
         for place, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
             os.dup2(os.open(place, os.O_RDWR), descriptor)
-        sys.argv = ["maintd-logrotate", *arguments]
+        sys.argv = arguments
         try:
-            logrotate.main()
+            cli.main() if arguments[0] == "maintd" else logrotate.main()
         except SystemExit as ending:
             code = int(ending.code or 0)
         except BaseException:
@@ -52,13 +53,15 @@ for line in sys.stdin:
 
 
 class Forks:
-    """Runs maintd-logrotate in a process of its own each time, forked from one that has loaded it."""
+    """Runs maintd-logrotate, or `maintd`, in a process of its own each time, forked from one that has loaded it."""
 
     _known: "Forks | None" = None
 
     def __init__(self) -> None:
-        argv = [sys.executable, "-c", LOADED]
-        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/")
+        argv = [MAINTD.with_name("python"), "-c", LOADED]
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", env=environment()
+        )
         atexit.register(self._process.communicate, timeout=10)
 
     @classmethod
@@ -66,14 +69,21 @@ class Forks:
         cls._known = cls._known or cls()
         return cls._known
 
-    def run(self, arguments: list[str]) -> "Did":
+    def run(self, *arguments: str | Path) -> "Did":
+        """The first argument is the name of the program."""
         assert self._process.stdin
         assert self._process.stdout
         with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-            self._process.stdin.write(json.dumps([arguments, out.name, err.name]).encode() + b"\n")
+            asked = [[str(argument) for argument in arguments], out.name, err.name]
+            self._process.stdin.write(json.dumps(asked).encode() + b"\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
             return Did(code, out.read().decode(errors="replace"), err.read().decode(errors="replace"))
+
+
+def ours(*arguments: str | Path) -> "Did":
+    """How maintd-logrotate goes with these arguments."""
+    return Forks.of_this_process().run("maintd-logrotate", *arguments)
 
 
 @dataclass(frozen=True)
@@ -132,7 +142,7 @@ class Place:
 
     def ours(self, case: Case) -> Did:
         self._lay(case)
-        done = Forks.of_this_process().run(self._arguments(case))
+        done = ours(*self._arguments(case))
         return self._left(done.code, done.stdout, done.stderr)
 
     def both(self, case: Case) -> tuple[Did, Did]:

@@ -2,7 +2,6 @@
 
 import json
 import os
-import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import pytest
 
 from maintd.logrotate import dangers
-from tests.tree import MAINTD
+from tests.tree import Forks
 
 from .busy import busy
 
@@ -33,9 +32,7 @@ def check(tmp_path: Path) -> Check:
         file = tmp_path / "stanzas/some"
         file.write_text(stanzas.replace("HERE", str(tmp_path / "logs")))
         file.chmod(0o644)
-        done = subprocess.run(
-            [MAINTD, "-c", config, "check", "--json"], check=False, capture_output=True, text=True, timeout=30
-        )
+        done = Forks.of_this_process().run(["-c", str(config), "check", "--json"])
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
 
