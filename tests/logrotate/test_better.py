@@ -341,6 +341,6 @@ def test_a_bad_log_with_shared_scripts_costs_itself(tmp_path: Path):
     case = Case(
         "mkdir d; chmod 777 d; echo a > d/a; echo b > b", stanza(f"sharedscripts\n{SCRIPTS}", "L/d/a L/b"), '"L/b" OLD'
     )
-    theirs, ours = place.both(case)
+    theirs, mine = place.both(case)
     assert ("b" in theirs.tree, theirs.state["HERE/l/b"]) == (True, "now")
-    assert ("b.1" in ours.tree, ours.state["HERE/l/b"], ours.code) == (True, "now", 1)
+    assert ("b.1" in mine.tree, mine.state["HERE/l/b"], mine.code) == (True, "now", 1)

@@ -4,6 +4,7 @@ import fcntl
 import os
 import re
 import subprocess
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from maintd.logrotate.commandline import STATE, Answer, Order, parse
 from tests.conftest import environment, snapshot
 
-from .beside import EXECUTABLE, Did, Forks
+from .beside import EXECUTABLE, NOBODY, Did, Forks, ours
 from .original import PROGRAM, needed
 
 VERB = ["maintd", "logrotate"]
@@ -78,9 +79,9 @@ def test_questions_and_mistakes(arguments: list[str], code: int):
 @pytest.mark.parametrize("arguments", [given for given, _ in ANSWERS])
 def test_answers_go_where_those_of_logrotate_go(arguments: list[str]):
     """The exit code, and whether stdout or stderr is written, are those of logrotate."""
-    theirs, ours = run([str(PROGRAM)], *arguments), run(NAME, *arguments)
-    assert (ours.code, bool(ours.stdout)) == (theirs.code, bool(theirs.stdout))
-    assert bool(ours.stderr) == bool(theirs.stderr.replace("warning: logrotate in debug mode", ""))
+    theirs, mine = run([str(PROGRAM)], *arguments), run(NAME, *arguments)
+    assert (mine.code, bool(mine.stdout)) == (theirs.code, bool(theirs.stdout))
+    assert bool(mine.stderr) == bool(theirs.stderr.replace("warning: logrotate in debug mode", ""))
 
 
 @pytest.mark.parametrize("command", [VERB, NAME])
@@ -142,11 +143,18 @@ def test_a_log_gets_all_and_is_made_anew(tmp_path: Path, program: list[str]):
     assert "of before" not in said
     assert "three\n" in said
     assert f"{tmp_path}/a" in said
+
+
+@pytest.mark.parametrize("program", [pytest.param([str(PROGRAM)], marks=needed), NAME])
+@pytest.mark.parametrize("name", ["no/said", ""])
+def test_a_log_that_cannot_be_written(tmp_path: Path, program: list[str], name: str):
+    """It is said that -l names no file, and all else is done as if there were no -l."""
+    path = config(tmp_path, "L/a {\nrotate 1\n}\n")
     (tmp_path / "a").write_text("a\n")
-    done = run(program, "-f", "-s", tmp_path / "s", "-l", tmp_path / "no" / "said", path)
-    assert done.code == 1
-    assert f"error opening log file {tmp_path}/no/said: No such file or directory" in done.stderr
-    assert not (tmp_path / "a").exists()
+    where = f"{tmp_path}/{name}" if name else ""
+    done = run(program, "-f", "-s", tmp_path / "s", "-l", where, path)
+    assert (done.code, (tmp_path / "a").exists()) == (0, False)
+    assert f"error opening log file {where}: No such file or directory" in done.stderr
 
 
 def test_a_locked_state_ends_with_3(tmp_path: Path):
@@ -197,3 +205,24 @@ def test_the_version_names_the_program():
     assert done.code == 0
     assert re.match(r"maintd-logrotate \d+\.\d+\.\d+\n", done.stdout)
     assert STATE in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: works as other users")
+@pytest.mark.parametrize(
+    ("su", "code"), [("", 0), ("su nobody nogroup", 0), ("su root root", 1), ("su nobody root", 1)]
+)
+def test_who_is_not_root_cannot_work_as_another(su: str, code: int):
+    """As in logrotate, su is an error then, unless it names who runs it; the log stays, and is not said to be done."""
+    with tempfile.TemporaryDirectory(prefix="maintd-") as name:
+        folder = Path(name)
+        path = config(folder, f"L/a {{\nrotate 1\ncreate 600\n{su}\n}}\n")
+        (folder / "a").write_text("a\n")
+        for each in (folder, path, folder / "a"):
+            os.chown(each, NOBODY, NOBODY)
+        done = ours("-f", "-s", folder / "s", path, uid=NOBODY)
+        assert (done.code, done.stdout, bool(done.stderr)) == (code, "", bool(code)), done.stderr
+        assert (folder / "a.1").exists() != bool(code)
+        if PROGRAM is not None:
+            argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", PROGRAM, "-f", "-s"]
+            theirs = subprocess.run([*argv, folder / "t", path], capture_output=True, check=False, timeout=20)
+            assert theirs.returncode == code
