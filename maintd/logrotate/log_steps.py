@@ -294,8 +294,12 @@ def _planned(log: str, archives: Mapping[str, int], options: Options, now: datet
 
 
 def _ownership(make: Make, log: Seen, options: Options) -> Ownership:
-    """Of the new log: what `create` says, else as the old one has it; who is not root makes its own files only."""
+    """Of the new log: what `create` says, else as the old one has it; who is not root gives it to itself."""
     mode = log.mode & 0o777 if make.mode is None else make.mode
     uid = log.uid if make.uid is None else make.uid
-    acting = options.su.uid if options.su else os.geteuid()
-    return Ownership(mode, uid if acting == 0 else acting, log.gid if make.gid is None else make.gid)
+    gid = log.gid if make.gid is None else make.gid
+    su = options.su
+    if os.geteuid() == 0 and (su is None or su.uid == 0):
+        return Ownership(mode, uid, gid)
+    own, groups = (su.gid, [su.gid]) if su else (os.getegid(), os.getgroups())
+    return Ownership(mode, su.uid if su else os.geteuid(), gid if gid in groups else own)

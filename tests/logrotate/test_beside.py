@@ -105,6 +105,10 @@ SAME = {
         "chown nobody:daemon .; echo a > a; chown nobody a",
         stanza("su nobody daemon\nolddir o\ncreateolddir 750", "L/a"),
     ),
+    "su, a log of another group": Case(
+        "chmod 777 .; echo a > a; chmod 640 a", stanza("su nobody daemon\ncreate 640 games", "L/a")
+    ),
+    "su root root, createolddir": Case("echo a > a", stanza("su root root\nolddir o\ncreateolddir 750 games", "L/a")),
     "insecure directory": Case("echo a > a; chmod 777 .", stanza("create", "L/a")),
     "insecure directory, one of two": Case(
         "mkdir d; chmod 777 d; echo a > d/a; echo b > b", stanza(SCRIPTS, "L/d/a L/b")
