@@ -89,6 +89,9 @@ def dress(descriptor: int, ownership: Ownership) -> None:
     os.fchmod(descriptor, mode)
 
 
+_ACL = "system.posix_acl_"
+
+
 def copy_attributes(source: int, target: int) -> None:
     """Gives `target` the owner, mode, extended attributes and times of `source`.
 
@@ -111,9 +114,11 @@ def set_mtime(descriptor: int, mtime_ns: int) -> None:
     os.utime(descriptor, ns=(mtime_ns, mtime_ns))
 
 
-def copy_extended(source: int, target: int) -> None:
-    """Gives `target` the extended attributes of `source`, access control lists among them."""
+def copy_extended(source: int, target: int, *, acl: bool = True) -> None:
+    """Gives `target` the extended attributes of `source`, labels and, if wanted, access control lists among them."""
     for attribute in _attributes(source):
+        if attribute.startswith(_ACL) and not acl:
+            continue
         try:
             os.setxattr(target, attribute, os.getxattr(source, attribute))
         except OSError as error:

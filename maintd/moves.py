@@ -53,12 +53,15 @@ def set_aside(
 
 
 def _make(fresh: str, log: Seen, ownership: Ownership, dir_fd: int) -> None:
-    """Makes the new log, with the old one's extended attributes and access control list if it gets its mode."""
+    """Makes the new log, with the old one's extended attributes, and its access control list if it gets its mode."""
+    is_alike = ownership.mode == log.mode & 0o7777
     made = durable.create(fresh, ownership, dir_fd=dir_fd)
     try:
-        if ownership.mode == log.mode & 0o7777:
-            with durable.opened(os.path.basename(log.path), dir_fd=dir_fd) as old:
-                durable.copy_extended(old, made)
+        with durable.opened(os.path.basename(log.path), dir_fd=dir_fd) as old:
+            durable.copy_extended(old, made, acl=is_alike)
+    except PermissionError:
+        if is_alike:
+            raise
     finally:
         os.close(made)
 

@@ -93,10 +93,9 @@ def _locked(order: Order, now: datetime, teller: "_Teller") -> int:
         return Exit.FAILED
     teller.tell_all(lambda verbose: saying.errors(found, verbose=verbose))
     teller.tell_all(lambda verbose: saying.plan(found) if verbose else ())
-    is_bad = found.failed or teller.has_failed
     if order.debug:
-        return int(is_bad or any(isinstance(step, Finding) and step.event for step in found.steps))
-    return int(_act(found, now, teller) or is_bad)
+        return int(found.failed or any(isinstance(step, Finding) and step.event for step in found.steps))
+    return int(_act(found, now, teller) or found.failed)
 
 
 def _act(found: Overview, now: datetime, teller: "_Teller") -> bool:
@@ -133,7 +132,6 @@ class _Teller:
 
     sinks: tuple[tuple[Callable[[str], Any], bool], ...]
     log_fd: int | None = None
-    has_failed: bool = False
 
     def tell(self, line: str) -> None:
         self.tell_all(lambda _: (line,))
@@ -148,7 +146,7 @@ class _Teller:
 def _teller(order: Order) -> Iterator[_Teller]:
     """Tells standard error, and the log that was asked for, which gets all and is made anew by each run."""
     err: tuple[Callable[[str], Any], bool] = (output.complain, order.verbose)
-    if not order.log:
+    if order.log is None:
         yield _Teller((err,))
         return
     if order.log == "syslog":
@@ -159,7 +157,7 @@ def _teller(order: Order) -> Iterator[_Teller]:
         file = open(order.log, "w", encoding="utf-8", errors="surrogateescape")
     except OSError as error:
         output.complain(f"error: error opening log file {printable(order.log)}: {error.strerror}")
-        yield _Teller((err,), has_failed=True)
+        yield _Teller((err,))
         return
     with file:
         yield _Teller((err, (lambda line: print(line, file=file, flush=True), True)), file.fileno())

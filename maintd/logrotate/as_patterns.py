@@ -20,6 +20,7 @@ def as_pattern(name: str) -> str | None:
     Links that wildcards lead through are followed by logrotate, and are not by maintd.
     """
     path = os.path.expanduser(name)
+    path = path if path.endswith(("*/", "]/", "?/")) else path.rstrip("/")
     if not path.startswith("/") or path.endswith("/") or "\0" in path:
         return None
     return "".join(map(_rewritten, _TOKEN.finditer(path)))

@@ -133,11 +133,12 @@ class CompressFile(Deed):
 
 @dataclass(frozen=True, kw_only=True)
 class CopyFile(Deed):
-    """Copies a log to `to`, with its owner and mode."""
+    """Copies a log to `to`, with its owner and mode; not one that `is_cut` next and cannot be."""
 
     verb: ClassVar[str] = "copy"
 
     to: str
+    is_cut: bool = False
 
     @property
     def detail(self) -> str:
@@ -146,8 +147,8 @@ class CopyFile(Deed):
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         within = place([os.path.dirname(self.target), os.path.dirname(self.to)], self.su)
-        is_su = self.su is not None
-        hands.call("maintd.logrotate.work:copy", self, within, path=self.target, to=self.to, is_su=is_su)
+        how = {"is_su": self.su is not None, "is_cut": self.is_cut}
+        hands.call("maintd.logrotate.work:copy", self, within, path=self.target, to=self.to, **how)
         yield LogCopied(target=self.target, copied_to=self.to, reason=self.reason)
 
 

@@ -45,7 +45,7 @@ class Order:
     configs: tuple[str, ...] = ()
     state: str = STATE
     mail: str = MAILER
-    log: str = ""
+    log: str | None = None
     debug: bool = False
     force: bool = False
     verbose: bool = False

@@ -39,11 +39,9 @@ def consider(found: LogSet, entries: Mapping[str, datetime], now: datetime, *, f
     for path in found.logs:
         folder, name = os.path.split(path)
         try:
-            trouble = _insecure(path, os.stat(folder or "."), options)
+            trouble = _unable(path, options) or _insecure(path, os.stat(folder or "."), options)
             if trouble:
-                yield Considered(
-                    path, None, Ruling(is_due=False, reason="its directory is not safe"), trouble, is_unsafe=True
-                )
+                yield Considered(path, None, Ruling(is_due=False, reason="it is not safe to"), trouble, is_unsafe=True)
                 continue
             seen = Seen.of(os.path.join(grounds.resolve(folder or "."), name), os.lstat(path))
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
@@ -52,6 +50,14 @@ def consider(found: LogSet, entries: Mapping[str, datetime], now: datetime, *, f
         why = _passed_over(seen, options)
         ruling = Ruling(is_due=False, reason=why) if why else rule(options, seen, entries.get(path), now, forced=forced)
         yield Considered(path, seen, ruling)
+
+
+def _unable(path: str, options: Options) -> str:
+    """Why who runs this cannot work as `su` says, or nothing."""
+    su, me = options.su, (os.geteuid(), os.getegid())
+    if su is None or me[0] == 0 or me == (su.uid, su.gid):
+        return ""
+    return f"{path}: uid {me[0]}, gid {me[1]} cannot become uid {su.uid}, gid {su.gid}, as su says; only root can"
 
 
 def _insecure(path: str, folder: os.stat_result, options: Options) -> str:

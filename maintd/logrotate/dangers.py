@@ -18,7 +18,7 @@ _RESTARTS = re.compile(
     r"supervisorctl\b[^\n;&|]*\b(?:reload|shutdown)\b"
     r"|\b(?:p?kill|killall)\b[^\n;&|]*(?:-s\s*|-)(?:SIG)?(?:HUP|1)\b[^\n;&|]*supervisord"
     r"|\b(?:systemctl|service)\b[^\n;&|]*\b(?:reload|restart)\b[^\n;&|]*supervisor"
-    r"|\bservice\s+supervisor\w*\s+(?:reload|restart|force-reload)"
+    r"|\b(?:service\s+|init\.d/)supervisor\w*\s+(?:reload|restart|force-reload)"
 )
 _TELLING = ("prerotate", "postrotate", "firstaction", "lastaction")
 _CRON = ("etc/cron.daily/logrotate", "etc/cron.hourly/logrotate", "etc/cron.weekly/logrotate")

@@ -10,6 +10,7 @@ from maintd.actions.hands import Hands
 from maintd.actions.rename import DirectoryMade, LogRotated, SetAside
 from maintd.confinement import Confinement
 from maintd.durable import Ownership
+from maintd.errors import Refused
 from maintd.events import Event, Failure
 from maintd.logrotate import work
 from maintd.logrotate.stanza import Su
@@ -125,11 +126,17 @@ class MakeOlddir(Deed):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        folder, made = os.path.dirname(self.target), self.ownership
-        is_ours = self.su is None or os.geteuid() != 0
-        within = (
-            trust.to_make_directory(grounds.survey(folder), made.uid, made.gid) if is_ours else place([folder], self.su)
-        )
+        folder, made, su = os.path.dirname(self.target), self.ownership, self.su
+        if su is None or su.uid == 0 or os.geteuid() != 0:
+            within = trust.to_make_directory(grounds.survey(folder), made.uid, made.gid)
+        elif (made.uid, made.gid) != (su.uid, su.gid):
+            who = f"uid {su.uid} and gid {su.gid}, as su says,"
+            raise Refused(
+                f"{who} cannot make a directory for uid {made.uid} and gid {made.gid}",
+                hint="correct createolddir, or su",
+            )
+        else:
+            within = place([folder], su)
         hands.work(moves.make_directory, within, path=self.target, parent=None, ownership=asdict(made))
         yield DirectoryMade(target=self.target, reason=self.reason)
 

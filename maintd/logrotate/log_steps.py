@@ -168,7 +168,7 @@ class LogSteps:
             )
             return
         if to is not None:
-            yield self._copy(self.path, to, self._reason)
+            yield self._copy(self.path, to, self._reason, is_cut=self._options.copytruncate)
         if self._options.copytruncate:
             yield self._then(TruncateLog, self.path, "copytruncate", to=to)
 
@@ -227,9 +227,9 @@ class LogSteps:
         self._forecast.move(path, to)
         return self._then(Shift, path, reason, to=to, inode=inode)
 
-    def _copy(self, path: str, to: str, reason: str) -> Action:
+    def _copy(self, path: str, to: str, reason: str, *, is_cut: bool = False) -> Action:
         self._forecast.put(to)
-        return self._then(CopyFile, path, reason, to=to)
+        return self._then(CopyFile, path, reason, to=to, is_cut=is_cut)
 
     def _compress(self, path: str, to: str, reason: str) -> Iterator[Action]:
         keeps = "preremove" in self._stanza.scripts
@@ -294,8 +294,12 @@ def _planned(log: str, archives: Mapping[str, int], options: Options, now: datet
 
 
 def _ownership(make: Make, log: Seen, options: Options) -> Ownership:
-    """Of the new log: what `create` says, else as the old one has it; who is not root makes its own files only."""
+    """Of the new log: what `create` says, else as the old one has it; who is not root gives it to itself."""
     mode = log.mode & 0o777 if make.mode is None else make.mode
     uid = log.uid if make.uid is None else make.uid
-    acting = options.su.uid if options.su else os.geteuid()
-    return Ownership(mode, uid if acting == 0 else acting, log.gid if make.gid is None else make.gid)
+    gid = log.gid if make.gid is None else make.gid
+    su = options.su
+    if os.geteuid() == 0 and (su is None or su.uid == 0):
+        return Ownership(mode, uid, gid)
+    own, groups = (su.gid, [su.gid]) if su else (os.getegid(), os.getgroups())
+    return Ownership(mode, su.uid if su else os.geteuid(), gid if gid in groups else own)

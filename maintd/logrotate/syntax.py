@@ -18,7 +18,7 @@ BLANKS = " \t\n\v\f\r"
 _KEYWORD = re.compile(r"[A-Za-z]+")
 _NAME_STARTS = "/\"'~"
 _NUMBER_STARTS = re.compile(r"[-+]?\d")
-_ENDSCRIPT = re.compile(r"^[ \t]*endscript(?![^\s])", re.MULTILINE)
+_ENDSCRIPT = re.compile(r"^[ \t]*endscript(?:[^A-Za-z]|\Z)", re.MULTILINE)
 _COMMENT_LINE = re.compile(r"[ \t]*#.*\n?")
 _CHUNK = re.compile(r"[^{}\n]+|\n")
 _SPACE = re.compile(r"[ \t\n]*")
@@ -153,7 +153,7 @@ class _Reader:
             return (self._fault("unexpected }"),)
         self._move(1)
         self._in_stanza = False
-        if self._to_end_of_line().strip():
+        if self._to_end_of_line().strip(_BLANK):
             return Close(line), Fault(line, "unexpected text after }", "line")
         return (Close(line),)
 
@@ -194,7 +194,7 @@ class _Reader:
         if shape == "value" or (shape == "number" and self._has_number()):
             return Directive(line, keyword, _argument(self._to_end_of_line()))
         if shape is not None:
-            self._move(after == "=")
+            self._move(len(after))
             return Directive(line, keyword)
         self._to_end_of_line()
         return Fault(line, f"unknown option '{keyword}' -- ignoring line", "line")

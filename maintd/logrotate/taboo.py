@@ -9,14 +9,17 @@ _SEPARATORS = str.maketrans(",", " ")
 
 @dataclass(frozen=True, slots=True)
 class Taboo:
-    """The patterns of tabooext and taboopat; the extensions are those that logrotate begins with (3.21, seen by -d)."""
+    """The patterns of tabooext and taboopat; the extensions are those that logrotate begins with.
+
+    `.new`, `.old` and `.orig` came with 3.22, those of pacman after it.
+    """
 
     patterns: tuple[str, ...] = tuple(
         "*" + extension
         for extension in (
             *(",v", ".bak", ".cfsaved", ".disabled", ".dpkg-bak", ".dpkg-del", ".dpkg-dist", ".dpkg-new", ".dpkg-old"),
-            *(".dpkg-tmp", ".rhn-cfg-tmp-*", ".rpmnew", ".rpmorig", ".rpmsave", ".swp", ".ucf-dist", ".ucf-new"),
-            *(".ucf-old", "~"),
+            *(".dpkg-tmp", ".new", ".old", ".orig", ".pacnew", ".pacorig", ".pacsave", ".rhn-cfg-tmp-*", ".rpmnew"),
+            *(".rpmorig", ".rpmsave", ".swp", ".ucf-dist", ".ucf-new", ".ucf-old", "~"),
         )
     )
 

@@ -33,10 +33,14 @@ def expand(pattern: str) -> list[str]:
     """The paths that a pattern names now, sorted by their bytes; the pattern itself if there are none (GLOB_NOCHECK).
 
     A directory that cannot be read has nothing in it. Backslashes before single characters are taken away from what
-    has no wildcard, and stay in a pattern that matches nothing.
+    has no wildcard, and stay in a pattern that matches nothing. A slash behind a name without a wildcard asks for no
+    directory.
     """
-    found = _below("", os.path.expanduser(pattern))
-    return sorted(found, key=os.fsencode) or [pattern]
+    bare = pattern.rstrip("/")
+    if bare == pattern or not bare or _has_wildcard(os.path.basename(bare)):
+        return sorted(_below("", os.path.expanduser(pattern)), key=os.fsencode) or [pattern]
+    found = _below("", os.path.expanduser(bare))
+    return sorted((f"{path}/" if os.path.isdir(path) else path for path in found), key=os.fsencode) or [bare]
 
 
 def _below(done: str, rest: str) -> list[str]:
@@ -45,7 +49,7 @@ def _below(done: str, rest: str) -> list[str]:
     done += slashes
     if not part:
         return [done] if not slashes or os.path.isdir(done) else []
-    if _MAGIC.search(re.sub(r"\\.", "", part)):
+    if _has_wildcard(part):
         names = [name for name in _listed(done) if is_match(name, part)]
     else:
         names = [re.sub(r"\\(.)", r"\1", part)]
@@ -53,6 +57,10 @@ def _below(done: str, rest: str) -> list[str]:
     if deeper:
         return [path for candidate in paths if os.path.isdir(candidate) for path in _below(candidate, deeper)]
     return [path for path in paths if os.path.lexists(path)]
+
+
+def _has_wildcard(part: str) -> bool:
+    return bool(_MAGIC.search(re.sub(r"\\.", "", part)))
 
 
 def _first_part(path: str) -> tuple[str, str, str]:

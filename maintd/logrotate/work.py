@@ -138,14 +138,15 @@ def _added(log: int, copied: int, start: int, done: int) -> int:
     return done
 
 
-def copy(progress: Progress, *, path: str, to: str, is_su: bool) -> None:
+def copy(progress: Progress, *, path: str, to: str, is_su: bool, is_cut: bool) -> None:
     """Copies a log to a name that is free, with its owner, mode and attributes, durable; holes stay holes.
 
-    The mark of what was taken out of it before, if it begins with one, is left out.
+    The mark of what was taken out of it before, if it begins with one, is left out. What `is_cut` afterwards is not
+    copied if it cannot be written.
     """
     with (
         durable.directory(os.path.dirname(path)) as dir_fd,
-        durable.opened(os.path.basename(path), dir_fd=dir_fd) as source,
+        _source(os.path.basename(path), dir_fd, is_cut=is_cut) as source,
         _made(to, source, is_su=is_su) as copied,
     ):
         start, done = place.head_of(source), 0
@@ -155,6 +156,14 @@ def copy(progress: Progress, *, path: str, to: str, is_su: bool) -> None:
             done += len(piece)
             progress(done)
         durable.cut(copied, done)
+
+
+@contextlib.contextmanager
+def _source(name: str, dir_fd: int, *, is_cut: bool) -> Iterator[int]:
+    if is_cut:
+        os.close(durable.opened_to_change(name, dir_fd=dir_fd))
+    with durable.opened(name, dir_fd=dir_fd) as source:
+        yield source
 
 
 def compress(progress: Progress, *, path: str, request: dict[str, Any]) -> dict[str, Any]:

@@ -15,6 +15,8 @@ from .table import Row, Skipped
 
 NAME = "logrotate"
 CASES = 3000
+SHOWN = 9
+"""How many differences are told; the first ones do for all."""
 
 
 def run(share: float) -> Row:
@@ -38,12 +40,10 @@ def run(share: float) -> Row:
         def compare(scene: Scene) -> None:
             reason, found = differences(place, scene)
             reasons[reason] += 1
-            assert not found, "\n".join([str(scene), *found])
+            if found and len(faults) < SHOWN:
+                faults.append("\n".join([str(scene), *found]))
 
-        try:
-            compare()
-        except AssertionError as error:
-            faults.append(str(error))
+        compare()
     differing = "; ".join(f"{count:,} {reason}" for reason, count in reasons.most_common() if reason)
     detail = f"{reasons['']:,} alike; differing on purpose: {differing or 'none'}"
     return Row("random cases beside logrotate", f"{reasons.total():,} cases", not faults, "\n".join([detail, *faults]))

@@ -8,20 +8,21 @@ import re
 import shutil  # noqa: TID251 - trees of a test's own
 import stat as st
 import subprocess
-import sys
 import tempfile
 import time
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
+from tests.conftest import environment
+from tests.tree import MAINTD
+
 from .original import PROGRAM
 
 NOBODY, DAEMON, GAMES = 65534, 1, 5
 Tree = dict[str, tuple[str, int, int, int, bytes | str]]
 
-EXECUTABLE_CODE = "import sys; from maintd.cli.logrotate import main; main()"
-"""What the installed executable consists of."""
+EXECUTABLE = MAINTD.with_name("maintd-logrotate")
 LOADED = """
 import json, os, sys
 from maintd import cli
@@ -29,14 +30,18 @@ from maintd.cli import logrotate
 import maintd.commands, maintd.moves
 
 for line in sys.stdin:
-    arguments, out, err = json.loads(line)
+    arguments, out, err, uid = json.loads(line)
     child = os.fork()
     if child == 0:
         for place, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
             os.dup2(os.open(place, os.O_RDWR), descriptor)
-        sys.argv = ["maintd-logrotate", *arguments]
+        if uid:
+            os.setgroups([])
+            os.setresgid(uid, uid, uid)
+            os.setresuid(uid, uid, uid)
+        sys.argv = arguments
         try:
-            logrotate.main()
+            cli.main() if arguments[0] == "maintd" else logrotate.main()
         except SystemExit as ending:
             code = int(ending.code or 0)
         except BaseException:
@@ -52,13 +57,15 @@ for line in sys.stdin:
 
 
 class Forks:
-    """Runs maintd-logrotate in a process of its own each time, forked from one that has loaded it."""
+    """Runs maintd-logrotate, or `maintd`, in a process of its own each time, forked from one that has loaded it."""
 
     _known: "Forks | None" = None
 
     def __init__(self) -> None:
-        argv = [sys.executable, "-c", LOADED]
-        self._process = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/")
+        argv = [MAINTD.with_name("python"), "-c", LOADED]
+        self._process = subprocess.Popen(
+            argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd="/", env=environment()
+        )
         atexit.register(self._process.communicate, timeout=10)
 
     @classmethod
@@ -66,14 +73,21 @@ class Forks:
         cls._known = cls._known or cls()
         return cls._known
 
-    def run(self, arguments: list[str]) -> "Did":
+    def run(self, *arguments: str | Path, uid: int = 0) -> "Did":
+        """The first argument is the name of the program; another `uid` than root's is that of its user and group."""
         assert self._process.stdin
         assert self._process.stdout
         with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-            self._process.stdin.write(json.dumps([arguments, out.name, err.name]).encode() + b"\n")
+            asked = [[str(argument) for argument in arguments], out.name, err.name, uid]
+            self._process.stdin.write(json.dumps(asked).encode() + b"\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
             return Did(code, out.read().decode(errors="replace"), err.read().decode(errors="replace"))
+
+
+def ours(*arguments: str | Path, uid: int = 0) -> "Did":
+    """How maintd-logrotate goes with these arguments."""
+    return Forks.of_this_process().run("maintd-logrotate", *arguments, uid=uid)
 
 
 @dataclass(frozen=True)
@@ -132,7 +146,7 @@ class Place:
 
     def ours(self, case: Case) -> Did:
         self._lay(case)
-        done = Forks.of_this_process().run(self._arguments(case))
+        done = ours(*self._arguments(case))
         return self._left(done.code, done.stdout, done.stderr)
 
     def both(self, case: Case) -> tuple[Did, Did]:

@@ -20,14 +20,17 @@ class Scene:
     logs: str
     state: str
     options: tuple[str, ...]
+    before: tuple[str, ...]
+    """What holds outside of the stanza."""
 
     @property
     def case(self) -> Case:
         body = "\n".join([*self.lines, *(_script(name, fails=fails) for name, fails in self.scripts)])
-        return Case("; ".join(self.files), f"{self.logs} {{\n{body}\n}}\n", self.state, self.options)
+        text = "\n".join([*self.before, f"{self.logs} {{", body, "}\n"])
+        return Case("; ".join(self.files), text, self.state, self.options)
 
     def has(self, *names: str) -> bool:
-        return any(line.split()[0] in names for line in self.lines)
+        return any(line.split()[0] in names for line in (*self.before, *self.lines))
 
     def fails(self, name: str) -> bool:
         return (name, True) in self.scripts
@@ -56,7 +59,13 @@ _limits = _one(
     "", "", "maxage 3", "minage 1", "minsize 2", "maxsize 1", "minsize 1k", "maxsize 1k", "maxage 1\nrotate -1"
 )
 _mails = ("mail me@x", "mail me@x\nmailfirst")
-_others = _one("", "", "missingok", "notifempty", "shred\nshredcycles 1", "allowhardlink", *_mails, "sharedscripts")
+_others = _one("", "", "missingok", "notifempty", "shred\nshredcycles 1", "allowhardlink", *_mails, "sharedscripts",
+               "su nobody daemon", "su root root")  # fmt: skip
+_before = some.lists(
+    _one("compress", "nocompress", "dateext", "rotate 1", "create 600", "missingok", "notifempty", "start 1", "weekly"),
+    max_size=2, unique=True,
+)  # fmt: skip
+_ground = _one((), (), (), ("chown nobody:daemon .",), ("chmod 777 .",), ("chgrp games .; chmod 775 .",))
 _scripts = some.lists(
     some.tuples(some.sampled_from(NAMES), some.sampled_from((False, False, False, True))),
     max_size=2,
@@ -115,17 +124,19 @@ _state = some.lists(
 ).map(lambda them: "\n".join(f'"L/{name}" {time}' for name, time in them))
 
 scenes = some.builds(
-    lambda groups, scripts, files, archives, logs, state, options: Scene(
+    lambda groups, scripts, files, archives, ground, logs, state, options, before: Scene(
         tuple(line for group in groups for line in group.split("\n") if line),
-        tuple(scripts), (*files, *archives), logs, state, options,
+        tuple(scripts), (*files, *archives, *ground), logs, state, options, tuple(before),
     ),
     some.tuples(_times, _kept, _made, _ways, _compression, _naming, _places, _limits, _others),
     _scripts,
     some.lists(_log, min_size=1, max_size=2, unique_by=lambda text: text.split(" > ")[1].split(";")[0]),
     some.lists(_archive, max_size=4, unique=True),
+    _ground,
     _one("L/a", "L/a.log", "L/a L/b", "L/a.log L/a", '"L/a" L/b'),
     _state,
     some.sampled_from(((), ("-f",), ("-f", "-m", "HERE/mailer"), ("-v",))),
+    _before,
 )  # fmt: skip
 
 
@@ -144,6 +155,8 @@ def _reason(scene: Scene, theirs: Did, ours: Did, found: set[str]) -> str:
     is_plain = any(file.startswith("mkdir") and "gzip" not in file for file in scene.files)
     if theirs.code and found == {"state"} and not set(ours.state.items()) - set(theirs.state.items()) - _due(ours):
         return "what failed is not written down as done"
+    if ours.code and scene.has("createolddir") and "o" in theirs.tree and "o" not in ours.tree:
+        return "an olddir that cannot be made safely, or for whom it is to be, is not made at all"
     if theirs.code and ours.code and scene.has("sharedscripts"):
         return "a log that cannot be rotated costs no other (sharedscripts)"
     if "tree" not in found and scene.has("copy", "copytruncate") and "rotate 0" in scene.lines:

@@ -4,7 +4,7 @@ import fcntl
 import os
 import re
 import subprocess
-import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -12,11 +12,11 @@ import pytest
 from maintd.logrotate.commandline import STATE, Answer, Order, parse
 from tests.conftest import environment, snapshot
 
-from .beside import EXECUTABLE_CODE
+from .beside import EXECUTABLE, NOBODY, Did, Forks, ours
 from .original import PROGRAM, needed
 
-VERB = [sys.executable, "-c", "from maintd.cli import main; main()", "logrotate"]
-EXECUTABLE = [sys.executable, "-c", EXECUTABLE_CODE]
+VERB = ["maintd", "logrotate"]
+NAME = ["maintd-logrotate"]
 
 # what is given, and what comes of it
 ORDERS = [
@@ -50,9 +50,13 @@ def config(folder: Path, text: str) -> Path:
     return path
 
 
-def run(command: list[str], *arguments: str | Path) -> subprocess.CompletedProcess[str]:
+def run(command: list[str], *arguments: str | Path) -> Did:
+    """Runs one of ours, by its name, or another program, by its path."""
+    if command in (NAME, VERB):
+        return Forks.of_this_process().run(*command, *arguments)
     argv = [*command, *map(str, arguments)]
-    return subprocess.run(argv, capture_output=True, text=True, env=environment(), check=False, timeout=60)
+    done = subprocess.run(argv, capture_output=True, text=True, env=environment(), check=False, timeout=60)
+    return Did(done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize(("arguments", "order"), ORDERS)
@@ -75,12 +79,12 @@ def test_questions_and_mistakes(arguments: list[str], code: int):
 @pytest.mark.parametrize("arguments", [given for given, _ in ANSWERS])
 def test_answers_go_where_those_of_logrotate_go(arguments: list[str]):
     """The exit code, and whether stdout or stderr is written, are those of logrotate."""
-    theirs, ours = run([str(PROGRAM)], *arguments), run(EXECUTABLE, *arguments)
-    assert (ours.returncode, bool(ours.stdout)) == (theirs.returncode, bool(theirs.stdout))
-    assert bool(ours.stderr) == bool(theirs.stderr.replace("warning: logrotate in debug mode", ""))
+    theirs, mine = run([str(PROGRAM)], *arguments), run(NAME, *arguments)
+    assert (mine.code, bool(mine.stdout)) == (theirs.code, bool(theirs.stdout))
+    assert bool(mine.stderr) == bool(theirs.stderr.replace("warning: logrotate in debug mode", ""))
 
 
-@pytest.mark.parametrize("command", [VERB, EXECUTABLE])
+@pytest.mark.parametrize("command", [VERB, NAME])
 def test_debug_changes_nothing(tmp_path: Path, command: list[str]):
     """-d shows each log with why it is due, and every step with its names, and leaves all as it is."""
     path = config(tmp_path, "L/a L/b {\nrotate 1\ndaily\ncompress\ncreate\npostrotate\ntouch L/ran\nendscript\n}\n")
@@ -89,7 +93,7 @@ def test_debug_changes_nothing(tmp_path: Path, command: list[str]):
     before = snapshot(tmp_path)
     done = run(command, "-d", "-f", "-s", tmp_path / "s", path)
     assert snapshot(tmp_path) == before
-    assert (done.returncode, done.stdout) == (1, "")
+    assert (done.code, done.stdout) == (1, "")
     for expected in (
         f"{tmp_path}/a: is rotated: it was asked for",
         f"{tmp_path}/b: is not rotated: stat of {tmp_path}/b failed",
@@ -107,8 +111,8 @@ def test_complaints_name_file_and_line(tmp_path: Path):
     path = config(tmp_path, "wrong\nL/a {\nrotate x\n}\nL/b {\nrotate 1\n}\n")
     for name in "ab":
         (tmp_path / name).write_text("x\n")
-    done = run(EXECUTABLE, "-f", "-s", tmp_path / "s", path)
-    assert (done.returncode, done.stdout) == (1, "")
+    done = run(NAME, "-f", "-s", tmp_path / "s", path)
+    assert (done.code, done.stdout) == (1, "")
     assert f"error: {path}:1 unknown option 'wrong'" in done.stderr
     assert f"error: {path}:3 bad rotation count 'x'" in done.stderr
     assert sorted(found.name for found in tmp_path.iterdir()) == ["a", "b.1", "c", "s"]
@@ -119,31 +123,38 @@ def test_it_is_silent_unless_asked(tmp_path: Path):
     path = config(tmp_path, "L/a {\nrotate 1\nsize 1\n}\n")
     log = tmp_path / "a"
     log.write_text("a\n")
-    done = run(EXECUTABLE, "-s", tmp_path / "s", path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    done = run(NAME, "-s", tmp_path / "s", path)
+    assert (done.code, done.stdout, done.stderr) == (0, "", "")
     log.write_text("b\n")
-    done = run(EXECUTABLE, "-v", "-s", tmp_path / "s", path)
-    assert (done.returncode, done.stdout) == (0, "")
+    done = run(NAME, "-v", "-s", tmp_path / "s", path)
+    assert (done.code, done.stdout) == (0, "")
     assert f"{log}: rotated to a.1: it has 2 B, size is 1 B" in done.stderr
 
 
-@pytest.mark.parametrize("program", [pytest.param([str(PROGRAM)], marks=needed), EXECUTABLE])
+@pytest.mark.parametrize("program", [pytest.param([str(PROGRAM)], marks=needed), NAME])
 def test_a_log_gets_all_and_is_made_anew(tmp_path: Path, program: list[str]):
     """-l writes there what -v would show, over what is there, also where nothing is shown; scripts have it as 3."""
     path = config(tmp_path, "L/a {\nrotate 1\npostrotate\necho out; echo err >&2; echo three >&3\nendscript\n}\n")
     (tmp_path / "a").write_text("a\n")
     (tmp_path / "said").write_text("of before\n")
     done = run(program, "-f", "-s", tmp_path / "s", "-l", tmp_path / "said", path)
-    assert (done.returncode, done.stdout, done.stderr) == (0, "out\n", "err\n")
+    assert (done.code, done.stdout, done.stderr) == (0, "out\n", "err\n")
     said = (tmp_path / "said").read_text()
     assert "of before" not in said
     assert "three\n" in said
     assert f"{tmp_path}/a" in said
+
+
+@pytest.mark.parametrize("program", [pytest.param([str(PROGRAM)], marks=needed), NAME])
+@pytest.mark.parametrize("name", ["no/said", ""])
+def test_a_log_that_cannot_be_written(tmp_path: Path, program: list[str], name: str):
+    """It is said that -l names no file, and all else is done as if there were no -l."""
+    path = config(tmp_path, "L/a {\nrotate 1\n}\n")
     (tmp_path / "a").write_text("a\n")
-    done = run(program, "-f", "-s", tmp_path / "s", "-l", tmp_path / "no" / "said", path)
-    assert done.returncode == 1
-    assert f"error opening log file {tmp_path}/no/said: No such file or directory" in done.stderr
-    assert not (tmp_path / "a").exists()
+    where = f"{tmp_path}/{name}" if name else ""
+    done = run(program, "-f", "-s", tmp_path / "s", "-l", where, path)
+    assert (done.code, (tmp_path / "a").exists()) == (0, False)
+    assert f"error opening log file {where}: No such file or directory" in done.stderr
 
 
 def test_a_locked_state_ends_with_3(tmp_path: Path):
@@ -155,12 +166,12 @@ def test_a_locked_state_ends_with_3(tmp_path: Path):
     state.chmod(0o640)
     with state.open() as file:
         fcntl.flock(file, fcntl.LOCK_EX)
-        done = run(EXECUTABLE, "-f", "-s", state, path)
-        assert (done.returncode, done.stdout, log.exists()) == (3, "", True)
+        done = run(NAME, "-f", "-s", state, path)
+        assert (done.code, done.stdout, log.exists()) == (3, "", True)
         assert f"state file {state} is already locked" in done.stderr
-        argv = [*EXECUTABLE, "-f", "--wait-for-state-lock", "-s", str(state), str(path)]
+        argv = [str(EXECUTABLE), "-f", "--wait-for-state-lock", "-s", str(state), str(path)]
         waiting = subprocess.Popen(argv, stderr=subprocess.PIPE, env=environment())
-        assert run(EXECUTABLE, "-f", "--skip-state-lock", "-s", tmp_path / "t", path).returncode == 0
+        assert run(NAME, "-f", "--skip-state-lock", "-s", tmp_path / "t", path).code == 0
         assert (tmp_path / "a.1").read_text() == "a\n"
         log.write_text("b\n")
         assert waiting.poll() is None
@@ -172,8 +183,8 @@ def test_a_state_file_that_cannot_be(tmp_path: Path):
     """Where no state file can be made nothing is done, and the exit code is 3."""
     path = config(tmp_path, "L/a {\nrotate 1\n}\n")
     (tmp_path / "a").write_text("a\n")
-    done = run(EXECUTABLE, "-f", "-s", tmp_path / "no" / "s", path)
-    assert (done.returncode, done.stdout, (tmp_path / "a").exists()) == (3, "", True)
+    done = run(NAME, "-f", "-s", tmp_path / "no" / "s", path)
+    assert (done.code, done.stdout, (tmp_path / "a").exists()) == (3, "", True)
     assert done.stderr.startswith("error: ")
 
 
@@ -181,7 +192,7 @@ def test_what_a_script_prints_is_seen(tmp_path: Path):
     """A script runs where maintd was called, in its environment, and what it prints is not swallowed."""
     path = config(tmp_path, "L/a {\nrotate 1\npostrotate\necho said $MARK; pwd; seq 2000\nendscript\n}\n")
     (tmp_path / "a").write_text("a\n")
-    argv = [*EXECUTABLE, "-f", "-s", str(tmp_path / "s"), str(path)]
+    argv = [str(EXECUTABLE), "-f", "-s", str(tmp_path / "s"), str(path)]
     env = environment(MARK="here")
     done = subprocess.run(argv, capture_output=True, text=True, env=env, cwd=tmp_path, check=False, timeout=60)
     lines = (done.stdout + done.stderr).splitlines()
@@ -191,6 +202,27 @@ def test_what_a_script_prints_is_seen(tmp_path: Path):
 def test_the_version_names_the_program():
     """--version says which program this is, and its defaults."""
     done = run(VERB, "--version")
-    assert done.returncode == 0
+    assert done.code == 0
     assert re.match(r"maintd-logrotate \d+\.\d+\.\d+\n", done.stdout)
     assert STATE in done.stdout
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: works as other users")
+@pytest.mark.parametrize(
+    ("su", "code"), [("", 0), ("su nobody nogroup", 0), ("su root root", 1), ("su nobody root", 1)]
+)
+def test_who_is_not_root_cannot_work_as_another(su: str, code: int):
+    """As in logrotate, su is an error then, unless it names who runs it; the log stays, and is not said to be done."""
+    with tempfile.TemporaryDirectory(prefix="maintd-") as name:
+        folder = Path(name)
+        path = config(folder, f"L/a {{\nrotate 1\ncreate 600\n{su}\n}}\n")
+        (folder / "a").write_text("a\n")
+        for each in (folder, path, folder / "a"):
+            os.chown(each, NOBODY, NOBODY)
+        done = ours("-f", "-s", folder / "s", path, uid=NOBODY)
+        assert (done.code, done.stdout, bool(done.stderr)) == (code, "", bool(code)), done.stderr
+        assert (folder / "a.1").exists() != bool(code)
+        if PROGRAM is not None:
+            argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", PROGRAM, "-f", "-s"]
+            theirs = subprocess.run([*argv, folder / "t", path], capture_output=True, check=False, timeout=20)
+            assert theirs.returncode == code

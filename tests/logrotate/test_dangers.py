@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from maintd.logrotate import dangers
-from tests.tree import MAINTD
+from tests.conftest import until
+from tests.tree import NOBODY, Forks
 
 from .busy import busy
 
@@ -33,9 +34,7 @@ def check(tmp_path: Path) -> Check:
         file = tmp_path / "stanzas/some"
         file.write_text(stanzas.replace("HERE", str(tmp_path / "logs")))
         file.chmod(0o644)
-        done = subprocess.run(
-            [MAINTD, "-c", config, "check", "--json"], check=False, capture_output=True, text=True, timeout=30
-        )
+        done = Forks.of_this_process().run(["-c", str(config), "check", "--json"])
         assert done.returncode == 0, done.stderr
         return dict(json.loads(done.stdout))
 
@@ -82,6 +81,7 @@ def test_an_error_is_said_with_its_place(check):
         "pkill -1 supervisord",
         "systemctl restart supervisor",
         "service supervisor restart",
+        "/etc/init.d/supervisor force-reload >/dev/null",
     ],
 )
 def test_a_script_that_restarts_supervisord(check, command):
@@ -117,6 +117,22 @@ def test_a_log_that_a_process_has_open(check, tmp_path, flags, stanza, expected)
     assert len(said) == len(expected)
     assert all(words in one for words, one in zip(expected, said, strict=True))
     assert all(f"pid {writer.process.pid}" in one for one in said)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a writer of another user")
+@pytest.mark.parametrize(("mode", "said"), [(0o755, 1), (0o777, 0)])
+def test_nocreate_where_the_writer_cannot_make_the_log(tmp_path, check, mode, said):
+    """Without create, and with a writer that may not make the new log, there would be none after the rotation."""
+    log = tmp_path / "logs/a.log"
+    log.touch()
+    log.chmod(0o666)
+    argv = ["setpriv", f"--reuid={NOBODY}", "--clear-groups", "sh", "-c", "exec 3<>/proc/self/fd/1; echo; read end"]
+    with log.open("a") as file, subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=file) as writer:
+        until(lambda: log.stat().st_size, "the writer")
+        log.parent.chmod(mode)
+        found = about(check("HERE/a.log {\n daily\n su nobody nogroup\n nocreate\n}\n"), "stanzas/some:1")
+        writer.kill()
+    assert len([one for one in found if "may not make" in one]) == said
 
 
 def test_no_new_log_where_its_writer_cannot_make_one(tmp_path):

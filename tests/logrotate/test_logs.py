@@ -15,6 +15,7 @@ NAMED = [
     *("L/[[:alpha:]] {\n}\n", "L/[a-b] {\n}\n", "L/[]x[]* {\n}\n", "L/.* {\n}\n", "L/.h* {\n}\n", "L/*[ ]* {\n}\n"),
     *("/nowhere/*/x {\nmissingok\n}\n", "~/no/such/* {\nmissingok\n}\n", "L/*a\nL/*b {\n}\n", "L/dangling {\n}"),
     *("L/sub/ {\n}", "L/d* {\n}", "L/link/* {\n}", "L/*/ {\n}", "HERE//l/a {\n}\nL/a {\n}", "L/a/* {\n}"),
+    *("L/a/ {\n}\n", "L/nope/ {\nmissingok\n}\n", "L/link/ {\n}\n", "L/a/ L/a {\n}\n", "L/*/ L/b/ {\n}"),
     *("L/a L/../l/a {\n}\n", "L/\\* {\nmissingok\n}\n", "L/**/*.log {\n}\n", "L/su[b]/../a {\n}\n"),
 ]
 TWICE = [

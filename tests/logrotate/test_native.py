@@ -1,6 +1,5 @@
 """What `maintd import-logrotate` prints: config that maintd takes, exact or saying what it cannot express."""
 
-import subprocess
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -9,7 +8,8 @@ import pytest
 
 from maintd import config
 from maintd.logrotate import native, sources
-from tests.tree import MAINTD
+
+from .beside import Forks
 
 USUAL = """{
     daily
@@ -60,8 +60,8 @@ def imported(folder: Path, stanzas: str) -> str:
     file = folder / "stanzas"
     file.write_text(stanzas)
     file.chmod(0o644)
-    done = subprocess.run([MAINTD, "import-logrotate", file], check=False, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
+    done = Forks.of_this_process().run("maintd", "import-logrotate", file)
+    assert done.code == 0, done.stderr
     return done.stdout
 
 
@@ -97,8 +97,8 @@ def test_all_of_them_in_one_file_are_checked(tmp_path):
         f'[daemon]\nstate_dir = "{tmp_path}/state"\nruntime_dir = "{tmp_path}/run"\n' + imported(tmp_path, text)
     )
     made.chmod(0o644)
-    done = subprocess.run([MAINTD, "-c", made, "check"], check=False, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 0, done.stderr
+    done = Forks.of_this_process().run("maintd", "-c", made, "check")
+    assert done.code == 0, done.stderr
     assert len(config.load(str(made)).jobs) == len(STANZAS)
 
 
@@ -136,7 +136,7 @@ def test_a_stanza_with_an_error_is_left_out(tmp_path):
     file = tmp_path / "stanzas"
     file.write_text("/var/log/a.log {\n  rotate many\n}\n/var/log/b.log {\n  daily\n  rotate 2\n}\n")
     file.chmod(0o644)
-    done = subprocess.run([MAINTD, "import-logrotate", file], check=False, capture_output=True, text=True, timeout=30)
-    assert done.returncode == 1
+    done = Forks.of_this_process().run("maintd", "import-logrotate", file)
+    assert done.code == 1
     assert f"{file}:2" in done.stderr
     assert list(tomllib.loads(done.stdout)["rotate"]) == ["b"]

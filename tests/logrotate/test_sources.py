@@ -60,6 +60,15 @@ AS_LOGROTATE = [
 ]
 
 
+@pytest.mark.parametrize("name", ["x.new", "x.old", "x.orig", "x.pacnew", "x.pacsave", "x.pacorig"])
+def test_what_editors_and_packages_leave_is_no_config(tmp_path, name):
+    """Extensions that are taboo since 3.22 and later are passed over with a note, unless tabooext names others."""
+    original.write(tmp_path, {"c": "include d\n" + B, f"d/{name}": A})
+    assert [logs for _, logs in original.ours(tmp_path).stanzas] == [[f"{tmp_path}/l/b"]]
+    original.write(tmp_path, "tabooext .x\ninclude d\n" + B)
+    assert len(original.ours(tmp_path).stanzas) == 2
+
+
 @original.needed
 @pytest.mark.parametrize("files", AS_LOGROTATE)
 def test_what_is_included_is_what_logrotate_includes(tmp_path, files):

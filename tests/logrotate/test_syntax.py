@@ -121,6 +121,13 @@ AS_LOGROTATE = [
     "L/a { postrotate\nx\nendscript }\nL/b {\n}\n",
     "L/a {\nendscript\n}\nL/b {\n}\n",
     "\x0cL/a {\n}",
+    "rotate 4\r\nmissingok\r\nL/a {\n\tnotifempty\r\n\tmaxsize 5k\r\npostrotate\r\nx\r\nendscript\r\nrotate 3\r\n}\n",
+    "L/a {\n} \r\nL/b {\n}\n",
+    "L/a {\nmissingok\vrotate 3\ncompress=rotate 4\nshred\r\r\n}\nL/b {\n}\n",
+    "L/a {\npostrotate\nx\nendscript=rotate 3\n}\nL/b {\n}\n",
+    "L/a {\npostrotate\nx\nendscript;\n}\nL/b {\n}\n",
+    "L/a {\npostrotate\nx\nendscript##\nrotate 3\n}\nL/b {\n}\n",
+    "L/a {\npostrotate\nx\nendscripts\n y\n\tendscript\nrotate 3\n}\nL/b {\n}\n",
     "\ufeffrotate 3\nL/b {\n}",
 ]
 
@@ -137,6 +144,7 @@ OTHERWISE = [
     ("no closing brace", "L/a {\n rotate 5\nL/b {\n}\n", [], ["L/b"]),
     ("a brace on the line of the error", "L/a { rotate 3 }\nL/b {\n}\n", [], ["L/b"]),
     ("a brace on the line of a keyword", "L/a { notifempty}\nL/b {\n}\n", [], ["L/b"]),
+    ("something behind the closing brace", "L/a {\r\nrotate 3\r\n}\r\nL/b {\n}\n", [], ["L/b"]),
     ("an indented closing brace", "L/a {\nrotate x\n  }\nL/b {\n}\n", [], ["L/b"]),
     ("a keyword with nothing behind it at the end", "L/a {\nrotate", ["L/a"], []),
 ]

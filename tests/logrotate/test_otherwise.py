@@ -1,0 +1,121 @@
+"""Where maintd does to a tree of logs what Debian's logrotate does not do, on purpose: each case with its reason."""
+
+import os
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+
+from .beside import DAEMON, GAMES, Case, Place, ours
+from .original import needed
+from .test_beside import PLAIN, stanza
+
+pytestmark = [needed, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of several users")]
+
+DIFFERS = {
+    "what is no regular file is no log, and keeps its name (a device, too)": (
+        Case("mkfifo a", stanza("", "L/a")), ["a.1"], ["a"]
+    ),
+    "an archive is not written over that an earlier run left uncompressed": (
+        Case("echo a > a; echo x > a-$(date +%Y%m%d)", stanza("dateext\ncompress", "L/a")),
+        ["a-TODAY.gz=a"], ["a=a", "a-TODAY.gz=x"],
+    ),
+    "what an interrupted renamecopy left is archived first, the log by the next run": (
+        Case("echo a > a; echo old > a.tmp", stanza("renamecopy", "L/a")), ["a.1=a"], ["a=a", "a.1=old"]
+    ),
+    "of two logs with one archive name, one is not written over the other": (
+        Case("mkdir d e o; echo a > d/a; echo b > e/a", stanza("olddir L/o\nsharedscripts", "L/d/a L/e/a")),
+        ["d", "e", "o", "o/a.1=b"], ["d", "e", "e/a=b", "o", "o/a.1=a"],
+    ),
+    "a name with wildcards in it names itself only": (
+        Case(
+            "echo a > 'a[1]'; echo 1 > 'a[1]-20260101'; echo x > a1-20260102; echo y > a1-20260103",
+            stanza("rotate 1\ndateext", "'L/a\\[1\\]'"),
+        ),
+        ["a[1]-20260101=1", "a[1]-TODAY=a"], ["a1-20260102=x", "a1-20260103=y", "a[1]-TODAY=a"],
+    ),
+    "who is named by su cannot give an olddir to another user: it is not made, and the log stays": (
+        Case(
+            "chown nobody:daemon .; echo a > a; chown nobody a",
+            stanza("su nobody daemon\nolddir o\ncreateolddir 750 games", "L/a"),
+        ),
+        ["a=a", "o"], ["a=a"],
+    ),
+    "root makes no directory for another where a third one could exchange it": (
+        Case("chown nobody .; echo a > a", stanza("olddir o\ncreateolddir 750 games", "L/a")), ["o", "o/a.1=a"], ["a=a"]
+    ),
+    "a program with a set-id bit is no log": (Case("echo a > a; chmod 4755 a", stanza("", "L/a")), ["a.1=a"], ["a=a"]),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("why", DIFFERS)
+def test_it_differs_on_purpose(place: Place, why: str):
+    """What logrotate leaves, and what maintd leaves instead, for the reason that is named."""
+    case, *wanted = DIFFERS[why]
+    for did, names in zip(place.both(case), wanted, strict=True):
+        found = [name + (f"={text.decode().strip()}" if isinstance(text, bytes) else "")
+                 for name, (*_, text) in did.tree.items()]  # fmt: skip
+        today = datetime.now().strftime("%Y%m%d")
+        assert sorted(found) == sorted(name.replace("TODAY", today) for name in names), did.stderr
+
+
+def test_an_olddir_without_a_mode_is_0755(place: Place):
+    """logrotate 3.21 gives it all bits, set-id and sticky; newer ones say 0755, and so does maintd."""
+    theirs, mine = place.both(Case("echo a > a", stanza("olddir o\ncreateolddir games daemon", "L/a")))
+    assert (theirs.tree["o"][1], mine.tree["o"]) == (0o7777, ("d", 0o755, GAMES, DAEMON, ""))
+
+
+@pytest.mark.parametrize(
+    "body",
+    ["create", "create 640 nobody", "compress\ncreate", "compress\ncompresscmd /bin/cat", "copytruncate", "renamecopy"],
+)
+def test_labels_stay_with_a_log(tmp_path: Path, body: str):
+    """A label of SELinux and other attributes are those of the log on all that is made of it, and on the new log.
+
+    logrotate keeps the label where SELinux is on, and no other attribute.
+    """
+    log, labels = tmp_path / "a", {"user.origin": b"here", "security.selinux": b"system_u:object_r:var_log_t:s0"}
+    log.write_text("a\n")
+    for name, value in labels.items():
+        try:
+            os.setxattr(log, name, value)
+        except OSError:
+            pytest.skip("no such attributes on this file system")
+    (tmp_path / "c").write_text(f"{log} {{\nrotate 2\n{body}\n}}\n")
+    done = ours("-f", "-s", tmp_path / "s", tmp_path / "c")
+    assert (done.code, done.stderr) == (0, "")
+    found = sorted(tmp_path.glob("a*"))
+    assert len(found) == (2 if "create" in body or "copytruncate" in body else 1)
+    assert [{name: os.getxattr(path, name) for name in os.listxattr(path)} for path in found] == [labels] * len(found)
+
+
+def test_a_bad_stanza_stops_no_other(place: Place):
+    """A stanza whose olddir is missing is left out; logrotate does nothing at all then."""
+    case = Case("echo a > a; echo b > b", stanza("olddir o", "L/a") + stanza("", "L/b"))
+    theirs, mine = place.both(case)
+    assert (theirs.code, sorted(theirs.tree)) == (1, ["a", "b"])
+    assert (mine.code, sorted(mine.tree)) == (1, ["a", "b.1"])
+
+
+def test_a_bad_log_stops_no_other_with_shared_scripts(place: Place):
+    """One log that cannot be rotated costs itself; logrotate leaves all others of the stanza, and says they were."""
+    case = Case("mkdir d; chmod 777 d; echo a > d/a; echo b > b", stanza("sharedscripts", "L/d/a L/b"), '"L/b" OLD')
+    theirs, mine = place.both(case)
+    assert ("b" in theirs.tree, theirs.state["HERE/l/b"]) == (True, "now")
+    assert ("b.1" in mine.tree, "b" in mine.tree, mine.state["HERE/l/b"], mine.code) == (True, False, "now", 1)
+
+
+def test_copy_with_renamecopy_copies(place: Place):
+    """The two exclude each other: logrotate moves the archives, copies nothing and fails; maintd takes the copy."""
+    theirs, mine = place.both(Case(PLAIN, stanza("renamecopy\ncopy", "L/a")))
+    assert (theirs.code, "a.1" in theirs.tree) == (1, False)
+    assert (mine.code, mine.tree["a.1"], mine.tree["a"]) == (0, theirs.tree["a"], theirs.tree["a"])
+
+
+def test_an_archive_that_was_not_compressed_is_kept(place: Place):
+    """With compress, an uncompressed archive of before becomes a generation; logrotate writes over it."""
+    case = Case("echo a > a; echo 1 > a.1; echo 2 | gzip > a.2.gz", stanza("rotate 5\ncompress", "L/a"))
+    theirs, mine = place.both(case)
+    assert {name: found[-1] for name, found in theirs.tree.items()} == {"a.1.gz": b"a\n", "a.3.gz": b"2\n"}
+    contents = {name: found[-1] for name, found in mine.tree.items()}
+    assert contents == {"a.1.gz": b"a\n", "a.2.gz": b"1\n", "a.3.gz": b"2\n"}
