@@ -1,20 +1,18 @@
 """What can be given up of a job's logs when a file system runs full: steps that free space, the cheapest first."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from maintd import durable, holders, rotation, settling
+from maintd import rotation, settling, writers
 from maintd.actions.command import RunCommand
 from maintd.actions.compress import Compress
 from maintd.actions.delete import Clean, Expire, GiveUp
 from maintd.actions.tell import Tell, Wait
-from maintd.errors import MaintdError
 from maintd.families import Archive, Family
 from maintd.room import Means, Relief
 from maintd.rotation import Policy
-from maintd.steps import Action, Finding, Lane, Seen, Step
+from maintd.steps import Action, Finding, Lane, Step
 from maintd.trust import Judge
 from maintd.units import format_size
 
@@ -73,7 +71,7 @@ def _oldest(found: Sequence[Family], policy: Policy, wanted: Relief) -> Iterator
         refusal = judge.finding(archive.seen, (policy.uid, family.live.uid if family.live else None))
         if refusal:
             yield refusal
-        elif _is_open(archive.seen):
+        elif writers.is_open(archive.seen):
             yield Finding(target=archive.seen.path, reason="not deleted: a process has it open")
         else:
             reason = f"{wanted.reason}; beyond keep_min {wanted.keep_min}"
@@ -96,17 +94,3 @@ def _runaway(found: Sequence[Family], policy: Policy, now: datetime, wanted: Rel
         alone = Family(family.log, family.live)
         after = settling.plan_settling([alone], policy, rotated, now, by_age=False) if rotated else ()
         yield from (step for step in after if isinstance(step, (Wait, Compress, Tell, RunCommand)))
-
-
-def _is_open(seen: Seen) -> bool:
-    """Whether any process has the file open, also for reading: then deleting it frees nothing."""
-    try:
-        with (
-            durable.directory(os.path.dirname(seen.path)) as dir_fd,
-            durable.opened(os.path.basename(seen.path), dir_fd=dir_fd) as file,
-        ):
-            return holders.is_open_elsewhere(file)
-    except FileNotFoundError:
-        return False
-    except (OSError, MaintdError):
-        return True

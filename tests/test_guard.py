@@ -49,7 +49,17 @@ def did(made: Scene, *, code: int = 0) -> list[dict[str, Any]]:
 
 
 def plan(made: Scene) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in made.maintd("plan", "guard.disk", "--json").stdout.splitlines()]
+    return planned_by(made, "guard.disk")
+
+
+def planned_by(made: Scene, job: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in made.maintd("plan", job, "--json").stdout.splitlines()]
+
+
+def add(made: Scene, text: str) -> None:
+    """Adds a job to the config."""
+    config = made.here / "maintd.toml"
+    config.write_text(config.read_text() + text)
 
 
 def of(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
@@ -112,6 +122,56 @@ def test_what_is_open_and_the_newest_are_never_deleted(guarded):
     assert f"{paths[1]}: not deleted: a process has it open" in spent["kept"]
     assert "the newest 2 of each log" in spent["kept"]
     assert [path.exists() for path in paths] == [False, True, False, True, True]
+
+
+def test_what_expire_gives_up_goes_first(guarded):
+    """Files that an expire job would delete anyway go before any generation; the newest, and what is open, stay."""
+    made = guarded()
+    days = [made.disk.folder / f"data/2026-02-0{day}.csv" for day in range(1, 8)]
+    days[0].parent.mkdir()
+    for path in days:
+        path.write_bytes(os.urandom(2 * MIB))
+    add(made, f'[expire.data]\npaths = ["{days[0].parent}/*.csv"]\nkeep_last = 2\ncron = "@daily"\n')
+    kept = [archive(made, day, MIB) for day in range(1, 5)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=FLOOR - 3 * MIB)
+    with days[0].open("rb"):
+        planned = [step["target"] for step in plan(made) if step.get("verb") == "delete"]
+        events = did(made)
+    assert planned[:2] == [str(path) for path in days[1:3]]
+    assert [event["target"] for event in of(events, "file.expired")] == planned[:2]
+    assert "free" in of(events, "file.expired")[0]["reason"]
+    assert "keep is 2" in of(events, "file.expired")[0]["reason"]
+    assert all(path.exists() for path in kept)
+
+
+def test_originals_that_are_stored_elsewhere_go_the_oldest_first(guarded, tmp_path: Path):
+    """What an archive job has stored on another file system and kept here goes; what has changed since does not."""
+    made = guarded()
+    files = [made.disk.folder / f"data/{day}.csv" for day in range(1, 7)]
+    files[0].parent.mkdir()
+    for number, path in enumerate(files):
+        path.write_bytes(os.urandom(2 * MIB))
+        os.utime(path, (1.7e9 + number, 1.7e9 + number))
+    add(
+        made,
+        f'[archive.data]\npaths = ["{files[0].parent}/*.csv"]\nto = "{tmp_path}/archive"\nolder_than = "1d"\n'
+        'cron = "@daily"\nkeep_originals = true\n',
+    )
+    assert made.maintd("do", "archive.data").returncode == 0
+    assert all(path.exists() for path in files)
+    assert len(list((tmp_path / "archive").glob("*.zst"))) == 6
+    assert not [step for step in planned_by(made, "archive.data") if step["step"] == "action"]
+    files[0].write_bytes(os.urandom(2 * MIB))
+    os.utime(files[0], (1.7e9, 1.7e9 + 1))
+    (tmp_path / "archive/2.csv.zst").unlink()
+    kept = [archive(made, day, MIB) for day in range(1, 5)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=FLOOR - 3 * MIB)
+    events = did(made)
+    assert [event["target"] for event in of(events, "file.expired")] == [str(path) for path in files[2:4]]
+    assert f"stored as {tmp_path}/archive/3.csv.zst" in of(events, "file.expired")[0]["reason"]
+    assert all(path.exists() for path in (*kept, *files[:2], *files[4:]))
 
 
 def test_order_says_all_that_it_may_do(guarded):
