@@ -32,6 +32,7 @@ from maintd.triggers import Cause, Told
 from maintd.units import LARGEST, format_duration, parse_duration, parse_share, parse_size
 
 if TYPE_CHECKING:
+    from maintd.budget import Budget
     from maintd.child import Worker
 
 
@@ -255,6 +256,10 @@ class Job(Options):
 
     def floor(self) -> Floor | None:
         """What is to stay free on a file system: this job is due as soon as it is not."""
+        return None
+
+    def budget(self) -> "Budget | None":
+        """What a directory may take on the disk: this job is due as soon as it takes more."""
         return None
 
     def watched(self) -> tuple[Watched, ...]:

@@ -29,7 +29,7 @@ def of_logs(
     match wanted.means:
         case Means.EXPIRED:
             for step in settling.plan_settling(found, policy, (), now, by_age=by_age):
-                if isinstance(step, (Expire, Clean)) and step.seen.dev == wanted.device:
+                if isinstance(step, (Expire, Clean)) and wanted.covers(step.target, step.seen.dev):
                     yield step
         case Means.COMPRESS:
             yield from _closed(found, policy, now, wanted)
@@ -44,7 +44,7 @@ def _closed(found: Sequence[Family], policy: Policy, now: datetime, wanted: Reli
     steps = [
         step
         for step in settling.plan_settling(found, policy, (), now, by_age=False)
-        if isinstance(step, Compress) and step.seen and step.seen.dev == wanted.device and not step.needs
+        if isinstance(step, Compress) and step.seen and wanted.covers(step.target, step.seen.dev) and not step.needs
     ]
     for step in sorted(steps, key=lambda step: step.seen.size if step.seen else 0):
         assert step.seen
@@ -65,7 +65,9 @@ def _oldest(found: Sequence[Family], policy: Policy, wanted: Relief) -> Iterator
         beyond += [
             (archive, family)
             for archive in family.archives
-            if archive.key not in spared and archive.seen.dev == wanted.device and archive.seen.path not in unfinished
+            if archive.key not in spared
+            and wanted.covers(archive.seen.path, archive.seen.dev)
+            and archive.seen.path not in unfinished
         ]
     for archive, family in sorted(beyond, key=lambda pair: (pair[0].key, pair[0].seen.path)):
         refusal = judge.finding(archive.seen, (policy.uid, family.live.uid if family.live else None))
@@ -80,7 +82,7 @@ def _oldest(found: Sequence[Family], policy: Policy, wanted: Relief) -> Iterator
 
 def _runaway(found: Sequence[Family], policy: Policy, now: datetime, wanted: Relief) -> Iterator[Step]:
     """The largest live logs: each rotated by itself, with what is to follow, so that it can be left out by itself."""
-    live = [family for family in found if family.live and family.live.dev == wanted.device]
+    live = [family for family in found if family.live and wanted.covers(family.log, family.live.dev)]
     for family in sorted(live, key=lambda family: -(family.live.size if family.live else 0)):
         assert family.live
         if family.live.size < LEAST_RUNAWAY:

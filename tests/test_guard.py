@@ -228,6 +228,65 @@ def test_inodes_run_out_too(guarded):
     assert "inodes free" in of(events, "log.expired")[0]["reason"]
 
 
+def budgeted(folder: Path, most: str, **options: str) -> Tree:
+    """Logs with five generations of 2 MB each, and a budget for their directory."""
+    tree = Tree(folder)
+    more = "".join(f"{key} = {value}\n" for key, value in options.items())
+    tree.write_config(
+        '[rotate.app]\npaths = ["HERE/**/*.log"]\ncron = "@yearly"\nkeep = 1000\n'
+        f'[guard.logs]\ndirectory = "LOGS"\nmax_used = "{most}"\nkeep_min = 2\n{more}'
+    )
+    for day in range(1, 6):
+        tree.log(f"app.log.202602{day:02d}T000000Z.zst", os.urandom(2 * MIB))
+    tree.log("app.log", b"")
+    return tree
+
+
+def test_a_directory_is_kept_below_its_budget(tmp_path: Path):
+    """The oldest generations below it go until it takes no more than it may; what lies elsewhere does not count."""
+    tree = budgeted(tmp_path, "7M")
+    beside = tmp_path / "other.log.20250101T000000Z.zst"
+    for number in range(4):
+        beside.with_name(f"other.log.2025010{number + 1}T000000Z.zst").write_bytes(os.urandom(2 * MIB))
+    planned = [step["target"] for step in tree.plan("guard.logs") if step.get("verb") == "delete"]
+    did = tree.do("guard.logs")
+    assert [event["target"] for event in did.events("log.expired")] == planned[:2]
+    assert [os.path.basename(path) for path in planned] == [f"app.log.2026020{day}T000000Z.zst" for day in (1, 2, 3)]
+    assert "7.0 MiB are allowed; beyond keep_min 2" in did.events("log.expired")[0]["reason"]
+    assert did.event("steps.spared")["steps"] == 1
+    assert beside.exists()
+    (finding,) = tree.plan("guard.logs")
+    assert finding["reason"].endswith("are taken, 7.0 MiB are allowed")
+
+
+def test_a_budget_that_cannot_be_kept_is_said(tmp_path: Path):
+    """With nothing left that may go, directory.spent says what stays, as an error."""
+    tree = budgeted(tmp_path, "3M")
+    event = tree.do("guard.logs").event("directory.spent")
+    assert event["level"] == "error"
+    assert event["disk_bytes"] > event["budget_bytes"] == 3 * MIB
+    assert "the newest 2 of each log" in event["kept"]
+    assert len(tree.names()) == 3
+
+
+def test_the_daemon_notices_a_budget_that_is_exceeded(guarded):
+    """Once a directory takes too much it is said, and mended without anybody asking; then that is said as well."""
+    made = guarded()
+    config = made.here / "maintd.toml"
+    config.write_text(config.read_text().replace(f"min_free = {FLOOR}", 'max_used = "7M"'))
+    for day in range(1, 4):
+        archive(made, day, 2 * MIB)
+    made.log.write_bytes(b"")
+    with made.daemon():
+        for day in range(4, 7):
+            archive(made, day, 2 * MIB)
+        until(lambda: made.events("directory.ok"), "that it is within its budget again", 30)
+    told = [event["event"] for event in made.events() if event["event"].startswith("directory.")]
+    assert told == ["directory.over", "directory.ok"]
+    assert len(made.events("log.expired")) == 3  # down to a tenth below the budget
+    assert len(made.archives()) == 3
+
+
 def test_with_room_enough_there_is_nothing_to_do(guarded):
     """Above the floor the plan is empty, and says what is free and what is wanted."""
     made = guarded()
@@ -273,6 +332,9 @@ def _seen(path: Path) -> dict[str, Any]:
     ("options", "error"),
     [
         ('min_free = "5%"', "directory: is missing"),
+        ('directory = "/srv"', "either min_free"),
+        ('directory = "/srv"\nmin_free = "5%"\nmax_used = "2G"', "both are two guards"),
+        ('directory = "/srv"\nmax_used = "2G"\nballast = "1M"\nballast_file = "/srv/b"', "ballast goes with min_free"),
         ('directory = "/srv"\nmin_free = "120%"', "more than all of it"),
         ('directory = "/srv"\nmin_free = "much"', "'much' is not a size"),
         ('directory = "/srv"\nmin_free = 0.05', "neither a share nor a size"),

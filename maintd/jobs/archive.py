@@ -147,7 +147,9 @@ class ArchiveFiles(Job):
             return
         expansion = patterns.expand(self.paths, self.exclude, ours=True, own=ctx.own, barriers=mounts.points())
         steps = self._looked_through(expansion.matches, ctx)
-        found = [step for step in steps if isinstance(step, archiving.Old) and step.seen.dev == wanted.device]
+        found = [
+            step for step in steps if isinstance(step, archiving.Old) and wanted.covers(step.seen.path, step.seen.dev)
+        ]
         judge = trust.Judge()
         for old, entry in archiving.stored_elsewhere(found, shelf, is_remote=store.is_remote):
             reason = f"{wanted.reason}; stored as {os.path.join(self.to, entry.name)}"

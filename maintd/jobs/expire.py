@@ -108,7 +108,7 @@ class ExpireFiles(Job):
         if wanted.means is not Means.EXPIRED:
             return
         for step in self.plan(replace(ctx, cause=Settling())):
-            if isinstance(step, ExpireFile) and step.seen.dev == wanted.device:
+            if isinstance(step, ExpireFile) and wanted.covers(step.target, step.seen.dev):
                 yield GiveUpFile(target=step.target, reason=f"{wanted.reason}; {step.reason}", seen=step.seen)
 
     def _deletions(self, found: Mapping[str, Seen], ctx: Context) -> Iterator[Step]:
