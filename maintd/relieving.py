@@ -18,8 +18,8 @@ from maintd.units import format_size
 
 LEAST_RUNAWAY = 256 << 10
 """Bytes. A live log that is smaller is not worth a rotation."""
-_SHARE = 3
-"""A compressed copy is taken to need at most a third of its original while both are there."""
+_COPIES = 2
+"""So many are made at a time, each of which is taken to need at most half of its original while both are there."""
 
 
 def of_logs(
@@ -48,7 +48,7 @@ def _closed(found: Sequence[Family], policy: Policy, now: datetime, wanted: Reli
     ]
     for step in sorted(steps, key=lambda step: step.seen.size if step.seen else 0):
         assert step.seen
-        if step.seen.size // _SHARE > wanted.free:
+        if _COPIES * step.seen.size // 2 > wanted.free:
             yield Finding(target=step.target, reason="not compressed: there may be no room for its copy")
         else:
             yield replace(step, reason=f"{wanted.reason}; {step.reason}")

@@ -401,3 +401,13 @@ def test_long_work_is_broken_off_for_it_and_begun_anew(guarded, tmp_path: Path):
         assert not made.events("log.compressed")
         until(lambda: list(tmp_path.glob("*.maintd-tmp")), "that it compresses anew", 20)
     assert [path.name for path in tmp_path.iterdir()] == ["big.csv"]
+
+
+def test_a_guard_that_is_killed_again_and_again_loses_no_line_that_is_kept():
+    """Killed within a second or so of its start, on a full disk, it leaves nothing half done, and no line is lost."""
+    try:
+        report = runaway.killed("ext4", 5)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    assert report.reached
+    assert report.wrongs == []

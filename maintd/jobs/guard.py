@@ -139,7 +139,8 @@ class Guard(Job):
             yield from self._refill(room, goal)
         elif isinstance(ctx.cause, Asked | Low):
             made = guarding.Guarding(ctx, self.order, goal, guarding.look_at_room(floor))
-            wanted = Relief(Means.EXPIRED, device, self.keep_min, room.free, lack)
+            spare = room.free - floor.free  # as long as there is any, a copy is to fit in above the floor
+            wanted = Relief(Means.EXPIRED, device, self.keep_min, spare if spare > 0 else room.free, lack)
             yield from made.plan(wanted, self._release(device, lack))
 
     def _plan_budget(self, ctx: Context, device: int) -> Iterator[Step]:

@@ -14,7 +14,17 @@ from .trial import Bench, Report
 
 SAMPLE = tuple(
     SCENES[name]
-    for name in ("nobody", "olddir", "zstd", "expire", "two logs", "archive", "archive, renamed", "expire files")
+    for name in (
+        "nobody",
+        "olddir",
+        "zstd",
+        "expire",
+        "two logs",
+        "archive",
+        "archive, renamed",
+        "expire files",
+        "guard",
+    )
 )
 """Where a writer was not told before the kill it is waited for, which takes seconds: the campaigns have these too."""
 
