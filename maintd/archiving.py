@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -26,13 +27,17 @@ class Old:
 
 @dataclass(frozen=True, slots=True)
 class Shelf:
-    """Where files go and how: the archive `root` (resolved), the codec and its level, for which job, and when."""
+    """Where files go and how: the archive `root` (resolved), the codec and its level, for which job, and when.
+
+    With `keeps` they also stay where they are.
+    """
 
     root: str
     codec: str
     level: int | None
     job: str
     now: datetime
+    keeps: bool = False
 
     @property
     def at(self) -> str:
@@ -50,7 +55,7 @@ def plan_archive(found: Sequence[Old], shelf: Shelf) -> Iterator[Step]:
     naming = Naming(shelf, inventory.read(shelf.root))
     judge = Judge()
     kept: list[tuple[Old, str, str]] = []
-    for old in found:
+    for old in naming.unstored(found):
         stored, codec = naming.name(old)
         refusal = judge.refusal(old.seen, os.path.dirname(os.path.join(shelf.root, stored)), shelf.root)
         if refusal:
@@ -78,6 +83,7 @@ def plan_archive(found: Sequence[Old], shelf: Shelf) -> Iterator[Step]:
             level=shelf.level,
             at=shelf.at,
             job=shelf.job,
+            keeps=shelf.keeps,
         )
 
 
@@ -95,6 +101,13 @@ class Naming:
 
     def __post_init__(self) -> None:
         self._taken = {entry.name for entry in self.manifest.entries.values()} | {inventory.NAME}
+
+    def unstored(self, found: Sequence[Old]) -> list[Old]:
+        """The files that are to be stored: where originals stay, those that are not stored yet as they are."""
+        if not self.shelf.keeps:
+            return list(found)
+        known = {(entry.original, entry.size, entry.mtime_ns) for entry in self.manifest.entries.values()}
+        return [old for old in found if (old.seen.path, old.seen.size, old.seen.mtime_ns) not in known]
 
     def name(self, old: Old) -> tuple[str, str]:
         """The name of the object and its codec: what is compressed already, or has too long a name, stays as it is."""
@@ -125,13 +138,14 @@ class Naming:
 def plan_upload(found: Sequence[Old], shelf: Shelf, store: Store) -> Iterator[Step]:
     """The same for an object store; `root` of the shelf is the private directory for it."""
     is_uploaded = remote.is_uploaded(shelf.root)
-    if not found and is_uploaded:
-        return
     naming, judge = Naming(shelf, inventory.read(shelf.root)), Judge()
+    missing = naming.unstored(found)
+    if not missing and is_uploaded:
+        return
     yield from _leftovers({shelf.root}, set())
     reach = ReachStore(target=store.to, reason="what follows goes there", store=store, directory=shelf.root)
     yield reach
-    for old in found:
+    for old in missing:
         finding = judge.finding(old.seen)
         if finding:
             yield finding
@@ -149,9 +163,25 @@ def plan_upload(found: Sequence[Old], shelf: Shelf, store: Store) -> Iterator[St
             level=shelf.level,
             at=shelf.at,
             job=shelf.job,
+            keeps=shelf.keeps,
         )
     reason = "it lists what was stored" if is_uploaded else "the store has an older one"
     yield UploadManifest(target=store.to, reason=reason, needs=(reach,), store=store, directory=shelf.root)
+
+
+def stored_elsewhere(found: Sequence[Old], shelf: Shelf, *, is_remote: bool) -> Iterator[tuple[Old, inventory.Entry]]:
+    """The files that lie in the archive too, verified and listed there, as they are here; the oldest first.
+
+    Of an archive that is a directory it is looked whether the object is there, of an object store its manifest counts.
+    """
+    by_original = {entry.original: entry for entry in inventory.read(shelf.root).entries.values()}
+    for old in sorted(found, key=lambda old: (old.seen.mtime_ns, old.seen.path)):
+        entry = by_original.get(old.seen.path)
+        if entry and entry.is_of(old.seen.path, old.seen.size, old.seen.mtime_ns) and entry.ino == old.seen.ino:
+            with suppress(OSError):
+                stored = os.path.join(shelf.root, entry.name)
+                if is_remote or os.lstat(stored).st_size == entry.stored_bytes:
+                    yield old, entry
 
 
 def _leftovers(directories: Iterable[str], wanted: set[str]) -> Iterator[Step]:

@@ -26,6 +26,7 @@ from maintd.units import LARGEST, format_duration, parse_duration, parse_share, 
 from maintd.written import Written
 
 if TYPE_CHECKING:
+    from maintd.budget import Budget
     from maintd.child import Worker
 
 
@@ -243,6 +244,10 @@ class Job(Options):
 
     def floor(self) -> Floor | None:
         """What is to stay free on a file system: this job is due as soon as it is not."""
+        return None
+
+    def budget(self) -> "Budget | None":
+        """What a directory may take on the disk: this job is due as soon as it takes more."""
         return None
 
     def watched(self) -> tuple[Watched, ...]:

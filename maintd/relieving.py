@@ -1,27 +1,25 @@
 """What can be given up of a job's logs when a file system runs full: steps that free space, the cheapest first."""
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from maintd import durable, holders, rotation, settling
+from maintd import rotation, settling, writers
 from maintd.actions.command import RunCommand
 from maintd.actions.compress import Compress
 from maintd.actions.delete import Clean, Expire, GiveUp
 from maintd.actions.tell import Tell, Wait
-from maintd.errors import MaintdError
 from maintd.families import Archive, Family
 from maintd.room import Means, Relief
 from maintd.rotation import Policy
-from maintd.steps import Action, Finding, Lane, Seen, Step
+from maintd.steps import Action, Finding, Lane, Step
 from maintd.trust import Judge
 from maintd.units import format_size
 
 LEAST_RUNAWAY = 256 << 10
 """Bytes. A live log that is smaller is not worth a rotation."""
-_SHARE = 3
-"""A compressed copy is taken to need at most a third of its original while both are there."""
+_COPIES = 2
+"""So many are made at a time, each of which is taken to need at most half of its original while both are there."""
 
 
 def of_logs(
@@ -31,7 +29,7 @@ def of_logs(
     match wanted.means:
         case Means.EXPIRED:
             for step in settling.plan_settling(found, policy, (), now, by_age=by_age):
-                if isinstance(step, (Expire, Clean)) and step.seen.dev == wanted.device:
+                if isinstance(step, (Expire, Clean)) and wanted.covers(step.target, step.seen.dev):
                     yield step
         case Means.COMPRESS:
             yield from _closed(found, policy, now, wanted)
@@ -46,11 +44,11 @@ def _closed(found: Sequence[Family], policy: Policy, now: datetime, wanted: Reli
     steps = [
         step
         for step in settling.plan_settling(found, policy, (), now, by_age=False)
-        if isinstance(step, Compress) and step.seen and step.seen.dev == wanted.device and not step.needs
+        if isinstance(step, Compress) and step.seen and wanted.covers(step.target, step.seen.dev) and not step.needs
     ]
     for step in sorted(steps, key=lambda step: step.seen.size if step.seen else 0):
         assert step.seen
-        if step.seen.size // _SHARE > wanted.free:
+        if _COPIES * step.seen.size // 2 > wanted.free:
             yield Finding(target=step.target, reason="not compressed: there may be no room for its copy")
         else:
             yield replace(step, reason=f"{wanted.reason}; {step.reason}")
@@ -67,13 +65,15 @@ def _oldest(found: Sequence[Family], policy: Policy, wanted: Relief) -> Iterator
         beyond += [
             (archive, family)
             for archive in family.archives
-            if archive.key not in spared and archive.seen.dev == wanted.device and archive.seen.path not in unfinished
+            if archive.key not in spared
+            and wanted.covers(archive.seen.path, archive.seen.dev)
+            and archive.seen.path not in unfinished
         ]
     for archive, family in sorted(beyond, key=lambda pair: (pair[0].key, pair[0].seen.path)):
         refusal = judge.finding(archive.seen, (policy.uid, family.live.uid if family.live else None))
         if refusal:
             yield refusal
-        elif _is_open(archive.seen):
+        elif writers.is_open(archive.seen):
             yield Finding(target=archive.seen.path, reason="not deleted: a process has it open")
         else:
             reason = f"{wanted.reason}; beyond keep_min {wanted.keep_min}"
@@ -82,7 +82,7 @@ def _oldest(found: Sequence[Family], policy: Policy, wanted: Relief) -> Iterator
 
 def _runaway(found: Sequence[Family], policy: Policy, now: datetime, wanted: Relief) -> Iterator[Step]:
     """The largest live logs: each rotated by itself, with what is to follow, so that it can be left out by itself."""
-    live = [family for family in found if family.live and family.live.dev == wanted.device]
+    live = [family for family in found if family.live and wanted.covers(family.log, family.live.dev)]
     for family in sorted(live, key=lambda family: -(family.live.size if family.live else 0)):
         assert family.live
         if family.live.size < LEAST_RUNAWAY:
@@ -96,17 +96,3 @@ def _runaway(found: Sequence[Family], policy: Policy, now: datetime, wanted: Rel
         alone = Family(family.log, family.live)
         after = settling.plan_settling([alone], policy, rotated, now, by_age=False) if rotated else ()
         yield from (step for step in after if isinstance(step, (Wait, Compress, Tell, RunCommand)))
-
-
-def _is_open(seen: Seen) -> bool:
-    """Whether any process has the file open, also for reading: then deleting it frees nothing."""
-    try:
-        with (
-            durable.directory(os.path.dirname(seen.path)) as dir_fd,
-            durable.opened(os.path.basename(seen.path), dir_fd=dir_fd) as file,
-        ):
-            return holders.is_open_elsewhere(file)
-    except FileNotFoundError:
-        return False
-    except (OSError, MaintdError):
-        return True

@@ -66,7 +66,7 @@ def store_object(progress: codec.Progress, *, request: dict[str, Any], store: di
         place = Place(wanted, exact, source, dir_fd, root_fd, root_fd)
         entry = _uploaded(progress, place, Bucket(Store.of(store)))
         with place.listed(entry):
-            copies.remove_original(exact, source, dir_fd=dir_fd)
+            place.part()
     return {"in_bytes": entry.size, "out_bytes": entry.stored_bytes, "sha256": entry.sha256}
 
 

@@ -4,7 +4,7 @@ import os
 import re
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import Self
+from typing import Protocol, Self
 
 from maintd.units import format_size, parse_size
 
@@ -61,6 +61,13 @@ class Room:
         return cls(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, found.f_files, found.f_favail)
 
 
+class Aim(Protocol):
+    """What steps of a guard are for."""
+
+    def is_met(self) -> bool:
+        """Whether they are not needed any more, by a new look. Raises OSError, MaintdError."""
+
+
 @dataclass(frozen=True, slots=True)
 class Goal:
     """So much is to be free where `path` is, in bytes and inodes."""
@@ -109,7 +116,8 @@ class Floor:
 class Relief:
     """What a guard asks of a job: steps that free space on this device by these means, and why.
 
-    `keep_min` generations of each log stay; `free` bytes are there to work with.
+    With `below` only what lies below that directory counts. `keep_min` generations of each log stay; `free` bytes are
+    there to work with.
     """
 
     means: Means
@@ -117,3 +125,8 @@ class Relief:
     keep_min: int
     free: int
     reason: str
+    below: str = ""
+
+    def covers(self, path: str, device: int) -> bool:
+        """Whether what is done to a file there would be of use."""
+        return device == self.device and (not self.below or path.startswith(f"{self.below.rstrip('/')}/"))

@@ -169,7 +169,7 @@ class Runner:
             return any(need is other for need in action.needs for other in spared)
         try:
             return action.goal.is_met()
-        except OSError:  # the directory has gone: the action itself says so
+        except (OSError, MaintdError):  # the directory has gone: the action itself says so
             return False
 
     def _step(self, run: Run, action: Action, done: AbstractSet[int], hands: Hands, result: Result) -> bool:

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from maintd.events import Event, Failure
-from maintd.room import Goal
+from maintd.room import Aim
 
 if TYPE_CHECKING:
     from maintd.actions.hands import Hands
@@ -122,7 +122,7 @@ class Action:
     target: str
     reason: str
     needs: tuple["Action", ...] = ()
-    goal: Goal | None = None
+    goal: Aim | None = None
     """What it is for, if it is left out once that is met; what needs it is left out with it."""
 
     @property

@@ -23,7 +23,7 @@ _CHUNK = 1 << 20
 class Request:
     """What the child is asked: to put the file as `seen` away as `name` in the archive `root` (a path).
 
-    `at` is when, as RFC 3339, `why` the reason, and `job` whose it is.
+    `at` is when, as RFC 3339, `why` the reason, and `job` whose it is; with `keeps` it also stays where it is.
     """
 
     seen: Seen
@@ -34,6 +34,7 @@ class Request:
     at: str
     why: str
     job: str
+    keeps: bool = False
 
     @property
     def path(self) -> str:
@@ -57,7 +58,8 @@ def store_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str
         exact = check(wanted.seen, source)
         place = Place(wanted, exact, source, dir_fd, archive_fd, root_fd)
         is_there = copies.exists(place.target, archive_fd)
-        is_moved = wanted.codec == "none" and not is_there and os.fstat(archive_fd).st_dev == exact.dev
+        is_whole = wanted.codec == "none" and not (is_there or wanted.keeps)
+        is_moved = is_whole and os.fstat(archive_fd).st_dev == exact.dev
         entry = _move(place) if is_moved else _copy(progress, place)
     return {"in_bytes": entry.size, "out_bytes": entry.stored_bytes, "sha256": entry.sha256}
 
@@ -100,6 +102,13 @@ class Place:
 
     def entry(self, sha256: str, stored_bytes: int, stored_sha256: str) -> Entry:
         return entry_of(self.wanted, self.exact, sha256, stored_bytes, stored_sha256)
+
+    def part(self) -> None:
+        """Removes the original, unless it is to stay; NotYet if it was touched in any way since."""
+        if self.wanted.keeps:
+            copies.require_untouched(self.exact, self.source, free=not holders.may_be_written(self.source))
+        else:
+            copies.remove_original(self.exact, self.source, dir_fd=self.dir_fd)
 
     @contextlib.contextmanager
     def listed(self, entry: Entry) -> Any:
@@ -163,7 +172,7 @@ def _copy(progress: codec.Progress, place: Place) -> Entry:
             stored = sha256 if place.wanted.codec == "none" else digest(copy)
         entry = place.entry(sha256, made.size, stored)
         with place.listed(entry):
-            copies.remove_original(place.exact, place.source, dir_fd=place.dir_fd)
+            place.part()
     except BaseException:
         is_left = copies.is_still(os.path.basename(place.exact.path), place.source, place.dir_fd)
         if is_left and not was_there:

@@ -55,7 +55,10 @@ class AskedBefore:
 
 @dataclass(frozen=True, slots=True)
 class Low:
-    """A file system has less free than it is to have, or will in a moment; `wanted` bytes are to be free afterwards."""
+    """A file system has less free than it is to have, or will in a moment; `wanted` bytes are to be free afterwards.
+
+    0 is for a directory that takes more than it may, which can wait for long work.
+    """
 
     wanted: int
 

@@ -24,6 +24,7 @@ from maintd.rounds import Looked
 from maintd.runner import Runner
 from maintd.runs import Result, Run
 from maintd.schedule import Schedule
+from maintd.spending import Spending
 from maintd.state import ALL_JOBS, Last, State
 from maintd.steps import Lane, Outcome
 from maintd.timing import Timing
@@ -48,6 +49,7 @@ class Upkeep:
         self.agenda = Agenda()
         self.pauses = Pauses(self.state, now)
         self.floors = Floors(self.emit)
+        self.spending = Spending(self.emit)
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
         self._pings = Pings(self.emit)
@@ -70,6 +72,7 @@ class Upkeep:
         """
         end = time.monotonic() + patience
         self.checkups.stop()
+        self.spending.stop()
         clean = self.lanes.stop(patience)
         self.watch.stop(max(end - time.monotonic(), 0.1))
         self.state.close()
@@ -78,12 +81,12 @@ class Upkeep:
     def alive(self) -> dict[str, bool]:
         """Its threads, each with whether it lives."""
         parts = {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
-        return parts | {"ping": self._pings.alive, "checks": self.checkups.alive}
+        return parts | {"ping": self._pings.alive, "checks": self.checkups.alive, "spending": self.spending.alive}
 
     # Once a second
 
     def tick(self) -> None:
-        for due in [*self.agenda.ripe(time.monotonic()), *self.floors.look()]:
+        for due in [*self.agenda.ripe(time.monotonic()), *self.floors.look(), *self.spending.look()]:
             self.due(due)
         self.checkups.tick()
         self._end_pauses(datetime.now(UTC))
@@ -136,6 +139,11 @@ class Upkeep:
             self.floors.remove(name)
         else:
             self.floors.set(name, floor)
+        budget = job.budget() if job.enabled else None
+        if budget is None:
+            self.spending.remove(name)
+        else:
+            self.spending.set(name, budget)
 
     def _look_again(self, name: str) -> None:
         """What a job watches may have been changed in other files than the config."""
@@ -146,6 +154,7 @@ class Upkeep:
         """Drops what was seen of a job and put off; a schedule that stays the same keeps its next run."""
         self.watch.remove(name)
         self.floors.remove(name)
+        self.spending.remove(name)
         self.agenda.forget(name)
         self.refusals.forget(name)
         self.observations.forget(name)
@@ -167,12 +176,13 @@ class Upkeep:
                 self.watch.settled(due.job, due.cause.paths)
             if isinstance(due.cause, Low):
                 self.floors.ended(due.job, helped=False)
+                self.spending.ended(due.job, helped=False)
             self.pauses.miss(due)
             return
         if not job.lanes:
             self.checkups.due(due)
         elif job.is_urgent:
-            if isinstance(due.cause, Low):
+            if isinstance(due.cause, Low) and due.cause.wanted:
                 self._broken_off += self.lanes.break_off()
             self._queue(due, Lane.GUARD, frozenset(job.lanes))
         elif due.rest:
@@ -258,6 +268,7 @@ class Upkeep:
                 self.floors.forget_pace(due.job)
             return
         self.floors.ended(due.job, helped=result.done > 1)
+        self.spending.ended(due.job, helped=result.done > 1)
         broken, self._broken_off = self._broken_off, []
         for wanted in broken:
             if not isinstance(wanted.due.cause, Asked):

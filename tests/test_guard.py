@@ -49,7 +49,17 @@ def did(made: Scene, *, code: int = 0) -> list[dict[str, Any]]:
 
 
 def plan(made: Scene) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in made.maintd("plan", "guard.disk", "--json").stdout.splitlines()]
+    return planned_by(made, "guard.disk")
+
+
+def planned_by(made: Scene, job: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in made.maintd("plan", job, "--json").stdout.splitlines()]
+
+
+def add(made: Scene, text: str) -> None:
+    """Adds a job to the config."""
+    config = made.here / "maintd.toml"
+    config.write_text(config.read_text() + text)
 
 
 def of(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
@@ -114,6 +124,56 @@ def test_what_is_open_and_the_newest_are_never_deleted(guarded):
     assert [path.exists() for path in paths] == [False, True, False, True, True]
 
 
+def test_what_expire_gives_up_goes_first(guarded):
+    """Files that an expire job would delete anyway go before any generation; the newest, and what is open, stay."""
+    made = guarded()
+    days = [made.disk.folder / f"data/2026-02-0{day}.csv" for day in range(1, 8)]
+    days[0].parent.mkdir()
+    for path in days:
+        path.write_bytes(os.urandom(2 * MIB))
+    add(made, f'[expire.data]\npaths = ["{days[0].parent}/*.csv"]\nkeep_last = 2\ncron = "@daily"\n')
+    kept = [archive(made, day, MIB) for day in range(1, 5)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=FLOOR - 3 * MIB)
+    with days[0].open("rb"):
+        planned = [step["target"] for step in plan(made) if step.get("verb") == "delete"]
+        events = did(made)
+    assert planned[:2] == [str(path) for path in days[1:3]]
+    assert [event["target"] for event in of(events, "file.expired")] == planned[:2]
+    assert "free" in of(events, "file.expired")[0]["reason"]
+    assert "keep is 2" in of(events, "file.expired")[0]["reason"]
+    assert all(path.exists() for path in kept)
+
+
+def test_originals_that_are_stored_elsewhere_go_the_oldest_first(guarded, tmp_path: Path):
+    """What an archive job has stored on another file system and kept here goes; what has changed since does not."""
+    made = guarded()
+    files = [made.disk.folder / f"data/{day}.csv" for day in range(1, 7)]
+    files[0].parent.mkdir()
+    for number, path in enumerate(files):
+        path.write_bytes(os.urandom(2 * MIB))
+        os.utime(path, (1.7e9 + number, 1.7e9 + number))
+    add(
+        made,
+        f'[archive.data]\npaths = ["{files[0].parent}/*.csv"]\nto = "{tmp_path}/archive"\nolder_than = "1d"\n'
+        'cron = "@daily"\nkeep_originals = true\n',
+    )
+    assert made.maintd("do", "archive.data").returncode == 0
+    assert all(path.exists() for path in files)
+    assert len(list((tmp_path / "archive").glob("*.zst"))) == 6
+    assert not [step for step in planned_by(made, "archive.data") if step["step"] == "action"]
+    files[0].write_bytes(os.urandom(2 * MIB))
+    os.utime(files[0], (1.7e9, 1.7e9 + 1))
+    (tmp_path / "archive/2.csv.zst").unlink()
+    kept = [archive(made, day, MIB) for day in range(1, 5)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=FLOOR - 3 * MIB)
+    events = did(made)
+    assert [event["target"] for event in of(events, "file.expired")] == [str(path) for path in files[2:4]]
+    assert f"stored as {tmp_path}/archive/3.csv.zst" in of(events, "file.expired")[0]["reason"]
+    assert all(path.exists() for path in (*kept, *files[:2], *files[4:]))
+
+
 def test_order_says_all_that_it_may_do(guarded):
     """What is not in `order` is not done: here nothing that anybody wants to keep is deleted."""
     made = guarded(order='["expired", "compress"]')
@@ -168,6 +228,65 @@ def test_inodes_run_out_too(guarded):
     assert "inodes free" in of(events, "log.expired")[0]["reason"]
 
 
+def budgeted(folder: Path, most: str, **options: str) -> Tree:
+    """Logs with five generations of 2 MB each, and a budget for their directory."""
+    tree = Tree(folder)
+    more = "".join(f"{key} = {value}\n" for key, value in options.items())
+    tree.write_config(
+        '[rotate.app]\npaths = ["HERE/**/*.log"]\ncron = "@yearly"\nkeep = 1000\n'
+        f'[guard.logs]\ndirectory = "LOGS"\nmax_used = "{most}"\nkeep_min = 2\n{more}'
+    )
+    for day in range(1, 6):
+        tree.log(f"app.log.202602{day:02d}T000000Z.zst", os.urandom(2 * MIB))
+    tree.log("app.log", b"")
+    return tree
+
+
+def test_a_directory_is_kept_below_its_budget(tmp_path: Path):
+    """The oldest generations below it go until it takes no more than it may; what lies elsewhere does not count."""
+    tree = budgeted(tmp_path, "7M")
+    beside = tmp_path / "other.log.20250101T000000Z.zst"
+    for number in range(4):
+        beside.with_name(f"other.log.2025010{number + 1}T000000Z.zst").write_bytes(os.urandom(2 * MIB))
+    planned = [step["target"] for step in tree.plan("guard.logs") if step.get("verb") == "delete"]
+    did = tree.do("guard.logs")
+    assert [event["target"] for event in did.events("log.expired")] == planned[:2]
+    assert [os.path.basename(path) for path in planned] == [f"app.log.2026020{day}T000000Z.zst" for day in (1, 2, 3)]
+    assert "7.0 MiB are allowed; beyond keep_min 2" in did.events("log.expired")[0]["reason"]
+    assert did.event("steps.spared")["steps"] == 1
+    assert beside.exists()
+    (finding,) = tree.plan("guard.logs")
+    assert finding["reason"].endswith("are taken, 7.0 MiB are allowed")
+
+
+def test_a_budget_that_cannot_be_kept_is_said(tmp_path: Path):
+    """With nothing left that may go, directory.spent says what stays, as an error."""
+    tree = budgeted(tmp_path, "3M")
+    event = tree.do("guard.logs").event("directory.spent")
+    assert event["level"] == "error"
+    assert event["disk_bytes"] > event["budget_bytes"] == 3 * MIB
+    assert "the newest 2 of each log" in event["kept"]
+    assert len(tree.names()) == 3
+
+
+def test_the_daemon_notices_a_budget_that_is_exceeded(guarded):
+    """Once a directory takes too much it is said, and mended without anybody asking; then that is said as well."""
+    made = guarded()
+    config = made.here / "maintd.toml"
+    config.write_text(config.read_text().replace(f"min_free = {FLOOR}", 'max_used = "7M"'))
+    for day in range(1, 4):
+        archive(made, day, 2 * MIB)
+    made.log.write_bytes(b"")
+    with made.daemon():
+        for day in range(4, 7):
+            archive(made, day, 2 * MIB)
+        until(lambda: made.events("directory.ok"), "that it is within its budget again", 30)
+    told = [event["event"] for event in made.events() if event["event"].startswith("directory.")]
+    assert told == ["directory.over", "directory.ok"]
+    assert len(made.events("log.expired")) == 3  # down to a tenth below the budget
+    assert len(made.archives()) == 3
+
+
 def test_with_room_enough_there_is_nothing_to_do(guarded):
     """Above the floor the plan is empty, and says what is free and what is wanted."""
     made = guarded()
@@ -213,6 +332,9 @@ def _seen(path: Path) -> dict[str, Any]:
     ("options", "error"),
     [
         ('min_free = "5%"', "directory: is missing"),
+        ('directory = "/srv"', "either min_free"),
+        ('directory = "/srv"\nmin_free = "5%"\nmax_used = "2G"', "both are two guards"),
+        ('directory = "/srv"\nmax_used = "2G"\nballast = "1M"\nballast_file = "/srv/b"', "ballast goes with min_free"),
         ('directory = "/srv"\nmin_free = "120%"', "more than all of it"),
         ('directory = "/srv"\nmin_free = "much"', "'much' is not a size"),
         ('directory = "/srv"\nmin_free = 0.05', "neither a share nor a size"),
@@ -279,3 +401,13 @@ def test_long_work_is_broken_off_for_it_and_begun_anew(guarded, tmp_path: Path):
         assert not made.events("log.compressed")
         until(lambda: list(tmp_path.glob("*.maintd-tmp")), "that it compresses anew", 20)
     assert [path.name for path in tmp_path.iterdir()] == ["big.csv"]
+
+
+def test_a_guard_that_is_killed_again_and_again_loses_no_line_that_is_kept():
+    """Killed within a second or so of its start, on a full disk, it leaves nothing half done, and no line is lost."""
+    try:
+        report = runaway.killed("ext4", 5)
+    except Skipped as reason:
+        pytest.skip(str(reason))
+    assert report.reached
+    assert report.wrongs == []

@@ -17,7 +17,7 @@ from maintd.steps import Action, Lane, Seen
 
 @dataclass(frozen=True, kw_only=True)
 class FileArchived(Event):
-    """A file was put away into an archive, read back and listed there, and removed from where it was."""
+    """A file was put away into an archive, read back and listed there, and, unless its job says otherwise, removed."""
 
     name: ClassVar[str] = "file.archived"
 
@@ -50,7 +50,10 @@ class MakeArchiveDirectory(MakeDirectory):
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveFile(Action):
-    """Puts one file away as `stored` in the archive `root`, a directory. `at` is when, as RFC 3339."""
+    """Puts one file away as `stored` in the archive `root`, a directory. `at` is when, as RFC 3339.
+
+    With `keeps` it also stays where it is.
+    """
 
     verb: ClassVar[str] = "archive"
     failure: ClassVar[type[Failure]] = ArchiveFailed
@@ -63,6 +66,7 @@ class ArchiveFile(Action):
     level: int | None
     at: str
     job: str
+    keeps: bool = False
 
     @property
     def detail(self) -> str:
@@ -83,6 +87,7 @@ class ArchiveFile(Action):
             "at": self.at,
             "why": self.reason,
             "job": self.job,
+            "keeps": self.keeps,
         }
         within = trust.confinement([os.path.dirname(self.target), os.path.dirname(self.detail), self.root], self.seen)
         try:

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 from maintd import ballast, room, trust
 from maintd.actions.hands import Hands
+from maintd.budget import Budget
 from maintd.events import Event, Failure
 from maintd.names import printable
 from maintd.room import Room
@@ -56,6 +57,23 @@ class GuardSpent(Event):
     def msg(self) -> str:
         free, floor = format_size(self.free_bytes), format_size(self.floor_bytes)
         return f"{free} free, the floor is {floor}, and nothing is left that may go: {self.kept}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectorySpent(Event):
+    """A guard has done all that it may, and its directory takes more than its budget. `kept` is what it left alone."""
+
+    name: ClassVar[str] = "directory.spent"
+    level: ClassVar[str] = "error"
+
+    disk_bytes: int
+    budget_bytes: int
+    kept: str
+
+    @property
+    def msg(self) -> str:
+        taken, budget = format_size(self.disk_bytes), format_size(self.budget_bytes)
+        return f"{taken} taken, the budget is {budget}, and nothing is left that may go: {self.kept}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,4 +140,22 @@ class Look(Action):
         if self.wanted.lack(found):
             yield GuardSpent(
                 target=self.target, free_bytes=found.free, floor_bytes=self.wanted.free, kept=printable(self.kept)
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class LookInto(Action):
+    """Looks at the end whether a directory is within its budget, and if not, says what is left alone."""
+
+    verb: ClassVar[str] = "measure"
+    failure: ClassVar[type[Failure]] = BallastFailed
+
+    wanted: Budget
+    kept: str
+
+    def apply(self, _hands: Hands) -> Iterator[Event]:
+        taken = self.wanted.taken()
+        if self.wanted.excess(taken):
+            yield DirectorySpent(
+                target=self.target, disk_bytes=taken, budget_bytes=self.wanted.most, kept=printable(self.kept)
             )

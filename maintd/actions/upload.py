@@ -66,7 +66,10 @@ class ReachStore(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class StoreObject(Action):
-    """Uploads one file as the object `stored`, reads it back, lists it, and removes the file. `at` is RFC 3339."""
+    """Uploads one file as the object `stored`, reads it back, lists it, and removes the file. `at` is RFC 3339.
+
+    With `keeps` the file also stays where it is.
+    """
 
     verb: ClassVar[str] = "archive"
     failure: ClassVar[type[Failure]] = ArchiveFailed
@@ -80,6 +83,7 @@ class StoreObject(Action):
     level: int | None
     at: str
     job: str
+    keeps: bool = False
 
     @property
     def detail(self) -> str:
@@ -100,6 +104,7 @@ class StoreObject(Action):
             "at": self.at,
             "why": self.reason,
             "job": self.job,
+            "keeps": self.keeps,
         }
         folder = dirname(self.target)
         within = trust.confinement([folder, self.directory], self.seen) or _alone(folder, self.directory)

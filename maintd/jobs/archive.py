@@ -1,23 +1,27 @@
 """The kind `archive`: puts old files away into an archive that lists them, and never one that a process has open."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
-from maintd import dates, grounds, mounts, names, patterns
+from maintd import dates, grounds, mounts, names, patterns, trust
 from maintd.errors import trouble
-from maintd.job import AbsolutePath, Age, Context, FilePattern, Job, Level, Size, Span, absolute, gzip_level
+from maintd.job import AbsolutePath, Age, Context, FilePattern, Flag, Job, Level, Size, Span, absolute, gzip_level
 from maintd.matching import split
 from maintd.patterns import Match, PathsFailed
+from maintd.room import Means, Relief
 from maintd.rules import Options, rule
 from maintd.steps import Finding, Seen, Step
 from maintd.stores import SCHEME, Secret, Store
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from maintd import archiving
 
 
 def _place(to: str) -> str:
@@ -90,6 +94,9 @@ class ArchiveFiles(Job):
     min_size: Size = Field(default=0, description="only files of at least this size")
     compress: Literal["zstd", "gzip", "none"] = Field(default="zstd", description="how files are stored")
     level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
+    keep_originals: Flag = Field(
+        default=False, description="files also stay where they are, until a guard needs their room or they change"
+    )
 
     _level_fits = gzip_level
 
@@ -114,12 +121,55 @@ class ArchiveFiles(Job):
         if ctx.clock_jumped:
             yield Finding(target=self.paths[0], reason="the clock has jumped: no file is taken for old now")
             return
+        found: list[archiving.Old] = []
+        for step in self._looked_through(expansion.matches, ctx):
+            if isinstance(step, archiving.Old):
+                found.append(step)
+            elif isinstance(ctx.cause, Asked):
+                yield step
+        store, shelf = self.archive(), self._shelf(ctx)
+        try:
+            yield from (
+                archiving.plan_upload(found, shelf, store) if store.is_remote else archiving.plan_archive(found, shelf)
+            )
+        except OSError as error:
+            event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))
+            yield Finding(target=self.to, reason=event.msg, event=event)
+
+    def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
+        from maintd import archiving  # noqa: PLC0415 - as above
+        from maintd.actions.expire import GiveUpFile  # noqa: PLC0415 - as above
+
+        store, shelf = self.archive(), self._shelf(ctx)
+        place = grounds.identity(shelf.root)
+        is_elsewhere = store.is_remote or (place is not None and place[0] != wanted.device)
+        if wanted.means is not Means.STORED or not is_elsewhere:
+            return
+        expansion = patterns.expand(self.paths, self.exclude, ours=True, own=ctx.own, barriers=mounts.points())
+        steps = self._looked_through(expansion.matches, ctx)
+        found = [
+            step for step in steps if isinstance(step, archiving.Old) and wanted.covers(step.seen.path, step.seen.dev)
+        ]
+        judge = trust.Judge()
+        for old, entry in archiving.stored_elsewhere(found, shelf, is_remote=store.is_remote):
+            reason = f"{wanted.reason}; stored as {os.path.join(self.to, entry.name)}"
+            yield judge.finding(old.seen) or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
+
+    def _shelf(self, ctx: Context) -> "archiving.Shelf":
+        from maintd import archiving  # noqa: PLC0415 - as above
+
         store = self.archive()
         root = store.directory(ctx.stores) if store.is_remote else grounds.resolve(self.to)
+        return archiving.Shelf(root, self.compress, self.level, ctx.job, ctx.now, self.keep_originals)
+
+    def _looked_through(self, matches: Sequence[Match], ctx: Context) -> "Iterator[archiving.Old | Finding]":
+        """The files that are old enough, and why the others are left alone."""
+        from maintd import archiving  # noqa: PLC0415 - as above
+
+        root = self._shelf(ctx).root
         base = grounds.resolve(self.base or os.path.commonpath([split(pattern).root for pattern in self.paths]))
-        owners = ctx.claims.owners([match.path for match in expansion.matches], before="")
-        found: list[archiving.Old] = []
-        for match in expansion.matches:
+        owners = ctx.claims.owners([match.path for match in matches], before="")
+        for match in matches:
             below = os.path.relpath(match.path, base)
             reason, hindrance = self._reasons(match, ctx)
             if match.path.startswith(f"{root}/"):
@@ -128,18 +178,10 @@ class ArchiveFiles(Job):
                 hindrance = f"belongs to {owners[match.path]}: a live log is not archived"
             elif below.startswith("../"):
                 hindrance = f"it does not lie below base ({base})"
-            if not hindrance:
-                found.append(archiving.Old(Seen.of(match.path, match.stat), below, reason))
-            elif isinstance(ctx.cause, Asked):
+            if hindrance:
                 yield Finding(target=match.path, reason=f"left alone: {hindrance}")
-        shelf = archiving.Shelf(root, self.compress, self.level, ctx.job, ctx.now)
-        try:
-            yield from (
-                archiving.plan_upload(found, shelf, store) if store.is_remote else archiving.plan_archive(found, shelf)
-            )
-        except OSError as error:
-            event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))
-            yield Finding(target=self.to, reason=event.msg, event=event)
+            else:
+                yield archiving.Old(Seen.of(match.path, match.stat), below, reason)
 
     def _reasons(self, match: Match, ctx: Context) -> tuple[str, str]:
         """Why it is archived, and what speaks against it, if anything does."""

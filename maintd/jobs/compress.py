@@ -66,7 +66,7 @@ class CompressFiles(Job):
 
         if wanted.means is Means.COMPRESS:
             for step in self.plan(replace(ctx, cause=Asked())):
-                if isinstance(step, Compress) and step.seen and step.seen.dev == wanted.device:
+                if isinstance(step, Compress) and step.seen and wanted.covers(step.target, step.seen.dev):
                     yield replace(step, reason=f"{wanted.reason}; {step.reason}")
 
     def _why_not(self, seen: Seen) -> str:

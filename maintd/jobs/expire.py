@@ -15,9 +15,10 @@ from maintd.events import Event
 from maintd.job import Context, Count, FilePattern, Flag, Job, Limit, Share, Span
 from maintd.matching import split
 from maintd.retention import Generation, Verdict
+from maintd.room import Means, Relief
 from maintd.rules import rule
 from maintd.steps import Action, Finding, Seen, Step
-from maintd.triggers import Asked
+from maintd.triggers import Asked, Settling
 from maintd.units import counted, format_size
 
 _SETTLED = timedelta(days=1)
@@ -100,6 +101,15 @@ class ExpireFiles(Job):
                 deletions.append(step)
         if self.empty_directories:
             yield from self._directories(expansion.directories, deletions, ctx)
+
+    def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
+        from maintd.actions.expire import ExpireFile, GiveUpFile  # noqa: PLC0415 - reading a config needs nothing that acts
+
+        if wanted.means is not Means.EXPIRED:
+            return
+        for step in self.plan(replace(ctx, cause=Settling())):
+            if isinstance(step, ExpireFile) and wanted.covers(step.target, step.seen.dev):
+                yield GiveUpFile(target=step.target, reason=f"{wanted.reason}; {step.reason}", seen=step.seen)
 
     def _deletions(self, found: Mapping[str, Seen], ctx: Context) -> Iterator[Step]:
         from maintd.actions.expire import ExpireFile  # noqa: PLC0415 - reading a config does not need what deletes

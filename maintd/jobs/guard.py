@@ -1,9 +1,9 @@
-"""The kind `guard`: keeps free space above a floor, by giving up what the other jobs can spare, the cheapest first."""
+"""The kind `guard`: keeps free space above a floor, or a directory below a budget, by what other jobs can spare."""
 
 import os
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, WithJsonSchema
 
@@ -13,13 +13,13 @@ from maintd.job import AbsolutePath, Context, Count, Job, Limit
 from maintd.names import printable
 from maintd.room import Floor, Goal, Means, Portion, Relief, Room
 from maintd.rules import rule
-from maintd.steps import Action, Finding, Lane, Seen, Step
+from maintd.steps import Finding, Lane, Seen, Step
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked, Low
 from maintd.units import format_size
 
-_SAID = 3
-"""How many things that are left alone are named in an event."""
+if TYPE_CHECKING:
+    from maintd.budget import Budget
 
 
 def _portion(value: Any) -> Any:
@@ -37,7 +37,7 @@ PortionField = Annotated[
 
 
 class Guard(Job):
-    """Keeps free space above a floor: as soon as it is not, steps of the other jobs are done until it is.
+    """Keeps free space above a floor, or a directory below a budget: by steps of the other jobs, until it is.
 
     What these may keep, it may give up beyond `keep_min`; what is open, or no job's, it never touches.
     """
@@ -49,7 +49,10 @@ class Guard(Job):
     is_urgent: ClassVar[bool] = True
 
     directory: AbsolutePath = Field(description="the guarded file system is the one that holds this directory")
-    min_free: PortionField = Field(description='what is to stay free: "5%" of it, or "2G"')
+    min_free: PortionField | None = Field(default=None, description='what is to stay free: "5%" of it, or "2G"')
+    max_used: Limit | None = Field(
+        default=None, description="instead of min_free: what the directory may take on the disk, with all below it"
+    )
     min_free_inodes: PortionField | None = Field(default=None, description='how many inodes: "2%", or a number')
     warn_free: PortionField | None = Field(
         default=None, description="storage.low is said below this; default: half as much again as min_free"
@@ -60,6 +63,17 @@ class Guard(Job):
     keep_min: Count = Field(default=1, description="so many generations of each log stay in any case")
     ballast: Limit | None = Field(default=None, description="a file of this size is given back first")
     ballast_file: AbsolutePath | None = Field(default=None, description="its path, on the same file system")
+
+    @rule("min_free", "max_used")
+    def _guards_one_thing(self) -> str:
+        if (self.min_free is None) == (self.max_used is None):
+            return "a guard needs either min_free, for a file system, or max_used, for a directory; both are two guards"
+        return ""
+
+    @rule("max_used", "min_free_inodes", "warn_free", "ballast")
+    def _budget_has_no_room(self) -> str:
+        of_room = [name for name in ("min_free_inodes", "warn_free", "ballast") if getattr(self, name) is not None]
+        return f"{of_room[0]} goes with min_free, and not with max_used" if self.max_used and of_room else ""
 
     @rule("ballast", "ballast_file")
     def _ballast_has_its_place(self) -> str:
@@ -74,7 +88,12 @@ class Guard(Job):
     def _ballast_helps(self) -> str:
         return "a ballast of less than 4K helps nobody" if self.ballast is not None and self.ballast < 4096 else ""
 
-    def floor(self) -> Floor:
+    def floor(self) -> Floor | None:
+        return None if self.max_used else self._floor
+
+    @property
+    def _floor(self) -> Floor:
+        assert self.min_free is not None
         return Floor(grounds.resolve(self.directory), self.min_free, self.min_free_inodes, self.warn_free)
 
     def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
@@ -92,70 +111,53 @@ class Guard(Job):
         elif grounds.is_shared(folder):
             yield "ballast_file", f"others than root can write {printable(folder)}"
 
+    def budget(self) -> "Budget | None":
+        from maintd.budget import Budget  # noqa: PLC0415 - most guards have none, and reading a config needs no walk
+
+        return Budget(grounds.resolve(self.directory), self.max_used) if self.max_used else None
+
     def plan(self, ctx: Context) -> Iterator[Step]:
         path = grounds.resolve(self.directory)
+        if Lane.HEAVY not in ctx.lanes:
+            return
         try:
-            room, device = Room.at(path), os.stat(path).st_dev
+            device = os.stat(path).st_dev
+            yield from self._plan_budget(ctx, device) if self.max_used else self._plan_floor(ctx, path, device)
         except OSError as error:
             yield Finding(target=path, reason=f"not guarded: {error.strerror}")
-            return
-        goal = floor = self.floor().goal(room)
+
+    def _plan_floor(self, ctx: Context, path: str, device: int) -> Iterator[Step]:
+        from maintd import guarding  # noqa: PLC0415 - reading a config does not need what acts
+
+        room = Room.at(path)
+        goal = floor = self._floor.goal(room)
         if isinstance(ctx.cause, Low):
             goal = replace(floor, free=max(floor.free, ctx.cause.wanted))
         lack = goal.lack(room)
-        if Lane.HEAVY not in ctx.lanes:
-            return
         if not lack:
             yield Finding(target=path, reason=f"{format_size(room.free)} are free, {format_size(goal.free)} are wanted")
             yield from self._refill(room, goal)
         elif isinstance(ctx.cause, Asked | Low):
-            yield from self._all_means(ctx, Relief(Means.EXPIRED, device, self.keep_min, room.free, lack), floor, goal)
+            made = guarding.Guarding(ctx, self.order, goal, guarding.look_at_room(floor))
+            spare = room.free - floor.free  # as long as there is any, a copy is to fit in above the floor
+            wanted = Relief(Means.EXPIRED, device, self.keep_min, spare if spare > 0 else room.free, lack)
+            yield from made.plan(wanted, self._release(device, lack))
 
-    def _all_means(self, ctx: Context, wanted: Relief, floor: Goal, goal: Goal) -> Iterator[Step]:
-        """All that may be done, each step for as long as the goal is not met; then a look whether the floor is."""
-        planned: set[tuple[str, str]] = set()
-        kept: list[str] = []
-        made: dict[int, Action] = {}
-        steps: list[Action] = []
-        released = tuple(self._release(wanted.device, wanted.reason))
-        wanted = replace(
-            wanted, free=wanted.free + sum(step.in_bytes or 0 for step in released if isinstance(step, Action))
-        )
-        for step in [*released, *self._steps(ctx, wanted)]:
-            if isinstance(step, Finding):
-                kept += [f"{step.target}: {step.reason}"]
-                yield step
-            elif step.needs or (step.verb, step.target) not in planned:
-                planned.add((step.verb, step.target))
-                needs = tuple(made[id(need)] for need in step.needs)
-                made[id(step)] = replace(step, needs=needs, goal=None if needs else goal)
-                steps.append(step)  # or its id() might be given again
-                yield made[id(step)]
-        yield from self._end(floor, kept, is_planned=bool(planned))
+    def _plan_budget(self, ctx: Context, device: int) -> Iterator[Step]:
+        from maintd import guarding  # noqa: PLC0415 - as above
 
-    def _steps(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
-        own = ctx.job
-        for means in self.order:
-            for name, job in ctx.jobs.items():
-                if name != own and not job.observe:
-                    try:
-                        yield from job.relief(replace(ctx, job=name), replace(wanted, means=means))
-                    except (OSError, MaintdError) as error:
-                        yield Finding(target=name, reason=f"{means}: cannot be planned: {error}")
-
-    def _end(self, floor: Goal, kept: list[str], *, is_planned: bool) -> Iterator[Step]:
-        """A look whether that was enough; where nothing could be planned, that is known already."""
-        from maintd.actions.ballast import GuardSpent, Look  # noqa: PLC0415 - reading a config does not need what acts
-
-        said = [f"the newest {self.keep_min} of each log", *kept[:_SAID]]
-        said += [f"and {len(kept) - _SAID} more"] if len(kept) > _SAID else []
-        left = "; ".join(said)
-        room = Room.at(floor.path)
-        if is_planned:
-            yield Look(target=floor.path, reason="is it enough?", wanted=floor, kept=left)
-        elif floor.lack(room):
-            spent = GuardSpent(target=floor.path, free_bytes=room.free, floor_bytes=floor.free, kept=printable(left))
-            yield Finding(target=floor.path, reason=f"nothing is left that may go: {left}", event=spent)
+        budget = self.budget()
+        assert budget
+        taken = budget.taken()
+        excess = budget.excess(taken)
+        if not excess:
+            allowed = format_size(budget.most)
+            yield Finding(target=budget.path, reason=f"{format_size(taken)} are taken, {allowed} are allowed")
+        elif isinstance(ctx.cause, Asked | Low):
+            goal = budget.lower() if isinstance(ctx.cause, Low) else budget
+            made = guarding.Guarding(ctx, self.order, goal, guarding.look_into(budget, taken))
+            free = Room.at(budget.path).free
+            yield from made.plan(Relief(Means.EXPIRED, device, self.keep_min, free, excess, budget.path))
 
     def _release(self, device: int, reason: str) -> Iterator[Step]:
         from maintd import ballast  # noqa: PLC0415 - as above
@@ -181,7 +183,7 @@ class Guard(Job):
         if self.ballast_file is None or self.ballast is None:
             return
         path = self._ballast_path(self.ballast_file)
-        least = max(goal.free, self.floor().warning(room)) + goal.free // 10
+        least = max(goal.free, self._floor.warning(room)) + goal.free // 10
         if not os.path.lexists(path) and room.free >= self.ballast + least:
             yield Refill(
                 target=path, reason="room for the moment when the disk is full", size=self.ballast, least=least

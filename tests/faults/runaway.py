@@ -7,9 +7,11 @@ ENOSPC, and what others may use never falls below the floor.
 import contextlib
 import json
 import os
+import random
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -29,13 +31,15 @@ NAME = "runaway"
 SIZE = 64 << 20
 FLOOR = 16 << 20
 KEEP_MIN = 2
+RAMP = 4.0
+"""Seconds."""
 FILLER = "202601"
 """The month of the archives that fill a disk."""
 KINDS = ("ext4", "tmpfs")
 WRITER = """
 import os, signal, sys, time
 
-path, rate, seconds = sys.argv[1], int(sys.argv[2]), float(sys.argv[3])
+path, rate, seconds, ramp = sys.argv[1], int(sys.argv[2]), float(sys.argv[3]), float(sys.argv[4])
 
 def opened():
     return os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
@@ -53,7 +57,7 @@ while (elapsed := time.monotonic() - begin) < seconds:
     if hung_up:
         os.close(log)
         log, hung_up = opened(), False
-    if number * 128 > elapsed * rate:
+    if number * 128 > rate * (elapsed - ramp / 2 if elapsed > ramp else elapsed * elapsed / (2 * ramp)):
         time.sleep(0.005)
         continue
     block = b""
@@ -128,9 +132,12 @@ class Scene:
         found = [(name, path) for path in self.logs.iterdir() if (name := names.parse_archive(path.name))]
         return [path for _, path in sorted(found)]
 
-    def write(self, rate: int, seconds: float) -> tuple[int, int, str]:
-        """Has the log written at so many bytes a second: how many lines it has, the least that was free, complaints."""
-        argv = [sys.executable, "-IS", "-c", WRITER, self.log, str(rate), str(seconds)]
+    def write(self, rate: int, seconds: float, ramp: float = 0) -> tuple[int, int, str]:
+        """Has the log written at so many bytes a second: how many lines it has, the least that was free, complaints.
+
+        With a `ramp` it takes so many seconds to get to that pace.
+        """
+        argv = [sys.executable, "-IS", "-c", WRITER, self.log, str(rate), str(seconds), str(ramp)]
         writer = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
         assert writer.stdout
         writer.stdout.readline()
@@ -151,17 +158,11 @@ def scene(kind: str, **guard: str) -> Iterator[Scene]:
         yield made
 
 
-def check(made: Scene, lines: int, least: int, complaints: str, report: Report, *, was_full: bool) -> None:
-    """What went is what the policy allowed, each generation said; the rest is whole, line by line, to the last one.
-
-    On a disk that was full a moment ago, a writer that begins at full pace is not known of yet: only that it never gets
-    ENOSPC, and that there is room at the end, is asked then.
-    """
-    if was_full and made.free() < FLOOR:
-        report.wrongs.append(f"only {made.free()} bytes are free at the end, the floor is {FLOOR}")
+def check(made: Scene, lines: int, least: int, complaints: str, report: Report) -> None:
+    """What went is what the policy allowed, each generation said; the rest is whole, line by line, to the last one."""
     if complaints:
         report.wrongs.append(f"the writer: {complaints.splitlines()[-1]}")
-    if not was_full and least < FLOOR:
+    if least < FLOOR:
         report.wrongs.append(f"only {least} bytes were free, the floor is {FLOOR}")
     expired = {event["target"].removesuffix(".zst") for event in made.events("log.expired")}
     rotated = {event["rotated_to"].removesuffix(".zst") for event in made.events("log.rotated")}
@@ -170,13 +171,9 @@ def check(made: Scene, lines: int, least: int, complaints: str, report: Report, 
         report.wrongs.append(f"not said: {rotated - kept - expired}; said and there: {expired & kept}")
     if len(kept) < min(KEEP_MIN, len(rotated)):
         report.wrongs.append(f"only {len(kept)} generations are left of {len(rotated)}")
-    own = [path for path in made.archives() if FILLER not in path.name]
-    text = b"".join(map(content, own)) + made.log.read_bytes()
-    found = [int(line[:9]) for line in text.splitlines() if not line.isspace()]
-    if found != list(range(found[0] if found else 0, lines)):
-        report.wrongs.append(f"lines are missing among {len(found)} up to {lines}")
-    if not rotated:
-        report.wrongs.append("nothing was rotated: the guard had nothing to do")
+    _check_lines(made, lines, report)
+    if not (rotated or expired):
+        report.wrongs.append("nothing was rotated or deleted: the guard had nothing to do")
 
 
 def fill(made: Scene) -> None:
@@ -201,9 +198,69 @@ def _reports(seconds: float) -> Iterator[Report]:
     for kind in KINDS:
         for is_full in (False, True):
             yield trial(kind, seconds, is_full=is_full)
+        yield killed(kind, seconds)
+
+
+def killed(kind: str, seconds: float, rate: int = 1 << 20, seed: int = 7) -> Report:
+    """The guard is killed again and again, mostly at work, and started anew: every line that is kept is whole.
+
+    What a kill cuts off between a deletion and its event nobody hears of; and while nobody guards, the floor cannot
+    hold. But what goes is what the policy allows, the writer never gets ENOSPC, and nothing is left half done.
+    """
+    report = Report(f"{kind}, killed again and again, {seconds:.0f} s")
+    chance = random.Random(seed)
+    over = threading.Event()
+    with scene(kind) as made:
+        kills = threading.Thread(target=_kill_daemons, args=(made, chance, over))
+        fill(made)
+        kills.start()
+        try:
+            until(lambda: made.free() >= FLOOR, "room to begin with", 60)
+            lines, _, complaints = made.write(rate, seconds, RAMP)
+        finally:
+            over.set()
+            kills.join()
+        with made.daemon():
+            until(lambda: made.free() >= FLOOR, "room at the end", 30)
+        made.maintd("do", "--all")
+        if complaints:
+            report.wrongs.append(f"the writer: {complaints.splitlines()[-1]}")
+        left = [path.name for path in made.disk.folder.rglob(f"*{names.TEMPORARY}")]
+        if left:
+            report.wrongs.append(f"left half done: {left}")
+        _check_lines(made, lines, report)
+        if len(made.archives()) < KEEP_MIN:
+            report.wrongs.append(f"only {len(made.archives())} generations are left")
+        report.reached = len(made.events("daemon.started")) > 2
+    return report
+
+
+def _kill_daemons(made: Scene, chance: random.Random, over: threading.Event) -> None:
+    """Starts the daemon, and kills it within a second of its being at work, until it is over."""
+    while not over.is_set():
+        count = len(made.events("daemon.started"))
+        with (made.here / "events").open("ab") as out:
+            argv = [MAINTD, "-c", made.here / "maintd.toml", "run"]
+            process = subprocess.Popen(argv, stdout=out, stderr=subprocess.DEVNULL, env=environment())
+        until(lambda: len(made.events("daemon.started")) > count or process.poll() is not None, "the daemon", 20)  # noqa: B023
+        over.wait(chance.uniform(0.0, 1.5))
+        process.kill()
+        process.wait()
+
+
+def _check_lines(made: Scene, lines: int, report: Report) -> None:
+    """The lines that are kept are whole, in order, and the last ones."""
+    own = [path for path in made.archives() if FILLER not in path.name]
+    text = b"".join(map(content, own)) + made.log.read_bytes()
+    found = [int(line[:9]) for line in text.splitlines() if not line.isspace()]
+    if found != list(range(found[0] if found else 0, lines)):
+        report.wrongs.append(f"lines are missing among {len(found)} up to {lines}")
 
 
 def trial(kind: str, seconds: float, *, is_full: bool, rate: int = 5 << 20) -> Report:
+    """A disk that was full a moment ago has a tenth of the floor to spare: less than such a writer fills in the second
+    between two looks. There it takes its time to get to its pace, and the floor holds from the first byte on.
+    """
     report = Report(f"{kind}, {'full at the start' if is_full else 'empty at the start'}, {seconds:.0f} s")
     with scene(kind) as made:
         made.configure(ballast='"4M"', ballast_file=f'"{made.disk.folder}/ballast"')
@@ -213,7 +270,7 @@ def trial(kind: str, seconds: float, *, is_full: bool, rate: int = 5 << 20) -> R
         with made.daemon():
             if is_full:
                 until(lambda: made.free() >= FLOOR and made.events("job.finished"), "room to begin with", 30)
-            lines, least, complaints = made.write(rate, seconds)
+            lines, least, complaints = made.write(rate, seconds, RAMP if is_full else 0)
             until(lambda: made.free() >= FLOOR, "room at the end", 30)
-        check(made, lines, least, complaints, report, was_full=is_full)
+        check(made, lines, least, complaints, report)
     return report

@@ -151,6 +151,15 @@ def _generations(place: Place) -> None:
     place.fill("a.log", 0)
 
 
+def _too_much(place: Place) -> None:
+    for day in (1, 2, 3, 4):
+        place.fill(f"a.log.2026010{day}T000000Z", 3_000, of="a.log")
+    place.book.may_go = set(
+        place.book.written["a.log"][:9_000]
+    )  # all but keep_min: one that cannot be deleted is stepped over
+    place.fill("a.log", 0)
+
+
 def _two_logs(place: Place) -> None:
     for log in ("a.log", "b.log"):
         place.fill(f"{log}.20260101T000000Z", 20, of=log)
@@ -243,6 +252,12 @@ SCENES = {
             leaves=("gone/b.log.20260102T000000Z", "old/a.log.20260103T000000Z"),
         ),
         Scene("expire", PLAIN + "keep = 1\n", _generations, ("",)),
+        Scene(
+            "guard",
+            PLAIN + '[guard.logs]\ndirectory = "LOGS"\nmax_used = "512K"\n',
+            _too_much,
+            ("", ""),
+        ),
         Scene("two logs", ROTATE + "keep = 2\n", _two_logs, (".zst",) * 4),
         Scene("first start", ROTATE, _live, (".zst",), ("run",), _first_start),
         Scene("reload", GROWN, _grown, (".zst",) * 2, ("run",), _reload, later=RELOADED),

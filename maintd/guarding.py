@@ -1,0 +1,85 @@
+"""Plans how a guard makes room: what the other jobs can spare, in its order, each step for as long as it is needed."""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
+
+from maintd.actions.ballast import DirectorySpent, GuardSpent, Look, LookInto
+from maintd.budget import Budget
+from maintd.errors import MaintdError
+from maintd.job import Context
+from maintd.names import printable
+from maintd.room import Aim, Goal, Means, Relief, Room
+from maintd.steps import Action, Finding, Step
+
+_SAID = 3
+"""How many things that are left alone are named in an event."""
+
+
+@dataclass(slots=True)
+class Guarding:
+    """One plan of a guard's. `goal` is what each step is for, `last` what comes after them all: given what is left
+    alone, and whether anything is planned.
+    """
+
+    ctx: Context
+    order: tuple[Means, ...]
+    goal: Aim
+    last: Callable[[str, bool], Iterator[Step]]
+    _kept: list[str] = field(default_factory=list)
+
+    def plan(self, wanted: Relief, released: Iterable[Step] = ()) -> Iterator[Step]:
+        """All that may be done, each step for as long as the goal is not met; then a look whether it is."""
+        released = tuple(released)
+        room = sum(step.in_bytes or 0 for step in released if isinstance(step, Action))
+        planned: set[tuple[str, str]] = set()
+        made: dict[int, Action] = {}
+        steps: list[Action] = []
+        for step in [*released, *self._asked(replace(wanted, free=wanted.free + room))]:
+            if isinstance(step, Finding):
+                self._kept.append(f"{step.target}: {step.reason}")
+                yield step
+            elif step.needs or (step.verb, step.target) not in planned:
+                planned.add((step.verb, step.target))
+                needs = tuple(made[id(need)] for need in step.needs)
+                made[id(step)] = replace(step, needs=needs, goal=None if needs else self.goal)
+                steps.append(step)  # or its id() might be given again
+                yield made[id(step)]
+        said = [f"the newest {wanted.keep_min} of each log", *self._kept[:_SAID]]
+        said += [f"and {len(self._kept) - _SAID} more"] if len(self._kept) > _SAID else []
+        yield from self.last("; ".join(said), bool(planned))
+
+    def _asked(self, wanted: Relief) -> Iterator[Step]:
+        for means in self.order:
+            for name, job in self.ctx.jobs.items():
+                if name != self.ctx.job and not job.observe:
+                    try:
+                        yield from job.relief(replace(self.ctx, job=name), replace(wanted, means=means))
+                    except (OSError, MaintdError) as error:
+                        yield Finding(target=name, reason=f"{means}: cannot be planned: {error}")
+
+
+def look_at_room(floor: Goal) -> Callable[[str, bool], Iterator[Step]]:
+    """A look whether so much is free; where nothing could be planned, that is known already."""
+
+    def last(kept: str, is_planned: bool) -> Iterator[Step]:  # noqa: FBT001 - by position alone
+        room = Room.at(floor.path)
+        if is_planned:
+            yield Look(target=floor.path, reason="is it enough?", wanted=floor, kept=kept)
+        elif floor.lack(room):
+            spent = GuardSpent(target=floor.path, free_bytes=room.free, floor_bytes=floor.free, kept=printable(kept))
+            yield Finding(target=floor.path, reason=f"nothing is left that may go: {kept}", event=spent)
+
+    return last
+
+
+def look_into(budget: Budget, taken: int) -> Callable[[str, bool], Iterator[Step]]:
+    """The same of what a directory takes."""
+
+    def last(kept: str, is_planned: bool) -> Iterator[Step]:  # noqa: FBT001 - as above
+        if is_planned:
+            yield LookInto(target=budget.path, reason="is it enough?", wanted=budget, kept=kept)
+        else:
+            spent = DirectorySpent(target=budget.path, disk_bytes=taken, budget_bytes=budget.most, kept=printable(kept))
+            yield Finding(target=budget.path, reason=f"nothing is left that may go: {kept}", event=spent)
+
+    return last

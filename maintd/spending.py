@@ -1,0 +1,124 @@
+"""Watches what directories take against their budgets: a thread walks each, so seldom that it costs next to nothing."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import ClassVar
+
+from maintd.budget import Budget
+from maintd.errors import MaintdError
+from maintd.events import Event
+from maintd.triggers import Due, Low
+from maintd.units import format_size
+
+SHARE = 0.001
+"""Of a core; a walk that takes a second is repeated after a quarter of an hour."""
+QUICKEST, SLOWEST = 5.0, 3600.0
+_SOONEST, _LATEST = 2.0, 300.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectoryOver(Event):
+    """A directory takes more than the `max_used` of its guard."""
+
+    name: ClassVar[str] = "directory.over"
+    level: ClassVar[str] = "warning"
+
+    disk_bytes: int
+    budget_bytes: int
+
+    @property
+    def msg(self) -> str:
+        return f"takes {format_size(self.disk_bytes)}, its budget is {format_size(self.budget_bytes)}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class DirectoryOk(Event):
+    """A directory that took too much is within its budget again."""
+
+    name: ClassVar[str] = "directory.ok"
+
+    disk_bytes: int
+    budget_bytes: int
+
+    @property
+    def msg(self) -> str:
+        return f"takes {format_size(self.disk_bytes)} again, its budget is {format_size(self.budget_bytes)}"
+
+
+@dataclass(slots=True)
+class _Watched:
+    """`taken` is None until it is measured, and again while a run works on it."""
+
+    budget: Budget
+    taken: int | None = None
+    next_walk: float = 0.0
+    is_over: bool = False
+    is_awaited: bool = False
+    wait: float = 0.0
+    not_before: float = 0.0
+
+
+class Spending:
+    """Used by the daemon's main thread, but for its own thread, which only walks and notes what it found."""
+
+    def __init__(self, emit: Callable[[Event, str], None]) -> None:
+        self._emit = emit
+        self._watched: dict[str, _Watched] = {}
+        self._over = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    @property
+    def alive(self) -> bool:
+        return self._thread is None or self._thread.is_alive()
+
+    def set(self, job: str, budget: Budget) -> None:
+        known = self._watched.get(job)
+        if known is None or known.budget != budget:
+            self._watched = self._watched | {job: _Watched(budget)}
+        if self._thread is None:  # most configs have no budget
+            self._thread = threading.Thread(target=self._walk_all, name="spending", daemon=True)
+            self._thread.start()
+
+    def remove(self, job: str) -> None:
+        self._watched = {name: watched for name, watched in self._watched.items() if name != job}
+
+    def stop(self) -> None:
+        self._over.set()
+
+    def look(self) -> Iterator[Due]:
+        """What is due: a guard whose directory takes too much."""
+        now = time.monotonic()
+        for job, watched in self._watched.items():
+            taken, budget = watched.taken, watched.budget
+            if taken is None or watched.is_awaited:
+                continue
+            said = {"target": budget.path, "disk_bytes": taken, "budget_bytes": budget.most}
+            is_over = taken > budget.most
+            if is_over != watched.is_over:
+                watched.is_over = is_over
+                self._emit(DirectoryOver(**said) if is_over else DirectoryOk(**said), job)  # type: ignore[arg-type]
+            if is_over and now >= watched.not_before:
+                watched.is_awaited, watched.taken = True, None
+                yield Due(job, Low(0))
+
+    def ended(self, job: str, *, helped: bool) -> None:
+        """A run for that has ended, and it is measured anew; one that could do nothing is repeated later and later."""
+        watched = self._watched.get(job)
+        if watched is None:
+            return
+        watched.wait = 0.0 if helped else min(max(2 * watched.wait, _SOONEST), _LATEST)
+        watched.not_before = time.monotonic() + watched.wait
+        watched.is_awaited, watched.next_walk = False, 0.0
+
+    def _walk_all(self) -> None:
+        while not self._over.wait(1):
+            for watched in self._watched.values():
+                if not watched.is_awaited and time.monotonic() >= watched.next_walk:
+                    begun = time.thread_time()
+                    with suppress(OSError, MaintdError):  # it is not there now, which the job's own run says
+                        watched.taken = watched.budget.taken()
+                    cost = time.thread_time() - begun
+                    watched.next_walk = time.monotonic() + min(max(cost / SHARE, QUICKEST), SLOWEST)
