@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 from maintd.runs import Result, Run
 from maintd.steps import Action
-from maintd.triggers import Asked, AskedBefore, Cause, Low, Scheduled, Settling
+from maintd.triggers import Asked, AskedBefore, Cause, Fallen, Low, Over, Scheduled, Settling
 
 
 def causes(run: Run, result: Result) -> Iterator[Cause]:
@@ -16,8 +16,8 @@ def causes(run: Run, result: Result) -> Iterator[Cause]:
     if not result.failed and (not result.waiting or run.only_observes):
         return
     cause = run.ctx.cause
-    if isinstance(cause, Low):  # who watches the space asks again
-        return
+    if isinstance(cause, Low | Fallen) or (isinstance(cause, Over) and not result.failed):
+        return  # who watches the space, or the programs, asks again
     if isinstance(cause, (Scheduled, AskedBefore)):
         yield cause
     elif not isinstance(cause, Asked):

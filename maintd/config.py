@@ -19,7 +19,7 @@ from maintd.job_tables import JobTable
 from maintd.names import printable
 from maintd.own_files import OwnFiles
 from maintd.rules import Options
-from maintd.settings import TABLES, Daemon, Supervisor
+from maintd.settings import TABLES, Cascade, Daemon, Supervisor
 from maintd.toml_places import KeyPath
 from maintd.toml_source import Source, read
 
@@ -55,6 +55,7 @@ class Config:
     warnings: tuple[Problem, ...] = ()
     sources: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
     own: OwnFiles = field(default_factory=OwnFiles, compare=False)
+    cascade: Cascade = field(default_factory=Cascade)
 
     @cached_property
     def places(self) -> Mapping[str, Place]:
@@ -105,13 +106,14 @@ def load(path: str, *, euid: int | None = None) -> Config:
     reading = _Reading(os.geteuid() if euid is None else euid)
     main = reading.read(path)
     daemon, supervisor = reading.settings("daemon", Daemon, main), reading.settings("supervisor", Supervisor, main)
+    cascade = reading.settings("cascade", Cascade, main)
     beside = reading.beside(path)
     sources = [main, *[reading.read(extra) for extra in beside]]
     for source in filter(None, sources):
         reading.take(source, is_main=source is main)
     reading.keep_archives_apart()
     reading.find_dependencies()
-    if reading.problems or daemon is None or supervisor is None:
+    if reading.problems or daemon is None or supervisor is None or cascade is None:
         raise ConfigError(sorted(reading.problems, key=reading.order))
     return Config(
         daemon,
@@ -121,6 +123,7 @@ def load(path: str, *, euid: int | None = None) -> Config:
         tuple(reading.warnings(supervisor)),
         MappingProxyType(reading.tables),
         OwnFiles.at([daemon.state_dir, daemon.runtime_dir, _conf_d(path)], [path, *beside]),
+        cascade,
     )
 
 

@@ -22,6 +22,7 @@ from maintd.hearing import Hearing
 from maintd.lanes import Done
 from maintd.log import Envelope, Log, silence_stdlib_logging, to_descriptor
 from maintd.names import enumerated
+from maintd.programs import Changes
 from maintd.requests import Request
 from maintd.triggers import Due
 from maintd.upkeep import Upkeep
@@ -47,7 +48,7 @@ class Stop:
     failed: bool = False
 
 
-Item = Due | Done | Reload | Stop | Request
+Item = Due | Done | Changes | Reload | Stop | Request
 
 
 def run(config_path: str) -> int:
@@ -176,12 +177,14 @@ class Daemon:
         self.emit(story.DaemonStopped(reason=reason, uptime_s=round(uptime, 1)))
         self.log.close(max(end - time.monotonic(), LEAST_PATIENCE))
 
-    def _handle(self, item: Due | Done | Reload | Request) -> None:
+    def _handle(self, item: Due | Done | Changes | Reload | Request) -> None:
         match item:
             case Due():
                 self.upkeep.due(item)
             case Done():
                 self.upkeep.done(item)
+            case Changes():
+                self.upkeep.changed(item)
             case Reload():
                 reloading.reload(self, force=False)
             case Request():

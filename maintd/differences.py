@@ -31,6 +31,7 @@ def diff(old: Config, new: Config) -> Diff:
             for name, before, now in (
                 ("daemon", old.settings, new.settings),
                 ("supervisor", old.supervisor, new.supervisor),
+                ("cascade", old.cascade, new.cascade),
             )
             if before != now
         ),

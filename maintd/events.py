@@ -21,6 +21,8 @@ class Event:
 
     name: ClassVar[str]
     level: ClassVar[str] = "info"
+    is_repetitive: ClassVar[bool] = False
+    """Whether run after run may find the same, which is told once an hour then."""
 
     target: str = ""
 

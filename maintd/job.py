@@ -13,12 +13,13 @@ from pydantic_core import core_schema
 
 from maintd.claims import Claim, Claims
 from maintd.cron import Cron
+from maintd.limits import Ceiling
 from maintd.own_files import OwnFiles
 from maintd.room import Floor, Relief
 from maintd.rules import Options, rule
 from maintd.steps import Lane, Step
 from maintd.stores import Store
-from maintd.supervisor import Supervisor
+from maintd.supervisor import Program, Supervisor
 from maintd.timing import Window
 from maintd.trends import Sample
 from maintd.triggers import Cause, Told
@@ -165,6 +166,8 @@ class Job(Options):
     """Whether other files than the config say what it does, which are read anew at each run, and by a reload."""
     is_due_by_itself: ClassVar[bool] = False
     """Whether something makes it due also without `cron` and `every`."""
+    follows_programs: ClassVar[bool] = False
+    """Whether it goes by how supervisord's programs are, so that these are followed."""
     is_urgent: ClassVar[bool] = False
     """Whether it does not wait for long work: that is broken off, and begun anew afterwards."""
 
@@ -249,6 +252,14 @@ class Job(Options):
     def budget(self) -> "Budget | None":
         """What a directory may take on the disk: this job is due as soon as it takes more."""
         return None
+
+    def ceiling(self) -> Ceiling | None:
+        """What a program may take: this job is due as soon as it takes more, as often as that says."""
+        return None
+
+    def revives(self, _program: Program) -> bool:
+        """Whether a program is to be started again as it is now: this job is due then."""
+        return False
 
     def watched(self) -> tuple[Watched, ...]:
         """The files whose growth makes this job due, in groups, each with a limit of its own."""

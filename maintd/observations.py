@@ -1,4 +1,4 @@
-"""What jobs that only observe have said they would do: the same is not told again within an hour."""
+"""What jobs that only observe have said they would do, and what else is repetitive: not told again within an hour."""
 
 import time
 
@@ -13,18 +13,21 @@ class Observations:
     """Belongs to the daemon; `is_news` may be asked in any thread."""
 
     def __init__(self) -> None:
-        self._said: dict[str, dict[tuple[str, str], tuple[str, float]]] = {}
+        self._said: dict[str, dict[tuple[str, str], tuple[str | None, float]]] = {}
 
     def is_news(self, job: str, event: Event) -> bool:
-        """Whether an event is no planned action, or one that was not told for this reason lately; then it is now."""
-        if not isinstance(event, ActionPlanned):
+        """Whether an event is not repetitive, or was not told for this reason lately; then it is now."""
+        if isinstance(event, ActionPlanned):
+            key, reason = (event.verb, event.target), event.reason
+        elif event.is_repetitive:
+            key, reason = (event.name, event.target), ""
+        else:
             return True
         said, now = self._said.setdefault(job, {}), time.monotonic()
-        key = event.verb, event.target
-        reason, at = said.get(key, ("", 0.0))
-        if reason == event.reason and now < at + AGAIN:
+        told, at = said.get(key, (None, 0.0))
+        if reason == told and now < at + AGAIN:
             return False
-        said[key] = event.reason, now
+        said[key] = reason, now
         return True
 
     def forget(self, job: str) -> None:

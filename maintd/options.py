@@ -1,10 +1,10 @@
-"""Options that several kinds of check have in common: how a peer is reached, and secrets that stand in files."""
+"""Options that several kinds have in common: how a peer is reached, and secrets that stand in files."""
 
 import re
 from functools import lru_cache
-from typing import Annotated
+from typing import Annotated, Any
 
-from pydantic import AfterValidator, Field, Strict
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
 from maintd.errors import MaintdError
 
@@ -17,6 +17,18 @@ def _regex(text: str) -> str:
     return text
 
 
+def _cores(value: Any) -> Any:
+    if isinstance(value, str) and value.strip().endswith("%"):
+        return float(value.strip().rstrip("%"))
+    raise ValueError(f'{value!r} is no share of a core: write "80%", or "250%" for two and a half')
+
+
+Cores = Annotated[
+    float,
+    BeforeValidator(_cores),
+    Field(ge=0),
+    WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"}),
+]
 Regex = Annotated[str, Field(min_length=1), AfterValidator(_regex)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, pattern=r"^[^\s/]+$")]

@@ -37,6 +37,15 @@ def uptime(pid: int) -> float:
     return max(time.clock_gettime(time.CLOCK_BOOTTIME) - started, 0.0)
 
 
+def is_there(pid: int, identity: tuple[int, int]) -> bool:
+    """Whether that process, by its pid and its (start, uid), is there and has not ended."""
+    try:
+        fields = _stat(pid)
+        return fields[0] not in (b"Z", b"X") and (int(fields[19]), os.stat(f"/proc/{pid}").st_uid) == identity
+    except OSError:
+        return False
+
+
 def cpu_seconds(pids: Iterable[int]) -> dict[tuple[int, int], float]:
     """The CPU time that each process has used, by its pid and start."""
     found = {}

@@ -16,6 +16,8 @@ from urllib.parse import unquote, urlsplit
 from maintd.errors import Denied, Unreachable
 
 DEADLINE = 2.0
+_LEGIBLE = bytes(byte if byte >= 0x20 or byte in b"\t\n\r" else 0x3F for byte in range(256))
+"""supervisord passes on what a program logged as it is; control characters are no XML, and become question marks."""
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -29,7 +31,7 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self.path)
 
 
-def call(url: str, credentials: tuple[str, str], method: str, *arguments: str | bool) -> Any:
+def call(url: str, credentials: tuple[str, str], method: str, *arguments: str | bool | int) -> Any:
     """The answer of `method`; `credentials` are (user, password), or empty. Raises Unreachable; Denied for a fault."""
     connection = _connection(url)
     timer = threading.Timer(DEADLINE, _shut, [connection])
@@ -42,7 +44,7 @@ def call(url: str, credentials: tuple[str, str], method: str, *arguments: str | 
         content = answer.read()
         if answer.status != http.HTTPStatus.OK:
             raise Unreachable(f"supervisord at {url} answers {answer.status} {answer.reason}")
-        return xmlrpc.client.loads(content)[0][0]
+        return xmlrpc.client.loads(content.translate(_LEGIBLE))[0][0]
     except xmlrpc.client.Fault as fault:
         raise Denied(f"supervisord at {url} says {fault.faultString} to {method}{arguments}") from fault
     except (OSError, http.client.HTTPException, ValueError, xmlrpc.client.Error) as error:

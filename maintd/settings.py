@@ -3,15 +3,16 @@
 import os
 import stat
 from collections.abc import Iterator, Mapping
+from datetime import timedelta
 from types import MappingProxyType
 from typing import Annotated
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, Strict
 
 from maintd.complaints import did_you_mean
 from maintd.errors import MaintdError
-from maintd.job import AbsolutePath, Flag
+from maintd.job import AbsolutePath, Flag, Span
 from maintd.rules import Options, rule
 
 SUPERVISOR_URL = "unix:///run/supervisor.sock"
@@ -125,4 +126,17 @@ class Supervisor(Options):
                 yield "password_file", f"others may read {self.password_file}: chmod 600 {self.password_file}"
 
 
-TABLES: Mapping[str, type[Options]] = MappingProxyType({"daemon": Daemon, "supervisor": Supervisor})
+class Cascade(Options):
+    """When programs that fail are one incident."""
+
+    programs: Annotated[int, Strict(), Field(ge=2)] = Field(
+        default=3, description="so many programs that fail within a while are one incident, and one alert"
+    )
+    within: Span = Field(default=timedelta(seconds=30), description="in how long")
+    calm: Span = Field(
+        default=timedelta(minutes=1),
+        description="for so long none may fail for it to be over; a program that failed has recovered after this",
+    )
+
+
+TABLES: Mapping[str, type[Options]] = MappingProxyType({"daemon": Daemon, "supervisor": Supervisor, "cascade": Cascade})

@@ -20,12 +20,14 @@ class Lane(StrEnum):
 
     `stanzas` is for logrotate's, all steps of which are done there in their order, long and short.
     `guard` is a queue of its own for what cannot wait behind long work; its runs hold the other lanes.
+    `programs` is for starting and stopping programs, which waits for them and holds up nothing else.
     """
 
     ROTATE = "rotate"
     HEAVY = "heavy"
     STANZAS = "stanzas"
     GUARD = "guard"
+    PROGRAMS = "programs"
 
 
 class Outcome(StrEnum):

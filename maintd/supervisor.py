@@ -13,17 +13,47 @@ _URL = "set [supervisor] url to the serverurl of supervisorctl"
 
 @dataclass(frozen=True, slots=True)
 class Program:
-    """A program of supervisord: `name` is `group:name`, pid 0 if it does not run, `error` why it cannot be started."""
+    """A program of supervisord: `name` is `group:name`, pid 0 if it does not run, `error` why it cannot be started.
+
+    `stopped_for` is how many seconds ago it stopped last, by supervisord's clock; `exit_status` is -1 after a signal.
+    """
 
     name: str
     state: str
     pid: int
     error: str = ""
+    exit_status: int = 0
+    stopped_for: float = 0.0
 
     @classmethod
     def of(cls, info: dict[str, Any]) -> Self:
         """From what supervisord tells (getProcessInfo)."""
-        return cls(f"{info['group']}:{info['name']}", str(info["statename"]), int(info["pid"]), str(info["spawnerr"]))
+        return cls(
+            f"{info['group']}:{info['name']}",
+            str(info["statename"]),
+            int(info["pid"]),
+            str(info["spawnerr"]),
+            int(info["exitstatus"]),
+            float(info["now"] - info["stop"]) if info["stop"] else 0.0,
+        )
+
+    def is_named(self, wanted: str) -> bool:
+        """Whether `wanted` names it: "api", "web:nginx", or "web:*" for a whole group."""
+        group, _, name = self.name.partition(":")
+        return wanted in (self.name, f"{group}:*") or (group == name and wanted == name)
+
+
+@dataclass(frozen=True, slots=True)
+class Habits:
+    """How a program is started and stopped: seconds until it counts as RUNNING, and until it is killed.
+
+    Without `as_group` its children are not stopped with it: supervisord tells killasgroup, without which stopasgroup
+    is off as well.
+    """
+
+    start_seconds: float
+    stop_seconds: float
+    as_group: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +88,36 @@ class Supervisor:
     def state(self, name: str) -> str:
         """The state of a program as it is now (STOPPED, RUNNING, …), asked anew. Raises Unreachable, Denied."""
         return str(self._asked("supervisor.getProcessInfo", name)["statename"])
+
+    def now(self, name: str) -> Program:
+        """A program as it is now, asked anew. Raises Unreachable, Denied."""
+        return Program.of(self._asked("supervisor.getProcessInfo", name))
+
+    def all_now(self) -> list[Program]:
+        """All programs as they are now, asked anew. Raises Unreachable."""
+        return [Program.of(info) for info in self._asked("supervisor.getAllProcessInfo")]
+
+    def last_output(self, name: str, size: int) -> str:
+        """The last `size` bytes of what a program has logged, stderr if that has a log of its own. Raises Unreachable.
+
+        Nothing if supervisord keeps no log for it.
+        """
+        for stream in ("Stderr", "Stdout"):
+            try:
+                text = str(self._asked(f"supervisor.readProcess{stream}Log", name, -size, 0))
+            except Denied:
+                continue
+            if text.strip():
+                return text
+        return ""
+
+    def habits(self, name: str) -> Habits:
+        """How supervisord starts and stops a program. Raises Unreachable; Denied if there is no such program."""
+        for config in self._call("supervisor.getAllConfigInfo"):
+            full = f"{config['group']}:{config['name']}"
+            if name in (full, config["name"]):
+                return Habits(float(config["startsecs"]), float(config["stopwaitsecs"]), bool(config["killasgroup"]))
+        raise Denied(f"there is no program {name}", hint="supervisorctl status names them all")
 
     def start(self, name: str) -> None:
         """Has a program started, and does not wait for it. Raises Unreachable, Denied."""
@@ -101,7 +161,7 @@ class Supervisor:
                 raise
         return self._answers[question]
 
-    def _asked(self, method: str, *arguments: str | bool) -> Any:
+    def _asked(self, method: str, *arguments: str | bool | int) -> Any:
         socket = self.url.removeprefix("unix://")
         if socket.startswith("/") and not os.path.exists(socket):
             raise Unreachable(f"supervisord at {self.url} does not answer: there is no such socket", hint=_URL)

@@ -66,7 +66,36 @@ class Low:
         return "low"
 
 
-Cause = Scheduled | Grown | Asked | Settling | AskedBefore | Low
+@dataclass(frozen=True, slots=True)
+class Excess:
+    """A program whose process `pid` was over a limit, as often as that takes, in words."""
+
+    program: str
+    pid: int
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Over:
+    """Programs take more than they may."""
+
+    excesses: tuple[Excess, ...]
+
+    def __str__(self) -> str:
+        return "over the limit"
+
+
+@dataclass(frozen=True, slots=True)
+class Fallen:
+    """supervisord has given these programs up (FATAL)."""
+
+    programs: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return "given up by supervisord"
+
+
+Cause = Scheduled | Grown | Asked | Settling | AskedBefore | Low | Over | Fallen
 
 
 @dataclass(frozen=True, slots=True)

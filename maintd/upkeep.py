@@ -19,6 +19,7 @@ from maintd.log import Envelope, Log
 from maintd.observations import Observations
 from maintd.pauses import Pauses
 from maintd.ping import Pings, failing
+from maintd.programs import Changes
 from maintd.refusals import Refusals
 from maintd.rounds import Looked
 from maintd.runner import Runner
@@ -27,15 +28,16 @@ from maintd.schedule import Schedule
 from maintd.spending import Spending
 from maintd.state import ALL_JOBS, Last, State
 from maintd.steps import Lane, Outcome
+from maintd.supervision import Supervision
 from maintd.timing import Timing
-from maintd.triggers import Asked, Due, Grown, Low, Scheduled, Settling
+from maintd.triggers import Asked, Due, Fallen, Grown, Low, Over, Scheduled, Settling
 from maintd.watch import Watch
 
 
 class Upkeep:
     """Used by the main thread alone, `begin` apart. `put` takes what is due and what is done to its inbox."""
 
-    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Due | Done], None]) -> None:
+    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Due | Done | Changes], None]) -> None:
         now = datetime.now(UTC)
         self.config = config
         self._log = log
@@ -44,6 +46,7 @@ class Upkeep:
         self.lanes = Lanes(Runner(log, lock_fd), self._begin, put)
         self.checkups = Checkups(log, self.state, self._begin, put)
         self.checkups.take_over(config.jobs, now)
+        self.supervision = Supervision(config, log, put)
         self.watch = Watch(put)
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
@@ -64,6 +67,7 @@ class Upkeep:
         self.watch.start()
         self.schedule.start()
         self.checkups.start()
+        self.supervision.take_over(self.config)
 
     def stop(self, patience: float) -> bool:
         """Whether the runs that are at work came to an end within `patience` seconds.
@@ -73,6 +77,7 @@ class Upkeep:
         end = time.monotonic() + patience
         self.checkups.stop()
         self.spending.stop()
+        self.supervision.stop()
         clean = self.lanes.stop(patience)
         self.watch.stop(max(end - time.monotonic(), 0.1))
         self.state.close()
@@ -81,12 +86,19 @@ class Upkeep:
     def alive(self) -> dict[str, bool]:
         """Its threads, each with whether it lives."""
         parts = {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
-        return parts | {"ping": self._pings.alive, "checks": self.checkups.alive, "spending": self.spending.alive}
+        parts |= {"ping": self._pings.alive, "checks": self.checkups.alive}
+        return parts | {"spending": self.spending.alive, "supervision": self.supervision.alive}
+
+    def changed(self, changes: Changes) -> None:
+        """Takes in what was seen of supervisord's programs."""
+        for due in self.supervision.note(changes):
+            self.due(due)
 
     # Once a second
 
     def tick(self) -> None:
-        for due in [*self.agenda.ripe(time.monotonic()), *self.floors.look(), *self.spending.look()]:
+        low = [*self.floors.look(), *self.spending.look()]
+        for due in [*self.agenda.ripe(time.monotonic()), *low, *self.supervision.tick()]:
             self.due(due)
         self.checkups.tick()
         self._end_pauses(datetime.now(UTC))
@@ -108,6 +120,7 @@ class Upkeep:
         difference = differences.diff(self.config, new)
         old, self.config = self.config, new
         self.checkups.take_over(new.jobs, datetime.now(UTC))
+        self.supervision.take_over(new)
         if old.settings.timezone != new.settings.timezone:
             self.schedule.move(ZoneInfo(new.settings.timezone))
         for name in difference.removed:
@@ -144,6 +157,7 @@ class Upkeep:
             self.spending.remove(name)
         else:
             self.spending.set(name, budget)
+        self.supervision.install(name)
 
     def _look_again(self, name: str) -> None:
         """What a job watches may have been changed in other files than the config."""
@@ -155,6 +169,7 @@ class Upkeep:
         self.watch.remove(name)
         self.floors.remove(name)
         self.spending.remove(name)
+        self.supervision.forget(name)
         self.agenda.forget(name)
         self.refusals.forget(name)
         self.observations.forget(name)
@@ -172,12 +187,7 @@ class Upkeep:
         if job is None or not job.enabled:
             return
         if self.pauses.hold(due.job):
-            if isinstance(due.cause, Grown):
-                self.watch.settled(due.job, due.cause.paths)
-            if isinstance(due.cause, Low):
-                self.floors.ended(due.job, helped=False)
-                self.spending.ended(due.job, helped=False)
-            self.pauses.miss(due)
+            self._put_off(due)
             return
         if not job.lanes:
             self.checkups.due(due)
@@ -191,6 +201,17 @@ class Upkeep:
             self._queue(due, job.main_lane, frozenset(job.lanes))
         else:
             self._queue(due, Lane.ROTATE, frozenset({Lane.ROTATE}))
+
+    def _put_off(self, due: Due) -> None:
+        """A paused job was due: what watches it is told that nothing comes of that now."""
+        if isinstance(due.cause, Grown):
+            self.watch.settled(due.job, due.cause.paths)
+        if isinstance(due.cause, Low):
+            self.floors.ended(due.job, helped=False)
+            self.spending.ended(due.job, helped=False)
+        if isinstance(due.cause, Over | Fallen):
+            self.supervision.ended(due, acted=False)
+        self.pauses.miss(due)
 
     def _queue(self, due: Due, lane: Lane, lanes: frozenset[Lane]) -> None:
         if self.agenda.begin(due):
@@ -238,12 +259,14 @@ class Upkeep:
                 self._ping(run, result)
             return
         self._note_guard(due, run, result)
+        if isinstance(due.cause, Over | Fallen):
+            self.supervision.ended(due, acted=result.done > 0)
         follows = None if isinstance(due.cause, Asked) else self.agenda.end(due)
         if isinstance(due.cause, Grown) and not result.deferred:
             said = run is not None and run.only_observes and not result.is_void and not result.failed
             self.watch.settled(due.job, due.cause.paths, once=said)
         if run is None or result.is_void:
-            if not isinstance(due.cause, Asked):
+            if not isinstance(due.cause, Asked | Over | Fallen):
                 self.due(due)  # in the queue again, or, if the job is paused, kept for later
         elif due.job in self.config.jobs:
             self._record(run, result, datetime.now(UTC))

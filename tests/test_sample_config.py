@@ -44,6 +44,8 @@ def test_the_sample_loads(installed):
         "sqlite.all",
         "sqlite.trading",
         "drill.app",
+        "limit.api",
+        "revive.services",
         "logrotate.system",
         "rotate.web",
     ]

@@ -4,33 +4,25 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, Any, ClassVar
+from typing import ClassVar
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from maintd import processes
-from maintd.check import CannotTell, Check, Number, Whole
+from maintd.check import CannotTell, Check, Whole
 from maintd.errors import Denied, Unreachable
 from maintd.job import Context, Limit, Span
-from maintd.options import Port
+from maintd.options import Cores, Port
 from maintd.readings import Sign, above, below, degraded, down, up
 from maintd.supervisor import Program
 from maintd.units import counted, format_duration, format_size
-
-
-def _share(value: Any) -> Any:
-    if isinstance(value, str) and value.strip().endswith("%"):
-        return float(value.strip().rstrip("%"))
-    raise ValueError(f'{value!r} is no share of a core: write "80%", or "250%" for two and a half')
-
-
-Cores = Annotated[Number, BeforeValidator(_share), WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"})]
 
 
 class CheckProcess(Check):
     """Asks supervisord for a program, and /proc for the processes that it has started, children included."""
 
     kind: ClassVar[str] = "check.process"
+    follows_programs: ClassVar[bool] = True
 
     program: str = Field(
         min_length=1, description='as supervisorctl names it: "api", "web:nginx", or "web:*" for a whole group'
@@ -74,12 +66,11 @@ class CheckProcess(Check):
             raise CannotTell("its processes may not be looked into", hint="run maintd as root") from error
 
     def _programs(self, ctx: Context) -> list[Program]:
-        group, _, name = self.program.partition(":")
-        if name != "*":
+        if not self.program.endswith(":*"):
             return [ctx.supervisor.program(self.program)]
-        found = [program for program in ctx.supervisor.programs() if program.name.partition(":")[0] == group]
+        found = [program for program in ctx.supervisor.programs() if program.is_named(self.program)]
         if not found:
-            raise Denied(f"there is no group {group}", hint="supervisorctl status names them all")
+            raise Denied(f"there is no group {self.program[:-2]}", hint="supervisorctl status names them all")
         return found
 
     def _states(self, programs: list[Program]) -> Iterator[Sign]:

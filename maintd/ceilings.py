@@ -1,0 +1,159 @@
+"""Measures what programs take that have a limit, and says when one is over it as often as that takes."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from maintd import processes
+from maintd.errors import trouble
+from maintd.events import Event, Failure
+from maintd.limits import Ceiling, Samples
+from maintd.measured import taken
+from maintd.rhythm import Rhythm
+from maintd.supervisor import Program
+from maintd.triggers import Due, Excess, Over
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitExceeded(Event):
+    """A program takes more than its limit, in as many samples as `over` says. Its level is the job's severity."""
+
+    name: ClassVar[str] = "limit.exceeded"
+    level: ClassVar[str] = "error"
+
+    reason: str
+    pid: int
+
+    @property
+    def msg(self) -> str:
+        return f"over its limit: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitOk(Event):
+    """A program that was over its limit is below it again, in enough samples, or does not run any more."""
+
+    name: ClassVar[str] = "limit.ok"
+
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"below its limit: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LimitFailed(Failure):
+    """What a program takes cannot be measured. Told once until it can be."""
+
+    name: ClassVar[str] = "limit.failed"
+    level: ClassVar[str] = "warning"
+
+
+@dataclass(slots=True)
+class _Job:
+    """One limit: the last samples of each of its programs, who is over, and when a run may be begun for it again."""
+
+    ceiling: Ceiling
+    samples: dict[str, Samples] = field(default_factory=dict)
+    over: set[str] = field(default_factory=set)
+    blind: set[str] = field(default_factory=set)
+    is_awaited: bool = False
+    not_before: float = 0.0
+
+
+class Ceilings:
+    """Measures in one thread. `known` says which programs run, `put` gets what is due, `emit` what is to be said.
+
+    `is_held` says whether nothing is to be done now.
+    """
+
+    def __init__(
+        self,
+        known: Callable[[], list[Program]],
+        put: Callable[[Due], None],
+        emit: Callable[[Event, str], None],
+        is_held: Callable[[], bool],
+    ) -> None:
+        self._known, self._put, self._emit, self._is_held = known, put, emit, is_held
+        self._jobs: dict[str, _Job] = {}
+        self._rhythm = Rhythm(self._measure)
+        self._is_started = False
+
+    @property
+    def alive(self) -> bool:
+        return not self._is_started or self._rhythm.alive
+
+    def set(self, job: str, ceiling: Ceiling) -> None:
+        if not self._is_started:
+            self._is_started = True
+            self._rhythm.start()
+        known = self._jobs.get(job)
+        if known is None or known.ceiling != ceiling:
+            self._jobs[job] = _Job(ceiling)
+        self._rhythm.set(job, ceiling.every, min(ceiling.every, 1.0))
+
+    def remove(self, job: str) -> None:
+        self._jobs.pop(job, None)
+        self._rhythm.remove(job)
+
+    def ended(self, job: str, *, acted: bool) -> None:
+        """A run for that has ended; the next one is as long away as each step is given to help."""
+        found = self._jobs.get(job)
+        if found is not None:
+            found.is_awaited = False
+            step, every = found.ceiling.step, found.ceiling.every
+            found.not_before = time.monotonic() + (step if acted else min(step, every))
+
+    def _measure(self, name: str) -> None:
+        job = self._jobs.get(name)
+        if job is None:
+            return
+        programs = {program.name: program for program in self._known() if program.is_named(job.ceiling.program)}
+        found = [excess for program in programs.values() if (excess := self._sampled(name, job, program))]
+        for gone in job.over - programs.keys():
+            self._end(name, job, gone, "it is gone")
+        if found and not job.is_awaited and time.monotonic() >= job.not_before and not self._is_held():
+            job.is_awaited = True
+            self._put(Due(name, Over(tuple(found))))
+
+    def _sampled(self, name: str, job: _Job, program: Program) -> Excess | None:
+        """Takes one sample; what is too much, if it is so in enough of them."""
+        if program.state != "RUNNING":
+            if program.name in job.over and program.state in ("STOPPED", "EXITED", "FATAL"):
+                self._end(name, job, program.name, f"it is {program.state}")
+            return None
+        samples = job.samples.get(program.name)
+        if samples is None or samples.pid != program.pid:
+            samples = job.samples[program.name] = Samples(program.pid, job.ceiling.of)
+        try:
+            if processes.uptime(program.pid) < job.ceiling.grace:
+                return None
+            measures = list(taken(job.ceiling, program.pid, samples))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            self._note_blind(name, job, program.name, error)
+            return None
+        job.blind.discard(program.name)
+        above = [measure.text for measure in measures if measure.is_above]
+        samples.above.append(bool(above))
+        if program.name in job.over and samples.is_well(job.ceiling.count):
+            self._end(name, job, program.name, ", ".join(measure.text for measure in measures))
+        if not above or not samples.is_over(job.ceiling.count):
+            return None
+        text = f"{', '.join(above)} in {sum(samples.above)} of {len(samples.above)} samples"
+        if program.name not in job.over:
+            job.over.add(program.name)
+            self._emit(LimitExceeded(target=program.name, reason=text, pid=program.pid), name)
+        return Excess(program.name, program.pid, text)
+
+    def _end(self, name: str, job: _Job, program: str, reason: str) -> None:
+        job.over.discard(program)
+        self._emit(LimitOk(target=program, reason=reason), name)
+
+    def _note_blind(self, name: str, job: _Job, program: str, error: OSError) -> None:
+        if program not in job.blind:
+            job.blind.add(program)
+            self._emit(LimitFailed.from_trouble(program, "measure what it takes", trouble(error)), name)

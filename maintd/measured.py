@@ -1,0 +1,35 @@
+"""What the processes of a program take together, beside what they may."""
+
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from maintd import processes
+from maintd.limits import Ceiling, Samples
+from maintd.units import counted, format_size
+
+
+@dataclass(frozen=True, slots=True)
+class Measure:
+    """One thing that was measured, in words, and whether it is above its limit."""
+
+    text: str
+    is_above: bool
+
+
+def taken(ceiling: Ceiling, pid: int, samples: Samples | None = None) -> Iterator[Measure]:
+    """Raises PermissionError where they may not be seen. CPU is known from the second of these samples on."""
+    pids = processes.tree(pid)
+    if ceiling.memory is not None:
+        used = processes.pss(pids)
+        yield Measure(f"{format_size(used)} of {format_size(ceiling.memory)} of memory", used > ceiling.memory)
+    if ceiling.files is not None:
+        count = processes.open_files(pids)
+        yield Measure(f"{count} of {counted(ceiling.files, 'open file')}", count > ceiling.files)
+    if ceiling.cpu is not None and samples is not None:
+        now, seconds = time.monotonic(), processes.cpu_seconds(pids)
+        before, samples.cpu = samples.cpu, (now, seconds)
+        if before is not None and now > before[0]:
+            spent = sum(value - before[1].get(process, 0.0) for process, value in seconds.items())
+            share = 100 * spent / (now - before[0])
+            yield Measure(f"{share:.0f}% of {ceiling.cpu:g}% of a core", share > ceiling.cpu)

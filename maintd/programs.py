@@ -1,0 +1,161 @@
+"""Follows the programs of supervisord: their ends by the kernel's word, their states by asking, once a second."""
+
+import contextlib
+import os
+import select
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import ClassVar
+
+from maintd import lives
+from maintd.errors import Denied, Unreachable
+from maintd.events import Event, Failure
+from maintd.lives import Failed
+from maintd.supervisor import Program, Supervisor
+
+PERIOD = 1.0
+_SOON = (0.0, 0.02, 0.08, 0.25)
+"""Seconds between the questions what came of a process that has ended: at once, a stop is told from a crash."""
+_TAIL = 4000
+_PATIENCE = 3
+"""So many times in a row supervisord may not answer before that is told."""
+
+
+@dataclass(frozen=True)
+class Change:
+    """What was seen of a program that is otherwise than before; `failed` if it failed, with the end of its log."""
+
+    program: Program
+    was: str
+    failed: Failed | None = None
+    last_lines: str = ""
+
+
+@dataclass(frozen=True)
+class Changes:
+    """What one look at supervisord has brought, for the daemon's inbox."""
+
+    found: tuple[Change, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisorFailed(Failure):
+    """supervisord does not answer, so that nothing is known of its programs. Told once until it answers."""
+
+    name: ClassVar[str] = "supervisor.failed"
+    level: ClassVar[str] = "warning"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisorRecovered(Event):
+    """supervisord answers again."""
+
+    name: ClassVar[str] = "supervisor.recovered"
+
+    @property
+    def msg(self) -> str:
+        return "it answers again"
+
+
+class Programs:
+    """One thread that follows; `put` gets what has changed, `emit` what is wrong with supervisord itself.
+
+    `reach` makes a Supervisor to ask, anew for each look.
+    """
+
+    def __init__(
+        self, reach: Callable[[], Supervisor], put: Callable[[Changes], None], emit: Callable[[Event], None]
+    ) -> None:
+        self._reach, self._put, self._emit = reach, put, emit
+        self._known: dict[str, Program] | None = None
+        self._watched: dict[int, int] = {}
+        self._ended: set[int] = set()
+        self._silent = 0
+        self._poll = select.poll()
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+
+    @property
+    def known(self) -> list[Program]:
+        """Its programs as they were seen last; none while supervisord does not answer."""
+        return list((self._known or {}).values()) if not self._silent else []
+
+    @property
+    def alive(self) -> bool:
+        return self._thread is None or self._thread.is_alive()
+
+    def start(self) -> None:
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._work, name="programs", daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+
+    def _work(self) -> None:
+        while not self._stopping.is_set():
+            self._look()
+            if self._has_ended(PERIOD):
+                for delay in _SOON:
+                    time.sleep(delay)
+                    self._look()
+
+    def _look(self) -> None:
+        supervisor = self._reach()
+        try:
+            programs = supervisor.all_now()
+        except (Unreachable, Denied) as error:
+            self._note_silence(supervisor, error)
+            return
+        if self._silent >= _PATIENCE:
+            self._emit(SupervisorRecovered(target=supervisor.url))
+        self._silent = 0
+        before = self._known or {}
+        self._known = {program.name: program for program in programs}
+        found = [self._change(supervisor, before.get(program.name), program) for program in programs]
+        self._watch(program.pid for program in programs if program.pid)
+        if any(found):
+            self._put(Changes(tuple(change for change in found if change)))
+
+    def _note_silence(self, supervisor: Supervisor, error: Unreachable | Denied) -> None:
+        self._silent += 1
+        if self._silent == _PATIENCE:
+            told = {"error": type(error).__name__.lower(), "error_msg": str(error), "advice": error.hint}
+            self._emit(SupervisorFailed(target=supervisor.url, tried="see how its programs are", **told))
+
+    def _change(self, supervisor: Supervisor, before: Program | None, now: Program) -> Change | None:
+        failed = lives.failure(before, now)
+        if not failed and before and (before.state, before.pid) == (now.state, now.pid):
+            return None
+        lines = ""
+        if failed:
+            with contextlib.suppress(Unreachable, Denied):
+                lines = lives.last_lines(supervisor.last_output(now.name, _TAIL))
+        return Change(now, before.state if before else "", failed, lines)
+
+    def _watch(self, pids: Iterable[int]) -> None:
+        """Has the kernel tell when one of these processes ends; of those that have ended already it was told."""
+        wanted = set(pids)
+        self._ended &= wanted
+        for pid in self._watched.keys() - wanted:
+            self._leave(pid)
+        for pid in wanted - self._watched.keys() - self._ended:
+            with contextlib.suppress(OSError):
+                self._watched[pid] = os.pidfd_open(pid)
+                self._poll.register(self._watched[pid], select.POLLIN)
+
+    def _leave(self, pid: int) -> None:
+        descriptor = self._watched.pop(pid)
+        self._poll.unregister(descriptor)
+        os.close(descriptor)
+
+    def _has_ended(self, seconds: float) -> bool:
+        """Waits, but no longer than until a process ends; whether one did."""
+        ready = {descriptor for descriptor, _ in self._poll.poll(seconds * 1000)}
+        ended = [pid for pid, descriptor in self._watched.items() if descriptor in ready]
+        for pid in ended:
+            self._leave(pid)
+            self._ended.add(pid)
+        return bool(ended)

@@ -1,0 +1,151 @@
+"""What is done about supervisord's programs: they are followed and measured, and what happens to them leads to runs."""
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from maintd import contexts, lives
+from maintd.cascades import Incident
+from maintd.ceilings import Ceilings
+from maintd.config import Config
+from maintd.events import Event
+from maintd.job import Job
+from maintd.log import Envelope, Log
+from maintd.programs import Change, Changes, Programs
+from maintd.supervisor import Program
+from maintd.triggers import Due, Fallen, Scheduled
+
+_AGAIN = 2.0
+"""Seconds after which a job is asked again what is to be done about a program that is FATAL."""
+
+
+class Supervision:
+    """Used by the daemon's main thread alone. `put` takes to its inbox what is due, and what was seen.
+
+    Without a job that goes by programs, or [cascade] in the config, supervisord is not asked for anything.
+    """
+
+    def __init__(self, config: Config, log: Log, put: Callable[[Due | Changes], None]) -> None:
+        self._config = config
+        self._log = log
+        self._put = put
+        self._failures: dict[str, tuple[int, float]] = {}
+        self._awaited: set[str] = set()
+        self._not_before: dict[str, float] = {}
+        self.incident = Incident(config.cascade)
+        self.programs = Programs(lambda: contexts.supervisor(self._config), put, self._say)
+        self.ceilings = Ceilings(lambda: self.programs.known, put, self._emit_for, lambda: self.incident.lasts)
+
+    @property
+    def alive(self) -> bool:
+        return self.programs.alive and self.ceilings.alive
+
+    def stop(self) -> None:
+        self.programs.stop()
+
+    def take_over(self, config: Config) -> None:
+        """Goes by another config from now on."""
+        self._config = config
+        self.incident.settings = config.cascade
+        if "cascade" in config.sources or any(job.follows_programs and job.enabled for job in config.jobs.values()):
+            self.programs.start()
+
+    def install(self, name: str) -> None:
+        """A job, new or changed."""
+        job = self._config.jobs[name]
+        ceiling = job.ceiling() if job.enabled else None
+        if ceiling is None:
+            self.ceilings.remove(name)
+        else:
+            self.ceilings.set(name, ceiling)
+
+    def forget(self, name: str) -> None:
+        """A job that is gone, or has changed and is installed anew."""
+        self._awaited.discard(name)
+        self.ceilings.remove(name)
+
+    def ended(self, due: Due, *, acted: bool) -> None:
+        """A run that it had begun has ended, or was not even begun."""
+        self._awaited.discard(due.job)
+        self._not_before[due.job] = time.monotonic() + _AGAIN
+        self.ceilings.ended(due.job, acted=acted)
+
+    def note(self, changes: Changes) -> list[Due]:
+        """Says what has changed; the checks that look at these programs are due now."""
+        for change in changes.found:
+            self._note(change)
+        now = datetime.now(UTC)
+        return [
+            Due(name, Scheduled(now))
+            for name, job in self._config.jobs.items()
+            if job.kind == "check.process"
+            and any(change.was and change.program.is_named(getattr(job, "program", "")) for change in changes.found)
+        ]
+
+    def tick(self) -> list[Due]:
+        """Once a second: ends what is over, and says which jobs are to start what is FATAL."""
+        now = time.monotonic()
+        ended = self.incident.tick(now)
+        if ended is not None:
+            self._say(ended)
+        self._end_failures(now)
+        if self.incident.lasts:
+            return []
+        fallen = [program for program in self.programs.known if program.state == "FATAL"]
+        found = [self._due(name, job, fallen) for name, job in self._config.jobs.items()] if fallen else []
+        return [due for due in found if due]
+
+    def _due(self, name: str, job: Job, fallen: list[Program]) -> Due | None:
+        wanted = tuple(program.name for program in fallen if job.revives(program))
+        if not (wanted and job.enabled) or name in self._awaited:
+            return None
+        if time.monotonic() < self._not_before.get(name, 0.0):
+            return None
+        self._awaited.add(name)
+        return Due(name, Fallen(wanted))
+
+    def _note(self, change: Change) -> None:
+        program, now = change.program, time.monotonic()
+        if change.failed is None:
+            if change.was and program.state in lives.STEADY and program.name not in self._failures:
+                self._say(lives.ProgramChanged(target=program.name, state=program.state, was=change.was))
+            return
+        failed, lines = change.failed, change.last_lines or None
+        self._failures[program.name] = self._failures.get(program.name, (0, 0.0))[0] + 1, now
+        if failed.is_final:
+            self._say(lives.ProgramFatal(target=program.name, reason=failed.reason, last_lines=lines))
+        else:
+            crashed = lives.ProgramCrashed(
+                target=program.name,
+                state=program.state,
+                pid=program.pid,
+                reason=failed.reason,
+                exit_status=failed.exit_status,
+                last_lines=lines,
+            )
+            self._say(crashed)
+        began = self.incident.failed(program.name, now)
+        if began is not None:
+            self._say(began)
+
+    def _end_failures(self, now: float) -> None:
+        """Programs that have run for a while without a failure have recovered; what was stopped matters no more."""
+        calm = self._config.cascade.calm.total_seconds()
+        for program in self.programs.known:
+            count, last = self._failures.get(program.name, (0, now))
+            if not count:
+                continue
+            if program.state == "STOPPED" or (program.state == "RUNNING" and now - last >= calm):
+                del self._failures[program.name]
+                if program.state == "RUNNING":
+                    self._say(lives.ProgramRecovered(target=program.name, failures=count))
+                else:
+                    self._say(lives.ProgramChanged(target=program.name, state=program.state, was="failed"))
+
+    def _say(self, event: Event) -> None:
+        self._log.emit(event)
+
+    def _emit_for(self, event: Event, job: str) -> None:
+        found = self._config.jobs.get(job)
+        is_own = found is not None and event.name == "limit.exceeded"
+        self._log.emit(event, Envelope(job, level=found.severity if found and is_own else ""))

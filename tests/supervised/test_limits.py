@@ -1,0 +1,140 @@
+"""`limit` against a real supervisord: by PSS, N of M, step by step, and never leaving a program stopped."""
+
+import contextlib
+import os
+import signal
+import socket
+import threading
+import time
+from pathlib import Path
+
+from tests.conftest import until
+
+FAST = 'sample = "1s"\nover = "2 of 3"\ngrace = "1s"\nstep = "2s"\npause = "1s"\n'
+
+
+def test_shared_memory_counts_once_and_a_leak_is_restarted(daemon, supervisord):
+    """A prefork server whose RSS is far above its limit is left alone; one that really takes too much is restarted."""
+    one = daemon(
+        f'[limit.prefork]\nprogram = "prefork"\nmemory = "150M"\n{FAST}'
+        f'[limit.leak]\nprogram = "leak"\nmemory = "20M"\nseverity = "warning"\n{FAST}max_restarts = 1\n'
+    )
+    real = supervisord(prefork=("shared 60 4", ""), leak=("hold 40", ""))
+    one.start()
+    exceeded = one.event("limit.exceeded", job="limit.leak")
+    assert (exceeded["level"], exceeded["target"]) == ("warning", "leak:leak")
+    assert "of 20.0 MiB of memory in 2 of" in exceeded["reason"]
+    restarted = one.event("program.restarted", job="limit.leak")
+    assert restarted["pid"] == real.pid("leak") != restarted["was_pid"]
+    spent = one.event("limit.spent", job="limit.leak")
+    assert "restarted 1 time within 1h" in spent["reason"]
+    assert [event for event in one.events() if event.get("job") == "limit.prefork"] == []
+    assert not list((one.tree.folder / "state").rglob("*.restart"))
+    assert real.state("leak") == "RUNNING"
+
+
+def test_a_signal_comes_before_a_restart(daemon, supervisord):
+    """With a ladder of signal and restart, a program that heeds the signal is not restarted, and that is told."""
+    one = daemon(
+        f'[limit.one]\nprogram = "one"\nmemory = "30M"\nladder = ["signal", "restart"]\nsignal = "USR1"\n{FAST}'
+    )
+    heard = one.tree.folder / "heard"
+    real = supervisord(one=(f"heeding 50 {heard}", ""))
+    one.start()
+    told = one.event("program.signalled", job="limit.one")
+    assert (told["signal"], told["pid"]) == ("USR1", real.pid("one"))
+    one.event("limit.ok", job="limit.one")
+    assert heard.read_bytes() == b"heard\n"
+    assert one.events("program.restarted") == []
+
+
+def test_what_it_has_started_and_a_stop_does_not_reach_is_named(daemon, supervisord):
+    """Processes that outlive a restart are told, and `maintd check` warns of a program without stopasgroup."""
+    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "20M"\n{FAST}')
+    supervisord(one=("orphaning", "stopasgroup=false"))
+    checked = one.tree.run("check")
+    assert "stopasgroup is off for one:one" in checked.stderr
+    asked = one.tree.plan("limit.one")
+    assert "of 20.0 MiB of memory; the daemon decides by 2 of 3 samples" in asked[0]["reason"]
+    one.start()
+    left = one.event("program.orphaned", job="limit.one")
+    os.kill(int(left["pids"]), signal.SIGKILL)
+
+
+def test_a_killed_maintd_leaves_no_program_stopped(daemon, supervisord):
+    """kill -9 between stop and start: the next maintd starts it."""
+    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "20M"\n{FAST}')
+    real = supervisord(one=("hold 40", ""))
+    one.start()
+    until(lambda: list((one.tree.folder / "state").rglob("*.restart")), "it begins to restart", 30)
+    one.end()
+    if real.state("one") == "RUNNING":  # the kill came before the stop: what is written down holds all the same
+        real.ctl("stop", "one")
+    one.start()
+    started = one.event("program.started", job="limit.one")
+    assert started["reason"] == "its restart was cut off"
+    assert real.state("one") == "RUNNING"
+    until(lambda: not list((one.tree.folder / "state").rglob("*.restart")), "it is forgotten")
+
+
+class Breaking:
+    """Stands before supervisord's socket, and for a while after a stop was asked for breaks every connection."""
+
+    def __init__(self, path: Path, real: Path, seconds: float) -> None:
+        self.real, self.seconds, self.broken_until, self.broken = real, seconds, 0.0, 0
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(str(path))
+        self.listener.listen()
+        threading.Thread(target=self._serve, daemon=True).start()
+
+    def _serve(self) -> None:
+        with contextlib.suppress(OSError):
+            while True:
+                taken, _ = self.listener.accept()
+                threading.Thread(target=self._pass, args=[taken], daemon=True).start()
+
+    def _pass(self, taken: socket.socket) -> None:
+        with taken, contextlib.suppress(OSError), socket.socket(socket.AF_UNIX) as real:
+            if time.monotonic() < self.broken_until:
+                self.broken += 1
+                return
+            taken.settimeout(0.2)
+            data = b""
+            while b"</methodCall>" not in data:
+                data += taken.recv(65536)
+            real.connect(str(self.real))
+            real.sendall(data)
+            if b"supervisor.stopProcess" in data and not self.broken_until:
+                self.broken_until = time.monotonic() + self.seconds
+                real.recv(1)
+                return
+            while chunk := real.recv(65536):
+                taken.sendall(chunk)
+
+    def close(self) -> None:
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.listener.close()
+
+
+def test_a_connection_that_breaks_between_stop_and_start(daemon, supervisord):
+    """supervisord cannot be reached for a while after the stop: the program is RUNNING in the end all the same."""
+    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "20M"\n{FAST}max_restarts = 1\n')
+    real = supervisord(one=("hold 40", ""))
+    breaking = Breaking(one.tree.folder / "broken.sock", real.socket, 3)
+    text = one.tree.config.read_text()
+    one.tree.config.write_text(text.replace("supervisor.sock", "broken.sock"))
+    one.start()
+    one.event("program.restarted", job="limit.one")
+    assert breaking.broken > 0
+    assert real.state("one") == "RUNNING"
+    one.stop()
+    breaking.close()
+
+
+def test_a_limit_that_cannot_be_is_refused(daemon):
+    """A limit of nothing, and a step without its signal, are errors of the config at their place."""
+    one = daemon('[limit.a]\nprogram = "a"\n[limit.b]\nprogram = "b"\nfiles = 9\nladder = ["signal"]\n')
+    found = one.tree.run("check")
+    assert found.returncode != 0
+    assert "nothing is limited" in found.stderr
+    assert 'a step "signal" of ladder and the option signal are given together' in found.stderr

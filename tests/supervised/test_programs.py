@@ -1,0 +1,93 @@
+"""supervisord's programs in the running daemon: crashes as they happen, programs given up, cascades."""
+
+import os
+import signal
+import time
+
+from tests.conftest import until
+
+CASCADE = '[cascade]\ncalm = "2s"\nwithin = "20s"\n'
+
+
+def test_a_crash_is_reported_at_once_with_the_end_of_its_log(daemon, supervisord):
+    """A crash is seen within 2 s, with its exit status and the last lines of its log; a stop is none."""
+    one = daemon(CASCADE)
+    flag = one.tree.folder / "flag"
+    real = supervisord(
+        steady=("idle", ""),
+        crasher=("crash 'KeyError: price' 7", "autostart=false\nautorestart=false"),
+        later=(f"while_there {flag}", "autorestart=unexpected\nexitcodes=0"),
+    )
+    one.start()
+    real.ctl("start", "crasher")
+    crashed = one.event("program.crashed", target="crasher:crasher")
+    assert (crashed["level"], crashed["exit_status"], crashed["state"]) == ("error", 7, "EXITED")
+    assert crashed["last_lines"].endswith("line 19 \N{RETURN SYMBOL} ?[31mKeyError: price?[0m")
+    began = time.monotonic()
+    flag.touch()
+    one.event("program.crashed", target="later:later")
+    assert time.monotonic() - began < 2
+    flag.unlink()
+    recovered = one.event("program.recovered", target="later:later")
+    assert recovered["seq"] > crashed["seq"]
+    real.ctl("restart", "steady")
+    one.event("program.changed", target="steady:steady", state="STOPPED")
+    os.kill(until(lambda: real.pid("steady"), "it runs"), signal.SIGKILL)
+    killed = one.event("program.crashed", target="steady:steady")
+    assert "exit_status" not in killed
+    assert [event["target"].partition(":")[0] for event in one.events("program.crashed")] == [
+        "crasher",
+        "later",
+        "steady",
+    ]
+
+
+def test_programs_that_are_given_up_are_revived_with_growing_pauses(daemon, supervisord):
+    """FATAL is told; each attempt waits longer than the one before, also over a restart of maintd, until it runs."""
+    one = daemon('[revive.all]\nprograms = ["fallen", "others:*"]\npause = "500ms"\n' + CASCADE)
+    licence = one.tree.folder / "licence"
+    real = supervisord(
+        fallen=(f"unless {licence}", "startsecs=1\nstartretries=0"),
+        left=(f"unless {licence}", "startsecs=1\nstartretries=0"),
+    )
+    one.start()
+    fatal = one.event("program.fatal", target="fallen:fallen")
+    assert "no licence" in fatal["last_lines"]
+    failed = [one.event("program.failed", count=count, target="fallen:fallen") for count in (1, 2)]
+    assert failed[0]["job"] == "revive.all"
+    one.stop()
+    licence.touch()
+    one.start()
+    started = one.event("program.started", target="fallen:fallen")
+    assert "attempt 3" in started["reason"]
+    assert real.state("fallen") == "RUNNING"
+    assert real.state("left") == "FATAL"  # nobody asked for that one
+
+
+def test_several_failures_are_one_incident_in_which_nothing_is_restarted(daemon, supervisord):
+    """The third program that fails within the window makes a cascade, which names the first; revive waits."""
+    one = daemon('[revive.all]\nprograms = ["*:*", "c", "a", "b"]\npause = "100ms"\n[cascade]\ncalm = "3s"\n')
+    flags = [one.tree.folder / name for name in "abc"]
+    more = "autorestart=false"
+    supervisord(**{flag.name: (f"while_there {flag}", more) for flag in flags})
+    one.start()
+    until(lambda: len(one.tree.run("status").stdout), "it answers")
+    for flag in flags:
+        flag.touch()
+        one.event("program.crashed", target=f"{flag.name}:{flag.name}")
+    began = one.event("cascade.began")
+    assert (began["target"], began["programs"], began["level"]) == ("a:a", "b:b, c:c", "critical")
+    ended = one.event("cascade.ended")
+    assert (ended["count"], ended["programs"]) == (3, "a:a, b:b, c:c")
+    between = [event for event in one.events() if began["seq"] < event["seq"] < ended["seq"]]
+    assert [event for event in between if event["event"].startswith("program.st")] == []
+
+
+def test_a_supervisord_that_is_silent_is_told_once(daemon, supervisord):
+    """Where supervisord does not answer, that is said once, and so is that it answers again."""
+    one = daemon(CASCADE).start()
+    one.event("supervisor.failed")
+    supervisord(steady=("idle", ""))
+    one.event("supervisor.recovered")
+    assert len(one.events("supervisor.failed")) == 1
+    assert one.events("program.crashed") == []
