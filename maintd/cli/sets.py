@@ -4,18 +4,31 @@ import os
 
 import click
 
-from maintd import snapshots
+from maintd import destinations
 from maintd.config import Config
 from maintd.errors import MaintdError
 from maintd.snapshots import Snapshot
+from maintd.stores import SCHEME, Store
 
 KIND = "backup"
+PLACE_HELP = (
+    "Look there, and not where the config says; needs no config. A directory, or s3://bucket/prefix, with the keys in "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL and AWS_REGION if it is not Amazon's."
+)
 
 
-def destinations(config: Config, only: str | None = None) -> dict[str, str]:
+def place_of(given: str) -> Store:
+    """The place that a person names, without a config."""
+    if not given.startswith(SCHEME):
+        return Store(os.path.realpath(given))
+    region = os.environ.get("AWS_REGION") or "us-east-1"
+    return Store(given, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None, region=region)
+
+
+def places(config: Config, only: str | None = None) -> dict[str, Store]:
     """The destination of each set, by its name. A usage error if there is no such set."""
     found = {
-        name.partition(".")[2] or KIND: os.path.realpath(job.destination)  # type: ignore[attr-defined]
+        name.partition(".")[2] or KIND: job.place()  # type: ignore[attr-defined]
         for name, job in config.jobs.items()
         if job.kind == KIND
     }
@@ -25,19 +38,21 @@ def destinations(config: Config, only: str | None = None) -> dict[str, str]:
     return {of: place for of, place in found.items() if only in (None, of)}
 
 
-def snapshot(place: str, of: str, stamp: str) -> Snapshot:
+def snapshot(place: Store, of: str, stamp: str) -> Snapshot:
     """The snapshot of a set that was taken at `stamp`, or the newest that is verified. Raises MaintdError."""
-    found = snapshots.found(os.path.realpath(place), of)
+    found = destinations.found(place, of)
     if stamp:
         at = [one for one in found if one.label == f"{of}@{stamp}"]
         if not at:
-            raise MaintdError(f"there is no snapshot {of}@{stamp} in {place}", hint=f"maintd backups {of} lists them")
+            raise MaintdError(
+                f"there is no snapshot {of}@{stamp} in {place.to}", hint=f"maintd backups {of} lists them"
+            )
         if at[0].manifest is None:
             raise MaintdError(f"{at[0].label} cannot be read: {at[0].trouble}")
         return at[0]
     sound = [one for one in found if one.is_verified]
     if not sound:
         raise MaintdError(
-            f"there is no verified snapshot of {of} in {place}", hint=f"maintd backups {of} says what is wrong"
+            f"there is no verified snapshot of {of} in {place.to}", hint=f"maintd backups {of} says what is wrong"
         )
     return sound[-1]

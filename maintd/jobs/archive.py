@@ -2,70 +2,21 @@
 
 import os
 from collections.abc import Iterator
-from datetime import timedelta
-from typing import Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from maintd import dates, grounds, mounts, names, patterns
 from maintd.errors import trouble
-from maintd.job import AbsolutePath, Age, Context, FilePattern, Job, Level, Size, Span, absolute, gzip_level
+from maintd.job import AbsolutePath, Age, Context, FilePattern, Job, Level, Size, gzip_level
 from maintd.matching import split
 from maintd.patterns import Match, PathsFailed
-from maintd.rules import Options, rule
+from maintd.rules import rule
 from maintd.steps import Finding, Seen, Step
-from maintd.stores import SCHEME, Secret, Store
+from maintd.store_options import ObjectStore, Place, misplaced, store
+from maintd.stores import Store
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
-
-
-def _place(to: str) -> str:
-    if to.startswith(SCHEME):
-        parts = urlsplit(to)
-        if not parts.netloc or parts.username is not None or parts.query:
-            raise ValueError(f"{to!r} is not of the form s3://bucket/prefix; keys are named in the s3 table")
-        return to
-    return absolute(to)
-
-
-def _endpoint(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{url!r} is not a URL of an object store (such as https://s3.example.com)")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a secret is not written here: use the …_file or …_env options")
-    return url
-
-
-class ObjectStore(Options):
-    """How an object store is reached. Keys come from the environment, or from files, and are never in the config."""
-
-    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
-        default=None, description="the URL of an S3-compatible store; default: Amazon's"
-    )
-    region: str = Field(default="us-east-1", description="the region, if the store has any")
-    access_key_id_env: str = Field(
-        default="AWS_ACCESS_KEY_ID", description="the environment variable that holds the key's id"
-    )
-    access_key_id_file: AbsolutePath | None = Field(default=None, description="a file that holds the key's id alone")
-    secret_access_key_env: str = Field(
-        default="AWS_SECRET_ACCESS_KEY", description="the environment variable that holds the secret key"
-    )
-    secret_access_key_file: AbsolutePath | None = Field(
-        default=None, description="a file that holds the secret key alone"
-    )
-    timeout: Span = Field(default=timedelta(seconds=60), description="for how long one request may take")
-
-    def store(self, to: str) -> Store:
-        return Store(
-            to,
-            endpoint=self.endpoint,
-            region=self.region,
-            key_id=Secret(self.access_key_id_env, self.access_key_id_file),
-            secret_key=Secret(self.secret_access_key_env, self.secret_access_key_file),
-            timeout=self.timeout.total_seconds(),
-        )
 
 
 class ArchiveFiles(Job):
@@ -78,7 +29,7 @@ class ArchiveFiles(Job):
 
     paths: tuple[FilePattern, ...] = Field(min_length=1, description="the files, by glob patterns")
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
-    to: Annotated[str, AfterValidator(_place)] = Field(
+    to: Place = Field(
         description="the archive: a directory, or s3://bucket/prefix in an object store (needs the extra s3)"
     )
     s3: ObjectStore | None = Field(default=None, description="how an object store is reached: endpoint, region, keys")
@@ -95,13 +46,10 @@ class ArchiveFiles(Job):
 
     @rule("s3", "to")
     def _is_an_object_store(self) -> str:
-        is_wrong = self.s3 is not None and not self.to.startswith(SCHEME)
-        return (
-            's3 says how an object store is reached, but `to` is a directory (write to = "s3://…")' if is_wrong else ""
-        )
+        return misplaced(self.s3, self.to, "to")
 
     def archive(self) -> Store:
-        return Store(self.to) if self.s3 is None else self.s3.store(self.to)
+        return store(self.to, self.s3)
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd import archiving  # noqa: PLC0415 - reading a config does not need what archives
@@ -114,8 +62,8 @@ class ArchiveFiles(Job):
         if ctx.clock_jumped:
             yield Finding(target=self.paths[0], reason="the clock has jumped: no file is taken for old now")
             return
-        store = self.archive()
-        root = store.directory(ctx.stores) if store.is_remote else grounds.resolve(self.to)
+        place = self.archive()
+        root = place.directory(ctx.stores) if place.is_remote else grounds.resolve(self.to)
         base = grounds.resolve(self.base or os.path.commonpath([split(pattern).root for pattern in self.paths]))
         owners = ctx.claims.owners([match.path for match in expansion.matches], before="")
         found: list[archiving.Old] = []
@@ -135,7 +83,7 @@ class ArchiveFiles(Job):
         shelf = archiving.Shelf(root, self.compress, self.level, ctx.job, ctx.now)
         try:
             yield from (
-                archiving.plan_upload(found, shelf, store) if store.is_remote else archiving.plan_archive(found, shelf)
+                archiving.plan_upload(found, shelf, place) if place.is_remote else archiving.plan_archive(found, shelf)
             )
         except OSError as error:
             event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))

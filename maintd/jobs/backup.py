@@ -4,11 +4,11 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, timedelta
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 from pydantic import Field
 
-from maintd import __version__, grounds, names, patterns, snapshots, sources
+from maintd import __version__, destinations, grounds, names, patterns, snapshots, sources
 from maintd.accounts import UserName
 from maintd.errors import MaintdError, trouble
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
@@ -17,6 +17,8 @@ from maintd.rules import rule
 from maintd.snapshots import Snapshot
 from maintd.sources import Found
 from maintd.steps import Action, Finding, Seen, Step
+from maintd.store_options import ObjectStore, Place, misplaced, store
+from maintd.stores import SCHEME, Store
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
@@ -31,7 +33,11 @@ class Backup(Job):
 
     kind: ClassVar[str] = "backup"
 
-    destination: AbsolutePath = Field(description="the directory for snapshots; maintd's user alone may write it")
+    destination: Place = Field(
+        description="the directory for snapshots, which maintd's user alone may write; or s3://bucket/prefix in an "
+        "object store (needs the extra s3)"
+    )
+    s3: ObjectStore | None = Field(default=None, description="how an object store is reached: endpoint, region, keys")
     databases: tuple[FilePattern, ...] = Field(default=(), description="live SQLite databases, by glob patterns")
     files: tuple[AbsolutePath, ...] = Field(
         default=(), description="files by glob patterns, and directories with all that is below them"
@@ -73,23 +79,40 @@ class Backup(Job):
         is_something = self.databases or self.files or self.commands
         return "" if is_something else "there is nothing to back up: set databases, files or commands"
 
+    @rule("s3", "destination")
+    def _is_an_object_store(self) -> str:
+        return misplaced(self.s3, self.destination, "destination")
+
+    def place(self) -> Store:
+        """Where its snapshots are; a directory without links in its path."""
+        return store(
+            self.destination if self.destination.startswith(SCHEME) else os.path.realpath(self.destination), self.s3
+        )
+
     def plan(self, ctx: Context) -> Iterator[Step]:
-        of = ctx.job.partition(".")[2] or self.kind
-        destination = os.path.realpath(self.destination)
-        yield from self._leftovers(destination, of)
+        of, place = ctx.job.partition(".")[2] or self.kind, self.place()
+        making = place.directory(ctx.stores) if place.is_remote else place.to
+        yield from self._leftovers(making, of)
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
-            yield Finding(target=destination, reason="only the daemon knows whether it is due: left out by --due")
+            yield Finding(target=place.to, reason="only the daemon knows whether it is due: left out by --due")
             return
-        found = sources.find(self.databases, self.files, self.exclude, ctx.own, destination)
+        found = sources.find(self.databases, self.files, self.exclude, ctx.own, making)
         yield from patterns.findings(found.misses, asked=isinstance(ctx.cause, Asked))
         if found.is_empty and not self.commands:
-            yield Finding(target=destination, reason="none of its sources is there")
+            yield Finding(target=place.to, reason="none of its sources is there")
             return
-        meddler = _meddler(destination)
+        meddler = "" if place.is_remote else _meddler(place.to)
         if meddler:
-            yield self._failing(destination, f"{meddler} could change snapshots there", "give it to root alone (0700)")
+            yield self._failing(place.to, f"{meddler} could change snapshots there", "give it to root alone (0700)")
             return
-        yield from self._snapshot(ctx, found, snapshots.found(destination, of), of)
+        try:
+            there = destinations.look(place, of)
+        except MaintdError as error:
+            yield self._failing(place.to, str(error), error.hint)
+            return
+        if there.loose:
+            yield self._clearing(place, of, there.loose)
+        yield from self._snapshot(ctx, found, there.snapshots, of)
 
     def _leftovers(self, destination: str, of: str) -> Iterator[Step]:
         from maintd.actions.backup import CleanSnapshot  # noqa: PLC0415 - reading a config does not need what acts
@@ -98,12 +121,18 @@ class Backup(Job):
             reason = "an interrupted run left it"
             yield CleanSnapshot(target=os.path.join(destination, name), reason=reason, inode=inode)
 
+    def _clearing(self, place: Store, of: str, keys: tuple[str, ...]) -> Step:
+        from maintd.actions.offsite import ClearObjects  # noqa: PLC0415 - as above
+
+        return ClearObjects(target=place.to, reason="an interrupted run left them", store=place, of=of, keys=keys)
+
     def _snapshot(self, ctx: Context, found: Found, there: list[Snapshot], of: str) -> Iterator[Step]:
         from maintd.actions.backup import Staged, StoreSnapshot  # noqa: PLC0415 - as above
+        from maintd.actions.offsite import UploadSnapshot  # noqa: PLC0415 - as above
 
-        name = names.next_archive(of, ctx.now, [one.name for one in there])
-        path = os.path.join(os.path.realpath(self.destination), str(name))
-        staged = Staged(os.path.join(os.path.dirname(path), names.temporary(str(name))))
+        name, place = names.next_archive(of, ctx.now, [one.name for one in there]), self.place()
+        making = place.directory(ctx.stores) if place.is_remote else place.to
+        staged = Staged(os.path.join(making, names.temporary(str(name))))
         lacking: list[str] = []
         steps: list[Action] = []
         for step in (*self._copies(found, staged), *self._dumps(staged)):
@@ -113,23 +142,25 @@ class Backup(Job):
                 steps.append(step)
             yield step
         base = next((one for one in reversed(there) if one.manifest and not one.damage), None)
-        store = StoreSnapshot(
-            target=path,
-            reason=self._why(base),
-            needs=tuple(steps),
-            files=tuple(found.files),
-            expected=tuple(step.target for step in steps),
-            lacking=tuple(lacking),
-            previous=base.path if base else "",
-            oldest=_stamp(names.next_archive(of, ctx.now - self.full_every, [])),
-            level=self.level,
-            recipient=self.recipient,
-            about=self._about(ctx, found, of),
-            staged=staged,
-        )
-        yield store
+        what: dict[str, Any] = {
+            "target": f"{place.to.rstrip('/')}/{name}",
+            "reason": self._why(base),
+            "needs": tuple(steps),
+            "files": tuple(found.files),
+            "expected": tuple(step.target for step in steps),
+            "lacking": tuple(lacking),
+            "previous": base.path if base else "",
+            "oldest": _stamp(names.next_archive(of, ctx.now - self.full_every, [])),
+            "level": self.level,
+            "recipient": self.recipient,
+            "about": self._about(ctx, found, of),
+            "staged": staged,
+        }
+        known = base.manifest.written().decode() if base and base.manifest else ""
+        last = UploadSnapshot(**what, store=place, known=known) if place.is_remote else StoreSnapshot(**what)
+        yield last
         if not ctx.clock_jumped:
-            yield from self._expirations(there, store, ctx)
+            yield from self._expirations(there, last, ctx)
 
     def _why(self, base: Snapshot | None) -> str:
         return f"the last sound snapshot is {base.label}" if base else "there is no sound snapshot yet"
@@ -207,23 +238,28 @@ class Backup(Job):
             "checks": self.checks,
         }
 
-    def _expirations(self, there: list[Snapshot], store: Action, ctx: Context) -> Iterator[Step]:
+    def _expirations(self, there: list[Snapshot], last: Action, ctx: Context) -> Iterator[Step]:
         from maintd.actions.backup import ExpireSnapshot  # noqa: PLC0415 - as above
+        from maintd.actions.offsite import ExpireObjects  # noqa: PLC0415 - as above
 
         policy = Policy(self.keep, self.keep_within, self.max_age, self.max_total)
         if policy.is_empty:
             return
-        by_path = {one.path: one for one in there}
-        for verdict in snapshots.judged(there, policy, ctx.now, coming=store.target):
+        by_path, place = {one.path: one for one in there}, self.place()
+        for verdict in snapshots.judged(there, policy, ctx.now, coming=last.target):
             one = by_path.get(verdict.generation.path)
-            if one is not None and not verdict.kept:
-                yield ExpireSnapshot(
-                    target=one.path, reason=verdict.reason, needs=(store,), inode=one.inode, stored=one.stored
-                )
+            if one is None or verdict.kept:
+                continue
+            what: dict[str, Any] = {
+                "target": one.path,
+                "reason": verdict.reason,
+                "needs": (last,),
+                "stored": one.stored,
+            }
+            yield ExpireObjects(**what, store=place) if place.is_remote else ExpireSnapshot(**what, inode=one.inode)
 
     def remark(self, ctx: Context) -> str:
-        of = ctx.job.partition(".")[2] or self.kind
-        return snapshots.standing(snapshots.found(os.path.realpath(self.destination), of))
+        return destinations.standing(self.place(), ctx.job.partition(".")[2] or self.kind)
 
     def doubts(self, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
         from maintd.actions.command import is_runnable  # noqa: PLC0415 - as above
