@@ -2,16 +2,20 @@
 
 import hashlib
 import os
+import re
+import signal
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from maintd import manifest, names, snapshots
 from maintd.child import Progress, Worker
 from maintd.errors import MaintdError, TimedOut
+from maintd.manifest import Manifest
 from maintd.snapshots import Held, Snapshot
-from maintd.stores import Store
+from maintd.stores import WHOLE, Repository, Store
 
 _LISTING = 10
 """A bucket is listed within so many times what one request may take."""
@@ -47,6 +51,24 @@ def look(store: Store, only: str | None = None) -> Contents:
             uses[one.name.log, pack] = uses.get((one.name.log, pack), 0) + 1
     shared = [_sharing(one, answer["packs"], uses) for one in read]
     return Contents(snapshots.in_order(shared), tuple(answer["loose"]))
+
+
+def in_repository(where: Repository, of: str) -> list[Snapshot]:
+    """The snapshots of a set in a repository of restic, oldest first, by their ids; of their files nothing is known."""
+    with Worker(background=False, parting=signal.SIGTERM) as worker:
+        answer = worker.call("maintd.restic:snapshots", {"repository": where.fields(), "only": of})
+    return snapshots.in_order(_of_restic(one, where.url, of) for one in answer)
+
+
+def _of_restic(one: Mapping[str, Any], url: str, of: str) -> Snapshot:
+    is_whole = WHOLE in one["tags"]
+    known = Manifest(of, one["time"], "", "", (), (), missing=() if is_whole else ("something",))
+    return Snapshot(f"{url}#{one['id'][:8]}", names.ArchiveName(_time(one["time"]), 0, of), (0, 0), known)
+
+
+def _time(text: str) -> datetime:
+    """Restic tells nanoseconds, which are more than a time of ours holds."""
+    return datetime.fromisoformat(re.sub(r"(\.\d{6})\d+", r"\1", text)).astimezone(UTC)
 
 
 def standing(store: Store, of: str) -> str:

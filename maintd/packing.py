@@ -268,7 +268,7 @@ def _read_through(source: Source, descriptor: int, members: _Members, count: _Co
         if error:
             raise error
         is_settled = _state(before) == _state(os.fstat(descriptor))
-        members.entries[source.name] = _entry(now, digest.hexdigest(), is_unsettled=not is_settled)
+        members.entries[source.name] = entry(now, digest.hexdigest(), is_unsettled=not is_settled)
 
 
 def _looked_at(source: Source, info: os.stat_result) -> Source:
@@ -311,7 +311,8 @@ def _head(source: Source) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _entry(source: Source, sha256: str, *, is_unsettled: bool) -> Entry:
+def entry(source: Source, sha256: str, *, is_unsettled: bool = False) -> Entry:
+    """The line of the manifest for it."""
     return Entry(
         name=source.name,
         path=source.path,

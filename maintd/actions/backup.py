@@ -337,9 +337,7 @@ class StoreSnapshot(Action):
         try:
             if not (self.files or self.staged.sources):
                 raise MaintdError("none of its sources could be taken, so there is no snapshot")
-            made = hands.call("maintd.packing:pack", self, request=self.request())
-            self.staged.discard_copies()
-            self.put_away(hands)
+            made = self.made(hands)
         except BaseException:
             self.staged.discard()
             raise
@@ -351,10 +349,17 @@ class StoreSnapshot(Action):
             new=made["new"],
             in_bytes=made["in_bytes"],
             out_bytes=made["out_bytes"],
-            missing=len(self._missing()) + len(made["missing"]),
+            missing=len(self.missing) + len(made["missing"]),
         )
         if made["missing"]:
             raise MaintdError(f"some files could not be taken: {names.enumerated(made['missing'])}")
+
+    def made(self, hands: Hands) -> dict[str, Any]:
+        """Makes the snapshot of what is staged, and says what is in it, as packing.pack does."""
+        made: dict[str, Any] = hands.call("maintd.packing:pack", self, request=self.request())
+        self.staged.discard_copies()
+        self.put_away(hands)
+        return made
 
     def put_away(self, _hands: Hands) -> None:
         """Gives what is whole and synced in the staging directory its place among the snapshots."""
@@ -362,7 +367,9 @@ class StoreSnapshot(Action):
         with durable.directory(destination) as dir_fd:
             durable.publish_directory(os.path.basename(self.staged.directory), name, dir_fd=dir_fd)
 
-    def _missing(self) -> list[str]:
+    @property
+    def missing(self) -> list[str]:
+        """What it lacks by now."""
         return [*self.lacking, *(names.printable(path) for path in self.expected if path not in self.staged.sources)]
 
     def request(self) -> dict[str, Any]:
@@ -376,7 +383,7 @@ class StoreSnapshot(Action):
             "recipient": self.recipient,
             "oldest": self.oldest,
             "sources": [asdict(source) for source in sources],
-            "about": {**self.about, "missing": self._missing()},
+            "about": {**self.about, "missing": self.missing},
         }
 
 

@@ -1,5 +1,6 @@
 """`maintd backups`: the snapshots that there are, and which of them are proven."""
 
+import os
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
@@ -10,7 +11,7 @@ from maintd import destinations
 from maintd.cli import output, tables
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place_of, places
+from maintd.cli.sets import PLACE_HELP, place_of, sets
 from maintd.config import load
 from maintd.names import printable
 from maintd.snapshots import Snapshot
@@ -33,17 +34,19 @@ def backups(called: Invocation, set_name: str | None, *, place: str | None, as_j
 
     Ends with 3 if a set has no snapshot that is verified.
     """
-    known = {} if place else places(load(called.config), set_name)
-    wanted = [(place_of(place), set_name)] if place else [(where, of) for of, where in known.items()]
-    found = [one for where, of in wanted for one in destinations.found(where, of)]
+    config = None if place else load(called.config)
+    known = sets(config, set_name) if config else {}
+    stores = os.path.join(os.path.realpath(config.settings.state_dir), "stores") if config else ""
+    found = destinations.found(place_of(place), set_name) if place else []
+    found += [one for of, job in known.items() for one in job.found(of, stores)]
     if as_json:
         for one in found:
             output.say_json(_fields(one))
     else:
         for line in _lines(found, called.now):
             output.say(line)
-    sets = {one.name.log for one in found} | known.keys()
-    return Exit.OK if sets and sets == {one.name.log for one in found if one.is_verified} else Exit.NO
+    all_sets = {one.name.log for one in found} | known.keys()
+    return Exit.OK if all_sets and all_sets == {one.name.log for one in found if one.is_verified} else Exit.NO
 
 
 def _fields(one: Snapshot) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from maintd.child import Worker
 from maintd.cli import output, reach, tables
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place_of, places, snapshot
+from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
 from maintd.cli.showing import Json, Message, People
 from maintd.config import Config, load
 from maintd.errors import Locked, MaintdError, Refused, Unreachable
@@ -63,7 +63,7 @@ class _Order:
         """Where the snapshot is."""
         if self.place:
             return place_of(self.place)
-        return places(config or load(self.called.config), self.set_name)[self.set_name]
+        return place(config or load(self.called.config), self.set_name)
 
 
 @click.command(
