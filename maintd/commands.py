@@ -13,7 +13,8 @@ import select
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
@@ -29,6 +30,15 @@ _ALIVE = 10.0
 _PIPE = 1 << 16  # what a pipe holds (pipe(7))
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """How a program ended (negative for a signal), what it printed, and the end of what it complained of."""
+
+    status: int
+    output: bytes
+    complaint: str
+
+
 def run(
     _progress: Callable[[int], None], *, argv: list[str], limit: float, user: str | None, place: str | None = None
 ) -> dict[str, Any]:
@@ -41,7 +51,7 @@ def run(
     """
     entry = _entry(user)
     with _output(entry) as (reading, writing):
-        process = _started(argv, entry, writing, place)
+        process = _started(argv, entry, writing, _Setting(place))
         try:
             tail = _watched(process, reading, argv[0], limit)
         except BaseException:
@@ -64,7 +74,7 @@ def dump(  # noqa: PLR0913 - they cross a pipe by name
     with durable.directory(directory) as dir_fd, _output(entry) as (reading, writing):
         target = durable.create(name, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
         try:
-            process = _started(argv, entry, writing, None, target)
+            process = _started(argv, entry, writing, _Setting(target=target))
             try:
                 tail = _watched(process, reading, argv[0], limit, lambda: progress(os.fstat(target).st_size))
             except BaseException:
@@ -78,6 +88,41 @@ def dump(  # noqa: PLR0913 - they cross a pipe by name
         finally:
             os.close(target)
     return {"status": process.returncode, "output": tail.decode(errors="replace").strip("\0 \n\t"), "size": size}
+
+
+def ask(progress: Callable[[int], None], argv: list[str], limit: float, place: str, more: Mapping[str, str]) -> Answer:
+    """What a program prints that is run in a directory, in maintd's environment and with `more` in it.
+
+    For what runs in the child already. Raises as `run` does.
+    """
+    target = os.memfd_create("output")
+    try:
+        with _output(None) as (reading, writing):
+            process = _started(argv, None, writing, _Setting(place, target, more))
+            try:
+                tail = _watched(process, reading, argv[0], limit, lambda: progress(os.fstat(target).st_size))
+            except BaseException:
+                _kill(process)
+                raise
+            finally:
+                signal.signal(signal.SIGTERM, signal.SIG_DFL)
+                process.wait()
+        output = os.pread(target, os.fstat(target).st_size, 0)
+    finally:
+        os.close(target)
+    return Answer(process.returncode, output, tail.decode(errors="replace").strip("\0 \n\t"))
+
+
+@dataclass(frozen=True, slots=True)
+class _Setting:
+    """In what a command is run: a directory, in maintd's environment and `more`, or else a clean one and none.
+
+    What it prints goes to the descriptor `target`, if there is one.
+    """
+
+    place: str | None = None
+    target: int | None = None
+    more: Mapping[str, str] = field(default_factory=dict)
 
 
 def _entry(user: str | None) -> pwd.struct_passwd | None:
@@ -120,11 +165,12 @@ def _output(entry: pwd.struct_passwd | None) -> Iterator[tuple[int, int]]:
 
 
 def _started(
-    argv: list[str], entry: pwd.struct_passwd | None, output: int, place: str | None, target: int | None = None
+    argv: list[str], entry: pwd.struct_passwd | None, output: int, setting: _Setting
 ) -> "subprocess.Popen[bytes]":
     """Starts the command; from then on SIGTERM ends it and the child, and comes when maintd dies."""
     other = entry if entry is not None and entry.pw_uid != os.geteuid() else None
     child = os.getpid()
+    place, target = setting.place, setting.target
 
     def prepare() -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, [])
@@ -141,7 +187,7 @@ def _started(
             stdin=subprocess.DEVNULL,
             stdout=target if target is not None else output if place is None else 2,
             stderr=subprocess.STDOUT if target is None else output,
-            env=_environment(entry) if place is None else None,
+            env=_environment(entry) if place is None else {**os.environ, **setting.more},
             cwd=place or "/",
             start_new_session=True,
             user=other.pw_uid if other else None,

@@ -34,6 +34,13 @@ class Bucket:
             file.seek(0)
             obstore.put(self._objects, self._path(name), file, chunk_size=PART, max_concurrency=2)
 
+    def put_bytes(self, name: str, data: bytes) -> None:
+        """Stores these under a name, in place of what is there."""
+        with _told(self._store, name):
+            import obstore  # noqa: PLC0415 - as above
+
+            obstore.put(self._objects, self._path(name), data)
+
     def size(self, name: str) -> int | None:
         """The bytes of an object; None if there is none."""
         import obstore  # noqa: PLC0415 - as above
@@ -120,7 +127,7 @@ def _told(store: Store, name: str) -> Iterator[None]:
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error) or not name:
             raise MaintdError(
-                f"there is no bucket {store.bucket}", hint="make it, or correct `to` in the job"
+                f"there is no bucket {store.bucket}", hint="make it, or correct its name in the job"
             ) from error
         raise FileNotFoundError(2, "there is no such object", name) from error
     except exceptions.BaseError as error:
@@ -131,7 +138,7 @@ def _told(store: Store, name: str) -> Iterator[None]:
             raise _denied(store) from error
         if "NoSuchBucket" in said:
             raise MaintdError(
-                f"there is no bucket {store.bucket}", hint="make it, or correct `to` in the job"
+                f"there is no bucket {store.bucket}", hint="make it, or correct its name in the job"
             ) from error
         where = store.endpoint or store.to
         raise MaintdError(

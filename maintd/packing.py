@@ -29,7 +29,8 @@ _LEAST_LIVE = 0.5
 class Request:
     """What the child is asked: to fill the directory `staging`, with packs of `previous` ("" if there is none).
 
-    `store` is what its pack is called, before the suffixes. Packs from before `oldest` are not linked any more.
+    `known` is the manifest of a snapshot in a bucket, the packs of which are named again instead of linked. `store` is
+    what its pack is called, before the suffixes. Packs from before `oldest` are not linked any more.
     """
 
     staging: str
@@ -40,6 +41,7 @@ class Request:
     oldest: str
     sources: tuple[Source, ...]
     about: Mapping[str, Any]
+    known: str = ""
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Request":
@@ -95,10 +97,13 @@ class _Before:
 
     @classmethod
     def of(cls, wanted: Request) -> "_Before":
-        if not wanted.previous:
+        if wanted.known:
+            known = Manifest.read(wanted.known.encode())
+        elif wanted.previous:
+            with durable.directory(wanted.previous) as dir_fd:
+                known = Manifest.read(contents(dir_fd, manifest.NAME))
+        else:
             return cls("", None, wanted.oldest)
-        with durable.directory(wanted.previous) as dir_fd:
-            known = Manifest.read(contents(dir_fd, manifest.NAME))
         is_same = all(pack.name.endswith(sealing.SUFFIX) == bool(wanted.recipient) for pack in known.packs)
         return cls(wanted.previous, known if is_same else None, wanted.oldest)
 
@@ -123,16 +128,21 @@ class _Before:
         yield from (entry for entry in same if entry.pack in worth)
 
     def link(self, packs: Collection[str], staging: int) -> list[Pack]:
-        """Links packs of that snapshot into this one; Refused if one is not what it was, by its size."""
+        """Links packs of that snapshot into this one, if they are files; Refused if one is not of the size it was."""
         if not packs:
             return []
+        assert self.manifest is not None
+        if self.path:
+            self._link(packs, staging)
+        return [pack for pack in self.manifest.packs if pack.name in packs]
+
+    def _link(self, packs: Collection[str], staging: int) -> None:
         assert self.manifest is not None
         with durable.directory(self.path) as dir_fd:
             for name in sorted(packs):
                 if os.lstat(name, dir_fd=dir_fd).st_size != self.manifest.pack(name).size:
                     raise Refused(f"{names.printable(name)} of the snapshot before is not what it was")
                 durable.link(name, dir_fd=dir_fd, new_fd=staging)
-        return [pack for pack in self.manifest.packs if pack.name in packs]
 
 
 def _is_same(entry: Entry, source: Source, count: _Count) -> bool:
@@ -258,7 +268,7 @@ def _read_through(source: Source, descriptor: int, members: _Members, count: _Co
         if error:
             raise error
         is_settled = _state(before) == _state(os.fstat(descriptor))
-        members.entries[source.name] = _entry(now, digest.hexdigest(), is_unsettled=not is_settled)
+        members.entries[source.name] = entry(now, digest.hexdigest(), is_unsettled=not is_settled)
 
 
 def _looked_at(source: Source, info: os.stat_result) -> Source:
@@ -301,7 +311,8 @@ def _head(source: Source) -> bytes:
     return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
 
 
-def _entry(source: Source, sha256: str, *, is_unsettled: bool) -> Entry:
+def entry(source: Source, sha256: str, *, is_unsettled: bool = False) -> Entry:
+    """The line of the manifest for it."""
     return Entry(
         name=source.name,
         path=source.path,

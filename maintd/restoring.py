@@ -86,8 +86,16 @@ def unpack(worker: Worker, snapshot: str, targets: Sequence[tuple[str, str]], to
     worker.call("maintd.unpacking:unpack", {"request": request}, progress=told)
 
 
+def verify(worker: Worker, snapshot: str, packs: Sequence[str] | None, told: Told) -> None:
+    """Compares a snapshot's files with its checksums, of its packs these, or all."""
+    arguments = {"snapshot": snapshot, "packs": None if packs is None else list(packs)}
+    worker.call("maintd.unpacking:verify", arguments, progress=told)
+
+
 class InPlace:
-    """The restore of some files of a snapshot to where they were."""
+    """The restore of some files of a snapshot to where they were; `packs` are those that are here, None is all."""
+
+    packs: Sequence[str] | None = None
 
     def __init__(self, snapshot: Snapshot, entries: Sequence[Entry], places: Places, identity: str | None) -> None:
         assert snapshot.manifest is not None
@@ -149,7 +157,7 @@ class InPlace:
         return self._aside
 
     def _verify(self, told: Told) -> None:
-        self._places.worker.call("maintd.unpacking:verify", {"snapshot": self.snapshot.path}, progress=told)
+        verify(self._places.worker, self.snapshot.path, self.packs, told)
 
     def _note(self, _: Told) -> None:
         self._in_phase("unpacking")

@@ -1,9 +1,9 @@
-"""The snapshots of a destination, as its directory shows them: names carry the state, `SET.YYYYMMDDTHHMMSSZ[-N]`."""
+"""The snapshots of a destination, as it shows them: names carry the state, `SET.YYYYMMDDTHHMMSSZ[-N]`."""
 
 import contextlib
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -23,8 +23,9 @@ PROOF = "proof.json"
 class Snapshot:
     """One snapshot. Without a `manifest` it cannot be read, and `trouble` says why.
 
-    `stored` are the bytes that its packs take, each shared among the snapshots that have it; `inodes` those of packs.
-    `proven` is when a restore of it was last tried, and `damage` what that, or a later one, found.
+    `stored` are the bytes that its packs take, each shared among the snapshots that have it; `inodes` tell packs apart,
+    where `path` is in a bucket by a number made of their name. `proven` is when a restore of it was last tried, and
+    `damage` what that, or a later one, found.
     """
 
     path: str
@@ -70,8 +71,7 @@ def found(destination: str, only: str | None = None) -> list[Snapshot]:
         read = [_read(dir_fd, destination, name, at) for name, at in wanted]
     finally:
         os.close(dir_fd)
-    snapshots = sorted(filter(None, read), key=lambda one: (one.name.log, one.name))
-    return _with_shared_damage(snapshots)
+    return in_order(filter(None, read))
 
 
 def leftovers(destination: str, only: str) -> list[tuple[str, tuple[int, int]]]:
@@ -137,25 +137,38 @@ def _read(dir_fd: int, destination: str, name: str, at: ArchiveName) -> Snapshot
 
 def _filled(base: Snapshot, inside: int) -> Snapshot:
     infos = {name: os.lstat(name, dir_fd=inside) for name in os.listdir(inside)}
-    packs = {name: info for name, info in infos.items() if ".tar." in name}
-    proof = _proof(inside)
+    packs = {name: Held(_inode(info), info.st_size // info.st_nlink) for name, info in infos.items() if ".tar." in name}
+    return described(base, packs, lambda name: contents(inside, name))
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A pack of a snapshot: what tells it apart from others, and this snapshot's share of the bytes that it takes."""
+
+    inode: tuple[int, int]
+    share: int
+
+
+def described(base: Snapshot, packs: Mapping[str, Held], read: Callable[[str], bytes]) -> Snapshot:
+    """The snapshot, with what its manifest and its proof say, which are read by name (OSError if there is none)."""
     known: Manifest | None = None
     trouble = ""
     try:
-        known = Manifest.read(contents(inside, manifest.NAME))
+        known = Manifest.read(read(manifest.NAME))
     except (MaintdError, OSError) as error:
         trouble = str(error)
+    proof = _proof(read)
     return Snapshot(
         base.path,
         base.name,
         base.inode,
         known,
         trouble,
-        sum(info.st_size // info.st_nlink for info in packs.values()),
-        {name: _inode(info) for name, info in packs.items()},
+        sum(pack.share for pack in packs.values()),
+        {name: pack.inode for name, pack in packs.items()},
         datetime.fromisoformat(proof["at"]) if proof and not proof["damage"] else None,
         str(proof["damage"]) if proof else "",
-        frozenset(_inode(packs[name]) for name in (proof or {"packs": ()})["packs"] if name in packs),
+        frozenset(packs[name].inode for name in (proof or {"packs": ()})["packs"] if name in packs),
     )
 
 
@@ -163,15 +176,17 @@ def _inode(info: os.stat_result) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _proof(inside: int) -> dict[str, Any] | None:
+def _proof(read: Callable[[str], bytes]) -> dict[str, Any] | None:
     with contextlib.suppress(OSError, ValueError):
-        found = json.loads(contents(inside, PROOF))
+        found = json.loads(read(PROOF))
         if isinstance(found, dict) and {"at", "damage", "packs"} <= found.keys():
             return found
     return None
 
 
-def _with_shared_damage(snapshots: list[Snapshot]) -> list[Snapshot]:
+def in_order(found: Iterable[Snapshot]) -> list[Snapshot]:
+    """By set and then oldest first; what shares a damaged pack with another is damaged too."""
+    snapshots = sorted(found, key=lambda one: (one.name.log, one.name))
     bad = {pack: one.name for one in snapshots for pack in one.damaged}
     return [_sharing(one, bad) if bad and not one.damage else one for one in snapshots]
 

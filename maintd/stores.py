@@ -1,5 +1,7 @@
 """Where an archive is, a local directory or a prefix in a bucket of an S3-compatible store, and how it is reached.
 
+Also a repository of restic.
+
 It holds the names of secrets, never a secret: who reaches the store reads them then, from a file or the environment.
 """
 
@@ -69,3 +71,24 @@ class Store:
         """What `fields` gave, also after it went through JSON."""
         secrets = {name: Secret(**fields[name]) for name in ("key_id", "secret_key")}
         return cls(**(fields | secrets))
+
+
+WHOLE = "maintd-whole"
+"""The tag of a snapshot in a repository of restic that lacks nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Repository:
+    """How restic reaches it: `url` as restic has it, a file with the password; `cache` is a directory of maintd's."""
+
+    url: str
+    password_file: str
+    cache: str
+
+    def fields(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def set_tag(of: str) -> str:
+    """The tag of the snapshots of a set in a repository of restic."""
+    return f"maintd:{of}"

@@ -34,36 +34,50 @@ class Request:
     private: bool = True
 
 
+Read = Callable[[str], Iterable[bytes]]
+"""The content of one of a snapshot's files, by name; FileNotFoundError if there is none."""
+
+
 def verify(progress: Progress, *, snapshot: str, packs: Sequence[str] | None = None) -> int:
     """Compares the files of a snapshot with SHA256SUMS, all or these packs and the small ones; returns their bytes.
 
     Raises Damaged.
     """
-    count = 0
     with durable.directory(snapshot) as dir_fd:
-        try:
-            known = manifest.read_sums(contents(dir_fd, manifest.SUMS))
-        except FileNotFoundError:
-            raise Damaged(f"{manifest.SUMS} is missing") from None
-        for name in (manifest.NAME, manifest.CONTENTS):
-            count = _compare(name, known.get(name, ""), count, progress, dir_fd=dir_fd)
-        whole = Manifest.read(contents(dir_fd, manifest.NAME))
-        for name in (pack.name for pack in whole.packs if packs is None or pack.name in packs):
-            count = _compare(name, known.get(name, ""), count, progress, dir_fd=dir_fd)
-        for pack in whole.packs:
-            if known.get(pack.name) != pack.sha256:
-                raise Damaged(f"{manifest.NAME} and {manifest.SUMS} differ about {printable(pack.name)}")
+        return compare(lambda name: _chunks(name, dir_fd), packs, progress)
+
+
+def compare(read: Read, packs: Sequence[str] | None, progress: Progress) -> int:
+    """As `verify`, of a snapshot wherever it is."""
+    count = 0
+    try:
+        known = manifest.read_sums(b"".join(read(manifest.SUMS)))
+    except FileNotFoundError:
+        raise Damaged(f"{manifest.SUMS} is missing") from None
+    for name in (manifest.NAME, manifest.CONTENTS):
+        count = _compare(read, name, known.get(name, ""), count, progress)
+    whole = Manifest.read(b"".join(read(manifest.NAME)))
+    for name in (pack.name for pack in whole.packs if packs is None or pack.name in packs):
+        count = _compare(read, name, known.get(name, ""), count, progress)
+    for pack in whole.packs:
+        if known.get(pack.name) != pack.sha256:
+            raise Damaged(f"{manifest.NAME} and {manifest.SUMS} differ about {printable(pack.name)}")
     return count
 
 
-def _compare(name: str, promised: str, count: int, progress: Progress, *, dir_fd: int) -> int:
+def _chunks(name: str, dir_fd: int) -> Iterator[bytes]:
+    with durable.opened(name, dir_fd=dir_fd) as descriptor:
+        while data := os.read(descriptor, _CHUNK):
+            yield data
+
+
+def _compare(read: Read, name: str, promised: str, count: int, progress: Progress) -> int:
     digest = hashlib.sha256()
     try:
-        with durable.opened(name, dir_fd=dir_fd) as descriptor:
-            while data := os.read(descriptor, _CHUNK):
-                digest.update(data)
-                count += len(data)
-                progress(count)
+        for data in read(name):
+            digest.update(data)
+            count += len(data)
+            progress(count)
     except FileNotFoundError:
         raise Damaged(f"{printable(name)} is missing") from None
     if digest.hexdigest() != promised:
@@ -181,11 +195,16 @@ def _write(source: Any, entry: Entry, path: str, told: _Told) -> bool:
 def damaged_packs(_progress: Progress, *, snapshot: str) -> Sequence[str]:
     """The packs of a snapshot that are not what its manifest says, by name."""
     with durable.directory(snapshot) as dir_fd:
-        whole = Manifest.read(contents(dir_fd, manifest.NAME))
-        bad = []
-        for pack in whole.packs:
-            try:
-                _compare(pack.name, pack.sha256, 0, lambda _: None, dir_fd=dir_fd)
-            except (MaintdError, OSError):
-                bad.append(pack.name)
+        return differing(lambda name: _chunks(name, dir_fd))
+
+
+def differing(read: Read) -> Sequence[str]:
+    """As `damaged_packs`, of a snapshot wherever it is."""
+    whole = Manifest.read(b"".join(read(manifest.NAME)))
+    bad = []
+    for pack in whole.packs:
+        try:
+            _compare(read, pack.name, pack.sha256, 0, lambda _: None)
+        except (MaintdError, OSError):
+            bad.append(pack.name)
     return bad

@@ -42,7 +42,7 @@ def test_without_maintd(tree):
     assert at(tree.folder / "out", csv).read_bytes() == b"second\n"
 
 
-def _key(folder: Path) -> str:
+def key(folder: Path) -> str:
     """Makes a pair of keys; returns the public one, and leaves the secret one in `key.txt`."""
     code = "import pyrage; key = pyrage.x25519.Identity.generate(); print(key.to_public()); print(key)"
     done = subprocess.run([EXTRAS.with_name("python"), "-c", code], check=True, capture_output=True, text=True)
@@ -57,13 +57,13 @@ def _extras(tree: Tree, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_encrypted_snapshots_need_the_key(tree):
+def test_encrypted_snapshots_need_thekey(tree):
     """To a public key: nothing of the files can be read without the secret one, unchanged ones are linked."""
     path = database(tree.logs / "a.db")
     secret = b"a secret word " * 1000
     tree.log("p.csv", secret)
     drill = '[drill.app]\ncron = "@weekly"\ndestination = "HERE/kept"\nset = "app"\nidentity_file = "HERE/key.txt"\n'
-    tree.write_config(JOB + f'recipient = "{_key(tree.folder)}"\n' + drill)
+    tree.write_config(JOB + f'recipient = "{key(tree.folder)}"\n' + drill)
     for _ in range(2):
         done = _extras(tree, "do", "backup.app")
         assert done.returncode == 0, done.stdout + done.stderr
@@ -77,7 +77,7 @@ def test_encrypted_snapshots_need_the_key(tree):
     assert "--identity FILE" in _extras(tree, *at_usb).stderr
     other = tree.folder / "other"
     other.mkdir()
-    _key(other)
+    key(other)
     assert "cannot be decrypted" in _extras(tree, *at_usb, "--identity", f"{other}/key.txt").stderr
     assert not (tree.folder / "out").exists()
     done = _extras(tree, *at_usb, "--identity", f"{tree.folder}/key.txt")
@@ -88,7 +88,7 @@ def test_encrypted_snapshots_need_the_key(tree):
 def test_without_the_extra_it_is_named(tree):
     """In an environment without the extra, encryption is a failure that names it."""
     tree.log("p.csv")
-    tree.write_config(JOB + f'recipient = "{_key(tree.folder)}"\n')
+    tree.write_config(JOB + f'recipient = "{key(tree.folder)}"\n')
     did = tree.do()
     assert did.code == 1
     assert "maintd[age]" in did.event("backup.failed")["advice"]

@@ -134,13 +134,25 @@ class Staged:
                 durable.make_directory(parts[0], owner or _ours(), dir_fd=dir_fd)
         return os.path.join(self.copies, *parts)
 
+    def discard_copies(self) -> None:
+        """Removes what was only on its way into the snapshot."""
+        with durable.directory(self.directory) as dir_fd:
+            durable.discard_tree(_COPIES, dir_fd=dir_fd)
+
+    def discard(self) -> None:
+        """Removes all of it."""
+        parent, name = os.path.split(self.directory)
+        with durable.directory(parent) as dir_fd:
+            durable.discard_tree(name, dir_fd=dir_fd)
+
     def require_space(self, size: int) -> None:
-        """Raises MaintdError if the destination has not so many bytes left."""
-        info = os.statvfs(os.path.dirname(self.directory))
+        """Raises MaintdError if there are not so many bytes left for it."""
+        place = os.path.dirname(self.directory)
+        info = os.statvfs(place)
         free = info.f_bavail * info.f_frsize
         if free < size:
             raise MaintdError(
-                f"it takes {format_size(size)} at the destination, where {format_size(free)} are free",
+                f"it takes {format_size(size)} in {names.printable(place)}, where {format_size(free)} are free",
                 hint="free some space there, or lower keep or max_total; this is tried again at the next run",
             )
 
@@ -322,19 +334,12 @@ class StoreSnapshot(Action):
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         self.staged.prepare()
-        destination, name = os.path.split(self.target)
-        staging = os.path.basename(self.staged.directory)
         try:
             if not (self.files or self.staged.sources):
                 raise MaintdError("none of its sources could be taken, so there is no snapshot")
-            made = hands.call("maintd.packing:pack", self, request=self._request())
-            with durable.directory(self.staged.directory) as dir_fd:
-                durable.discard_tree(_COPIES, dir_fd=dir_fd)
-            with durable.directory(destination) as dir_fd:
-                durable.publish_directory(staging, name, dir_fd=dir_fd)
+            made = self.made(hands)
         except BaseException:
-            with durable.directory(destination) as dir_fd:
-                durable.discard_tree(staging, dir_fd=dir_fd)
+            self.staged.discard()
             raise
         for path in made["unsettled"]:
             yield SourceUnsettled(target=path, tries=3)
@@ -344,15 +349,31 @@ class StoreSnapshot(Action):
             new=made["new"],
             in_bytes=made["in_bytes"],
             out_bytes=made["out_bytes"],
-            missing=len(self._missing()) + len(made["missing"]),
+            missing=len(self.missing) + len(made["missing"]),
         )
         if made["missing"]:
             raise MaintdError(f"some files could not be taken: {names.enumerated(made['missing'])}")
 
-    def _missing(self) -> list[str]:
+    def made(self, hands: Hands) -> dict[str, Any]:
+        """Makes the snapshot of what is staged, and says what is in it, as packing.pack does."""
+        made: dict[str, Any] = hands.call("maintd.packing:pack", self, request=self.request())
+        self.staged.discard_copies()
+        self.put_away(hands)
+        return made
+
+    def put_away(self, _hands: Hands) -> None:
+        """Gives what is whole and synced in the staging directory its place among the snapshots."""
+        destination, name = os.path.split(self.target)
+        with durable.directory(destination) as dir_fd:
+            durable.publish_directory(os.path.basename(self.staged.directory), name, dir_fd=dir_fd)
+
+    @property
+    def missing(self) -> list[str]:
+        """What it lacks by now."""
         return [*self.lacking, *(names.printable(path) for path in self.expected if path not in self.staged.sources)]
 
-    def _request(self) -> dict[str, Any]:
+    def request(self) -> dict[str, Any]:
+        """What packing.pack is asked."""
         sources = [*self.staged.sources.values(), *self.files]
         return {
             "staging": self.staged.directory,
@@ -362,7 +383,7 @@ class StoreSnapshot(Action):
             "recipient": self.recipient,
             "oldest": self.oldest,
             "sources": [asdict(source) for source in sources],
-            "about": {**self.about, "missing": self._missing()},
+            "about": {**self.about, "missing": self.missing},
         }
 
 

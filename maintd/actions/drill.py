@@ -1,18 +1,22 @@
 """Proving that a snapshot can be restored: into a scratch directory, every file compared, every database opened."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from maintd import durable, names, restoring, snapshots
+from maintd.actions import offsite
 from maintd.actions.hands import Hands
 from maintd.errors import Damaged, Refused
 from maintd.events import Event, Failure
 from maintd.manifest import Entry, Manifest
 from maintd.steps import Action
+from maintd.stores import Store
 from maintd.units import counted, format_size
+
+_FILES = "files"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,14 +57,47 @@ class DrillFailed(Failure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Verify(Action):
+class _OnSnapshot(Action):
+    """Something that is done with a snapshot, in a directory or in a bucket."""
+
+    failure: ClassVar[type[Failure]] = DrillFailed
+
+    store: Store
+    now: datetime
+
+    def verified(self, hands: Hands, packs: tuple[str, ...] | None) -> int:
+        """Bytes that are what they were; what is not is noted in the snapshot, with the packs that are damaged."""
+        try:
+            count: int = self._ask(hands, "verify", packs=packs)
+        except Damaged as error:
+            self.note(hands, str(error), self._ask(hands, "damaged_packs"))
+            raise
+        return count
+
+    def note(self, hands: Hands, damage: str = "", packs: Sequence[str] = ()) -> None:
+        """Keeps in the snapshot how a drill of it went."""
+        proof = snapshots.proof(self.now, damage, packs)
+        if self.store.is_remote:
+            name = os.path.basename(self.target)
+            offsite.ask(hands, self, self.store, "note", snapshot=name, proof=proof.decode())
+            return
+        with durable.directory(self.target) as dir_fd:
+            durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)
+
+    def _ask(self, hands: Hands, function: str, **given: Any) -> Any:
+        if self.store.is_remote:
+            name = os.path.basename(self.target)
+            return offsite.ask(hands, self, self.store, function, snapshot=name, **given)
+        return hands.call(f"maintd.unpacking:{function}", self, snapshot=self.target, **given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verify(_OnSnapshot):
     """Compares the files of a snapshot with their checksums: of its packs those that no other step reads."""
 
     verb: ClassVar[str] = "verify"
-    failure: ClassVar[type[Failure]] = DrillFailed
 
     packs: tuple[str, ...]
-    now: datetime
     stored: int
 
     @property
@@ -69,21 +106,19 @@ class Verify(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        count = _verified(self, hands, self.packs, self.now)
+        count = self.verified(hands, self.packs)
         yield SnapshotVerified(target=self.target, bytes=count)
 
 
 @dataclass(frozen=True, kw_only=True)
-class Drill(Action):
+class Drill(_OnSnapshot):
     """Restores a snapshot into a scratch directory, opens and checks it, and notes in the snapshot how that went."""
 
     verb: ClassVar[str] = "drill"
-    failure: ClassVar[type[Failure]] = DrillFailed
 
     manifest: Manifest = field(repr=False)
     scratch: str
     identity: str | None
-    now: datetime
     taken: datetime
 
     @property
@@ -97,23 +132,19 @@ class Drill(Action):
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         parent, name = os.path.split(self.scratch)
-        info = os.statvfs(parent)
-        if info.f_bavail * info.f_frsize < self.manifest.size:
-            raise Refused(
-                f"a restore takes {format_size(self.manifest.size)}, more than is free in {names.printable(parent)}",
-                hint="set scratch to a directory with more room",
-            )
-        _verified(self, hands, None, self.now)
+        if self.store.is_remote:
+            durable.private_directory(parent)
+        self._require_space(parent)
         with durable.directory(parent) as dir_fd:
             durable.discard_tree(name, dir_fd=dir_fd)
             try:
-                self._restore(hands)
+                self._restore(hands, self._at_hand(hands))
             except Damaged as error:
-                note(self.target, snapshots.proof(self.now, str(error)))
+                self.note(hands, str(error), self._ask(hands, "damaged_packs"))
                 raise
             finally:
                 durable.discard_tree(name, dir_fd=dir_fd)
-        note(self.target, snapshots.proof(self.now))
+        self.note(hands)
         yield RestoreProven(
             target=self.target,
             files=len(self.manifest.entries),
@@ -125,9 +156,30 @@ class Drill(Action):
     def _databases(self) -> list[Entry]:
         return [entry for entry in self.manifest.entries if entry.kind == "sqlite"]
 
-    def _restore(self, hands: Hands) -> None:
-        paths = {entry.name: os.path.join(self.scratch, entry.name) for entry in self.manifest.entries}
-        request = {"snapshot": self.target, "targets": list(paths.items()), "identity": self.identity}
+    def _require_space(self, parent: str) -> None:
+        info = os.statvfs(parent)
+        packed = sum(pack.size for pack in self.manifest.packs) if self.store.is_remote else 0
+        if info.f_bavail * info.f_frsize < self.manifest.size + packed:
+            raise Refused(
+                f"a restore takes {format_size(self.manifest.size + packed)}, more than is free in "
+                f"{names.printable(parent)}",
+                hint="set scratch to a directory with more room",
+            )
+
+    def _at_hand(self, hands: Hands) -> str:
+        """The directory of the snapshot, compared with its checksums; one in a bucket is brought for it."""
+        if not self.store.is_remote:
+            self.verified(hands, None)
+            return self.target
+        name = os.path.basename(self.target)
+        directory = os.path.join(self.scratch, names.temporary(name))
+        offsite.ask(hands, self, self.store, "bring", snapshot=name, packs=None, directory=directory)
+        hands.call("maintd.unpacking:verify", self, snapshot=directory)
+        return directory
+
+    def _restore(self, hands: Hands, snapshot: str) -> None:
+        paths = {entry.name: os.path.join(self.scratch, _FILES, entry.name) for entry in self.manifest.entries}
+        request = {"snapshot": snapshot, "targets": list(paths.items()), "identity": self.identity}
         hands.call("maintd.unpacking:unpack", self, request=request)
         for entry in self._databases():
             directory = os.path.dirname(paths[entry.name])
@@ -137,20 +189,3 @@ class Drill(Action):
                 restoring.within(entry, directory),
                 **restoring.to_prove(entry, paths[entry.name], self.manifest.invariants.get(entry.path, ())),
             )
-
-
-def _verified(action: Action, hands: Hands, packs: tuple[str, ...] | None, now: datetime) -> int:
-    """Bytes that are what they were; what is not is noted in the snapshot, with the packs that are damaged."""
-    try:
-        count: int = hands.call("maintd.unpacking:verify", action, snapshot=action.target, packs=packs)
-    except Damaged as error:
-        bad = hands.call("maintd.unpacking:damaged_packs", action, snapshot=action.target)
-        note(action.target, snapshots.proof(now, str(error), bad))
-        raise
-    return count
-
-
-def note(snapshot: str, proof: bytes) -> None:
-    """Keeps in a snapshot how a drill of it went."""
-    with durable.directory(snapshot) as dir_fd:
-        durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)

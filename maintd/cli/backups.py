@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from maintd import snapshots
+from maintd import destinations
 from maintd.cli import output, tables
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import destinations
+from maintd.cli.sets import PLACE_HELP, place_of, sets
 from maintd.config import load
 from maintd.names import printable
 from maintd.snapshots import Snapshot
@@ -21,10 +21,11 @@ from maintd.units import counted, format_duration, format_size
 @click.command(
     short_help="Show the snapshots of backups.",
     epilog="\b\nExamples:\n  maintd backups\n  maintd backups app\n"
-    "  maintd backups --in /mnt/usb/backups\n  maintd backups --json | jq 'select(.verified) | .snapshot'",
+    "  maintd backups --in /mnt/usb/backups\n"
+    "  maintd backups --in s3://bucket/prefix\n  maintd backups --json | jq 'select(.verified) | .snapshot'",
 )
 @click.argument("set_name", required=False, metavar="[SET]")
-@click.option("--in", "place", metavar="DIR", help="Look there, and not where the config says; needs no config.")
+@click.option("--in", "place", metavar="PLACE", help=PLACE_HELP)
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each snapshot.")
 @config_option()
 @click.pass_obj
@@ -33,17 +34,19 @@ def backups(called: Invocation, set_name: str | None, *, place: str | None, as_j
 
     Ends with 3 if a set has no snapshot that is verified.
     """
-    places = {} if place else destinations(load(called.config), set_name)
-    wanted = [(place, set_name)] if place else [(where, of) for of, where in places.items()]
-    found = [one for where, of in wanted for one in snapshots.found(os.path.realpath(where), of)]
+    config = None if place else load(called.config)
+    known = sets(config, set_name) if config else {}
+    stores = os.path.join(os.path.realpath(config.settings.state_dir), "stores") if config else ""
+    found = destinations.found(place_of(place), set_name) if place else []
+    found += [one for of, job in known.items() for one in job.found(of, stores)]
     if as_json:
         for one in found:
             output.say_json(_fields(one))
     else:
         for line in _lines(found, called.now):
             output.say(line)
-    sets = {one.name.log for one in found} | places.keys()
-    return Exit.OK if sets and sets == {one.name.log for one in found if one.is_verified} else Exit.NO
+    all_sets = {one.name.log for one in found} | known.keys()
+    return Exit.OK if all_sets and all_sets == {one.name.log for one in found if one.is_verified} else Exit.NO
 
 
 def _fields(one: Snapshot) -> dict[str, Any]:

@@ -13,11 +13,12 @@ import click
 
 from maintd import asides, contexts, durable, lock, names, restoring
 from maintd.asides import Aside
+from maintd.at_hand import Local, at_hand
 from maintd.child import Worker
 from maintd.cli import output, reach, tables
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import destinations, snapshot
+from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
 from maintd.cli.showing import Json, Message, People
 from maintd.config import Config, load
 from maintd.errors import Locked, MaintdError, Refused, Unreachable
@@ -27,6 +28,7 @@ from maintd.names import printable
 from maintd.restoring import Deed, InPlace, Places, Told
 from maintd.snapshots import Snapshot
 from maintd.state import ALL_JOBS
+from maintd.stores import Store
 from maintd.units import counted, format_size
 
 _Paths = Sequence[tuple[str, str]]
@@ -57,9 +59,11 @@ class _Order:
             )
         return entries
 
-    def snapshot(self, config: Config | None) -> Snapshot:
-        place = self.place or destinations(config or load(self.called.config), self.set_name)[self.set_name]
-        return snapshot(place, self.set_name, self.stamp)
+    def store(self, config: Config | None) -> Store:
+        """Where the snapshot is."""
+        if self.place:
+            return place_of(self.place)
+        return place(config or load(self.called.config), self.set_name)
 
 
 @click.command(
@@ -67,7 +71,7 @@ class _Order:
     epilog="\b\nExamples:\n  maintd restore app --to /tmp/look\n"
     "  maintd restore app@20260101T020000Z --only /srv/app/data/trading.db --to /tmp/look\n"
     "  maintd restore app --in-place --plan\n  maintd restore app --in-place\n  maintd restore app --undo\n"
-    "  maintd restore app --in /mnt/usb/backups --to /srv/new --identity key.txt",
+    "  maintd restore app --in s3://bucket/prefix --to /srv/new --identity key.txt",
 )
 @click.argument("what", metavar="SET[@STAMP]")
 @click.option("--to", metavar="DIR", help="Restore into this directory, which is made.")
@@ -75,7 +79,7 @@ class _Order:
 @click.option("--undo", is_flag=True, help="Put back what the last restore in place of the set has kept aside.")
 @click.option("--forget", is_flag=True, help="Delete what the last restore in place of the set has kept aside.")
 @click.option("--only", multiple=True, metavar="PATH", help="Only this file, directory or pattern; may be repeated.")
-@click.option("--in", "place", metavar="DIR", help="Look for the snapshot there, and not where the config says.")
+@click.option("--in", "place", metavar="PLACE", help=PLACE_HELP)
 @click.option("--identity", metavar="FILE", help="The secret key of age, for encrypted snapshots.")
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be done, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
@@ -114,9 +118,11 @@ def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
 def _to(order: _Order, target: str, *, plan_only: bool) -> int:
     if os.path.lexists(target) and (not os.path.isdir(target) or os.listdir(target)):
         raise Refused(f"{target} is there, and not an empty directory", hint="name one that is not there")
-    found = order.snapshot(None)
-    with Worker() as worker:
-        deeds = list(_deeds_to(found, order.entries(found), target, order, worker))
+    store = order.store(None)
+    found = snapshot(store, order.set_name, order.stamp)
+    entries = order.entries(found)
+    with Worker() as worker, at_hand(store, found, entries, names.temporary(f"{target}.packs")) as local:
+        deeds = [*local.deeds, *_deeds_to(local, entries, target, order, worker)]
         if plan_only:
             return _show_plan(found, deeds)
         _discard(target)
@@ -128,7 +134,8 @@ def _to(order: _Order, target: str, *, plan_only: bool) -> int:
     return Exit.OK
 
 
-def _deeds_to(found: Snapshot, entries: Sequence[Entry], target: str, order: _Order, worker: Worker) -> Iterator[Deed]:
+def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: _Order, worker: Worker) -> Iterator[Deed]:
+    found = local.snapshot
     assert found.manifest is not None
     invariants, making = found.manifest.invariants, names.temporary(target)
     paths = [(entry.name, os.path.join(making, entry.name)) for entry in entries]
@@ -137,7 +144,7 @@ def _deeds_to(found: Snapshot, entries: Sequence[Entry], target: str, order: _Or
         "verify",
         found.path,
         "every file of the snapshot is compared with its checksum",
-        lambda told: worker.call("maintd.unpacking:verify", {"snapshot": found.path}, progress=told),
+        lambda told: restoring.verify(worker, found.path, local.packs, told),
     )
     yield Deed(
         "unpack",
@@ -190,12 +197,16 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
             f"an earlier restore of {order.set_name}, of {before.snapshot}, {how} {order.set_name} --undo",
             hint=f"or delete what it has kept aside: maintd restore {order.set_name} --forget",
         )
-    found = order.snapshot(config)
+    store = order.store(config)
+    found = snapshot(store, order.set_name, order.stamp)
     entries = [entry for entry in order.entries(found) if entry.kind != "output"]
-    with Worker() as worker:
-        places = Places(state_dir, contexts.supervisor(config), worker)
-        restoration = InPlace(found, entries, places, order.identity)
-        deeds = list(restoration.deeds())
+    directory = os.path.join(os.path.realpath(state_dir), "stores", names.temporary(f"{order.set_name}.restore"))
+    with Worker() as worker, at_hand(store, found, entries, directory) as local:
+        restoration = InPlace(
+            local.snapshot, entries, Places(state_dir, contexts.supervisor(config), worker), order.identity
+        )
+        restoration.packs = local.packs
+        deeds = [*local.deeds, *restoration.deeds()]
         if plan_only:
             return _show_plan(found, deeds)
         with _alone(order, config):

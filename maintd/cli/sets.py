@@ -1,43 +1,67 @@
 """The sets of a config that are backed up: where their snapshots are, and one snapshot by its name."""
 
 import os
+from typing import Any
 
 import click
 
-from maintd import snapshots
+from maintd import destinations
 from maintd.config import Config
 from maintd.errors import MaintdError
 from maintd.snapshots import Snapshot
+from maintd.stores import SCHEME, Store, set_tag
 
 KIND = "backup"
+PLACE_HELP = (
+    "Look there, and not where the config says; needs no config. A directory, or s3://bucket/prefix, with the keys in "
+    "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, and AWS_ENDPOINT_URL and AWS_REGION if it is not Amazon's."
+)
 
 
-def destinations(config: Config, only: str | None = None) -> dict[str, str]:
-    """The destination of each set, by its name. A usage error if there is no such set."""
-    found = {
-        name.partition(".")[2] or KIND: os.path.realpath(job.destination)  # type: ignore[attr-defined]
-        for name, job in config.jobs.items()
-        if job.kind == KIND
-    }
+def place_of(given: str) -> Store:
+    """The place that a person names, without a config."""
+    if not given.startswith(SCHEME):
+        return Store(os.path.realpath(given))
+    region = os.environ.get("AWS_REGION") or "us-east-1"
+    return Store(given, endpoint=os.environ.get("AWS_ENDPOINT_URL") or None, region=region)
+
+
+def sets(config: Config, only: str | None = None) -> dict[str, Any]:
+    """The backup jobs by the names of their sets. A usage error if there is no such set."""
+    found = {name.partition(".")[2] or KIND: job for name, job in config.jobs.items() if job.kind == KIND}
     if only is not None and only not in found:
         there = ", ".join(found) or "none"
         raise click.UsageError(f"there is no set {only!r}; there are: {there}", click.get_current_context())
-    return {of: place for of, place in found.items() if only in (None, of)}
+    return {of: job for of, job in found.items() if only in (None, of)}
 
 
-def snapshot(place: str, of: str, stamp: str) -> Snapshot:
+def place(config: Config, of: str) -> Store:
+    """Where the snapshots of a set are. MaintdError if that is for restic to restore from."""
+    job = sets(config, of)[of]
+    if job.repository is not None:
+        raise MaintdError(
+            f"the snapshots of {of} are restic's",
+            hint=f"restic -r {job.repository} -p {job.password_file} restore latest --tag {set_tag(of)} --target DIR",
+        )
+    found: Store = job.place()
+    return found
+
+
+def snapshot(where: Store, of: str, stamp: str) -> Snapshot:
     """The snapshot of a set that was taken at `stamp`, or the newest that is verified. Raises MaintdError."""
-    found = snapshots.found(os.path.realpath(place), of)
+    found = destinations.found(where, of)
     if stamp:
         at = [one for one in found if one.label == f"{of}@{stamp}"]
         if not at:
-            raise MaintdError(f"there is no snapshot {of}@{stamp} in {place}", hint=f"maintd backups {of} lists them")
+            raise MaintdError(
+                f"there is no snapshot {of}@{stamp} in {where.to}", hint=f"maintd backups {of} lists them"
+            )
         if at[0].manifest is None:
             raise MaintdError(f"{at[0].label} cannot be read: {at[0].trouble}")
         return at[0]
     sound = [one for one in found if one.is_verified]
     if not sound:
         raise MaintdError(
-            f"there is no verified snapshot of {of} in {place}", hint=f"maintd backups {of} says what is wrong"
+            f"there is no verified snapshot of {of} in {where.to}", hint=f"maintd backups {of} says what is wrong"
         )
     return sound[-1]

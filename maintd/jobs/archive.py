@@ -2,74 +2,25 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, ClassVar, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from maintd import dates, grounds, mounts, names, patterns, trust
 from maintd.errors import trouble
-from maintd.job import AbsolutePath, Age, Context, FilePattern, Flag, Job, Level, Size, Span, absolute, gzip_level
+from maintd.job import AbsolutePath, Age, Context, FilePattern, Flag, Job, Level, Size, gzip_level
 from maintd.matching import split
 from maintd.patterns import Match, PathsFailed
 from maintd.room import Means, Relief
-from maintd.rules import Options, rule
+from maintd.rules import rule
 from maintd.steps import Finding, Seen, Step
-from maintd.stores import SCHEME, Secret, Store
+from maintd.store_options import ObjectStore, Place, misplaced, store
+from maintd.stores import Store
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from maintd import archiving
-
-
-def _place(to: str) -> str:
-    if to.startswith(SCHEME):
-        parts = urlsplit(to)
-        if not parts.netloc or parts.username is not None or parts.query:
-            raise ValueError(f"{to!r} is not of the form s3://bucket/prefix; keys are named in the s3 table")
-        return to
-    return absolute(to)
-
-
-def _endpoint(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{url!r} is not a URL of an object store (such as https://s3.example.com)")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a secret is not written here: use the …_file or …_env options")
-    return url
-
-
-class ObjectStore(Options):
-    """How an object store is reached. Keys come from the environment, or from files, and are never in the config."""
-
-    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
-        default=None, description="the URL of an S3-compatible store; default: Amazon's"
-    )
-    region: str = Field(default="us-east-1", description="the region, if the store has any")
-    access_key_id_env: str = Field(
-        default="AWS_ACCESS_KEY_ID", description="the environment variable that holds the key's id"
-    )
-    access_key_id_file: AbsolutePath | None = Field(default=None, description="a file that holds the key's id alone")
-    secret_access_key_env: str = Field(
-        default="AWS_SECRET_ACCESS_KEY", description="the environment variable that holds the secret key"
-    )
-    secret_access_key_file: AbsolutePath | None = Field(
-        default=None, description="a file that holds the secret key alone"
-    )
-    timeout: Span = Field(default=timedelta(seconds=60), description="for how long one request may take")
-
-    def store(self, to: str) -> Store:
-        return Store(
-            to,
-            endpoint=self.endpoint,
-            region=self.region,
-            key_id=Secret(self.access_key_id_env, self.access_key_id_file),
-            secret_key=Secret(self.secret_access_key_env, self.secret_access_key_file),
-            timeout=self.timeout.total_seconds(),
-        )
 
 
 class ArchiveFiles(Job):
@@ -82,7 +33,7 @@ class ArchiveFiles(Job):
 
     paths: tuple[FilePattern, ...] = Field(min_length=1, description="the files, by glob patterns")
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
-    to: Annotated[str, AfterValidator(_place)] = Field(
+    to: Place = Field(
         description="the archive: a directory, or s3://bucket/prefix in an object store (needs the extra s3)"
     )
     s3: ObjectStore | None = Field(default=None, description="how an object store is reached: endpoint, region, keys")
@@ -102,13 +53,10 @@ class ArchiveFiles(Job):
 
     @rule("s3", "to")
     def _is_an_object_store(self) -> str:
-        is_wrong = self.s3 is not None and not self.to.startswith(SCHEME)
-        return (
-            's3 says how an object store is reached, but `to` is a directory (write to = "s3://…")' if is_wrong else ""
-        )
+        return misplaced(self.s3, self.to, "to")
 
     def archive(self) -> Store:
-        return Store(self.to) if self.s3 is None else self.s3.store(self.to)
+        return store(self.to, self.s3)
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd import archiving  # noqa: PLC0415 - reading a config does not need what archives
@@ -127,10 +75,12 @@ class ArchiveFiles(Job):
                 found.append(step)
             elif isinstance(ctx.cause, Asked):
                 yield step
-        store, shelf = self.archive(), self._shelf(ctx)
+        stored, shelf = self.archive(), self._shelf(ctx)
         try:
             yield from (
-                archiving.plan_upload(found, shelf, store) if store.is_remote else archiving.plan_archive(found, shelf)
+                archiving.plan_upload(found, shelf, stored)
+                if stored.is_remote
+                else archiving.plan_archive(found, shelf)
             )
         except OSError as error:
             event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))
@@ -140,9 +90,9 @@ class ArchiveFiles(Job):
         from maintd import archiving  # noqa: PLC0415 - as above
         from maintd.actions.expire import GiveUpFile  # noqa: PLC0415 - as above
 
-        store, shelf = self.archive(), self._shelf(ctx)
+        stored, shelf = self.archive(), self._shelf(ctx)
         place = grounds.identity(shelf.root)
-        is_elsewhere = store.is_remote or (place is not None and place[0] != wanted.device)
+        is_elsewhere = stored.is_remote or (place is not None and place[0] != wanted.device)
         if wanted.means is not Means.STORED or not is_elsewhere:
             return
         expansion = patterns.expand(self.paths, self.exclude, ours=True, own=ctx.own, barriers=mounts.points())
@@ -151,15 +101,15 @@ class ArchiveFiles(Job):
             step for step in steps if isinstance(step, archiving.Old) and wanted.covers(step.seen.path, step.seen.dev)
         ]
         judge = trust.Judge()
-        for old, entry in archiving.stored_elsewhere(found, shelf, is_remote=store.is_remote):
+        for old, entry in archiving.stored_elsewhere(found, shelf, is_remote=stored.is_remote):
             reason = f"{wanted.reason}; stored as {os.path.join(self.to, entry.name)}"
             yield judge.finding(old.seen) or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
 
     def _shelf(self, ctx: Context) -> "archiving.Shelf":
         from maintd import archiving  # noqa: PLC0415 - as above
 
-        store = self.archive()
-        root = store.directory(ctx.stores) if store.is_remote else grounds.resolve(self.to)
+        stored = self.archive()
+        root = stored.directory(ctx.stores) if stored.is_remote else grounds.resolve(self.to)
         return archiving.Shelf(root, self.compress, self.level, ctx.job, ctx.now, self.keep_originals)
 
     def _looked_through(self, matches: Sequence[Match], ctx: Context) -> "Iterator[archiving.Old | Finding]":

@@ -4,11 +4,11 @@ import os
 import socket
 from collections.abc import Iterator, Mapping
 from datetime import UTC, timedelta
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from maintd import __version__, grounds, names, patterns, snapshots, sources
+from maintd import __version__, destinations, grounds, names, patterns, snapshots, sources
 from maintd.accounts import UserName
 from maintd.errors import MaintdError, trouble
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
@@ -17,9 +17,14 @@ from maintd.rules import rule
 from maintd.snapshots import Snapshot
 from maintd.sources import Found
 from maintd.steps import Action, Finding, Seen, Step
+from maintd.store_options import ObjectStore, Place, misplaced, store
+from maintd.stores import SCHEME, Repository, Store
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
+
+if TYPE_CHECKING:
+    from maintd.depots import Depot
 
 _SPEED = 200 << 20
 """Bytes a second at which a database is copied at least, to estimate for how long its writers would wait."""
@@ -31,7 +36,21 @@ class Backup(Job):
 
     kind: ClassVar[str] = "backup"
 
-    destination: AbsolutePath = Field(description="the directory for snapshots; maintd's user alone may write it")
+    engine: Literal["maintd", "restic"] = Field(
+        default="maintd", description="whose snapshots they are: maintd's own, or those of a repository of restic"
+    )
+    repository: str | None = Field(
+        default=None, description='with restic: the repository, as restic has it ("/srv/restic", "s3:https://…/bucket")'
+    )
+    password_file: AbsolutePath | None = Field(
+        default=None, description="with restic: the file that holds the password of the repository"
+    )
+    destination: Place | None = Field(
+        default=None,
+        description="the directory for snapshots, which maintd's user alone may write; or s3://bucket/prefix in an "
+        "object store (needs the extra s3)",
+    )
+    s3: ObjectStore | None = Field(default=None, description="how an object store is reached: endpoint, region, keys")
     databases: tuple[FilePattern, ...] = Field(default=(), description="live SQLite databases, by glob patterns")
     files: tuple[AbsolutePath, ...] = Field(
         default=(), description="files by glob patterns, and directories with all that is below them"
@@ -73,37 +92,70 @@ class Backup(Job):
         is_something = self.databases or self.files or self.commands
         return "" if is_something else "there is nothing to back up: set databases, files or commands"
 
+    @rule("s3", "destination")
+    def _is_an_object_store(self) -> str:
+        return misplaced(self.s3, self.destination or "", "destination")
+
+    @rule("engine", "destination", "repository", "password_file")
+    def _has_one_place(self) -> str:
+        if self.engine == "restic":
+            if not (self.repository and self.password_file):
+                return 'engine = "restic" needs repository and password_file'
+            return "restic stores in repository: leave destination out" if self.destination else ""
+        if self.repository or self.password_file:
+            return 'repository and password_file are for engine = "restic"'
+        return "" if self.destination else "destination is missing: where are the snapshots to go?"
+
+    @rule("engine", "recipient", "level", "max_total")
+    def _is_maintds_own(self) -> str:
+        given = [name for name in ("recipient", "level", "max_total") if getattr(self, name) is not None]
+        return (
+            f"{given[0]} is not for restic, which does that in its own way" if given and self.engine != "maintd" else ""
+        )
+
+    def place(self) -> Store:
+        """Where its snapshots are; a directory without links in its path."""
+        to = self.destination or ""
+        return store(to if to.startswith(SCHEME) else os.path.realpath(to), self.s3)
+
+    def repository_of(self, stores: str) -> Repository | None:
+        """The repository of restic, with a cache below that directory; None for maintd's own snapshots."""
+        if self.repository is None or self.password_file is None:
+            return None
+        return Repository(self.repository, self.password_file, os.path.join(stores, "restic"))
+
     def plan(self, ctx: Context) -> Iterator[Step]:
+        from maintd import depots  # noqa: PLC0415 - reading a config does not need what acts
+
         of = ctx.job.partition(".")[2] or self.kind
-        destination = os.path.realpath(self.destination)
-        yield from self._leftovers(destination, of)
+        depot = depots.of(self.place(), self.repository_of(ctx.stores), ctx.stores)
+        yield from depots.leftovers(depot.making, of)
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
-            yield Finding(target=destination, reason="only the daemon knows whether it is due: left out by --due")
+            yield Finding(target=depot.where, reason="only the daemon knows whether it is due: left out by --due")
             return
-        found = sources.find(self.databases, self.files, self.exclude, ctx.own, destination)
+        found = sources.find(self.databases, self.files, self.exclude, ctx.own, depot.making)
         yield from patterns.findings(found.misses, asked=isinstance(ctx.cause, Asked))
         if found.is_empty and not self.commands:
-            yield Finding(target=destination, reason="none of its sources is there")
+            yield Finding(target=depot.where, reason="none of its sources is there")
             return
-        meddler = _meddler(destination)
+        meddler = _meddler(depot.making) if depot.where == depot.making else ""
         if meddler:
-            yield self._failing(destination, f"{meddler} could change snapshots there", "give it to root alone (0700)")
+            yield self._failing(depot.where, f"{meddler} could change snapshots there", "give it to root alone (0700)")
             return
-        yield from self._snapshot(ctx, found, snapshots.found(destination, of), of)
+        try:
+            there = depot.look(of)
+        except MaintdError as error:
+            yield self._failing(depot.where, str(error), error.hint)
+            return
+        yield from depot.clearing(there, of)
+        yield from self._snapshot(ctx, found, there.snapshots, depot)
 
-    def _leftovers(self, destination: str, of: str) -> Iterator[Step]:
-        from maintd.actions.backup import CleanSnapshot  # noqa: PLC0415 - reading a config does not need what acts
+    def _snapshot(self, ctx: Context, found: Found, there: list[Snapshot], depot: "Depot") -> Iterator[Step]:
+        from maintd.actions.backup import Staged  # noqa: PLC0415 - as above
 
-        for name, inode in snapshots.leftovers(destination, of):
-            reason = "an interrupted run left it"
-            yield CleanSnapshot(target=os.path.join(destination, name), reason=reason, inode=inode)
-
-    def _snapshot(self, ctx: Context, found: Found, there: list[Snapshot], of: str) -> Iterator[Step]:
-        from maintd.actions.backup import Staged, StoreSnapshot  # noqa: PLC0415 - as above
-
+        of = ctx.job.partition(".")[2] or self.kind
         name = names.next_archive(of, ctx.now, [one.name for one in there])
-        path = os.path.join(os.path.realpath(self.destination), str(name))
-        staged = Staged(os.path.join(os.path.dirname(path), names.temporary(str(name))))
+        staged = Staged(os.path.join(depot.making, names.temporary(str(name))))
         lacking: list[str] = []
         steps: list[Action] = []
         for step in (*self._copies(found, staged), *self._dumps(staged)):
@@ -113,26 +165,23 @@ class Backup(Job):
                 steps.append(step)
             yield step
         base = next((one for one in reversed(there) if one.manifest and not one.damage), None)
-        store = StoreSnapshot(
-            target=path,
-            reason=self._why(base),
+        last = depot.storing(
+            base,
+            target=f"{depot.where.rstrip('/')}/{name}",
+            reason=f"the last sound snapshot is {base.label}" if base else "there is no sound snapshot yet",
             needs=tuple(steps),
             files=tuple(found.files),
             expected=tuple(step.target for step in steps),
             lacking=tuple(lacking),
-            previous=base.path if base else "",
             oldest=_stamp(names.next_archive(of, ctx.now - self.full_every, [])),
             level=self.level,
             recipient=self.recipient,
             about=self._about(ctx, found, of),
             staged=staged,
         )
-        yield store
+        yield last
         if not ctx.clock_jumped:
-            yield from self._expirations(there, store, ctx)
-
-    def _why(self, base: Snapshot | None) -> str:
-        return f"the last sound snapshot is {base.label}" if base else "there is no sound snapshot yet"
+            yield from self._expirations(there, last, ctx, depot)
 
     def _copies(self, found: Found, staged: object) -> Iterator[Step]:
         from maintd.actions.backup import CopyDatabase, Staged  # noqa: PLC0415 - as above
@@ -207,23 +256,28 @@ class Backup(Job):
             "checks": self.checks,
         }
 
-    def _expirations(self, there: list[Snapshot], store: Action, ctx: Context) -> Iterator[Step]:
-        from maintd.actions.backup import ExpireSnapshot  # noqa: PLC0415 - as above
-
+    def _expirations(self, there: list[Snapshot], last: Action, ctx: Context, depot: "Depot") -> Iterator[Step]:
         policy = Policy(self.keep, self.keep_within, self.max_age, self.max_total)
         if policy.is_empty:
             return
-        by_path = {one.path: one for one in there}
-        for verdict in snapshots.judged(there, policy, ctx.now, coming=store.target):
+        by_path, gone = {one.path: one for one in there}, list[Action]()
+        for verdict in snapshots.judged(there, policy, ctx.now, coming=last.target):
             one = by_path.get(verdict.generation.path)
             if one is not None and not verdict.kept:
-                yield ExpireSnapshot(
-                    target=one.path, reason=verdict.reason, needs=(store,), inode=one.inode, stored=one.stored
-                )
+                gone.append(depot.expiring(one, reason=verdict.reason, needs=(last,), stored=one.stored))
+        yield from gone
+        yield from depot.concluding(gone)
+
+    def found(self, of: str, stores: str) -> list[Snapshot]:
+        """The snapshots that there are of a set; `stores` is a private directory of maintd's. Raises MaintdError."""
+        where = self.repository_of(stores)
+        return destinations.in_repository(where, of) if where else destinations.found(self.place(), of)
 
     def remark(self, ctx: Context) -> str:
-        of = ctx.job.partition(".")[2] or self.kind
-        return snapshots.standing(snapshots.found(os.path.realpath(self.destination), of))
+        try:
+            return snapshots.standing(self.found(ctx.job.partition(".")[2] or self.kind, ctx.stores))
+        except MaintdError:  # the run itself tells it
+            return ""
 
     def doubts(self, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
         from maintd.actions.command import is_runnable  # noqa: PLC0415 - as above
@@ -237,6 +291,8 @@ class Backup(Job):
             for argv in lines:
                 if not is_runnable(argv[0]):
                     yield option, f"{argv[0]} is not there, or may not be run"
+        if self.engine == "restic" and not is_runnable("restic"):
+            yield "engine", "restic is not there (apt-get install restic)"
         if self.keep is None and self.max_age is None and self.max_total is None:
             yield "", "no snapshot is ever deleted: set keep, max_age or max_total"
 

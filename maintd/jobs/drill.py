@@ -6,10 +6,14 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from maintd import names, snapshots
+from maintd import destinations, names
+from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Context, Flag, Job
+from maintd.rules import rule
 from maintd.snapshots import Snapshot
 from maintd.steps import Finding, Step
+from maintd.store_options import ObjectStore, Place, misplaced, store
+from maintd.stores import SCHEME, Store
 from maintd.triggers import Asked
 
 
@@ -18,35 +22,53 @@ class RestoreDrill(Job):
 
     kind: ClassVar[str] = "drill"
 
-    destination: AbsolutePath = Field(description="the directory with the snapshots, as its backup job has it")
+    destination: Place = Field(description="where the snapshots are, as its backup job has it")
+    s3: ObjectStore | None = Field(default=None, description="how an object store is reached, as its backup job has it")
     set: str = Field(description="the name of the backup job: `app` for [backup.app]")
     scratch: AbsolutePath | None = Field(
-        default=None, description="where there is room for a restore, for the moment; default: the destination"
+        default=None,
+        description="where there is room for a restore, for the moment; default: the destination, or state_dir",
     )
     identity_file: AbsolutePath | None = Field(default=None, description="the secret key of encrypted snapshots")
     verify_all: Flag = Field(default=True, description="compare also the older snapshots with their checksums")
 
+    @rule("s3", "destination")
+    def _is_an_object_store(self) -> str:
+        return misplaced(self.s3, self.destination, "destination")
+
+    def place(self) -> Store:
+        """Where the snapshots are; a directory without links in its path."""
+        return store(
+            self.destination if self.destination.startswith(SCHEME) else os.path.realpath(self.destination), self.s3
+        )
+
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd.actions.drill import Drill  # noqa: PLC0415 - reading a config does not need what acts
 
-        place = os.path.realpath(self.destination)
+        place = self.place()
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
-            yield Finding(target=place, reason="only the daemon knows whether it is due: left out by --due")
+            yield Finding(target=place.to, reason="only the daemon knows whether it is due: left out by --due")
             return
-        found = snapshots.found(place, self.set)
+        try:
+            found = destinations.found(place, self.set)
+        except MaintdError as error:
+            yield self._failing(place.to, str(error), error.hint)
+            return
         for one in found:
             if one.manifest is None:
                 yield self._failing(one.path, one.trouble, "it cannot be restored: move it away if you know it")
         newest = next((one for one in reversed(found) if one.is_verified), None)
         if newest is None or newest.manifest is None:
-            yield self._nothing(place, found)
+            yield self._nothing(place.to, found)
             return
         if self.verify_all:
             yield from self._verifications(found, newest, ctx)
-        scratch = os.path.realpath(self.scratch) if self.scratch else place
+        default = place.directory(ctx.stores) if place.is_remote else place.to
+        scratch = os.path.realpath(self.scratch) if self.scratch else default
         yield Drill(
             target=newest.path,
             reason=self._why(found),
+            store=place,
             manifest=newest.manifest,
             scratch=os.path.join(scratch, names.temporary(f"{self.set}.drill")),
             identity=self.identity_file,
@@ -55,7 +77,7 @@ class RestoreDrill(Job):
         )
 
     def remark(self, _ctx: Context) -> str:
-        return snapshots.standing(snapshots.found(os.path.realpath(self.destination), self.set))
+        return destinations.standing(self.place(), self.set)
 
     def _why(self, found: Sequence[Snapshot]) -> str:
         last = max((one.proven for one in found if one.proven), default=None)
@@ -86,7 +108,8 @@ class RestoreDrill(Job):
             read |= one.packs
             yield Verify(
                 target=one.path,
-                reason="a byte that has flipped on the disk is found by its checksum alone",
+                reason="a byte that has flipped where it lies is found by its checksum alone",
+                store=self.place(),
                 packs=own,
                 now=ctx.now,
                 stored=one.stored,

@@ -1,0 +1,135 @@
+"""Where a set's snapshots go, and the steps that put one there and take one away: a directory, a bucket, or restic."""
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from maintd import destinations, snapshots
+from maintd.actions.backup import CleanSnapshot, ExpireSnapshot, StoreSnapshot
+from maintd.actions.offsite import ClearObjects, ExpireObjects, UploadSnapshot
+from maintd.actions.repository import ForgetSnapshot, PruneRepository, StoreWithRestic
+from maintd.destinations import Contents
+from maintd.snapshots import Snapshot
+from maintd.steps import Action
+from maintd.stores import Repository, Store
+
+
+class Depot(Protocol):
+    """`where` is what people call it, `making` the directory in which a snapshot is made."""
+
+    @property
+    def where(self) -> str: ...
+
+    @property
+    def making(self) -> str: ...
+
+    def look(self, of: str) -> Contents:
+        """What is there of a set. Raises OSError, MaintdError."""
+
+    def clearing(self, there: Contents, of: str) -> Iterator[Action]:
+        """What takes away that an interrupted run left there."""
+
+    def storing(self, base: Snapshot | None, **what: Any) -> StoreSnapshot:
+        """What makes a snapshot; what did not change since `base` is not stored again."""
+
+    def expiring(self, one: Snapshot, **what: Any) -> Action:
+        """What takes a snapshot away."""
+
+    def concluding(self, gone: Sequence[Action]) -> Iterator[Action]:
+        """What is to be done once, after snapshots were taken away."""
+
+
+def of(place: Store, repository: Repository | None, stores: str) -> Depot:
+    """The depot of a job; `stores` is maintd's private directory for all that are elsewhere."""
+    if repository is not None:
+        return InRepository(repository, os.path.join(stores, "copies"))
+    return InBucket(place, place.directory(stores)) if place.is_remote else InDirectory(place.to)
+
+
+def leftovers(making: str, of: str) -> Iterator[Action]:
+    """What takes away the snapshots of a set that interrupted runs were making."""
+    for name, inode in snapshots.leftovers(making, of):
+        yield CleanSnapshot(target=os.path.join(making, name), reason="an interrupted run left it", inode=inode)
+
+
+@dataclass(frozen=True, slots=True)
+class InDirectory:
+    where: str
+
+    @property
+    def making(self) -> str:
+        return self.where
+
+    def look(self, of: str) -> Contents:
+        return Contents(snapshots.found(self.where, of))
+
+    def clearing(self, there: Contents, of: str) -> Iterator[Action]:  # noqa: ARG002 - as the protocol has it
+        yield from ()
+
+    def storing(self, base: Snapshot | None, **what: Any) -> StoreSnapshot:
+        return StoreSnapshot(**what, previous=base.path if base else "")
+
+    def expiring(self, one: Snapshot, **what: Any) -> Action:
+        return ExpireSnapshot(target=one.path, inode=one.inode, **what)
+
+    def concluding(self, gone: Sequence[Action]) -> Iterator[Action]:  # noqa: ARG002 - as the protocol has it
+        yield from ()
+
+
+@dataclass(frozen=True, slots=True)
+class InBucket:
+    store: Store
+    making: str
+
+    @property
+    def where(self) -> str:
+        return self.store.to
+
+    def look(self, of: str) -> Contents:
+        return destinations.look(self.store, of)
+
+    def clearing(self, there: Contents, of: str) -> Iterator[Action]:
+        if there.loose:
+            reason = "an interrupted run left them"
+            yield ClearObjects(target=self.where, reason=reason, store=self.store, of=of, keys=there.loose)
+
+    def storing(self, base: Snapshot | None, **what: Any) -> StoreSnapshot:
+        known = base.manifest.written().decode() if base and base.manifest else ""
+        return UploadSnapshot(**what, previous=base.path if base else "", store=self.store, known=known)
+
+    def expiring(self, one: Snapshot, **what: Any) -> Action:
+        return ExpireObjects(target=one.path, store=self.store, **what)
+
+    def concluding(self, gone: Sequence[Action]) -> Iterator[Action]:  # noqa: ARG002 - as the protocol has it
+        yield from ()
+
+
+@dataclass(frozen=True, slots=True)
+class InRepository:
+    repository: Repository
+    making: str
+
+    @property
+    def where(self) -> str:
+        return self.repository.url
+
+    def look(self, of: str) -> Contents:
+        return Contents(destinations.in_repository(self.repository, of))
+
+    def clearing(self, there: Contents, of: str) -> Iterator[Action]:  # noqa: ARG002 - as the protocol has it
+        yield from ()
+
+    def storing(self, base: Snapshot | None, **what: Any) -> StoreSnapshot:
+        del base  # restic finds out by itself what it has
+        what["target"] = self.where
+        return StoreWithRestic(**what, previous="", repository=self.repository)
+
+    def expiring(self, one: Snapshot, **what: Any) -> Action:
+        del what["stored"]
+        return ForgetSnapshot(target=one.path, repository=self.repository, **what)
+
+    def concluding(self, gone: Sequence[Action]) -> Iterator[Action]:
+        if gone:
+            reason = "what was forgotten takes room until then"
+            yield PruneRepository(target=self.where, reason=reason, needs=tuple(gone[-1:]), repository=self.repository)

@@ -1,0 +1,124 @@
+"""A repository of restic (https://restic.net), in a child: copies arranged and stored, snapshots listed, forgotten.
+
+maintd makes the consistent copies of databases and of output, which a snapshot has below `/maintd`, with the paths of
+the originals and a manifest; restic stores these and reads all other files itself. The set's name is a tag.
+"""
+
+import hashlib
+import json
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from maintd import commands, durable, manifest, packing
+from maintd.durable import Ownership
+from maintd.errors import MaintdError
+from maintd.manifest import Manifest, Source
+from maintd.stores import WHOLE, Repository, set_tag
+
+Progress = Callable[[int], None]
+TOP = "maintd"
+"""What is below it would not be there otherwise: restic does not merge a tree with one of the same path."""
+_UNREADABLE = 3
+"""What `restic backup` ends with if it made a snapshot and could not read some file."""
+_LISTING = 120.0
+
+
+def _run(where: Repository, arguments: Sequence[str], limit: float = math.inf, place: str = "/") -> commands.Answer:
+    """What restic says. Raises MaintdError if it is not there, or fails and has not made a snapshot."""
+    more = {
+        "RESTIC_REPOSITORY": where.url,
+        "RESTIC_PASSWORD_FILE": where.password_file,
+        "RESTIC_CACHE_DIR": where.cache,
+    }
+    try:
+        answer = commands.ask(lambda _: None, ["restic", *arguments], limit, place, more)
+    except FileNotFoundError as error:
+        raise MaintdError("restic is not installed", hint="apt-get install restic") from error
+    if answer.status not in (0, _UNREADABLE):
+        told = " ".join(answer.complaint.split()) or f"it ended with {answer.status}"
+        raise MaintdError(f"restic {arguments[0]}: {told[-300:]}", hint=_hint(told))
+    return answer
+
+
+def _hint(told: str) -> str:
+    if "wrong password" in told or "no key found" in told:
+        return "look at password_file"
+    if "Is there a repository" in told or "config" in told:
+        return "is repository right? a new one is made with: restic init"
+    if "lock" in told:
+        return "restic unlock removes a lock that an interrupted run left"
+    return "this is tried again at the next run"
+
+
+def snapshots(_progress: Progress, *, repository: dict[str, Any], only: str) -> list[dict[str, Any]]:
+    """The snapshots of a set: `id`, `time` (RFC 3339), `tags`. Nothing is changed, not even a cache."""
+    arguments = ["snapshots", "--json", "--no-lock", "--no-cache", "--tag", set_tag(only)]
+    found = json.loads(_run(Repository(**repository), arguments, _LISTING).output or b"null")
+    return [{"id": one["id"], "time": one["time"], "tags": one.get("tags") or []} for one in found or []]
+
+
+def store(_progress: Progress, *, repository: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:
+    """Arranges the copies as restic is to see them, and has them stored together with the files; as packing.pack."""
+    wanted = packing.Request.of(request)
+    where = Repository(**repository)
+    copies = [source for source in wanted.sources if source.kind != "file"]
+    files = [source for source in wanted.sources if source.kind == "file"]
+    about = dict(wanted.about)
+    with durable.directory(wanted.staging) as staging:
+        durable.make_private(TOP, dir_fd=staging)
+        tree = os.path.join(wanted.staging, TOP)
+        entries = tuple(_arranged(source, tree) for source in copies)
+        listed = Manifest(entries=entries, packs=(), **about)
+        with durable.directory(tree) as dir_fd:
+            packing.write(manifest.NAME, listed.written(), dir_fd=dir_fd)
+        packing.write("files", b"".join(os.fsencode(source.path) + b"\0" for source in files), dir_fd=staging)
+    tags = [set_tag(str(about["set"])), *([] if about["missing"] else [WHOLE])]
+    arguments = ["backup", "--json", "--tag", ",".join(tags), "--host", str(about["host"])]
+    arguments += ["--files-from-raw", os.path.join(wanted.staging, "files")] if files else []
+    answer = _run(where, [*arguments, TOP], place=wanted.staging)
+    return _summary(answer, [source.size for source in files + copies])
+
+
+def _arranged(source: Source, tree: str) -> Any:
+    """Moves a copy below the tree, to the path of its original, with its owner, mode and time."""
+    directory, name = os.path.split(os.path.join(tree, source.name))
+    durable.make_path(directory, 0o700)
+    with durable.directory(source.directory) as dir_fd, durable.directory(directory) as new_fd:
+        durable.move(source.file, name, None, dir_fd=dir_fd, new_fd=new_fd)
+        with durable.opened(name, dir_fd=new_fd) as descriptor, os.fdopen(os.dup(descriptor), "rb") as file:
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+            if os.geteuid() == 0:
+                durable.dress(descriptor, Ownership(source.mode, source.uid, source.gid))
+            durable.set_mtime(descriptor, source.mtime_ns)
+    return packing.entry(source, digest)
+
+
+def _summary(answer: commands.Answer, sizes: Sequence[int]) -> dict[str, Any]:
+    said: Mapping[str, Any] = {}
+    for line in answer.output.splitlines():
+        parsed = json.loads(line)
+        if parsed.get("message_type") == "summary":
+            said = parsed
+    if not said:
+        raise MaintdError(f"restic backup made no snapshot: {answer.complaint[-300:]}")
+    return {
+        "id": said["snapshot_id"],
+        "files": len(sizes),
+        "new": said["files_new"] + said["files_changed"],
+        "in_bytes": sum(sizes),
+        "out_bytes": said["data_added"],
+        "unsettled": [],
+        "missing": [" ".join(answer.complaint.split())[-300:]] if answer.status == _UNREADABLE else [],
+    }
+
+
+def forget(_progress: Progress, *, repository: dict[str, Any], snapshot: str) -> None:
+    """Takes one snapshot away; what it alone had is given back by `prune`."""
+    _run(Repository(**repository), ["forget", snapshot])
+
+
+def prune(_progress: Progress, *, repository: dict[str, Any]) -> None:
+    """Gives back what no snapshot has any more."""
+    _run(Repository(**repository), ["prune"])

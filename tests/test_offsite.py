@@ -1,0 +1,207 @@
+"""Backups into a bucket: real servers on loopback, a new machine with nothing but the bucket and the key, damage."""
+
+import json
+import os
+import re
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .conftest import environment
+from .test_backup import at, database, rows_of
+from .test_disaster import EXTRAS, PAGE, key
+from .test_object_store import KEYS, Server, asked, bucket, failures, moto, objects, rclone  # noqa: F401 - fixtures
+from .tree import ROOT, Did, Tree
+
+pytestmark = pytest.mark.skipif(not EXTRAS.exists(), reason="the environment with the extras is not there (make setup)")
+JOB = """
+[backup.app]
+cron = "@daily"
+destination = "s3://{to}"
+databases = ["LOGS/*.db"]
+files = ["LOGS/*.csv"]
+{more}
+[backup.app.s3]
+endpoint = "{url}"
+timeout = "20s"
+
+[drill.app]
+cron = "@weekly"
+destination = "s3://{to}"
+set = "app"
+{drill}
+[drill.app.s3]
+endpoint = "{url}"
+timeout = "20s"
+"""
+
+
+@pytest.fixture
+def tree() -> Iterator[Tree]:
+    with tempfile.TemporaryDirectory(prefix="maintd-") as folder:
+        yield Tree(Path(folder).resolve())
+
+
+def configure(tree: Tree, url: str, to: str, more: str = "", drill: str = "") -> None:
+    tree.write_config(JOB.format(to=to, url=url, more=more, drill=drill))
+
+
+def run(tree: Tree, *arguments: str, **env: str) -> "subprocess.CompletedProcess[str]":
+    line = [EXTRAS, "-c", tree.config, *arguments]
+    done = subprocess.run(
+        line, check=False, capture_output=True, text=True, timeout=100, env=environment(**KEYS | env), cwd="/"
+    )
+    assert "Traceback" not in done.stderr, done.stderr
+    assert KEYS["AWS_SECRET_ACCESS_KEY"] not in done.stdout + done.stderr
+    return done
+
+
+def do(tree: Tree, job: str = "backup.app", **env: str) -> Did:
+    done = run(tree, "do", job, "--json", **env)
+    return Did(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
+
+
+def taken(tree: Tree) -> Did:
+    did = do(tree)
+    assert did.code == 0, str(did)
+    return did
+
+
+def listed(tree: Tree) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in run(tree, "backups", "--json").stdout.splitlines()]
+
+
+def test_a_disaster_nothing_but_the_bucket_and_the_key(tree, moto, bucket):  # noqa: F811
+    """Encrypted into a bucket; what did not change is stored once; on a new machine without a config, state or any file
+    of the old one, `--in s3://…` and the key bring every file back; nothing stays on the way."""
+    configure(
+        tree, moto.url, f"{bucket}/some/prefix", f'recipient = "{key(tree.folder)}"', 'identity_file = "HERE/key.txt"'
+    )
+    path, csv = database(tree.logs / "a.db"), tree.log("p.csv", b"a secret word " * 10)
+    taken(tree)
+    csv.write_bytes(b"second\n")
+    stored = taken(tree).event("snapshot.stored")
+    assert (stored["files"], stored["new"]) == (2, 1)
+    there = objects(moto, bucket)
+    packs = [name for name in there if "/packs/app/" in name]
+    assert len(packs) == 2
+    assert b"secret word" not in b"".join(there.values())
+    assert not list((tree.folder / "state").rglob("*.age"))
+    assert do(tree, "drill.app").event("restore.proven")["files"] == 2
+    old, new = listed(tree)
+    assert (old["verified"], old["proven"], bool(new["proven"])) == (True, None, True)
+    with tempfile.TemporaryDirectory(prefix="maintd-new-") as folder:
+        machine = Tree(Path(folder).resolve())
+        machine.config.unlink()
+        secret = Path(folder, "key.txt")
+        secret.write_bytes((tree.folder / "key.txt").read_bytes())
+        where = ("--in", f"s3://{bucket}/some/prefix")
+        assert run(machine, "backups", *where, AWS_ENDPOINT_URL=moto.url).returncode == 0
+        restore = ("restore", "app", *where, "--to", f"{folder}/out")
+        assert "--identity FILE" in run(machine, *restore, AWS_ENDPOINT_URL=moto.url).stderr
+        done = run(machine, *restore, "--identity", str(secret), AWS_ENDPOINT_URL=moto.url)
+        assert done.returncode == 0, done.stderr
+        assert len(rows_of(at(Path(folder, "out"), path))) == 100
+        assert at(Path(folder, "out"), csv).read_bytes() == b"second\n"
+        assert sorted(os.listdir(folder)) == ["key.txt", "logs", "out"]
+
+
+def test_in_place_from_a_bucket_and_undone(tree, moto, bucket):  # noqa: F811
+    """A restore in place brings the packs that it needs, and can be undone as any other; the commands of the page bring
+    a snapshot with rclone alone."""
+    configure(tree, moto.url, bucket)
+    path, csv = database(tree.logs / "a.db"), tree.log("p.csv", b"first\n")
+    taken(tree)
+    _by_rclone(tree, moto.url, bucket)
+    csv.write_bytes(b"second\n")
+    path.unlink()
+    plan = run(tree, "restore", "app", "--in-place", "--plan").stdout
+    assert plan.splitlines()[1].split()[0] == "bring"
+    assert run(tree, "restore", "app", "--in-place").returncode == 0
+    assert (len(rows_of(path)), csv.read_bytes()) == (100, b"first\n")
+    assert run(tree, "restore", "app", "--undo").returncode == 0
+    assert (path.exists(), csv.read_bytes()) == (False, b"second\n")
+    assert not list((tree.folder / "state/stores").rglob("*.zst"))
+
+
+def test_the_retention_and_what_an_interrupted_run_left(tree, moto, bucket):  # noqa: F811
+    """Expired snapshots go with the packs that no other has; half a snapshot, and packs of none, go at the next run;
+    what is another set's, or no maintd's, stays."""
+    configure(tree, moto.url, bucket, "keep = 1")
+    tree.log("big.csv", os.urandom(300_000))
+    taken(tree)
+    for name in ("packs/app/20250101T000000Z.tar.zst", "app.20250101T000000Z/CONTENTS.sha256"):
+        asked(f"{moto.url}/{bucket}/{name}", "PUT", b"half")
+    for name in ("packs/other/20250101T000000Z.tar.zst", "readme.txt"):
+        asked(f"{moto.url}/{bucket}/{name}", "PUT", b"not ours")
+    first = {key for key in objects(moto, bucket) if "/2026" in key or ".2026" in key}
+    tree.log("a.csv", b"1\n")
+    assert taken(tree).event("objects.removed")["objects"] == 2
+    did = taken(tree)
+    assert "keep is 1" in did.event("snapshot.expired")["reason"]
+    there = objects(moto, bucket).keys()
+    assert {"packs/other/20250101T000000Z.tar.zst", "readme.txt"} <= there
+    assert [key for key in there if "2025" in key and "other" not in key] == []
+    assert {key for key in first if key.startswith("packs/")} <= there, "the old pack is still of use"
+    assert sum(key.endswith("manifest.json") for key in there) == 2
+    (tree.logs / "big.csv").unlink()
+    for _ in range(3):
+        taken(tree)
+    assert not {key for key in first if key.startswith("packs/")} & objects(moto, bucket).keys()
+
+
+def _by_rclone(tree: Tree, url: str, to: str) -> None:
+    (script,) = re.findall(r"```\n([^`]*rclone copy[^`]*)```", PAGE.read_text())
+    (stamp,) = [one["snapshot"].partition("@")[2] for one in listed(tree)]
+    script = re.sub(r"app\.\w+", f"app.{stamp}", script).replace("store:backups/app-server", f"store:{to}")
+    script = script.replace("/mnt/usb", f"{tree.folder}/usb").replace("/tmp/packs.txt", f"{tree.folder}/packs.txt")
+    remote = {"TYPE": "s3", "PROVIDER": "Other", "ENDPOINT": url, "ENV_AUTH": "true"}
+    env = environment(**KEYS, RCLONE_CONFIG="/dev/null", **{f"RCLONE_CONFIG_STORE_{k}": v for k, v in remote.items()})
+    env["PATH"] = f"{ROOT}/.venv-dev/bin:{env['PATH']}"
+    subprocess.run(["bash", "-euc", script + "sha256sum --quiet -c SHA256SUMS"], check=True, env=env)
+
+
+@pytest.mark.parametrize("what", ["pack", "lost pack"])
+def test_damage_in_a_bucket_is_found(tree, moto, bucket, what):  # noqa: F811
+    """A flipped byte, or an object that is gone: the drill or the listing finds it, and from then on nothing is
+    taken over from that snapshot."""
+    configure(tree, moto.url, bucket)
+    tree.log("p.csv", os.urandom(10_000))
+    taken(tree)
+    (name,) = [name for name in objects(moto, bucket) if name.endswith(what) or ("pack" in what and "packs/" in name)]
+    data = bytearray(objects(moto, bucket)[name])
+    data[len(data) // 2] ^= 1
+    if what == "lost pack":
+        asked(f"{moto.url}/{bucket}/{name}", "DELETE")
+    else:
+        asked(f"{moto.url}/{bucket}/{name}", "PUT", bytes(data))
+    did = do(tree, "drill.app")
+    assert did.code in (1, 5)
+    assert did.events("drill.failed")
+    assert run(tree, "backups").returncode == 3
+    assert taken(tree).event("snapshot.stored")["new"] == 1
+    assert run(tree, "backups").returncode == 0
+
+
+def test_a_key_that_is_refused_and_a_store_that_is_gone(tree):
+    """A wrong key, and a server that does not answer, are each one failure with advice; nothing is left here."""
+    store = tree.folder / "store"
+    (store / "bucket").mkdir(parents=True)
+    tree.log("p.csv")
+    server = rclone(store)
+    try:
+        configure(tree, server.url, "bucket/p")
+        (failed,) = failures(do(tree, AWS_SECRET_ACCESS_KEY="wrong"))
+        assert "refuses the key" in failed["error_msg"]
+        taken(tree)
+        assert [one["verified"] for one in listed(tree)] == [True]
+        assert do(tree, "drill.app").code == 0
+    finally:
+        server.kill()
+    (failed,) = failures(do(tree))
+    assert "object store" in failed["error_msg"]
+    assert not list((tree.folder / "state/stores").rglob("*maintd-tmp"))
