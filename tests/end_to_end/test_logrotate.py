@@ -68,6 +68,13 @@ def assert_whole(log: Path, written: int = 1) -> None:
     assert found == list(range(len(found)))
 
 
+def stop(made: Stage, *services: str) -> None:
+    """Stops the services, and maintd once the run that is at work has come to its end."""
+    made.ctl("stop", *services)
+    wait_for(lambda: not (made.folder / "lr/status.unfinished").exists(), "the run at work has come to its end")
+    made.ctl("stop", "maintd")
+
+
 def entries(made: Stage) -> dict[str, str]:
     text = (made.folder / "lr/status").read_text()
     assert text.startswith("logrotate state -- version 2\n")
@@ -87,9 +94,7 @@ def test_stanzas_are_run_by_size_and_one_can_go_back(stage):
     for name in ("api", "web"):
         made.event("log.compressed", count=2, target=str(made.logs / f"{name}.log.1"))
     assert {name: made.pid_of(name) for name in ("api", "web")} == pids, "a service was restarted"
-    made.ctl("stop", "api", "web")
-    wait_for(lambda: not (made.folder / "lr/status.unfinished").exists(), "the run at work has come to its end")
-    made.ctl("stop", "maintd")
+    stop(made, "api", "web")
     for name, limit, rate in (("api", 200 * 1024, 4000), ("web", 100 * 1024, 2000)):
         assert_whole(made.logs / f"{name}.log")
         rotated = [one for one in made.events("log.rotated") if one["target"].endswith(f"/{name}.log")]
@@ -133,9 +138,7 @@ def test_killed_again_and_again_no_line_is_lost(stage):
         made.event("daemon.started", count=before + 1)
     count = len(made.events("log.rotated"))
     made.event("log.rotated", count=count + 2)
-    made.ctl("stop", "api", "web")
-    wait_for(lambda: not made.ctl("status", "api").count("RUNNING"), "the services have ended")
-    made.ctl("stop", "maintd")
+    stop(made, "api", "web")
     for name in ("api", "web"):
         assert_whole(made.logs / f"{name}.log")
     assert not list(made.logs.glob("*.maintd-tmp"))
@@ -160,7 +163,7 @@ def test_a_writer_that_was_not_told_is_told_by_the_next_start(stage):
     told = made.event("command.finished", command="postrotate")
     assert told["target"].strip() == f"{made.logs}/*.log"
     made.event("log.rotated", count=3)
-    made.ctl("stop", "api", "maintd")
+    stop(made, "api")
     assert_whole(made.logs / "api.log")
 
 
@@ -173,7 +176,7 @@ def test_what_is_still_written_is_waited_for(stage):
     assert not list(made.logs.glob("*.gz"))
     os.kill(int((made.folder / "supervisord.pid").read_text()), 12)
     made.event("log.compressed", target=str(made.logs / "api.log.1"))
-    made.ctl("stop", "api", "maintd")
+    stop(made, "api")
     assert_whole(made.logs / "api.log")
 
 
@@ -193,7 +196,7 @@ def test_edits_are_taken_over_by_a_reload(stage):
     count = len(made.events("log.rotated"))
     made.event("log.rotated", count=count + 2)
     assert len(made.events("rotate.refused")) == 1
-    made.ctl("stop", "api", "web", "maintd")
+    stop(made, "api", "web")
     assert_whole(made.logs / "api.log")
     assert_whole(made.logs / "web.log")
 
@@ -211,6 +214,6 @@ def test_while_logrotate_is_at_work_a_run_is_put_off(stage):
         made.event("job.waiting")
         assert not made.events("log.rotated")
     made.event("log.rotated")
-    made.ctl("stop", "api", "maintd")
+    stop(made, "api")
     with contextlib.suppress(FileNotFoundError):
         assert_whole(made.logs / "api.log")

@@ -107,7 +107,7 @@ class Scene:
             argv = [MAINTD, "-c", self.here / "maintd.toml", "run"]
             process = subprocess.Popen(argv, stdout=out, env=environment())
         try:
-            until(lambda: self.events("daemon.started"), "the daemon", 20)
+            until(lambda: self.events("daemon.started"), "the daemon", 60)
             yield
         finally:
             process.terminate()
@@ -215,13 +215,13 @@ def killed(kind: str, seconds: float, rate: int = 1 << 20, seed: int = 7) -> Rep
         fill(made)
         kills.start()
         try:
-            until(lambda: made.free() >= FLOOR, "room to begin with", 60)
+            until(lambda: made.free() >= FLOOR, "room to begin with", 90)
             lines, _, complaints = made.write(rate, seconds, RAMP)
         finally:
             over.set()
             kills.join()
         with made.daemon():
-            until(lambda: made.free() >= FLOOR, "room at the end", 30)
+            until(lambda: made.free() >= FLOOR, "room at the end", 60)
         made.maintd("do", "--all")
         if complaints:
             report.wrongs.append(f"the writer: {complaints.splitlines()[-1]}")
@@ -236,14 +236,19 @@ def killed(kind: str, seconds: float, rate: int = 1 << 20, seed: int = 7) -> Rep
 
 
 def _kill_daemons(made: Scene, chance: random.Random, over: threading.Event) -> None:
-    """Starts the daemon, and kills it within a second of its being at work, until it is over."""
+    """Starts the daemon, and kills it within a second or so of its being at work, until it is over.
+
+    Each lives a little longer than the one before: on a busy machine the first get nothing done.
+    """
+    lives = 0
     while not over.is_set():
         count = len(made.events("daemon.started"))
         with (made.here / "events").open("ab") as out:
             argv = [MAINTD, "-c", made.here / "maintd.toml", "run"]
             process = subprocess.Popen(argv, stdout=out, stderr=subprocess.DEVNULL, env=environment())
-        until(lambda: len(made.events("daemon.started")) > count or process.poll() is not None, "the daemon", 20)  # noqa: B023
-        over.wait(chance.uniform(0.0, 1.5))
+        until(lambda: len(made.events("daemon.started")) > count or process.poll() is not None, "the daemon", 60)  # noqa: B023
+        over.wait(chance.uniform(0.0, 1.5 + lives / 4))
+        lives += 1
         process.kill()
         process.wait()
 
@@ -269,8 +274,8 @@ def trial(kind: str, seconds: float, *, is_full: bool, rate: int = 5 << 20) -> R
             fill(made)
         with made.daemon():
             if is_full:
-                until(lambda: made.free() >= FLOOR and made.events("job.finished"), "room to begin with", 30)
+                until(lambda: made.free() >= FLOOR and made.events("job.finished"), "room to begin with", 60)
             lines, least, complaints = made.write(rate, seconds, RAMP if is_full else 0)
-            until(lambda: made.free() >= FLOOR, "room at the end", 30)
+            until(lambda: made.free() >= FLOOR, "room at the end", 60)
         check(made, lines, least, complaints, report)
     return report
