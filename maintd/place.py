@@ -12,6 +12,8 @@ from maintd.intents import Intent, Journal, Way
 from maintd.steps import Seen
 
 _BACK = 64 << 10
+_LONGEST_MARK = 256 << 10
+"""A mark takes less than two blocks, which are of 64 KiB where pages are."""
 
 How = Literal["completed", "undone", "abandoned", "lost"]
 
@@ -75,8 +77,10 @@ class Place:
     def intend(self, part: Part, length: int, how: str, *, cut: int, mark_at: int) -> Intent:
         """The intent to take a part out of the log that the archive, now `length` bytes long, holds."""
         assert part.end is not None
+        info = os.fstat(self.log)
         return Intent(
-            ino=os.fstat(self.log).st_ino,
+            ino=info.st_ino,
+            uid=info.st_uid,
             copy_ino=os.fstat(self.copy).st_ino,
             codec=how,
             start=part.start,
@@ -99,7 +103,7 @@ def mark_of(intent: Intent) -> bytes:
 
 def head_of(log: int) -> int:
     """How many bytes at the head of a log are the mark of what was archived before."""
-    return marks.length_at(os.pread(log, _BACK, 0))
+    return marks.length_at(os.pread(log, _LONGEST_MARK, 0))
 
 
 def last_line_end(log: int, end: int, begin: int) -> int:

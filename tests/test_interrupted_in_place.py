@@ -133,6 +133,28 @@ def test_another_file_in_the_place_of_the_archive_is_left_alone(tmp_path):
 
 
 @as_root
+@pytest.mark.parametrize("where", [BEFORE_THE_MARK, BEFORE_PUBLISHING])
+def test_what_took_the_place_of_a_secret_log_opens_nothing_of_it(tmp_path, where):
+    """Root's log in another user's directory, who puts a file of his own there: its archive stays root's, and 0600."""
+    tree = Tree(tmp_path, JOB)
+    log = tree.log("a.log", b"")
+    log.chmod(0o600)
+    os.chown(tree.logs, NOBODY, NOBODY)
+    with writing(log) as writer:
+        writer.write(3000)
+        cut_off(tree, where)
+        log.unlink()
+        tree.log("a.log", b"his own\n" * 9)
+        os.chown(log, NOBODY, NOBODY)
+        log.chmod(0o666)
+        done = tree.do()
+        archive = Path(str(done.event("rotation.recovered")["rotated_to"]))
+        assert (archive.stat().st_uid, archive.stat().st_mode & 0o777) == (0, 0o600), done
+        assert content(archive).splitlines() == [writer.line(number) for number in range(3000)]
+        assert log.read_bytes() == b"his own\n" * 9
+
+
+@as_root
 def test_another_directory_in_the_place_of_the_archives_is_left_alone(tmp_path):
     """Who exchanges the directory meanwhile cannot have root remove a file of that name from another one."""
     tree = Tree(tmp_path, JOB)

@@ -106,3 +106,30 @@ def was_opened(path: Path | str) -> list[bool]:
         before = opened()
         os.close(os.open(path, os.O_RDONLY))
         return [before, opened(), opened()]
+
+
+@pytest.mark.parametrize("name", ["collapse", "pause"])
+def test_a_log_that_somebody_else_cuts_meanwhile_keeps_what_came_since(bench, comer, name):
+    """Cut by another while it waits for the disk, as copytruncate does, and grown again: none of that is taken out."""
+    scene = SCENES[name]
+    calls = bench.play(scene, bench.set(scene), beats=False).calls
+    begun = next(call.number for call in calls if call.files[0].endswith(".maintd-tmp"))
+    for number in [call.number for call in calls[begun:-2] if call.name in ("fsync", "fdatasync")]:
+        place = bench.set(scene)
+        place.book.may_go |= set(place.book.written["a.log"])
+        seen: list[Call] = []
+
+        def decide(call: Call, number: int = number, place: Place = place, seen: list[Call] = seen) -> None:
+            if call.number == number:
+                seen.append(call)
+                os.truncate(place.logs / "a.log", 0)
+                comer.open(place.logs / "a.log")
+                comer.write(place.book.text("a.log", 400))
+                comer.close()
+
+        bench.play(scene, place, decide, beats=False)
+        if seen:
+            bench.do(place)
+            verdict = place.look()
+            wrong = verdict.lost or verdict.nul or verdict.temporaries
+            assert not wrong, (str(seen[0]), verdict, place.names())
