@@ -15,7 +15,7 @@ from maintd.codec import Codec, Part
 from maintd.errors import NotYet, Refused
 from maintd.intents import Intent
 from maintd.names import printable
-from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of, next_line_end
+from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of, next_line_end, require_named
 
 SLICE = 8 << 20
 """Bytes collapsed at once: a writer waits about 2 ms for it, and 20 ms for 64 MiB."""
@@ -49,6 +49,7 @@ def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
         tail = os.pread(place.log, part.end - cut, cut)
         length = place.archive(part, how, lambda count, before=taken: progress(before + count))  # type: ignore[misc]
         _check_writers(wanted, place.log)
+        require_named(wanted)
         intent = place.intend(part, length, wanted.codec, cut=cut, mark_at=cut)
         intent = place.journal.commit(replace(intent, taken=taken, adopt=wanted.adopt))
         if os.pread(place.log, len(tail), cut) != tail:
@@ -73,6 +74,8 @@ def recover(place: Place) -> How:
         is_there = os.fstat(place.log).st_size >= intent.end
         if not is_there or not codec.holds(place.copy, Codec(intent.codec), intent.length, place.log, part):
             return "abandoned"
+        if not _may_be_marked(place):
+            return "abandoned"
         at = intent.cut
     if at > 0:
         try:
@@ -81,6 +84,16 @@ def recover(place: Place) -> How:
             return "undone"
     os.fsync(place.log)
     return "completed"
+
+
+def _may_be_marked(place: Place) -> bool:
+    """Whether each byte where the mark is to be is the log's own, which the archive has, or one of the mark."""
+    intent, start = place.intent, max(place.intent.start, place.intent.mark_at)
+    size = intent.end - start
+    original = codec.last_content(place.copy, Codec(intent.codec), intent.length, intent.at, size)
+    mark = mark_of(intent)[-size:]
+    found = os.pread(place.log, size, start)
+    return len(found) == size and all(byte in both for byte, *both in zip(found, original, mark, strict=True))
 
 
 def _check_writers(wanted: Request, log: int) -> None:

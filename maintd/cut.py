@@ -15,7 +15,7 @@ from maintd.codec import Codec, Part
 from maintd.errors import NotYet, Refused
 from maintd.holders import Holder
 from maintd.intents import Intent
-from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of
+from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of, require_named
 
 _CAUGHT_UP = 64 << 10
 _COMPARED = 1 << 20
@@ -36,6 +36,7 @@ def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
             break
         length = place.archive(Part(had.end, end, had.at), _PLAIN, progress)
         had = Part(begin, end, length)
+    require_named(wanted)
     if wanted.way == "lossy":
         return _cut_beside_writers(place, had)
     writers = descriptors.writers(place.log)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from maintd import codec, marks
+from maintd import codec, durable, marks
 from maintd.codec import Codec, Part
 from maintd.errors import Refused
 from maintd.intents import Intent, Journal, Way
@@ -95,6 +95,16 @@ class Place:
     def is_intended(self) -> bool:
         """Whether the log is the one that the intent speaks of."""
         return self.log >= 0 and os.fstat(self.log).st_ino == self.intent.ino
+
+
+def require_named(wanted: Request) -> None:
+    """Refused if the log has another name by now: whoever gave it that, as logrotate does, is about to read it.
+
+    Who reads a log whose head is taken out meanwhile passes over lines. Raises FileNotFoundError if the name is free.
+    """
+    folder, name = os.path.split(wanted.path)
+    with durable.directory(folder) as dir_fd:
+        durable.require_inode(name, wanted.seen.inode, dir_fd=dir_fd)
 
 
 def mark_of(intent: Intent) -> bytes:

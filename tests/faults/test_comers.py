@@ -133,3 +133,20 @@ def test_a_log_that_somebody_else_cuts_meanwhile_keeps_what_came_since(bench, co
             verdict = place.look()
             wrong = verdict.lost or verdict.nul or verdict.temporaries
             assert not wrong, (str(seen[0]), verdict, place.names())
+
+
+@pytest.mark.parametrize("name", ["collapse", "pause"])
+def test_a_log_that_somebody_else_sets_aside_meanwhile_is_left_to_him(bench, name):
+    """Renamed by another while it was being archived, as logrotate does: not a byte goes that he is about to read."""
+    scene = SCENES[name]
+    place = bench.set(scene)
+    log, before = place.logs / "a.log", (place.logs / "a.log").read_bytes()
+
+    def decide(call: Call) -> None:
+        if call.name == "fsync" and call.files[0].endswith(".maintd-tmp") and log.stat().st_size:
+            log.rename(place.folder / "a.log.1")
+            log.touch()
+
+    ran = bench.play(scene, place, decide, beats=False)
+    assert [event["event"] for event in ran.events(".failed")] == ["rotate.failed"], ran
+    assert ((place.folder / "a.log.1").read_bytes(), place.names()) == (before, ["a.log"])
