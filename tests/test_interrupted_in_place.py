@@ -245,6 +245,23 @@ def test_a_service_that_begins_its_log_anew_is_no_hindrance(tmp_path):
             assert intents(tree) == []
 
 
+def test_a_last_part_that_is_all_mark_is_told_from_what_came_since(tmp_path):
+    """All that was to go lies where the mark goes: if its service began the log anew, none of that is overwritten."""
+    tree = Tree(tmp_path, JOB)
+    log = tree.log("a.log", b"x" * 81 + b"\n" + b"of the first rotation\n" * 371)
+    with writing(log) as writer:
+        assert tree.do().event("log.rotated")
+        mark = log.stat().st_size
+        with log.open("ab") as service:
+            service.write(b"a whole line, " * 8 + b"\n" + b"and a part of one" * 500)
+        cut_off(tree, BEFORE_THE_MARK)
+        assert 4096 < mark < 4096 + 97
+        fresh = b"".join(writer.line(number) + b"\n" for number in range(200))
+        log.write_bytes(fresh)
+        assert how(tree.do()) == "abandoned"
+        assert log.read_bytes() == fresh
+
+
 @pytest.fixture
 def in_memory() -> Iterator[Path]:
     place = Path(f"/dev/shm/maintd-interrupted-{os.getpid()}")
