@@ -75,8 +75,12 @@ class Place:
         return part.at + done.out_bytes
 
     def intend(self, part: Part, length: int, how: str, *, cut: int, mark_at: int) -> Intent:
-        """The intent to take a part out of the log that the archive, now `length` bytes long, holds."""
+        """The intent to take a part out of the log that the archive, now `length` bytes long, holds.
+
+        The log is synced first: what a power cut would take of it, it would seem that somebody else had cut off.
+        """
         assert part.end is not None
+        os.fdatasync(self.log)
         info = os.fstat(self.log)
         return Intent(
             ino=info.st_ino,

@@ -14,7 +14,8 @@ from maintd import linux
 
 from .holder import Holder
 from .lab import ROOT, Call, Ran
-from .scenes import SCENES, Place, Scene
+from .place import Place
+from .scenes import SCENES, Scene
 from .trial import Bench, Report
 
 SLICES = replace(SCENES["collapse, slices"], disk=0, collapses=True)
