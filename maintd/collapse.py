@@ -15,7 +15,7 @@ from maintd.codec import Codec, Part
 from maintd.errors import NotYet, Refused
 from maintd.intents import Intent
 from maintd.names import printable
-from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of, next_line_end
+from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of, next_line_end, require_named
 
 SLICE = 8 << 20
 """Bytes collapsed at once: a writer waits about 2 ms for it, and 20 ms for 64 MiB."""
@@ -23,6 +23,7 @@ BREATH = 0.003
 """Seconds between two slices, in which writers go on."""
 MARGIN = 1 << 20
 """Bytes that are to stay free beside an archive as large as its log; with less, the log goes part by part."""
+_CUT = "somebody else cut the log at this moment"
 _LOOKS = 3
 """How often in a row it is looked who has opened the log: some programs open it for each line."""
 LEAST = 64 << 10
@@ -45,12 +46,14 @@ def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
         cut = (part.end - marks.SHORTEST) // block * block
         if cut <= 0:
             break
+        tail = os.pread(place.log, part.end - cut, cut)
         length = place.archive(part, how, lambda count, before=taken: progress(before + count))  # type: ignore[misc]
         _check_writers(wanted, place.log)
+        require_named(wanted)
         intent = place.intend(part, length, wanted.codec, cut=cut, mark_at=cut)
         intent = place.journal.commit(replace(intent, taken=taken, adopt=wanted.adopt))
-        if os.fstat(place.log).st_size < intent.end:
-            raise Refused("somebody else cut the log at this moment")
+        if os.pread(place.log, len(tail), cut) != tail:
+            raise Refused(_CUT)
         _take_out(place, intent.cut)
         place.journal.commit(replace(intent, phase="done"))
         taken += part.end - begin
@@ -71,6 +74,8 @@ def recover(place: Place) -> How:
         is_there = os.fstat(place.log).st_size >= intent.end
         if not is_there or not codec.holds(place.copy, Codec(intent.codec), intent.length, place.log, part):
             return "abandoned"
+        if not _may_be_marked(place):
+            return "abandoned"
         at = intent.cut
     if at > 0:
         try:
@@ -79,6 +84,16 @@ def recover(place: Place) -> How:
             return "undone"
     os.fsync(place.log)
     return "completed"
+
+
+def _may_be_marked(place: Place) -> bool:
+    """Whether each byte where the mark is to be is the log's own, which the archive has, or one of the mark."""
+    intent, start = place.intent, max(place.intent.start, place.intent.mark_at)
+    size = intent.end - start
+    original = codec.last_content(place.copy, Codec(intent.codec), intent.length, intent.at, size)
+    mark = mark_of(intent)[-size:]
+    found = os.pread(place.log, size, start)
+    return len(found) == size and all(byte in both for byte, *both in zip(found, original, mark, strict=True))
 
 
 def _check_writers(wanted: Request, log: int) -> None:
@@ -121,7 +136,7 @@ def _take_out(place: Place, position: int) -> None:
     intent = place.intent
     durable.overwrite(place.log, mark_of(intent), position)
     try:
-        _collapse_before(place.log, position, adopt=intent.adopt)
+        _collapse_before(place.log, position, mark_of(intent), adopt=intent.adopt)
     except OSError as error:
         is_impossible = error.errno in (errno.EINVAL, errno.EOPNOTSUPP)
         if not is_impossible or intent.taken or _mark_position(place.log, intent) != intent.cut:
@@ -135,8 +150,11 @@ def _take_out(place: Place, position: int) -> None:
         ) from error
 
 
-def _collapse_before(log: int, position: int, *, adopt: bool) -> None:
-    """Whoever opens the log meanwhile is looked at before the next slice: a place in the file may not mean another."""
+def _collapse_before(log: int, position: int, mark: bytes, *, adopt: bool) -> None:
+    """Whoever opens the log meanwhile is looked at before the next slice: a place in the file may not mean another.
+
+    NotYet if the mark is not where it was put, since somebody else has cut the log: what came then is not taken out.
+    """
     is_new = True
     with linux.openings(log) as opened, linux.urgent():
         while position > 0:
@@ -145,6 +163,9 @@ def _collapse_before(log: int, position: int, *, adopt: bool) -> None:
                 is_new, looks = False, looks - 1
                 _admit_writers(log, adopt=adopt)
             length = position % SLICE or SLICE
+            durable.make_ready(log, position - length)
+            if os.pread(log, len(mark), position) != mark:
+                raise NotYet(_CUT)
             durable.collapse(log, position, length)
             position -= length
             time.sleep(BREATH)  # or who waits for the file's lock might not get it for several slices

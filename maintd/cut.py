@@ -15,11 +15,12 @@ from maintd.codec import Codec, Part
 from maintd.errors import NotYet, Refused
 from maintd.holders import Holder
 from maintd.intents import Intent
-from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of
+from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of, require_named
 
 _CAUGHT_UP = 64 << 10
 _COMPARED = 1 << 20
 _ROUNDS = 20
+_CUT = "somebody else cut the log at this moment"
 _PLAIN = Codec("none")
 
 
@@ -35,6 +36,7 @@ def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
             break
         length = place.archive(Part(had.end, end, had.at), _PLAIN, progress)
         had = Part(begin, end, length)
+    require_named(wanted)
     if wanted.way == "lossy":
         return _cut_beside_writers(place, had)
     writers = descriptors.writers(place.log)
@@ -72,6 +74,7 @@ def _last_part(place: Place, awake: tuple[freeze.Process, ...], had: Part) -> In
     """
     log, begin = place.log, had.start
     assert had.end is not None
+    _require_uncut(place, had)
     size = os.fstat(log).st_size
     end = last_line_end(log, size, had.end)
     mark_at = end - marks.SHORTEST
@@ -84,11 +87,15 @@ def _last_part(place: Place, awake: tuple[freeze.Process, ...], had: Part) -> In
 
 def _cut_off(place: Place, intent: Intent, others: Sequence[tuple[Holder, int]], until: float) -> None:
     """Cuts the log behind the part of a line that it ends with, if the writers are stopped for long enough."""
-    log, size = place.log, intent.end + intent.rest
-    durable.overwrite(log, mark_of(intent), intent.mark_at)
+    log, size, mark = place.log, intent.end + intent.rest, mark_of(intent)
+    if not _is_there(place, intent.mark_at, intent.end):
+        raise Refused(_CUT)
+    durable.overwrite(log, mark, intent.mark_at)
     intent = place.journal.commit(replace(intent, phase="marked"))
     durable.overwrite(log, os.pread(log, intent.rest, intent.end), 0)
     is_late, is_written = time.monotonic() > until, os.fstat(log).st_size != size
+    if os.pread(log, len(mark), intent.mark_at) != mark:
+        raise Refused(_CUT)
     if is_late or is_written:
         _put_back(place)
         place.journal.withdraw()
@@ -104,6 +111,7 @@ def _cut_off(place: Place, intent: Intent, others: Sequence[tuple[Holder, int]],
 
 def _cut_beside_writers(place: Place, had: Part) -> Made:
     """Cuts the log while it is written: what comes between the last look and the cut is lost, and told."""
+    _require_uncut(place, had)
     begin, end, length = had.start, os.fstat(place.log).st_size, had.at
     assert had.end is not None
     if end > had.end:
@@ -116,6 +124,15 @@ def _cut_beside_writers(place: Place, had: Part) -> Made:
     os.fsync(place.log)
     place.journal.commit(replace(intent, phase="done"))
     return Made(end - begin, length, lost_bytes=max(lost, 0))
+
+
+def _require_uncut(place: Place, had: Part) -> None:
+    """Refused if the log does not hold the end of what was archived of it any more."""
+    assert had.end is not None
+    size = min(had.end - had.start, marks.SHORTEST)
+    at = had.end - size
+    if os.pread(place.log, size, at) != os.pread(place.copy, size, at - had.start):
+        raise Refused(_CUT)
 
 
 def _is_there(place: Place, begin: int, end: int) -> bool:

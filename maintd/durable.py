@@ -505,15 +505,20 @@ def append(name: str, data: bytes, ownership: Ownership, *, dir_fd: int) -> None
         os.close(descriptor)
 
 
+def make_ready(log: int, offset: int) -> None:
+    """Makes a collapse from `offset` on a matter of milliseconds: the rest of the log is synced, and not cached.
+
+    The kernel drops the cached rest of the file while writers wait, which takes long where that is dirty.
+    """
+    os.fdatasync(log)
+    os.posix_fadvise(log, offset, 0, os.POSIX_FADV_DONTNEED)
+
+
 def collapse(log: int, end: int, length: int) -> None:
     """Takes the `length` bytes before `end` out of a log that is being appended to: what follows moves down.
 
-    Both are whole blocks, and `end` lies before the end of the file (fallocate(2), FALLOC_FL_COLLAPSE_RANGE). The
-    kernel drops the cached rest of the file while writers wait, which takes long where that is dirty: so it is synced
-    and dropped first.
+    Both are whole blocks, and `end` lies before the end of the file (fallocate(2), FALLOC_FL_COLLAPSE_RANGE).
     """
-    os.fdatasync(log)
-    os.posix_fadvise(log, end - length, 0, os.POSIX_FADV_DONTNEED)
     collapse_range(log, end - length, length)
 
 

@@ -136,10 +136,13 @@ def _name_of(archive_fd: int, intent: Intent) -> str:
 
 
 def _publish(log: int, copy: int, archive: str, archive_fd: int, journal: Journal) -> str:
-    """Gives the archive, which is whole by now, its name, or the next one that is free, and forgets the intent."""
+    """Gives the archive, which is whole by now, its name, or the next one that is free, and forgets the intent.
+
+    What took the log's place meanwhile does not say who may read the archive.
+    """
     assert journal.latest is not None
     durable.cut(copy, journal.latest.length)  # less than what is there if a later part could not be finished
-    if log >= 0:
+    if log >= 0 and journal.latest.is_log(os.fstat(log)):
         durable.copy_attributes(log, copy)
     os.fsync(copy)
     for name in _free_names(archive):

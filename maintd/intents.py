@@ -37,12 +37,13 @@ _CHECKSUM = 8
 class Intent:
     """One part of a log that its archive holds, and that is to go from the log. Offsets and lengths in bytes.
 
-    `ino` is the inode of the log, `copy_ino` that of the archive; device numbers may be others after a reboot. The
-    archive's bytes from `at` to `length` hold the log's from `start` to `end`; the last of these, from `mark_at`,
-    become the mark with this `nonce` (hex). Then `cut` bytes, whole blocks, are collapsed; with 0 the log is cut to
-    `rest`, the part of a line that it ends with. `phase` says what is durable: the part in the archive, the mark in the
-    log too, or that all is done but the names; or that the log was left alone since somebody else had changed it.
-    `taken` is the length of the parts before it; `stopped` are the (pid, start time) of writers that were stopped.
+    `ino` is the inode of the log, `uid` its owner, `copy_ino` the inode of the archive; device numbers may be others
+    after a reboot. The archive's bytes from `at` to `length` hold the log's from `start` to `end`; the last of these,
+    from `mark_at`, become the mark with this `nonce` (hex). Then `cut` bytes, whole blocks, are collapsed; with 0 the
+    log is cut to `rest`, the part of a line that it ends with. `phase` says what is durable: the part in the archive,
+    the mark in the log too, or that all is done but the names; or that the log was left alone since somebody else had
+    changed it. `taken` is the length of the parts before it; `stopped` are the (pid, start time) of writers that were
+    stopped.
     """
 
     ino: int
@@ -54,6 +55,7 @@ class Intent:
     length: int
     mark_at: int
     nonce: str
+    uid: int = -1
     adopt: bool = False
     cut: int = 0
     rest: int = 0
@@ -65,6 +67,10 @@ class Intent:
     def is_copy(self, info: os.stat_result) -> bool:
         """Whether this is the archive that is being made, under one name only."""
         return (info.st_ino, info.st_nlink) == (self.copy_ino, 1)
+
+    def is_log(self, info: os.stat_result) -> bool:
+        """Whether this may be the log: another file with its number has another owner, or holds nothing of others."""
+        return (info.st_ino, info.st_uid) == (self.ino, self.uid)
 
     def encoded(self) -> bytes:
         """One slot."""

@@ -5,13 +5,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from maintd import codec, marks
+from maintd import codec, durable, marks
 from maintd.codec import Codec, Part
 from maintd.errors import Refused
 from maintd.intents import Intent, Journal, Way
 from maintd.steps import Seen
 
 _BACK = 64 << 10
+_LONGEST_MARK = 256 << 10
+"""A mark takes less than two blocks, which are of 64 KiB where pages are."""
 
 How = Literal["completed", "undone", "abandoned", "lost"]
 
@@ -73,10 +75,16 @@ class Place:
         return part.at + done.out_bytes
 
     def intend(self, part: Part, length: int, how: str, *, cut: int, mark_at: int) -> Intent:
-        """The intent to take a part out of the log that the archive, now `length` bytes long, holds."""
+        """The intent to take a part out of the log that the archive, now `length` bytes long, holds.
+
+        The log is synced first: what a power cut would take of it, it would seem that somebody else had cut off.
+        """
         assert part.end is not None
+        os.fdatasync(self.log)
+        info = os.fstat(self.log)
         return Intent(
-            ino=os.fstat(self.log).st_ino,
+            ino=info.st_ino,
+            uid=info.st_uid,
             copy_ino=os.fstat(self.copy).st_ino,
             codec=how,
             start=part.start,
@@ -93,13 +101,23 @@ class Place:
         return self.log >= 0 and os.fstat(self.log).st_ino == self.intent.ino
 
 
+def require_named(wanted: Request) -> None:
+    """Refused if the log has another name by now: whoever gave it that, as logrotate does, is about to read it.
+
+    Who reads a log whose head is taken out meanwhile passes over lines. Raises FileNotFoundError if the name is free.
+    """
+    folder, name = os.path.split(wanted.path)
+    with durable.directory(folder) as dir_fd:
+        durable.require_inode(name, wanted.seen.inode, dir_fd=dir_fd)
+
+
 def mark_of(intent: Intent) -> bytes:
     return marks.make(bytes.fromhex(intent.nonce), intent.end - intent.mark_at)
 
 
 def head_of(log: int) -> int:
     """How many bytes at the head of a log are the mark of what was archived before."""
-    return marks.length_at(os.pread(log, _BACK, 0))
+    return marks.length_at(os.pread(log, _LONGEST_MARK, 0))
 
 
 def last_line_end(log: int, end: int, begin: int) -> int:

@@ -133,6 +133,28 @@ def test_another_file_in_the_place_of_the_archive_is_left_alone(tmp_path):
 
 
 @as_root
+@pytest.mark.parametrize("where", [BEFORE_THE_MARK, BEFORE_PUBLISHING])
+def test_what_took_the_place_of_a_secret_log_opens_nothing_of_it(tmp_path, where):
+    """Root's log in another user's directory, who puts a file of his own there: its archive stays root's, and 0600."""
+    tree = Tree(tmp_path, JOB)
+    log = tree.log("a.log", b"")
+    log.chmod(0o600)
+    os.chown(tree.logs, NOBODY, NOBODY)
+    with writing(log) as writer:
+        writer.write(3000)
+        cut_off(tree, where)
+        log.unlink()
+        tree.log("a.log", b"his own\n" * 9)
+        os.chown(log, NOBODY, NOBODY)
+        log.chmod(0o666)
+        done = tree.do()
+        archive = Path(str(done.event("rotation.recovered")["rotated_to"]))
+        assert (archive.stat().st_uid, archive.stat().st_mode & 0o777) == (0, 0o600), done
+        assert content(archive).splitlines() == [writer.line(number) for number in range(3000)]
+        assert log.read_bytes() == b"his own\n" * 9
+
+
+@as_root
 def test_another_directory_in_the_place_of_the_archives_is_left_alone(tmp_path):
     """Who exchanges the directory meanwhile cannot have root remove a file of that name from another one."""
     tree = Tree(tmp_path, JOB)
@@ -221,6 +243,23 @@ def test_a_service_that_begins_its_log_anew_is_no_hindrance(tmp_path):
             assert content(archive).splitlines() == [writer.line(number) for number in range(3000)]
             assert (tree.logs / "a.log").read_bytes().splitlines() == [writer.line(number) for number in range(5)]
             assert intents(tree) == []
+
+
+def test_a_last_part_that_is_all_mark_is_told_from_what_came_since(tmp_path):
+    """All that was to go lies where the mark goes: if its service began the log anew, none of that is overwritten."""
+    tree = Tree(tmp_path, JOB)
+    log = tree.log("a.log", b"x" * 81 + b"\n" + b"of the first rotation\n" * 371)
+    with writing(log) as writer:
+        assert tree.do().event("log.rotated")
+        mark = log.stat().st_size
+        with log.open("ab") as service:
+            service.write(b"a whole line, " * 8 + b"\n" + b"and a part of one" * 500)
+        cut_off(tree, BEFORE_THE_MARK)
+        assert 4096 < mark < 4096 + 97
+        fresh = b"".join(writer.line(number) + b"\n" for number in range(200))
+        log.write_bytes(fresh)
+        assert how(tree.do()) == "abandoned"
+        assert log.read_bytes() == fresh
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ from types import TracebackType
 from typing import Self
 
 from .disk import Disk
-from .scenes import Place, Scene
+from .place import Place
+from .scenes import Scene
 from .trial import Bench
 
 
@@ -34,6 +35,8 @@ class DiskBench(Bench):
             self.disk.renew()
         place = super().set(scene)
         self.disk.sync()
+        if scene.unsynced:
+            place.scribble("a.log", scene.unsynced)
         return place
 
     def own_disk(self) -> Disk:

@@ -3,7 +3,8 @@
 from collections import Counter
 
 from .lab import Ran
-from .scenes import Place, Scene
+from .place import Place
+from .scenes import Scene
 from .trial import Report, check_safe
 
 

@@ -9,7 +9,7 @@ from .disk import KEEP_JOURNAL, LOSE_JOURNAL, Disk
 from .disk_bench import DiskBench
 from .lab import Answer, Call, Fail, Kill
 from .promises import check_promises
-from .scenes import ONE_RUN, SCENES, Scene
+from .scenes import ONE_RUN, SCENES, UNSYNCED, Scene
 from .table import Row
 from .trial import Bench, Report, check_safe
 
@@ -35,7 +35,7 @@ class Cut:
 def run(share: float) -> Row:
     """Every cut of both kinds; then the self-tests, which must find lines or promises broken."""
     with Bench() as bench:
-        found = [cut for scene in ONE_RUN for cut in cuts(bench, scene)]
+        found = [cut for scene in (*ONE_RUN, *UNSYNCED) for cut in cuts(bench, scene)]
     reports = list(each(spread(found, share), trial, benches=DiskBench))
     blind = [what for what in ("files", "directories") if not self_test(what)]
     seen = (

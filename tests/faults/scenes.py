@@ -9,51 +9,15 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from tests.tree import Tree
-
-from . import lines
 from .archive import MANIFEST
 from .disk import SIZE
 from .holder import SUPERVISORD, Holder, Manner
 from .lab import Script
-from .lines import Book, Verdict
+from .place import Place
 
 ROTATE = '[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "@daily"\n'
 PLAIN = ROTATE + 'compress = "none"\n'
 PATIENCE = 5.0
-
-
-class Place(Tree):
-    """A tree of logs with numbered lines, and perhaps somebody who writes one of them."""
-
-    def __init__(self, folder: Path, jobs: str, holder: Holder) -> None:
-        self.holder, self.book, self.held, self.lossy = holder, Book(), "", "lossy = true" in jobs
-        (folder / "writer.pid").write_text(str(holder.pid))
-        (folder / "tell").write_text(f"kill -HUP {holder.pid}\n")
-        super().__init__(folder, jobs)
-
-    def fill(self, name: str, count: int, *, of: str = "", age: float = 0, are_long: bool = False) -> Path:
-        """A file of numbered lines: a log, or what was set aside of the log `of`."""
-        return self.log(name, self.book.text(of or name, count, are_long=are_long), age=age)
-
-    def hold(self, name: str, manner: Manner) -> None:
-        """Has the holder open a log, and write one line at each `beat`."""
-        self.held = name
-        self.holder.open(self.logs / name, manner)
-
-    def beat(self) -> None:
-        """With lossy, what is written while maintd is at work may be lost, and nothing else may."""
-        if self.held and not self.holder.is_stopped:
-            self.holder.write(self.book.text(self.held, 1))
-            if self.lossy:
-                self.book.may_go.add(self.book.written[self.held][-1])
-
-    def release(self) -> None:
-        self.held = ""
-        self.holder.close()
-
-    def look(self) -> Verdict:
-        return lines.look(self.logs, self.book, self.folder / "state/intents")
 
 
 @dataclass(frozen=True)
@@ -62,7 +26,8 @@ class Scene:
 
     `later` are the jobs at the end, if they are others by then. `holds`: how somebody has a.log open, and `by` whom.
     `collapses`: it takes a file system that can; `disk`: one of its own, of so many bytes, of which `room` are free, if
-    that is not 0. `leaves` are the files at the end, where their names say more than the suffixes.
+    that is not 0. `unsynced`: so many lines are written last, which nobody syncs: a power cut may take
+    them. `leaves` are the files at the end, where their names say more than the suffixes.
     """
 
     name: str
@@ -77,6 +42,7 @@ class Scene:
     collapses: bool = False
     disk: int = 0
     room: int = 0
+    unsynced: int = 0
     leaves: tuple[str, ...] = ()
 
     @property
@@ -280,4 +246,10 @@ IN_PLACE = (
 RENAMES = tuple(scene for scene in SCENES.values() if not scene.script)
 """The scenes that are one run of `maintd do`, with the same calls each time; those in place apart."""
 ONE_RUN = (*RENAMES, *IN_PLACE)
-SCENES |= {scene.name: scene for scene in IN_PLACE}
+UNSYNCED = tuple(
+    replace(scene, name=f"{scene.name}, unsynced", unsynced=300)
+    for scene in IN_PLACE
+    if scene.name in ("collapse", "pause", "lossy")
+)
+"""For power cuts alone."""
+SCENES |= {scene.name: scene for scene in (*IN_PLACE, *UNSYNCED)}

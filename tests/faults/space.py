@@ -8,7 +8,8 @@ from .crew import each, row, spread
 from .disk_bench import DiskBench
 from .failures import check_failures
 from .lab import Answer, Call
-from .scenes import SCENES, Place
+from .place import Place
+from .scenes import SCENES
 from .table import Row
 from .trial import Bench, Report
 

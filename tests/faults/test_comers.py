@@ -14,7 +14,8 @@ from maintd import linux
 
 from .holder import Holder
 from .lab import ROOT, Call, Ran
-from .scenes import SCENES, Place, Scene
+from .place import Place
+from .scenes import SCENES, Scene
 from .trial import Bench, Report
 
 SLICES = replace(SCENES["collapse, slices"], disk=0, collapses=True)
@@ -106,3 +107,47 @@ def was_opened(path: Path | str) -> list[bool]:
         before = opened()
         os.close(os.open(path, os.O_RDONLY))
         return [before, opened(), opened()]
+
+
+@pytest.mark.parametrize("name", ["collapse", "pause"])
+def test_a_log_that_somebody_else_cuts_meanwhile_keeps_what_came_since(bench, comer, name):
+    """Cut by another while it waits for the disk, as copytruncate does, and grown again: none of that is taken out."""
+    scene = SCENES[name]
+    calls = bench.play(scene, bench.set(scene), beats=False).calls
+    begun = next(call.number for call in calls if call.files[0].endswith(".maintd-tmp"))
+    for number in [call.number for call in calls[begun:-2] if call.name in ("fsync", "fdatasync")]:
+        place = bench.set(scene)
+        place.book.may_go |= set(place.book.written["a.log"])
+        seen: list[Call] = []
+
+        def decide(call: Call, number: int = number, place: Place = place, seen: list[Call] = seen) -> None:
+            if call.number == number:
+                seen.append(call)
+                os.truncate(place.logs / "a.log", 0)
+                comer.open(place.logs / "a.log")
+                comer.write(place.book.text("a.log", 400))
+                comer.close()
+
+        bench.play(scene, place, decide, beats=False)
+        if seen:
+            bench.do(place)
+            verdict = place.look()
+            wrong = verdict.lost or verdict.nul or verdict.temporaries
+            assert not wrong, (str(seen[0]), verdict, place.names())
+
+
+@pytest.mark.parametrize("name", ["collapse", "pause"])
+def test_a_log_that_somebody_else_sets_aside_meanwhile_is_left_to_him(bench, name):
+    """Renamed by another while it was being archived, as logrotate does: not a byte goes that he is about to read."""
+    scene = SCENES[name]
+    place = bench.set(scene)
+    log, before = place.logs / "a.log", (place.logs / "a.log").read_bytes()
+
+    def decide(call: Call) -> None:
+        if call.name == "fsync" and call.files[0].endswith(".maintd-tmp") and log.stat().st_size:
+            log.rename(place.folder / "a.log.1")
+            log.touch()
+
+    ran = bench.play(scene, place, decide, beats=False)
+    assert [event["event"] for event in ran.events(".failed")] == ["rotate.failed"], ran
+    assert ((place.folder / "a.log.1").read_bytes(), place.names()) == (before, ["a.log"])

@@ -67,6 +67,14 @@ def test_after_a_power_cut_every_line_and_what_was_said_is_there(bench, powered,
     held(report for cut in some(cuts, 1, scene) for report in power.trial(powered, cut))
 
 
+def test_a_log_that_its_writer_never_synced_is_not_archived_and_there_too(bench, powered):
+    """A log is on the disk before it is noted what is to go from it: after a power cut no line is there twice."""
+    scene = SCENES["collapse, unsynced"]
+    calls = bench.play(scene, bench.set(scene), beats=False).calls
+    marked = next(call.number for call in calls if call.name == "pwrite64" and call.files[0].endswith("/a.log"))
+    held(power.trial(powered, power.Cut(scene.name, marked, LOSE_JOURNAL)))
+
+
 @pytest.mark.parametrize(("without", "scene"), [("files", "zstd"), ("directories", "nobody")])
 def test_the_power_cut_sees_a_missing_fsync(bench, powered, without, scene):
     """The proof is worth something: without fsync of files, or of directories, a power cut finds something broken."""

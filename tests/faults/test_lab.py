@@ -15,7 +15,8 @@ from . import calls, lines
 from .kills import kill_at
 from .lab import Call, Fail
 from .lines import Book
-from .scenes import SCENES, Place
+from .place import Place
+from .scenes import SCENES
 from .trial import Bench
 
 READS = re.compile(

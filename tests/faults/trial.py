@@ -15,7 +15,8 @@ from tests.conftest import snapshot
 from .disk import Disk
 from .holder import Holder
 from .lab import Call, Decide, Lab, Ran, proceed
-from .scenes import Place, Scene
+from .place import Place
+from .scenes import Scene
 from .table import Counts
 
 MOST_RECOVERIES = 5
