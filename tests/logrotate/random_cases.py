@@ -155,6 +155,9 @@ def _reason(scene: Scene, theirs: Did, ours: Did, found: set[str]) -> str:
     is_plain = any(file.startswith("mkdir") and "gzip" not in file for file in scene.files)
     if theirs.code and found == {"state"} and not set(ours.state.items()) - set(theirs.state.items()) - _due(ours):
         return "what failed is not written down as done"
+    is_mail_only = found == {"trace"} and _unmailed(theirs) == _unmailed(ours)
+    if scene.has("mailfirst") and (is_mail_only or "mail command failed" in theirs.stderr):
+        return "with mailfirst, what goes was mailed when it was new, and is not mailed again"
     if ours.code and scene.has("createolddir") and "o" in theirs.tree and "o" not in ours.tree:
         return "an olddir that cannot be made safely, or for whom it is to be, is not made at all"
     if theirs.code and ours.code and scene.has("sharedscripts"):
@@ -164,6 +167,11 @@ def _reason(scene: Scene, theirs: Did, ours: Did, found: set[str]) -> str:
     if theirs.code == ours.code and scene.has("compress") and is_plain:
         return "an archive that was not compressed is compressed, and becomes a generation"
     return ""
+
+
+def _unmailed(did: Did) -> list[str]:
+    """What was noted of scripts, and not of mails."""
+    return [line for line in did.trace.splitlines() if not line.startswith("mail ")]
 
 
 def _due(did: Did) -> set[tuple[str, str]]:
