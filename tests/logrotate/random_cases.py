@@ -164,7 +164,9 @@ def _reason(scene: Scene, theirs: Did, ours: Did, found: set[str]) -> str:
         ),
         "a log that cannot be rotated costs no other (sharedscripts)": both_fail and scene.has("sharedscripts"),
         "a copy that is not made (rotate 0) is neither compressed nor mailed, and that is no error": (
-            is_copied and "rotate 0" in scene.lines and ("tree" not in found or (scene.has("compress") and is_plain))
+            is_copied
+            and "rotate 0" in scene.lines
+            and ("tree" not in found or "for mailing" in theirs.stderr or (scene.has("compress") and is_plain))
         ),
         "an archive that was not compressed is compressed, and becomes a generation": (
             theirs.code == ours.code and scene.has("compress") and is_plain
