@@ -164,6 +164,8 @@ _TABLE: Mapping[str, tuple[Shape, Apply]] = {
     "sharedscripts": _is(sharedscripts=True),
     "nosharedscripts": _is(sharedscripts=False),
 }
+KEYWORDS = (*_TABLE, *_REMEMBERED, *_ELSEWHERE)
+"""All of them but those of scripts."""
 _KINDS = ("minutes", "hourly", "daily", "weekly", "monthly", "yearly", "size")
 _HARMLESS = ("size", "minsize", "maxsize", "dateformat")
 """Keywords that logrotate passes over without their argument, instead of refusing the stanza."""

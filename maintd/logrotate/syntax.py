@@ -19,6 +19,7 @@ _KEYWORD = re.compile(r"[A-Za-z]+")
 _NAME_STARTS = "/\"'~"
 _NUMBER_STARTS = re.compile(r"[-+]?\d")
 _ENDSCRIPT = re.compile(r"^[ \t]*endscript(?:[^A-Za-z]|\Z)", re.MULTILINE)
+_NO_SCRIPT = re.compile(r"\s[ \t]*endscript(?:[^A-Za-z]|\Z)", re.ASCII)
 _COMMENT_LINE = re.compile(r"[ \t]*#.*\n?")
 _CHUNK = re.compile(r"[^{}\n]+|\n")
 _SPACE = re.compile(r"[ \t\n]*")
@@ -206,7 +207,7 @@ class _Reader:
     def _script(self, keyword: str) -> Node:
         """The script after its keyword. It begins on the same line, if there is anything on that."""
         line = self._line
-        end = _ENDSCRIPT.search(self._text, self._at)
+        end = _NO_SCRIPT.match(self._text, self._at) or _ENDSCRIPT.search(self._text, self._at)
         if end is None:
             return Fault(line, f"{keyword} without endscript", "file")
         text = self._move(end.start() - self._at).lstrip(_BLANK).removeprefix("\n")

@@ -32,9 +32,6 @@ class Scene:
     def has(self, *names: str) -> bool:
         return any(line.split()[0] in names for line in (*self.before, *self.lines))
 
-    def fails(self, name: str) -> bool:
-        return (name, True) in self.scripts
-
 
 def _script(name: str, *, fails: bool) -> str:
     return f'{name}\necho "{name} $# [$1] [$2]" >> TRACE\n{"exit 3" if fails else ""}\nendscript'
@@ -152,18 +149,35 @@ def differences(place: Place, scene: Scene) -> tuple[str, list[str]]:
 
 
 def _reason(scene: Scene, theirs: Did, ours: Did, found: set[str]) -> str:
+    both_fail = bool(theirs.code and ours.code)
+    is_unstamped = theirs.code and not set(ours.state.items()) - set(theirs.state.items()) - _due(ours)
+    is_mail_only = found == {"trace"} and _unmailed(theirs) == _unmailed(ours)
+    is_copied = scene.has("copy", "copytruncate")
     is_plain = any(file.startswith("mkdir") and "gzip" not in file for file in scene.files)
-    if theirs.code and found == {"state"} and not set(ours.state.items()) - set(theirs.state.items()) - _due(ours):
-        return "what failed is not written down as done"
-    if ours.code and scene.has("createolddir") and "o" in theirs.tree and "o" not in ours.tree:
-        return "an olddir that cannot be made safely, or for whom it is to be, is not made at all"
-    if theirs.code and ours.code and scene.has("sharedscripts"):
-        return "a log that cannot be rotated costs no other (sharedscripts)"
-    if "tree" not in found and scene.has("copy", "copytruncate") and "rotate 0" in scene.lines:
-        return "a copy that is not made (rotate 0) is neither compressed nor mailed, and that is no error"
-    if theirs.code == ours.code and scene.has("compress") and is_plain:
-        return "an archive that was not compressed is compressed, and becomes a generation"
-    return ""
+    reasons = {
+        "what failed is not written down as done": found == {"state"} and is_unstamped,
+        "with mailfirst, what goes was mailed when it was new, and is not mailed again": (
+            scene.has("mailfirst") and (is_mail_only or "mail command failed" in theirs.stderr)
+        ),
+        "an olddir that cannot be made safely, or for whom it is to be, is not made at all": (
+            ours.code and scene.has("createolddir") and "o" in theirs.tree and "o" not in ours.tree
+        ),
+        "a log that cannot be rotated costs no other (sharedscripts)": both_fail and scene.has("sharedscripts"),
+        "a copy that is not made (rotate 0) is neither compressed nor mailed, and that is no error": (
+            is_copied
+            and "rotate 0" in scene.lines
+            and ("tree" not in found or "for mailing" in theirs.stderr or (scene.has("compress") and is_plain))
+        ),
+        "an archive that was not compressed is compressed, and becomes a generation": (
+            theirs.code == ours.code and scene.has("compress") and is_plain
+        ),
+    }
+    return next((reason for reason, is_so in reasons.items() if is_so), "")
+
+
+def _unmailed(did: Did) -> list[str]:
+    """What was noted of scripts, and not of mails."""
+    return [line for line in did.trace.splitlines() if not line.startswith("mail ")]
 
 
 def _due(did: Did) -> set[tuple[str, str]]:

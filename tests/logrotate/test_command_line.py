@@ -1,9 +1,13 @@
 """maintd-logrotate and `maintd logrotate` take logrotate's command line: options, exit codes, streams, the lock."""
 
+import contextlib
 import fcntl
 import os
 import re
+import select
+import socket
 import subprocess
+import syslog
 import tempfile
 from pathlib import Path
 
@@ -155,6 +159,34 @@ def test_a_log_that_cannot_be_written(tmp_path: Path, program: list[str], name: 
     done = run(program, "-f", "-s", tmp_path / "s", "-l", where, path)
     assert (done.code, (tmp_path / "a").exists()) == (0, False)
     assert f"error opening log file {where}: No such file or directory" in done.stderr
+
+
+OWN_DEV = 'mount -t tmpfs none /dev; mknod -m 666 /dev/null c 1 3; ln -s "$0" /dev/log; exec "$@"'
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root: a /dev of its own")
+@pytest.mark.parametrize("program", [pytest.param(str(PROGRAM), marks=needed), str(EXECUTABLE)])
+def test_syslog_gets_what_a_log_would(tmp_path: Path, program: str):
+    """-l syslog sends there what -l would write to a file, errors as such, from logrotate as its name."""
+    path = config(tmp_path, "L/a {\nrotate 1\n}\nL/none {\n}\n")
+    (tmp_path / "a").write_text("a\n")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
+        heard.bind(str(tmp_path / "log"))
+        argv = ["unshare", "--mount", "/bin/sh", "-ec", OWN_DEV, str(tmp_path / "log")]
+        argv += [program, "-f", "-l", "syslog", "-s", str(tmp_path / "s"), str(path)]
+        lines = []
+        with subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, env=environment()) as running:
+            while select.select([heard], [], [], 0.1)[0] or running.poll() is None:
+                with contextlib.suppress(BlockingIOError):
+                    lines.append(heard.recv(4096, socket.MSG_DONTWAIT).decode())
+            told = running.communicate(timeout=10)[1]
+    if not lines and "mount" in told:
+        pytest.skip(f"no mounts here: {told}")
+    assert (running.returncode, (tmp_path / "a.1").exists()) == (1, True)
+    assert all("logrotate" in line for line in lines)
+    assert any(f"{tmp_path}/a" in line for line in lines)
+    said = [re.match(r"<(\d+)>", line) for line in lines if f"stat of {tmp_path}/none failed" in line]
+    assert syslog.LOG_ERR in {int(found[1]) % 8 for found in said if found}
 
 
 def test_a_locked_state_ends_with_3(tmp_path: Path):

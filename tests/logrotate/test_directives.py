@@ -1,12 +1,14 @@
 """Every directive of logrotate sets what its manual says it sets."""
 
 import dataclasses
+import re
 
 import pytest
 
 from maintd.logrotate import directives, sources
 from maintd.logrotate.stanza import EACH_WEEK, SCRIPT_NAMES, Criteria, Make, Options, Su
 from tests.logrotate import original
+from tests.tree import ROOT
 
 MIB = 1 << 20
 
@@ -158,3 +160,13 @@ def test_complaints_say_what_is_lost(tmp_path):
         (11, "error", "unknown user 'nosuch'", "file", True),
     ]
     assert str(found[3]) == f"error: {tmp_path}/c:5 bad rotation count 'x'"
+
+
+def test_the_page_has_every_directive():
+    """docs/logrotate.md says of each directive what maintd does, and what a native job has instead."""
+    page = (ROOT / "docs/logrotate.md").read_text()
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    said = {word for row in rows for name in re.findall(r"`([^`]*)`", row.split("|")[1]) for word in name.split()[:1]}
+    known = {*directives.KEYWORDS, *SCRIPT_NAMES}
+    assert known <= said, known - said
+    assert all(len(row.split("|")) == 5 for row in rows)

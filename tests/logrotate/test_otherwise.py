@@ -65,6 +65,16 @@ def test_an_olddir_without_a_mode_is_0755(place: Place):
     assert (theirs.tree["o"][1], mine.tree["o"]) == (0o7777, ("d", 0o755, GAMES, DAEMON, ""))
 
 
+def test_mailfirst_mails_once(place: Place):
+    """What goes was mailed when it was new; logrotate mails it again if it goes early, against its manual."""
+    files = "echo a > a; for day in 1 2 3; do echo $day > a-2026010$day; done"
+    options = ("-f", "-m", "HERE/mailer")
+    theirs, mine = place.both(Case(files, stanza("dateext\nmail me@x\nmailfirst", "L/a"), options=options))
+    assert [line.split()[-1] for line in theirs.trace.splitlines()] == ["1", "a"]
+    assert [line.split()[-1] for line in mine.trace.splitlines()] == ["a"]
+    assert (mine.tree, mine.code) == (theirs.tree, theirs.code)
+
+
 @pytest.mark.parametrize(
     "body",
     ["create", "create 640 nobody", "compress\ncreate", "compress\ncompresscmd /bin/cat", "copytruncate", "renamecopy"],

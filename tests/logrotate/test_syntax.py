@@ -124,6 +124,8 @@ AS_LOGROTATE = [
     "rotate 4\r\nmissingok\r\nL/a {\n\tnotifempty\r\n\tmaxsize 5k\r\npostrotate\r\nx\r\nendscript\r\nrotate 3\r\n}\n",
     "L/a {\n} \r\nL/b {\n}\n",
     "L/a {\nmissingok\vrotate 3\ncompress=rotate 4\nshred\r\r\n}\nL/b {\n}\n",
+    "L/a {\npostrotate endscript rotate 3\n}\nL/b {\n}\n",
+    "L/a {\npostrotate x endscript\n y endscript\n endscript\nrotate 3\n}\nL/b {\n}\n",
     "L/a {\npostrotate\nx\nendscript=rotate 3\n}\nL/b {\n}\n",
     "L/a {\npostrotate\nx\nendscript;\n}\nL/b {\n}\n",
     "L/a {\npostrotate\nx\nendscript##\nrotate 3\n}\nL/b {\n}\n",
