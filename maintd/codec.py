@@ -86,13 +86,22 @@ def compress_fd(
     return compress_pieces(pieces, target_fd, codec, part.at)
 
 
-def compress_pieces(pieces: Iterator[bytes], target_fd: int, codec: Codec, at: int = 0) -> Compressed:
-    """The same for pieces of at most PIECE bytes, which are written from offset `at` on."""
+def compress_pieces(
+    pieces: Iterator[bytes],
+    target_fd: int,
+    codec: Codec,
+    at: int = 0,
+    placed: Callable[[int], None] = lambda _: None,
+) -> Compressed:
+    """The same for pieces of at most PIECE bytes, which are written from offset `at` on.
+
+    `placed` is told where each of them begins.
+    """
     proof = _Proof(target_fd, codec.name, at)
     with ThreadPoolExecutor(1) as pool:
         proved = pool.submit(proof.run)
         try:
-            out_bytes = _compress(pieces, target_fd, codec, proof)
+            out_bytes = _compress(pieces, target_fd, codec, proof, placed)
         finally:
             proof.end()
         in_bytes = proved.result()
@@ -151,7 +160,13 @@ def stream_contents(fd: int, name: str) -> Iterator[bytes]:
     return formats.all_contents(name, iter(lambda: os.read(fd, _CHUNK), b""))
 
 
-def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, proof: "_Proof") -> int:
+def _compress(
+    pieces: Iterator[bytes],
+    target_fd: int,
+    codec: Codec,
+    proof: "_Proof",
+    placed: Callable[[int], None] = lambda _: None,
+) -> int:
     """Writes what becomes of the pieces, each of which is proved as soon as it is there; returns the bytes written."""
     offset = begin = proof.begin
 
@@ -162,6 +177,7 @@ def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, proof: "_Pr
 
     for made in formats.made(codec.name, noted(), codec.effective_level, codec.threads):
         _write(target_fd, made, offset)
+        placed(offset)
         offset += len(made)
         proof.written(offset)
     return offset - begin

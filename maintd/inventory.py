@@ -61,6 +61,14 @@ class Entry:
                 raise TypeError(f"{each.name} is not of type {each.type}")
         return entry
 
+    def is_unmoved(self) -> bool:
+        """Whether the file is still where it was: it was listed, and the run interrupted, or it was to stay."""
+        try:
+            info = os.lstat(self.original)
+        except OSError:
+            return False
+        return info.st_ino == self.ino or (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
+
     def is_of(self, original: str, size: int, mtime_ns: int) -> bool:
         return (self.original, self.size, self.mtime_ns) == (original, size, mtime_ns)
 

@@ -24,7 +24,7 @@ class FileArchived(Event):
     archived_to: str
     codec: str
     in_bytes: int
-    out_bytes: int
+    out_bytes: int | None
     sha256: str
     reason: str
 

@@ -94,6 +94,10 @@ class ArchiveFiles(Job):
     min_size: Size = Field(default=0, description="only files of at least this size")
     compress: Literal["zstd", "gzip", "none"] = Field(default="zstd", description="how files are stored")
     level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
+    bundle: Literal["day", "month"] | None = Field(
+        default=None,
+        description="files of a day, or a month, go together as one tar.zst once all of them are old enough",
+    )
     keep_originals: Flag = Field(
         default=False, description="files also stay where they are, until a guard needs their room or they change"
     )
@@ -106,6 +110,10 @@ class ArchiveFiles(Job):
         return (
             's3 says how an object store is reached, but `to` is a directory (write to = "s3://…")' if is_wrong else ""
         )
+
+    @rule("bundle", "compress")
+    def _bundles_are_zstd(self) -> str:
+        return "a bundle is a tar.zst: leave compress out" if self.bundle and self.compress != "zstd" else ""
 
     def archive(self) -> Store:
         return Store(self.to) if self.s3 is None else self.s3.store(self.to)
@@ -129,12 +137,34 @@ class ArchiveFiles(Job):
                 yield step
         store, shelf = self.archive(), self._shelf(ctx)
         try:
-            yield from (
-                archiving.plan_upload(found, shelf, store) if store.is_remote else archiving.plan_archive(found, shelf)
-            )
+            if self.bundle:
+                yield from self._plan_bundles(found, shelf, ctx)
+            elif store.is_remote:
+                yield from archiving.plan_upload(found, shelf, store)
+            else:
+                yield from archiving.plan_archive(found, shelf)
         except OSError as error:
             event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))
             yield Finding(target=self.to, reason=event.msg, event=event)
+
+    def _plan_bundles(self, found: "Sequence[archiving.Old]", shelf: "archiving.Shelf", ctx: Context) -> Iterator[Step]:
+        from maintd import bundles  # noqa: PLC0415 - as above
+
+        assert self.bundle
+        dated: list[bundles.Dated] = []
+        for old in found:
+            time = dates.time_of(old.seen.path, old.seen.mtime_ns, ctx.now, ctx.zone)
+            period, end = bundles.period_of(time, self.bundle, ctx.zone)
+            if ctx.now - end > self.older_than:
+                dated.append(bundles.Dated(old, period))
+            elif isinstance(ctx.cause, Asked):
+                reason = f"left alone: its {self.bundle} is to be over for {format_duration(self.older_than)}"
+                yield Finding(target=old.seen.path, reason=reason)
+        store = self.archive()
+        if store.is_remote:
+            yield from bundles.plan_uploads(dated, shelf, store)
+        else:
+            yield from bundles.plan_bundles(dated, shelf)
 
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
         from maintd import archiving  # noqa: PLC0415 - as above

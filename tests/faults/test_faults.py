@@ -22,6 +22,7 @@ SAMPLE = tuple(
         "two logs",
         "archive",
         "archive, renamed",
+        "archive, bundled",
         "expire files",
         "guard",
     )
