@@ -146,13 +146,17 @@ def last_content(target_fd: int, codec: Codec, length: int, at: int, size: int) 
     return last
 
 
-def contents_fd(fd: int, name: str) -> Iterator[bytes]:
-    """What a file compressed as `name` holds, piece by piece, whoever made it: also several frames or members in a row.
+def contents_fd(fd: int, name: str, offset: int = 0) -> Iterator[bytes]:
+    """What a file compressed as `name` holds from there on, whoever made it: also several frames or members in a row.
 
     Raises OSError EIO where it is damaged or cut off, after what comes before that.
     """
-    chunks = _chunks(fd, [os.fstat(fd).st_size])
-    return formats.all_contents(name, chunks)
+    return contents_of(_chunks(fd, [os.fstat(fd).st_size], offset), name)
+
+
+def contents_of(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """The same of chunks; `none` are those themselves."""
+    return chunks if name == "none" else formats.all_contents(name, chunks)
 
 
 def stream_contents(fd: int, name: str) -> Iterator[bytes]:
