@@ -97,9 +97,9 @@ class Manifest:
                 self.damaged += 1
 
 
-def void(entry: Entry) -> bytes:
-    """The line that takes an entry back."""
-    return _line({"name": entry.name, "void": True} | ({"member": entry.member} if entry.member else {}))
+def void(entry: Entry, **said: str) -> bytes:
+    """The line that takes an entry back; `said` is for people."""
+    return _line({"name": entry.name, "void": True} | ({"member": entry.member} if entry.member else {}) | said)
 
 
 def _line(value: dict[str, Any]) -> bytes:

@@ -454,3 +454,20 @@ def test_a_bundle_that_was_stored_before_a_kill_is_compared_and_taken(tree, moto
     did = do(tree)
     assert (did.code, tree.names()) == (0, []), failures(did)
     assert len([key for key in objects(moto, bucket) if "2026-02-03" in key]) == 1
+
+
+def test_what_the_policy_gives_up_goes_from_the_store(tree, moto, bucket):
+    """keep_last of an archive in an object store removes objects, and the store's manifest does not list them more."""
+    configure(tree, moto.url, f"s3://{bucket}/p", more='per = "log"\nkeep_last = 1\nmax_share = "100%"\n')
+    for day in (1, 2, 3):
+        tree.log(f"d-2026-02-0{day}.csv", b"%d" % day)
+    assert do(tree).code == 0
+    did = do(tree)
+    assert did.code == 0, failures(did)
+    assert [event["target"][-20:] for event in did.events("file.expired")] == [
+        f"d-2026-02-0{day}.csv.zst" for day in (1, 2)
+    ]
+    left = objects(moto, bucket)
+    assert [key for key in left if "/d-" in key] == ["p/d-2026-02-03.csv.zst"]
+    assert run(tree, "archive", "verify").returncode == 0
+    assert sum(1 for line in left["p/maintd-manifest.jsonl"].splitlines() if json.loads(line).get("void")) == 2

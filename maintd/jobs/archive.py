@@ -2,77 +2,30 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
-from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field
 
 from maintd import dates, grounds, mounts, names, patterns, trust
 from maintd.errors import trouble
-from maintd.job import AbsolutePath, Age, Context, FilePattern, Flag, Job, Level, Size, Span, absolute, gzip_level
+from maintd.job import AbsolutePath, Age, Context, FilePattern, Flag, Job, Level, Size, gzip_level
+from maintd.keeping import Keeping
 from maintd.matching import split
 from maintd.patterns import Match, PathsFailed
+from maintd.reaching import ObjectStore, place
 from maintd.room import Means, Relief
-from maintd.rules import Options, rule
+from maintd.rules import rule
 from maintd.steps import Finding, Seen, Step
-from maintd.stores import SCHEME, Secret, Store
-from maintd.triggers import Asked
+from maintd.stores import SCHEME, Store
+from maintd.triggers import Asked, Settling
 from maintd.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from maintd import archiving
 
 
-def _place(to: str) -> str:
-    if to.startswith(SCHEME):
-        parts = urlsplit(to)
-        if not parts.netloc or parts.username is not None or parts.query:
-            raise ValueError(f"{to!r} is not of the form s3://bucket/prefix; keys are named in the s3 table")
-        return to
-    return absolute(to)
-
-
-def _endpoint(url: str) -> str:
-    parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.netloc:
-        raise ValueError(f"{url!r} is not a URL of an object store (such as https://s3.example.com)")
-    if parts.username is not None or parts.password is not None:
-        raise ValueError("a secret is not written here: use the …_file or …_env options")
-    return url
-
-
-class ObjectStore(Options):
-    """How an object store is reached. Keys come from the environment, or from files, and are never in the config."""
-
-    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
-        default=None, description="the URL of an S3-compatible store; default: Amazon's"
-    )
-    region: str = Field(default="us-east-1", description="the region, if the store has any")
-    access_key_id_env: str = Field(
-        default="AWS_ACCESS_KEY_ID", description="the environment variable that holds the key's id"
-    )
-    access_key_id_file: AbsolutePath | None = Field(default=None, description="a file that holds the key's id alone")
-    secret_access_key_env: str = Field(
-        default="AWS_SECRET_ACCESS_KEY", description="the environment variable that holds the secret key"
-    )
-    secret_access_key_file: AbsolutePath | None = Field(
-        default=None, description="a file that holds the secret key alone"
-    )
-    timeout: Span = Field(default=timedelta(seconds=60), description="for how long one request may take")
-
-    def store(self, to: str) -> Store:
-        return Store(
-            to,
-            endpoint=self.endpoint,
-            region=self.region,
-            key_id=Secret(self.access_key_id_env, self.access_key_id_file),
-            secret_key=Secret(self.secret_access_key_env, self.secret_access_key_file),
-            timeout=self.timeout.total_seconds(),
-        )
-
-
-class ArchiveFiles(Job):
+class ArchiveFiles(Keeping, Job):
     """Moves files that are old enough, and that nobody has open, into an archive that can be searched and read back.
 
     Each is whole there, verified and listed, before it goes from where it was.
@@ -82,7 +35,7 @@ class ArchiveFiles(Job):
 
     paths: tuple[FilePattern, ...] = Field(min_length=1, description="the files, by glob patterns")
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
-    to: Annotated[str, AfterValidator(_place)] = Field(
+    to: Annotated[str, AfterValidator(place)] = Field(
         description="the archive: a directory, or s3://bucket/prefix in an object store (needs the extra s3)"
     )
     s3: ObjectStore | None = Field(default=None, description="how an object store is reached: endpoint, region, keys")
@@ -143,6 +96,7 @@ class ArchiveFiles(Job):
                 yield from archiving.plan_upload(found, shelf, store)
             else:
                 yield from archiving.plan_archive(found, shelf)
+            yield from self._retire(ctx, shelf)
         except OSError as error:
             event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))
             yield Finding(target=self.to, reason=event.msg, event=event)
@@ -166,11 +120,37 @@ class ArchiveFiles(Job):
         else:
             yield from bundles.plan_bundles(dated, shelf)
 
+    def _retire(self, ctx: Context, shelf: "archiving.Shelf") -> Iterator[Step]:
+        """What the policy gives up of what this job has put away; nothing without one."""
+        if self.retention().is_empty:
+            return
+        from maintd import retiring, writers  # noqa: PLC0415 - as above
+        from maintd.actions.expire import ExpireLimited  # noqa: PLC0415 - as above
+
+        store = self.archive()
+        found = retiring.held(shelf, is_remote=store.is_remote)
+        files = ((retiring.group(one, self.group), one.generation(ctx.now, ctx.zone)) for one in found.values())
+        verdicts = self.verdicts(files, ctx, lambda name: bool((seen := found[name].seen) and writers.is_open(seen)))
+        if store.is_remote:
+            yield from retiring.plan_drops_in(store, verdicts, found, shelf)
+        else:
+            yield from retiring.plan_drops(verdicts, found, shelf)
+        for verdict in verdicts if isinstance(ctx.cause, Asked) else ():
+            if verdict.kept:
+                path = os.path.join(self.to, verdict.generation.path)
+                yield Finding(target=path, reason=f"kept: {verdict.reason}")
+        left = list(self.left(verdicts))
+        if left:
+            event = ExpireLimited(target=self.to, left=len(left), left_bytes=sum(left), share=self.share_said)
+            yield Finding(target=self.to, reason=event.msg, event=event)
+
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
         from maintd import archiving  # noqa: PLC0415 - as above
         from maintd.actions.expire import GiveUpFile  # noqa: PLC0415 - as above
 
         store, shelf = self.archive(), self._shelf(ctx)
+        if wanted.means is Means.EXPIRED and not store.is_remote and not ctx.clock_jumped:
+            yield from self._expired(ctx, shelf, wanted)
         place = grounds.identity(shelf.root)
         is_elsewhere = store.is_remote or (place is not None and place[0] != wanted.device)
         if wanted.means is not Means.STORED or not is_elsewhere:
@@ -184,6 +164,13 @@ class ArchiveFiles(Job):
         for old, entry in archiving.stored_elsewhere(found, shelf, is_remote=store.is_remote):
             reason = f"{wanted.reason}; stored as {os.path.join(self.to, entry.name)}"
             yield judge.finding(old.seen) or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
+
+    def _expired(self, ctx: Context, shelf: "archiving.Shelf", wanted: Relief) -> Iterator[Step]:
+        from maintd.actions.drop import DropObject  # noqa: PLC0415 - as above
+
+        for step in self._retire(replace(ctx, cause=Settling()), shelf):
+            if isinstance(step, DropObject) and step.seen and wanted.covers(step.target, step.seen.dev):
+                yield replace(step, reason=f"{wanted.reason}; {step.reason}")
 
     def _shelf(self, ctx: Context) -> "archiving.Shelf":
         from maintd import archiving  # noqa: PLC0415 - as above
