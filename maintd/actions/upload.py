@@ -80,7 +80,7 @@ class StoreObject(Action):
 
     verb: ClassVar[str] = "archive"
     failure: ClassVar[type[Failure]] = ArchiveFailed
-    parallel: ClassVar[bool] = True
+    parallel: ClassVar[int] = 4  # each waits for the disk, or the network, more than half of its time
 
     store: Store
     directory: str
