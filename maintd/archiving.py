@@ -65,8 +65,8 @@ def plan_archive(found: Sequence[Old], shelf: Shelf) -> Iterator[Step]:
         else:
             kept.append((old, stored, codec))
     directories = {shelf.root, *(os.path.dirname(os.path.join(shelf.root, stored)) for _, stored, _ in kept)}
-    yield from _leftovers(directories, {names.temporary(os.path.basename(stored)) for _, stored, _ in kept})
-    makes = _to_make(directories)
+    yield from leftovers(directories, {names.temporary(os.path.basename(stored)) for _, stored, _ in kept})
+    makes = to_make(directories)
     yield from makes.values()
     for old, stored, codec in kept:
         needs = [
@@ -142,7 +142,7 @@ def plan_upload(found: Sequence[Old], shelf: Shelf, store: Store) -> Iterator[St
     missing = naming.unstored(found)
     if not missing and is_uploaded:
         return
-    yield from _leftovers({shelf.root}, set())
+    yield from leftovers({shelf.root}, set())
     reach = ReachStore(target=store.to, reason="what follows goes there", store=store, directory=shelf.root)
     yield reach
     for old in missing:
@@ -184,7 +184,7 @@ def stored_elsewhere(found: Sequence[Old], shelf: Shelf, *, is_remote: bool) -> 
                     yield old, entry
 
 
-def _leftovers(directories: Iterable[str], wanted: set[str]) -> Iterator[Step]:
+def leftovers(directories: Iterable[str], wanted: set[str]) -> Iterator[Step]:
     """Temporaries of copies into the archive, whose originals are where they were; those that this plan makes apart."""
     for directory in sorted(directories):
         for match in patterns.temporaries(directory):
@@ -194,7 +194,7 @@ def _leftovers(directories: Iterable[str], wanted: set[str]) -> Iterator[Step]:
                 yield Clean(target=match.path, reason=reason, seen=Seen.of(match.path, match.stat))
 
 
-def _to_make(directories: Iterable[str]) -> dict[str, MakeArchiveDirectory]:
+def to_make(directories: Iterable[str]) -> dict[str, MakeArchiveDirectory]:
     """What is missing of the directories, by path, each level before those below it; owner and mode as above it."""
     makes: dict[str, MakeArchiveDirectory] = {}
     for directory in sorted(directories):

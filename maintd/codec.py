@@ -86,13 +86,22 @@ def compress_fd(
     return compress_pieces(pieces, target_fd, codec, part.at)
 
 
-def compress_pieces(pieces: Iterator[bytes], target_fd: int, codec: Codec, at: int = 0) -> Compressed:
-    """The same for pieces of at most PIECE bytes, which are written from offset `at` on."""
+def compress_pieces(
+    pieces: Iterator[bytes],
+    target_fd: int,
+    codec: Codec,
+    at: int = 0,
+    placed: Callable[[int], None] = lambda _: None,
+) -> Compressed:
+    """The same for pieces of at most PIECE bytes, which are written from offset `at` on.
+
+    `placed` is told where each of them begins.
+    """
     proof = _Proof(target_fd, codec.name, at)
     with ThreadPoolExecutor(1) as pool:
         proved = pool.submit(proof.run)
         try:
-            out_bytes = _compress(pieces, target_fd, codec, proof)
+            out_bytes = _compress(pieces, target_fd, codec, proof, placed)
         finally:
             proof.end()
         in_bytes = proved.result()
@@ -137,13 +146,17 @@ def last_content(target_fd: int, codec: Codec, length: int, at: int, size: int) 
     return last
 
 
-def contents_fd(fd: int, name: str) -> Iterator[bytes]:
-    """What a file compressed as `name` holds, piece by piece, whoever made it: also several frames or members in a row.
+def contents_fd(fd: int, name: str, offset: int = 0) -> Iterator[bytes]:
+    """What a file compressed as `name` holds from there on, whoever made it: also several frames or members in a row.
 
     Raises OSError EIO where it is damaged or cut off, after what comes before that.
     """
-    chunks = _chunks(fd, [os.fstat(fd).st_size])
-    return formats.all_contents(name, chunks)
+    return contents_of(_chunks(fd, [os.fstat(fd).st_size], offset), name)
+
+
+def contents_of(chunks: Iterator[bytes], name: str) -> Iterator[bytes]:
+    """The same of chunks; `none` are those themselves."""
+    return chunks if name == "none" else formats.all_contents(name, chunks)
 
 
 def stream_contents(fd: int, name: str) -> Iterator[bytes]:
@@ -151,7 +164,13 @@ def stream_contents(fd: int, name: str) -> Iterator[bytes]:
     return formats.all_contents(name, iter(lambda: os.read(fd, _CHUNK), b""))
 
 
-def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, proof: "_Proof") -> int:
+def _compress(
+    pieces: Iterator[bytes],
+    target_fd: int,
+    codec: Codec,
+    proof: "_Proof",
+    placed: Callable[[int], None] = lambda _: None,
+) -> int:
     """Writes what becomes of the pieces, each of which is proved as soon as it is there; returns the bytes written."""
     offset = begin = proof.begin
 
@@ -162,6 +181,7 @@ def _compress(pieces: Iterator[bytes], target_fd: int, codec: Codec, proof: "_Pr
 
     for made in formats.made(codec.name, noted(), codec.effective_level, codec.threads):
         _write(target_fd, made, offset)
+        placed(offset)
         offset += len(made)
         proof.written(offset)
     return offset - begin

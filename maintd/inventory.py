@@ -61,6 +61,14 @@ class Entry:
                 raise TypeError(f"{each.name} is not of type {each.type}")
         return entry
 
+    def is_unmoved(self) -> bool:
+        """Whether the file is still where it was: it was listed, and the run interrupted, or it was to stay."""
+        try:
+            info = os.lstat(self.original)
+        except OSError:
+            return False
+        return info.st_ino == self.ino or (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
+
     def is_of(self, original: str, size: int, mtime_ns: int) -> bool:
         return (self.original, self.size, self.mtime_ns) == (original, size, mtime_ns)
 
@@ -89,9 +97,9 @@ class Manifest:
                 self.damaged += 1
 
 
-def void(entry: Entry) -> bytes:
-    """The line that takes an entry back."""
-    return _line({"name": entry.name, "void": True} | ({"member": entry.member} if entry.member else {}))
+def void(entry: Entry, **said: str) -> bytes:
+    """The line that takes an entry back; `said` is for people."""
+    return _line({"name": entry.name, "void": True} | ({"member": entry.member} if entry.member else {}) | said)
 
 
 def _line(value: dict[str, Any]) -> bytes:

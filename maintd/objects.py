@@ -77,6 +77,7 @@ class Bucket:
             next(iter(obstore.list(self._objects, self._store.prefix or None, chunk_size=1)), None)
 
     def remove(self, name: str) -> None:
+        """Removes an object, if it is there."""
         import obstore  # noqa: PLC0415 - as above
 
         with _told(self._store, name):

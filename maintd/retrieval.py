@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat as st
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from maintd import durable, formats, inventory, names
@@ -115,6 +115,7 @@ class Listed:
     archive: Archive
     manifest: Manifest
     sizes: dict[str, int]
+    _hashes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
     def of(cls, archive: Archive) -> "Listed":
@@ -122,23 +123,20 @@ class Listed:
 
     def entries(self) -> list[Entry]:
         """In the order in which they were archived, without what was listed and then not moved."""
-        return [entry for entry in self.manifest.entries.values() if self.is_there(entry) or not _is_unmoved(entry)]
+        return [entry for entry in self.manifest.entries.values() if self.is_there(entry) or not entry.is_unmoved()]
 
     def is_there(self, entry: Entry) -> bool:
         return entry.name in self.sizes
 
+    def stored_sha256(self, name: str) -> str:
+        """Of an object as it is now; a bundle, in which are many files, is read once."""
+        if name not in self._hashes:
+            self._hashes[name] = _sha256(self.archive.chunks(name))
+        return self._hashes[name]
+
     def strays(self) -> list[str]:
         """Objects that the manifest does not list."""
         return sorted(self.sizes.keys() - {entry.name for entry in self.manifest.entries.values()})
-
-
-def _is_unmoved(entry: Entry) -> bool:
-    """Whether the file is still where it was: it was listed, and then the run was interrupted."""
-    try:
-        info = os.lstat(entry.original)
-    except OSError:
-        return False
-    return info.st_ino == entry.ino or (info.st_size, info.st_mtime_ns) == (entry.size, entry.mtime_ns)
 
 
 def fault(listed: Listed, entry: Entry) -> str:
@@ -148,7 +146,7 @@ def fault(listed: Listed, entry: Entry) -> str:
     if listed.sizes[entry.name] != entry.stored_bytes:
         return f"it has {listed.sizes[entry.name]} bytes instead of {entry.stored_bytes}"
     try:
-        is_stored = entry.member or _sha256(listed.archive.chunks(entry.name)) == entry.stored_sha256
+        is_stored = listed.stored_sha256(entry.name) == entry.stored_sha256
         is_original = _sha256(content(listed.archive, entry)) == entry.sha256
     except (OSError, MaintdError) as error:
         return f"it cannot be read: {trouble(error).error_msg}"

@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain
 from typing import ClassVar
 
@@ -47,7 +47,7 @@ class RotateRefused(Event):
 class Policy:
     """How logs are rotated. Sizes in bytes; `codec` is zstd, gzip or none; `create` makes a new log at once.
 
-    `intents` is the directory for those of rotations in place.
+    `intents` is the directory for those of rotations in place; days and months of the retention are those of `zone`.
     """
 
     reopening: Reopening
@@ -64,6 +64,7 @@ class Policy:
     user: str | None = None
     limit: timedelta = timedelta(seconds=10)
     intents: str = ""
+    zone: tzinfo = UTC
 
     def ownership(self, log: Seen) -> Ownership | None:
         if not self.create:

@@ -29,8 +29,6 @@ from maintd.runs import (
 )
 from maintd.steps import Action, Finding, Lane, Outcome, Plan
 
-PARALLEL = 2
-"""How many actions that allow it are done at a time: a small server has two cores."""
 QUICK = 5.0
 """Seconds that quick work may take in a child, which the owner of a directory may have stopped."""
 
@@ -153,7 +151,8 @@ class Runner:
             elif self._step(run, action, done, hands, result):
                 done.add(id(action))
 
-        with ThreadPoolExecutor(PARALLEL) as pool, hands:
+        most = max((action.parallel for action in actions), default=1)  # no plan has steps of two such kinds
+        with ThreadPoolExecutor(most) as pool, hands:
             for indices in _batches(actions):
                 if indices[0] > last_rotate:
                     rotate.close()
@@ -240,7 +239,7 @@ def _remark(run: Run) -> str:
 def _batches(actions: Sequence[Action]) -> Iterator[list[int]]:
     """The indices of the actions in order; neighbours that may be done in parallel come together."""
     for parallel, batch in groupby(range(len(actions)), lambda index: actions[index].parallel):
-        if parallel:
+        if parallel > 1:
             yield list(batch)
         else:
             yield from ([index] for index in batch)

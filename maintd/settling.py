@@ -251,7 +251,7 @@ def _expirations(
             size = action.seen.size if policy.codec == "none" else 0
             generations[family.log].append(Generation(action.archive, now, size, len(family.archives)))
     logs = {path: log for log, own in generations.items() for path in (generation.path for generation in own)}
-    for verdict in retention.decide(generations, rules, now):
+    for verdict in retention.decide(generations, rules, now, policy.zone):
         path = verdict.generation.path
         if not verdict.kept:
             needs = (fresh[logs[path]],) if logs[path] in fresh else ()

@@ -107,14 +107,14 @@ class Action:
     """One change, with its reason. Its `needs` are earlier actions of the plan without which it is omitted.
 
     Subclasses say what they do in `verb` and `detail`, in which lane they run, and yield the events of what they did
-    from `apply`. Neighbours that are `parallel` may be done two at a
-    time. An action that destroys carries a Seen and raises Refused if the file is no longer that one.
+    from `apply`. Neighbours may be done at the same time, so many as are `parallel`. An action
+    that destroys carries a Seen and raises Refused if the file is no longer that one.
     """
 
     verb: ClassVar[str]
     failure: ClassVar[type[Failure]]
     lane: ClassVar[Lane] = Lane.HEAVY
-    parallel: ClassVar[bool] = False
+    parallel: ClassVar[int] = 1
     concludes: ClassVar[bool] = False
     """Whether it is done also when the run was told to stop: it writes down what was done."""
 

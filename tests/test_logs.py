@@ -14,9 +14,9 @@ from zlib_ng import gzip_ng
 
 from maintd import marks
 from maintd.names import CODEC_SUFFIXES
-from tests.conftest import Command, Site, until
+from tests.conftest import Command, Site, environment, snapshot, until
 from tests.test_tail import stopped
-from tests.tree import Forks
+from tests.tree import MAINTD, Forks, Tree
 
 NOW = datetime.now(UTC)
 JOBS = """
@@ -338,3 +338,76 @@ def test_following_what_is_too_old_begins_at_its_end(logs: Logs, following):
 
 def opened(process: "subprocess.Popen[bytes]") -> list[Path]:
     return list(Path(f"/proc/{process.pid}/fd").iterdir())
+
+
+@pytest.fixture
+def archived(tmp_path: Path) -> tuple[Tree, bytes]:
+    """A log with generations in the tree, in an archive one by one, and in bundles; and all that it ever held."""
+    tree = Tree(tmp_path)
+    rotate = '[rotate.app]\npaths = ["LOGS/*.log"]\nmax_size = "1G"\nolddir = "old"\n'
+    head = rotate + '[archive.logs]\npaths = ["LOGS/old/*.log.*"]\ncron = "@daily"\n'
+    whole = b""
+    for day, options in (
+        (1, 'bundle = "day"\n'),
+        (2, 'bundle = "day"\n'),
+        (3, ""),
+        (4, 'compress = "none"\n'),
+        (5, None),
+    ):
+        for part in (1, 2):
+            content = b"".join(b"day %d part %d line %d\n" % (day, part, number) for number in range(20_000))
+            whole += content
+            packed = part == 2 and day != 3
+            stamp = f"202602{day:02d}T0{part}0000Z"
+            path = tree.log(
+                f"old/app.log.{stamp}{'.zst' if packed else ''}", zstd.compress(content) if packed else content
+            )
+            then = datetime(2026, 2, day, part, tzinfo=UTC).timestamp()
+            os.utime(path, (then, then))
+        if options is not None:
+            to = f'to = "HERE/archive{day % 2}"\nolder_than = "1d"\n'
+            tree.write_config(head + to + options)
+            assert tree.do("archive.logs").code == 0
+    both = "".join(
+        f'[archive.{name}]\npaths = ["LOGS/old/none.*"]\ncron = "@daily"\nto = "HERE/{name}"\nolder_than = "1d"\n'
+        for name in ("archive0", "archive1")
+    )
+    tree.write_config(rotate + both)
+    tree.log("app.log", b"the live one\n")
+    return tree, whole + b"the live one\n"
+
+
+def test_what_was_archived_and_bundled_is_part_of_the_stream(archived):
+    """Live, set aside, compressed, archived and bundled generations are one stream, byte for byte, none unpacked."""
+    tree, whole = archived
+    assert len(list(tree.logs.rglob("*.log.*"))) == 2
+    before = snapshot(tree.folder / "logs"), snapshot(tree.folder / "archive0"), snapshot(tree.folder / "archive1")
+    shown = tree.run("logs", "app")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout.encode() == whole
+    assert before == tuple(snapshot(tree.folder / name) for name in ("logs", "archive0", "archive1"))
+
+
+def test_archived_generations_are_searched_and_left_out_by_time(archived):
+    """--grep looks into bundles too; --since and --until leave out archived generations like any other."""
+    tree, whole = archived
+    wanted = b"".join(line for line in whole.splitlines(keepends=True) if line.endswith(b"line 777\n"))
+    assert wanted.count(b"\n") == 10
+    assert tree.run("logs", "app", "--grep", " 777$").stdout.encode() == wanted
+    some = tree.run("logs", "app", "--since", "2026-02-02T01:30:00Z", "--until", "2026-02-03T01:30:00Z").stdout.encode()
+    assert some in whole
+    assert some.startswith(b"day 2 part 2 line 0\n")
+    assert some.endswith(b"day 3 part 2 line 19999\n")
+
+
+def test_followed_from_long_ago_every_archived_generation_comes_once(archived):
+    """-f --since goes through bundles and archives to the live file, without a line twice."""
+    tree, whole = archived
+    line = [MAINTD, "-c", str(tree.config), "logs", "app", "-f", "--since", "2026-01-01"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment()) as process:
+        assert process.stdout
+        seen = b""
+        while not seen.endswith(b"the live one\n"):
+            seen += os.read(process.stdout.fileno(), 1 << 20)
+        process.terminate()
+    assert seen == whole

@@ -145,7 +145,7 @@ def test_files_are_stored_verified_listed_and_brought_back(tree, moto, bucket):
         if step["verb"] == "archive"
     ]
     did = do(tree)
-    assert (did.code, tree.names()) == (0, []), did
+    assert (did.code, tree.names()) == (0, []), str(did)
     assert sorted(event["archived_to"] for event in did.events("file.archived")) == sorted(planned)
     assert objects(moto, bucket).keys() == {
         "some/prefix/2026/a.csv.zst",
@@ -391,3 +391,83 @@ def test_without_the_extra_the_error_names_it(tree, moto, bucket):
     assert "extra s3" in event["error_msg"]
     assert "maintd[s3]" in event["advice"]
     assert tree.names() == ["2026/a.csv", "b.csv"]
+
+
+def dated(tree: Tree, url: str, bucket: str, options: str = 'timeout = "20s"') -> None:
+    """Files of one day, to be bundled."""
+    configure(tree, url, f"s3://{bucket}/p", options, 'bundle = "day"\n')
+    for number in range(3):
+        tree.log(f"{number}-2026-02-03.csv", b"price %d\n" % number)
+
+
+def test_a_bundle_goes_to_the_store_and_is_read_from_there(tree, moto, bucket):
+    """Files of a day are one object; list, verify and get read single files of it."""
+    dated(tree, moto.url, bucket)
+    did = do(tree)
+    assert (did.code, tree.names()) == (0, []), failures(did)
+    keys = objects(moto, bucket).keys()
+    assert {key for key in keys if "2026-02-03" in key} == {"p/2026-02-03.tar.zst"}
+    assert run(tree, "archive", "verify").returncode == 0
+    assert run(tree, "archive", "get", "1-2026-02-03.csv", "--to", str(tree.folder / "back")).returncode == 0
+    assert (tree.folder / "back/1-2026-02-03.csv").read_bytes() == b"price 1\n"
+
+
+def test_a_bundle_whose_upload_is_cut_off_is_made_anew(tree, moto, bucket):
+    """Killed in the middle of its PUT, or with the store gone, a bundle counts for nothing: the next run makes it."""
+    reached = threading.Event()
+
+    def stall(data: bytes) -> str:
+        if data.startswith(b"PUT"):
+            reached.set()
+            return "stall"
+        return ""
+
+    with proxied(moto, stall) as url:
+        dated(tree, url, bucket, 'timeout = "60s"')
+        before = tree.contents()
+        line = [MAINTD, "-c", tree.config, "do", "--all"]
+        process = subprocess.Popen(line, env=environment(**KEYS), stdout=subprocess.DEVNULL, cwd="/")
+        assert reached.wait(60)
+        process.kill()
+        process.wait()
+    with proxied(moto, lambda data: "cut" if data.startswith(b"PUT") else "") as url:
+        dated(tree, url, bucket, 'timeout = "1s"')
+        assert failures(do(tree))
+    assert tree.contents() == before
+    dated(tree, moto.url, bucket)
+    did = do(tree)
+    assert (did.code, tree.names()) == (0, []), failures(did)
+    assert run(tree, "archive", "verify").returncode == 0
+
+
+def test_a_bundle_that_was_stored_before_a_kill_is_compared_and_taken(tree, moto, bucket):
+    """With the object stored and its files still here, the next run reads it, and removes what is in it."""
+    dated(tree, moto.url, bucket)
+    assert do(tree).code == 0
+    for number in range(3):
+        entry = next(
+            json.loads(line)
+            for line in run(tree, "archive", "list", "--json").stdout.splitlines()
+            if json.loads(line)["member"] == f"{number}-2026-02-03.csv"
+        )
+        os.utime(tree.log(f"{number}-2026-02-03.csv", b"price %d\n" % number), ns=(entry["mtime_ns"],) * 2)
+    did = do(tree)
+    assert (did.code, tree.names()) == (0, []), failures(did)
+    assert len([key for key in objects(moto, bucket) if "2026-02-03" in key]) == 1
+
+
+def test_what_the_policy_gives_up_goes_from_the_store(tree, moto, bucket):
+    """keep_last of an archive in an object store removes objects, and the store's manifest does not list them more."""
+    configure(tree, moto.url, f"s3://{bucket}/p", more='per = "log"\nkeep_last = 1\nmax_share = "100%"\n')
+    for day in (1, 2, 3):
+        tree.log(f"d-2026-02-0{day}.csv", b"%d" % day)
+    assert do(tree).code == 0
+    did = do(tree)
+    assert did.code == 0, failures(did)
+    assert [event["target"][-20:] for event in did.events("file.expired")] == [
+        f"d-2026-02-0{day}.csv.zst" for day in (1, 2)
+    ]
+    left = objects(moto, bucket)
+    assert [key for key in left if "/d-" in key] == ["p/d-2026-02-03.csv.zst"]
+    assert run(tree, "archive", "verify").returncode == 0
+    assert sum(1 for line in left["p/maintd-manifest.jsonl"].splitlines() if json.loads(line).get("void")) == 2

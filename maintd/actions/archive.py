@@ -24,7 +24,7 @@ class FileArchived(Event):
     archived_to: str
     codec: str
     in_bytes: int
-    out_bytes: int
+    out_bytes: int | None
     sha256: str
     reason: str
 
@@ -57,7 +57,7 @@ class ArchiveFile(Action):
 
     verb: ClassVar[str] = "archive"
     failure: ClassVar[type[Failure]] = ArchiveFailed
-    parallel: ClassVar[bool] = True
+    parallel: ClassVar[int] = 4  # each waits for the disk, or the network, more than half of its time
 
     seen: Seen
     root: str

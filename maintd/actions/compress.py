@@ -48,7 +48,7 @@ class Compress(Action):
 
     verb: ClassVar[str] = "compress"
     failure: ClassVar[type[Failure]] = CompressFailed
-    parallel: ClassVar[bool] = True
+    parallel: ClassVar[int] = 2  # a small server has two cores
 
     seen: Seen | None
     codec: str

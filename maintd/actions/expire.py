@@ -11,6 +11,7 @@ from maintd.actions.delete import ExpireFailed
 from maintd.actions.hands import Hands
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
+from maintd.units import counted, format_size
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +26,23 @@ class FileExpired(Event):
     @property
     def msg(self) -> str:
         return f"deleted: {self.reason}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExpireLimited(Event):
+    """A job has given up more files than may go in one run; the oldest of them go now, the others in later runs."""
+
+    name: ClassVar[str] = "expire.limited"
+    level: ClassVar[str] = "warning"
+
+    left: int
+    left_bytes: int
+    share: str
+
+    @property
+    def msg(self) -> str:
+        what = f"{counted(self.left, 'file')} of {format_size(self.left_bytes)}"
+        return f"left {what} to a later run: at most {self.share} go in one (max_share)"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -27,20 +27,27 @@ class ManifestUploaded(Event):
         return "stored the archive's manifest beside what it lists"
 
 
-def _called(
+def called(
     hands: Hands,
-    action: "ReachStore | StoreObject | UploadManifest",
+    action: Action,
     function: str,
+    private: str,
     within: Confinement | None = None,
     **given: Any,
 ) -> Any:
-    """Runs it in a process that is forked for it alone: the library starts threads, which nobody may fork with."""
-    durable.private_directory(action.directory)
-    confined = within or _alone(action.directory)
-    return hands.call(f"maintd.remote:{function}", action, confined, store=action.store.fields(), **given)
+    """Runs it in a process that is forked for it alone: the library starts threads, which nobody may fork with.
+
+    `private` is the directory for the store.
+    """
+    durable.private_directory(private)
+    return hands.call(function, action, within or alone(private), **given)
 
 
-def _alone(*directories: str) -> Confinement:
+def _given(action: "ReachStore | UploadManifest") -> dict[str, Any]:
+    return {"store": action.store.fields(), "directory": action.directory}
+
+
+def alone(*directories: str) -> Confinement:
     grounded = [grounds.survey(path) for path in dict.fromkeys(directories)]
     return Confinement(tuple((ground.path, ground.dev, ground.ino) for ground in grounded))
 
@@ -60,7 +67,7 @@ class ReachStore(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        _called(hands, self, "reach", directory=self.directory)
+        called(hands, self, "maintd.remote:reach", self.directory, **_given(self))
         yield from ()
 
 
@@ -73,7 +80,7 @@ class StoreObject(Action):
 
     verb: ClassVar[str] = "archive"
     failure: ClassVar[type[Failure]] = ArchiveFailed
-    parallel: ClassVar[bool] = True
+    parallel: ClassVar[int] = 4  # each waits for the disk, or the network, more than half of its time
 
     store: Store
     directory: str
@@ -107,8 +114,16 @@ class StoreObject(Action):
             "keeps": self.keeps,
         }
         folder = dirname(self.target)
-        within = trust.confinement([folder, self.directory], self.seen) or _alone(folder, self.directory)
-        made = _called(hands, self, "store_object", within, request=request)
+        within = trust.confinement([folder, self.directory], self.seen) or alone(folder, self.directory)
+        made = called(
+            hands,
+            self,
+            "maintd.remote:store_object",
+            self.directory,
+            within,
+            store=self.store.fields(),
+            request=request,
+        )
         yield FileArchived(
             target=self.target,
             archived_to=self.detail,
@@ -132,6 +147,6 @@ class UploadManifest(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        size = _called(hands, self, "upload_manifest", directory=self.directory)
+        size = called(hands, self, "maintd.remote:upload_manifest", self.directory, **_given(self))
         if size is not None:
             yield ManifestUploaded(target=self.target, out_bytes=size)

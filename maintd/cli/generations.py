@@ -9,9 +9,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from io import FileIO
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from maintd import names
+
+if TYPE_CHECKING:
+    from maintd.cli.stored import Stored
 
 _NUMBERED = re.compile(r"\.([1-9]\d{0,8})(?:\.zst|\.gz)?")
 _CODECS = {suffix: codec for codec, suffix in names.CODEC_SUFFIXES.items() if suffix}
@@ -22,13 +25,17 @@ _LAG = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """A file as it was seen: `inode` with device, `size` in bytes, `mtime_ns` since the epoch, `stamp` by its name."""
+    """A file as it was seen: `inode` with device, `size` in bytes, `mtime_ns` since the epoch, `stamp` by its name.
+
+    `stored` if it lies in an archive: size and times are then those that it had.
+    """
 
     path: str
     inode: tuple[int, int]
     size: int
     mtime_ns: int
     stamp: datetime | None = None
+    stored: "Stored | None" = None
 
     @classmethod
     def at(cls, path: str) -> Self:
@@ -42,7 +49,9 @@ class Generation:
 
     @property
     def codec(self) -> str:
-        """How it is compressed: zstd, gzip, or nothing for not at all."""
+        """How it is compressed: zstd, gzip, or nothing for not at all; "stored" if in an archive and either."""
+        if self.stored:
+            return "stored" if self.stored.is_packed else ""
         return _CODECS.get(os.path.splitext(self.path)[1], "")
 
     @property
@@ -65,6 +74,8 @@ class Generation:
 
     def contents(self, file: FileIO) -> Iterator[bytes]:
         """What it holds, decompressed. Raises OSError EIO where it is damaged."""
+        if self.stored:
+            return self.stored.contents(file.fileno())
         from maintd import codec  # noqa: PLC0415 - most files are not compressed
 
         return codec.contents_fd(file.fileno(), self.codec)
@@ -72,10 +83,14 @@ class Generation:
 
 @dataclass(frozen=True, slots=True)
 class Lineage:
-    """A log by its path, with all its generations; `folders` are where some of them lie, besides its own directory."""
+    """A log by its path, with all its generations; `folders` are where some of them lie, besides its own directory.
+
+    `archives` are directories that archive jobs put files into.
+    """
 
     path: str
     folders: tuple[str, ...] = ()
+    archives: tuple[str, ...] = ()
 
     def generations(self) -> list[Generation]:
         """All that is there of the log, oldest first; the last one is the file itself, unless it is missing just now.
@@ -142,9 +157,37 @@ class Lineage:
                     numbered[-int(match[1])] = os.path.join(directory, name)
                 elif archive and archive.log == log:
                     stamped[archive.stamp, archive.n] = os.path.join(directory, name)
-        ways = ([path for _, path in sorted(way)] for way in (stamped.items(), numbered.items()))
-        seen = (_seen(way) for way in ways)
-        return [*heapq.merge(*seen, key=lambda generation: generation.mtime_ns), *_seen([os.path.join(folder, log)])]
+        keyed = {key: one for key, path in stamped.items() for one in _seen([path])}
+        loose: list[Generation] = []
+        if self.archives:
+            packed, loose = _archived(self.archives, (folder, *self.folders), log)
+            keyed = packed | keyed
+        ways = [one for _, one in sorted(keyed.items())], _seen(path for _, path in sorted(numbered.items())), loose
+        return [*heapq.merge(*ways, key=lambda one: one.mtime_ns), *_seen([os.path.join(folder, log)])]
+
+
+def _archived(
+    roots: Iterable[str], folders: tuple[str, ...], log: str
+) -> tuple[dict[tuple[datetime, int], Generation], list[Generation]]:
+    """What lies in archives: by stamp; and what had a number, which says nothing any more, by when it was written to.
+
+    What was numbered and is still where it was does not count.
+    """
+    from maintd.cli.stored import finds  # noqa: PLC0415 - most configs have no archive
+
+    keyed: dict[tuple[datetime, int], Generation] = {}
+    loose: list[Generation] = []
+    for find in (find for root in roots for find in finds(root, folders, log)):
+        entry, name = find.entry, names.parse_archive(find.stored.name)
+        with suppress(OSError):
+            info = os.stat(find.path)
+            stamp = name.stamp if name else None
+            one = Generation(find.path, (info.st_dev, info.st_ino), entry.size, entry.mtime_ns, stamp, find.stored)
+            if name and name.log == log:
+                keyed[name.stamp, name.n] = one
+            elif _NUMBERED.fullmatch(find.stored.name, len(log)) and not entry.is_unmoved():
+                loose.append(one)
+    return keyed, sorted(loose, key=lambda one: one.mtime_ns)
 
 
 def _listed(directory: str, *, required: bool) -> list[str]:
@@ -163,7 +206,7 @@ def _ns(when: datetime) -> int:
 
 def _place(found: list[Generation], held: Generation, file: FileIO | None) -> int | None:
     for place, other in enumerate(found):
-        if other.inode == held.inode:
+        if (other.inode, other.stored) == (held.inode, held.stored):
             return place
     head = os.pread(file.fileno(), _HEAD, 0) if file and not held.codec else b""
     for place in reversed(range(len(found))) if head else ():

@@ -53,7 +53,8 @@ def _complete(ctx: click.Context, argument: click.Parameter, begun: str) -> list
 @click.pass_obj
 def logs(called: Invocation, /, names: tuple[str, ...], *, follow: bool, quiet: bool, **only: str | None) -> int:
     """Prints logs byte for byte, each from its oldest generation to its live file: what maintd set aside, compressed
-    or not, also in an olddir, and FILE.1, FILE.2 and so on of supervisord or logrotate. Nothing is unpacked to disk.
+    or not, also in an olddir or an archive, and FILE.1, FILE.2 and so on of supervisord or logrotate. Nothing is
+    unpacked to disk.
 
     A LOG is a path; or a job, for all its logs; or the end of a path, with or without .log, such as api; or a job and a
     log, such as services/api. Whole generations are left out by --since and --until, not lines.

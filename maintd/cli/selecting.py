@@ -22,10 +22,11 @@ class _Known:
     job: str
     path: str
     archives: str
+    stores: tuple[str, ...]
 
     @property
     def lineage(self) -> Lineage:
-        return Lineage(self.path, (self.archives,))
+        return Lineage(self.path, (self.archives,), self.stores)
 
     def is_called(self, name: str) -> bool:
         """Whether `name` is its own, the end of its path, or its job's and its own, each with or without `.log`."""
@@ -83,11 +84,12 @@ def _at(config: "Config | None", path: str) -> Lineage:
         raise usage(f"{printable(path)} is a directory: name the logs in it, or the job that rotates them")
     owner = config.claims.owners([path], before="").get(path) if config else None
     claim = config.jobs[owner].claims() if config and owner else None
+    stores = _stores(config) if config else ()
     if claim is None or claim.olddir is None:
-        return Lineage(path)
+        return Lineage(path, (), stores)
     from maintd import families  # noqa: PLC0415 - as above
 
-    return Lineage(path, (families.archive_directory(path, claim.olddir),))
+    return Lineage(path, (families.archive_directory(path, claim.olddir),), stores)
 
 
 def _known(config: "Config", jobs: list[str] | None) -> Iterator[_Known]:
@@ -102,7 +104,13 @@ def _known(config: "Config", jobs: list[str] | None) -> Iterator[_Known]:
         owners = config.claims.owners([family.log for family in found], before=name)
         for family in found:
             if family.log not in owners:
-                yield _Known(name, family.log, families.archive_directory(family.log, claim.olddir))
+                yield _Known(name, family.log, families.archive_directory(family.log, claim.olddir), _stores(config))
+
+
+def _stores(config: "Config") -> tuple[str, ...]:
+    """The directories that archive jobs put files into; object stores are not read."""
+    places = [job.archive() for job in config.jobs.values()]
+    return tuple(dict.fromkeys(os.path.realpath(place.to) for place in places if place and not place.is_remote))
 
 
 def _short(job: str) -> str:

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -9,6 +10,7 @@ from pydantic import Field
 from maintd import dates, grounds, mounts, names, patterns, trust
 from maintd.errors import trouble
 from maintd.job import AbsolutePath, Age, Context, FilePattern, Flag, Job, Level, Size, gzip_level
+from maintd.keeping import Keeping
 from maintd.matching import split
 from maintd.patterns import Match, PathsFailed
 from maintd.room import Means, Relief
@@ -16,14 +18,14 @@ from maintd.rules import rule
 from maintd.steps import Finding, Seen, Step
 from maintd.store_options import ObjectStore, Place, misplaced, store
 from maintd.stores import Store
-from maintd.triggers import Asked
+from maintd.triggers import Asked, Settling
 from maintd.units import format_duration, format_size
 
 if TYPE_CHECKING:
     from maintd import archiving
 
 
-class ArchiveFiles(Job):
+class ArchiveFiles(Keeping, Job):
     """Moves files that are old enough, and that nobody has open, into an archive that can be searched and read back.
 
     Each is whole there, verified and listed, before it goes from where it was.
@@ -45,6 +47,10 @@ class ArchiveFiles(Job):
     min_size: Size = Field(default=0, description="only files of at least this size")
     compress: Literal["zstd", "gzip", "none"] = Field(default="zstd", description="how files are stored")
     level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
+    bundle: Literal["day", "month"] | None = Field(
+        default=None,
+        description="files of a day, or a month, go together as one tar.zst once all of them are old enough",
+    )
     keep_originals: Flag = Field(
         default=False, description="files also stay where they are, until a guard needs their room or they change"
     )
@@ -54,6 +60,10 @@ class ArchiveFiles(Job):
     @rule("s3", "to")
     def _is_an_object_store(self) -> str:
         return misplaced(self.s3, self.to, "to")
+
+    @rule("bundle", "compress")
+    def _bundles_are_zstd(self) -> str:
+        return "a bundle is a tar.zst: leave compress out" if self.bundle and self.compress != "zstd" else ""
 
     def archive(self) -> Store:
         return store(self.to, self.s3)
@@ -77,13 +87,58 @@ class ArchiveFiles(Job):
                 yield step
         stored, shelf = self.archive(), self._shelf(ctx)
         try:
-            yield from (
-                archiving.plan_upload(found, shelf, stored)
-                if stored.is_remote
-                else archiving.plan_archive(found, shelf)
-            )
+            if self.bundle:
+                yield from self._plan_bundles(found, shelf, ctx)
+            elif stored.is_remote:
+                yield from archiving.plan_upload(found, shelf, stored)
+            else:
+                yield from archiving.plan_archive(found, shelf)
+            yield from self._retire(ctx, shelf)
         except OSError as error:
             event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))
+            yield Finding(target=self.to, reason=event.msg, event=event)
+
+    def _plan_bundles(self, found: "Sequence[archiving.Old]", shelf: "archiving.Shelf", ctx: Context) -> Iterator[Step]:
+        from maintd import bundles  # noqa: PLC0415 - as above
+
+        assert self.bundle
+        dated: list[bundles.Dated] = []
+        for old in found:
+            time = dates.time_of(old.seen.path, old.seen.mtime_ns, ctx.now, ctx.zone)
+            period, end = bundles.period_of(time, self.bundle, ctx.zone)
+            if ctx.now - end > self.older_than:
+                dated.append(bundles.Dated(old, period))
+            elif isinstance(ctx.cause, Asked):
+                reason = f"left alone: its {self.bundle} is to be over for {format_duration(self.older_than)}"
+                yield Finding(target=old.seen.path, reason=reason)
+        stored = self.archive()
+        if stored.is_remote:
+            yield from bundles.plan_uploads(dated, shelf, stored)
+        else:
+            yield from bundles.plan_bundles(dated, shelf)
+
+    def _retire(self, ctx: Context, shelf: "archiving.Shelf") -> Iterator[Step]:
+        """What the policy gives up of what this job has put away; nothing without one."""
+        if self.retention().is_empty:
+            return
+        from maintd import retiring, writers  # noqa: PLC0415 - as above
+        from maintd.actions.expire import ExpireLimited  # noqa: PLC0415 - as above
+
+        stored = self.archive()
+        found = retiring.held(shelf, is_remote=stored.is_remote)
+        files = ((retiring.group(one, self.group), one.generation(ctx.now, ctx.zone)) for one in found.values())
+        verdicts = self.verdicts(files, ctx, lambda name: bool((seen := found[name].seen) and writers.is_open(seen)))
+        if stored.is_remote:
+            yield from retiring.plan_drops_in(stored, verdicts, found, shelf)
+        else:
+            yield from retiring.plan_drops(verdicts, found, shelf)
+        for verdict in verdicts if isinstance(ctx.cause, Asked) else ():
+            if verdict.kept:
+                path = os.path.join(self.to, verdict.generation.path)
+                yield Finding(target=path, reason=f"kept: {verdict.reason}")
+        left = list(self.left(verdicts))
+        if left:
+            event = ExpireLimited(target=self.to, left=len(left), left_bytes=sum(left), share=self.share_said)
             yield Finding(target=self.to, reason=event.msg, event=event)
 
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
@@ -91,6 +146,8 @@ class ArchiveFiles(Job):
         from maintd.actions.expire import GiveUpFile  # noqa: PLC0415 - as above
 
         stored, shelf = self.archive(), self._shelf(ctx)
+        if wanted.means is Means.EXPIRED and not stored.is_remote and not ctx.clock_jumped:
+            yield from self._expired(ctx, shelf, wanted)
         place = grounds.identity(shelf.root)
         is_elsewhere = stored.is_remote or (place is not None and place[0] != wanted.device)
         if wanted.means is not Means.STORED or not is_elsewhere:
@@ -104,6 +161,13 @@ class ArchiveFiles(Job):
         for old, entry in archiving.stored_elsewhere(found, shelf, is_remote=stored.is_remote):
             reason = f"{wanted.reason}; stored as {os.path.join(self.to, entry.name)}"
             yield judge.finding(old.seen) or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
+
+    def _expired(self, ctx: Context, shelf: "archiving.Shelf", wanted: Relief) -> Iterator[Step]:
+        from maintd.actions.drop import DropObject  # noqa: PLC0415 - as above
+
+        for step in self._retire(replace(ctx, cause=Settling()), shelf):
+            if isinstance(step, DropObject) and step.seen and wanted.covers(step.target, step.seen.dev):
+                yield replace(step, reason=f"{wanted.reason}; {step.reason}")
 
     def _shelf(self, ctx: Context) -> "archiving.Shelf":
         from maintd import archiving  # noqa: PLC0415 - as above

@@ -26,6 +26,7 @@ from maintd.job import (
     Watched,
     gzip_level,
 )
+from maintd.keeping import Periods
 from maintd.rules import Options, rule
 from maintd.steps import Action, Finding, Lane, Step
 from maintd.triggers import Asked, AskedBefore, Scheduled, Settling
@@ -66,7 +67,7 @@ class SignalOption(Options):
         return "" if is_one else "signal needs either program or pidfile, to say whom it goes to"
 
 
-class Rotate(Job):
+class Rotate(Periods, Job):
     """Rotates logs: each is renamed under a stamped name, its writer is told, and no line is lost.
 
     What was set aside is compressed as soon as nobody may write it, and deleted when the retention gives it up.
@@ -289,7 +290,17 @@ class Rotate(Job):
                 lossy=self.lossy,
                 supervisor=ctx.supervisor,
             ),
-            retention=retention.Policy(self.keep, self.keep_within, self.max_age, self.max_total),
+            retention=retention.Policy(
+                keep_last=self.keep,
+                keep_within=self.keep_within,
+                max_age=self.max_age,
+                max_total=self.max_total,
+                keep_hourly=self.keep_hourly,
+                keep_daily=self.keep_daily,
+                keep_weekly=self.keep_weekly,
+                keep_monthly=self.keep_monthly,
+                keep_yearly=self.keep_yearly,
+            ),
             codec=self.compress,
             level=self.level,
             olddir=self.olddir,
@@ -302,4 +313,5 @@ class Rotate(Job):
             user=self.command_user,
             limit=self.command_timeout,
             intents=ctx.intents,
+            zone=ctx.zone,
         )

@@ -339,7 +339,8 @@ def _is_harmless(call: str, program: str) -> bool:
 def test_every_option_of_a_kind_is_read_somewhere(kind):
     """An option that no line of maintd ever reads is a promise to nobody."""
     own = importlib.import_module(f"maintd.jobs.{kind}").__file__
-    bases = {inspect.getfile(base) for base in jobs.kind(kind).__mro__ if issubclass(base, Job) and base is not Job}
+    options = (base for base in jobs.kind(kind).__mro__ if issubclass(base, Options) and base not in (Job, Options))
+    bases = {inspect.getfile(base) for base in options}
     read = {
         name for path, owner, name in _attributes() if owner == "job" or (owner == "self" and path in {own, *bases})
     }

@@ -12,19 +12,20 @@ def check(root: Path, unlisted: list[str], missing: list[str]) -> None:
     An object that is not listed yet is a copy, as long as its original is there; a file that is listed and not there is
     where it was, if one of that size is. (Whether it is the right one is for who reads its lines.)
     """
-    listed: dict[str, tuple[Path, int]] = {}
+    listed: dict[tuple[str, str], tuple[Path, int]] = {}
     for line in (root / MANIFEST).read_bytes().splitlines():
         try:
             entry = json.loads(line)
         except ValueError:  # torn by the kill
             continue
+        key = entry["name"], entry.get("member", "")
         if entry.get("void"):
-            listed.pop(entry["name"], None)
+            listed.pop(key, None)
         else:
-            listed[entry["name"]] = Path(entry["original"]), entry["size"]
+            listed[key] = Path(entry["original"]), entry["size"]
     objects = {str(path.relative_to(root)) for path in root.rglob("*") if path.is_file() and path.name != MANIFEST}
     copies = {name for name in objects if (root.parent / name.removesuffix(".zst")).exists()}
     being_made = {name for name in objects if name.endswith(".maintd-tmp")}
-    unlisted.extend(sorted(objects - listed.keys() - copies - being_made))
-    unmoved = {name for name, (path, size) in listed.items() if path.exists() and path.stat().st_size == size}
-    missing.extend(sorted(listed.keys() - objects - unmoved))
+    unlisted.extend(sorted(objects - {name for name, _ in listed} - copies - being_made))
+    unmoved = {key for key, (path, size) in listed.items() if path.exists() and path.stat().st_size == size}
+    missing.extend(sorted(name for name, member in listed.keys() - unmoved if name not in objects))

@@ -1,10 +1,12 @@
 """The oracle: logs whose lines are numbered, and what is wrong with them when they are read back."""
 
 import gzip
+import io
 import os
 import re
+import tarfile
 from collections import Counter, defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cache
 from itertools import pairwise
@@ -13,6 +15,7 @@ from pathlib import Path
 from backports import zstd
 
 from maintd.names import TEMPORARY
+from maintd.tarring import INDEX
 
 from . import archive
 from .table import Counts
@@ -90,7 +93,7 @@ class Verdict:
         return self.is_safe and not (self.torn or self.doubled or self.disordered or self.temporaries)
 
 
-def look(folder: Path, book: Book, intents: Path | None = None) -> Verdict:
+def look(folder: Path, book: Book, intents: Path | None = None) -> Verdict:  # noqa: C901 - one case for each way to lie there
     """Reads every file below a folder of logs, those in directories for archives too.
 
     While there are files in `intents`, an archive that is being made is a place for lines.
@@ -105,6 +108,10 @@ def look(folder: Path, book: Book, intents: Path | None = None) -> Verdict:
             if name == archive.MANIFEST:
                 continue
             plain = name.removesuffix(TEMPORARY)
+            if name == plain and name.endswith(".tar.zst"):
+                for member, content in _members(Path(directory, name), verdict):
+                    generations[member].append((("", 0), content))
+                continue
             match = _NAME.fullmatch(plain)
             assert match
             if name != plain:
@@ -124,6 +131,18 @@ def look(folder: Path, book: Book, intents: Path | None = None) -> Verdict:
         parts = [content for _, content in sorted(generations[log])]
         _compare(parts, book.written[log], book.may_go, verdict)
     return verdict
+
+
+def _members(path: Path, verdict: Verdict) -> Iterator[tuple[str, bytes]]:
+    """The files of a bundle by their base names; its index is none."""
+    try:
+        with tarfile.open(fileobj=io.BytesIO(zstd.decompress(path.read_bytes()))) as tar:
+            for member in tar.getmembers():
+                content = tar.extractfile(member)
+                if content and member.name != INDEX:
+                    yield os.path.basename(member.name), content.read()
+    except (EOFError, tarfile.TarError, zstd.ZstdError):
+        verdict.halves.append(path.name)
 
 
 def _content(path: Path, suffix: str | None) -> bytes:

@@ -101,6 +101,12 @@ def _old_prices(place: Place) -> None:
     place.fill("d.csv", 20, age=3 * 86_400)
 
 
+def _dated_prices(place: Place) -> None:
+    place.fill("2026/c-2026-02-03.csv", 3_000, of="c-2026-02-03.csv")
+    place.fill("d-2026-02-03.csv", 20)
+    place.fill("e-2026-02-04.csv", 20)
+
+
 def _outdated(place: Place) -> None:
     for day in (1, 2, 3):
         place.fill(f"old/a.log.2026010{day}T000000Z", 20, of="a.log")
@@ -209,6 +215,13 @@ SCENES = {
             _old_prices,
             (),
             leaves=("archive/2026/c.csv", "archive/d.csv"),
+        ),
+        Scene(
+            "archive, bundled",
+            ARCHIVE + 'bundle = "day"\nbase = "LOGS"\n',
+            _dated_prices,
+            (),
+            leaves=("archive/2026-02-03.tar.zst", "archive/2026-02-04.tar.zst"),
         ),
         Scene(
             "expire files",

@@ -12,7 +12,18 @@ from .scenes import SCENES, Scene
 from .table import Skipped
 from .trial import Bench, Report
 
-ALONE = ("nobody", "olddir", "zstd", "expire", "two logs", "archive", "archive, renamed", "expire files", "guard")
+ALONE = (
+    "nobody",
+    "olddir",
+    "zstd",
+    "expire",
+    "two logs",
+    "archive",
+    "archive, renamed",
+    "archive, bundled",
+    "expire files",
+    "guard",
+)
 HELD = ("signal", "supervisord", "command", "by itself", "collapse", "collapse, part by part", "adopt", "pause")
 ALL_BY_THEMSELVES = [SCENES[name] for name in ALONE]
 SYNCED = [SCENES[name] for name in (*ALONE[2:6], *HELD) if name not in ("command", "adopt")]

@@ -1,0 +1,125 @@
+"""Plans how files are put away together: one bundle for each day, or each month, that is over for long enough."""
+
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta, tzinfo
+from itertools import count
+from typing import Any, Literal
+
+from maintd import inventory, names
+from maintd.actions.bundle import ArchiveBundle, StoreBundle
+from maintd.actions.upload import ReachStore, UploadManifest
+from maintd.archiving import Old, Shelf, leftovers, to_make
+from maintd.bundling import Wanted
+from maintd.remote import is_uploaded
+from maintd.steps import Finding, Step
+from maintd.stores import Store
+from maintd.trust import Judge
+
+Period = Literal["day", "month"]
+SUFFIX = ".tar.zst"
+
+
+@dataclass(frozen=True, slots=True)
+class Dated:
+    """A file with the period that it belongs to, as its bundle is called: 2026-08-01, or 2026-08."""
+
+    old: Old
+    period: str
+
+
+def period_of(time: datetime, period: Period, zone: tzinfo) -> tuple[str, datetime]:
+    """The day or month that a time belongs to, by its name, and its end (aware): a midnight ends the day before it."""
+    day = (time - timedelta(microseconds=1)).astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0)
+    if period == "day":
+        after = day + timedelta(days=1)
+        return f"{day:%Y-%m-%d}", after
+    after = (day.replace(day=1) + timedelta(days=32)).replace(day=1)
+    return f"{day:%Y-%m}", after
+
+
+def plan_bundles(found: Sequence[Dated], shelf: Shelf) -> Iterator[Step]:
+    """Into a directory. OSError if the archive's manifest cannot be read."""
+    groups, refused = _grouped(found, shelf, is_remote=False)
+    yield from refused
+    if not groups:
+        return
+    yield from leftovers({shelf.root}, {names.temporary(stored) for stored in groups})
+    makes = to_make({shelf.root})
+    yield from makes.values()
+    needs = tuple(makes[path] for path in (shelf.root,) if path in makes)
+    for stored, files in groups.items():
+        yield ArchiveBundle(target=os.path.join(shelf.root, stored), needs=needs, **_fields(stored, files, shelf))
+
+
+def plan_uploads(found: Sequence[Dated], shelf: Shelf, store: Store) -> Iterator[Step]:
+    """Into an object store; `root` of the shelf is the private directory for it."""
+    groups, refused = _grouped(found, shelf, is_remote=True)
+    yield from refused
+    was_uploaded = is_uploaded(shelf.root)
+    if not groups and was_uploaded:
+        return
+    yield from leftovers({shelf.root}, set())
+    reach = ReachStore(target=store.to, reason="what follows goes there", store=store, directory=shelf.root)
+    yield reach
+    for stored, files in groups.items():
+        target = f"{store.to.rstrip('/')}/{stored}"
+        yield StoreBundle(target=target, needs=(reach,), store=store, **_fields(stored, files, shelf))
+    reason = "it lists what was stored" if was_uploaded else "the store has an older one"
+    yield UploadManifest(target=store.to, reason=reason, needs=(reach,), store=store, directory=shelf.root)
+
+
+def _fields(stored: str, files: Sequence[Wanted], shelf: Shelf) -> dict[str, Any]:
+    return {
+        "reason": files[0].why,
+        "root": shelf.root,
+        "stored": stored,
+        "level": shelf.level,
+        "at": shelf.at,
+        "job": shelf.job,
+        "keeps": shelf.keeps,
+        "files": tuple(files),
+    }
+
+
+def _grouped(
+    found: Sequence[Dated], shelf: Shelf, *, is_remote: bool
+) -> tuple[Mapping[str, list[Wanted]], list[Finding]]:
+    """The files by the name of their bundle; what an interrupted run has listed stays with the bundle it had."""
+    known = inventory.read(shelf.root).entries
+    listed = {(entry.original, entry.size, entry.mtime_ns): entry for entry in known.values() if entry.member}
+    taken = {entry.name for entry in known.values()}
+    judge, refused = Judge(), []
+    groups: dict[str, list[Wanted]] = {}
+    fresh: dict[str, str] = {}
+    for dated in found:
+        seen = dated.old.seen
+        entry = listed.get((seen.path, seen.size, seen.mtime_ns))
+        is_there = entry is not None and (is_remote or os.path.lexists(os.path.join(shelf.root, entry.name)))
+        if entry and shelf.keeps and is_there:
+            continue
+        refusal = judge.finding(seen)
+        if refusal:
+            refused.append(refusal)
+        elif entry and (is_remote or is_there or not _was_there(entry.name, known)):
+            groups.setdefault(entry.name, []).append(Wanted(seen, entry.member, dated.old.reason))
+        else:
+            if dated.period not in fresh:
+                fresh[dated.period] = _free(dated.period, taken, shelf)
+                taken.add(fresh[dated.period])
+            groups.setdefault(fresh[dated.period], []).append(Wanted(seen, dated.old.below, dated.old.reason))
+    return groups, refused
+
+
+def _was_there(name: str, known: Mapping[tuple[str, str], inventory.Entry]) -> bool:
+    """Whether files of a bundle that is missing are gone: then the bundle was there, and its lines say what is lost."""
+    return any(entry.name == name and not entry.is_unmoved() for entry in known.values())
+
+
+def _free(period: str, taken: set[str], shelf: Shelf) -> str:
+    for number in count():
+        name = f"{period}-{number}{SUFFIX}" if number else f"{period}{SUFFIX}"
+        if name not in taken and not os.path.lexists(os.path.join(shelf.root, name)):
+            return name
+    raise AssertionError

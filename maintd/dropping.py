@@ -1,0 +1,43 @@
+"""Takes objects that a policy has given up out of an archive, and then their lines off its manifest.
+
+An object that is gone and still listed is what a kill in between leaves: the next run takes back the lines. The other
+way round nobody would know what it is.
+"""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+from maintd import durable, holders, inventory, names
+from maintd.errors import NotYet
+from maintd.objects import Bucket
+from maintd.steps import Seen
+from maintd.stores import Store
+
+Progress = Callable[[int], None]
+
+
+def drop(_progress: Progress, *, root: str, name: str, seen: dict[str, Any] | None, why: str, at: str) -> None:
+    """Of an archive that is a directory. `seen` is the planned object, None if it is gone. NotYet if it is open."""
+    with durable.directory(root) as root_fd:
+        if seen is not None:
+            file = Seen(**seen)
+            folder, base = os.path.split(file.path)
+            with durable.directory(folder) as dir_fd, durable.opened(base, dir_fd=dir_fd) as opened:
+                if holders.is_open_elsewhere(opened):
+                    raise NotYet(f"{names.printable(file.path)} is open in another process")
+                durable.remove(file, dir_fd=dir_fd)
+                os.fsync(dir_fd)
+        _take_back(root, name, why, at, root_fd)
+
+
+def drop_object(_progress: Progress, *, store: dict[str, Any], root: str, name: str, why: str, at: str) -> None:
+    """Of an object store; `root` is the private directory for it. An object that is gone counts as removed."""
+    Bucket(Store.of(store)).remove(name)
+    with durable.directory(root) as root_fd:
+        _take_back(root, name, why, at, root_fd)
+
+
+def _take_back(root: str, name: str, why: str, at: str, root_fd: int) -> None:
+    entries = [entry for entry in inventory.read(root).entries.values() if entry.name == name]
+    inventory.add(b"".join(inventory.void(entry, why=why, at=at) for entry in entries), dir_fd=root_fd)

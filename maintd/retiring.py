@@ -1,0 +1,102 @@
+"""Plans what becomes of the objects of an archive by the policy of the job that put them there."""
+
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, tzinfo
+
+from maintd import dates, inventory
+from maintd.actions.drop import DropObject, DropStored
+from maintd.actions.upload import ReachStore, UploadManifest
+from maintd.archiving import Shelf
+from maintd.inventory import Entry
+from maintd.retention import Generation, Verdict
+from maintd.steps import Seen, Step
+from maintd.stores import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """An object of an archive with what it holds; `seen` is None if it is not there, or in an object store."""
+
+    name: str
+    entries: Sequence[Entry]
+    seen: Seen | None
+
+    @property
+    def size(self) -> int:
+        return self.entries[0].stored_bytes
+
+    def generation(self, now: datetime, zone: tzinfo) -> Generation:
+        """It is as old as the youngest file in it."""
+        times = (dates.time_of(entry.original, entry.mtime_ns, now, zone) for entry in self.entries)
+        return Generation(self.name, max(times), self.size)
+
+
+def held(shelf: Shelf, *, is_remote: bool) -> dict[str, Held]:
+    """The objects that the job of the shelf has put into the archive, by name. OSError if its manifest cannot be read.
+
+    What is listed and was never moved is none.
+    """
+    by_name: dict[str, list[Entry]] = defaultdict(list)
+    for entry in inventory.read(shelf.root).entries.values():
+        by_name[entry.name].append(entry)
+    found = {}
+    for name, entries in by_name.items():
+        seen = None if is_remote else _seen(os.path.join(shelf.root, name))
+        is_moved = seen is not None or is_remote or not all(entry.is_unmoved() for entry in entries)
+        if is_moved and all(entry.job == shelf.job for entry in entries):
+            found[name] = Held(name, entries, seen)
+    return found
+
+
+def _seen(path: str) -> Seen | None:
+    try:
+        return Seen.of(path, os.lstat(path))
+    except OSError:
+        return None
+
+
+def plan_drops(verdicts: Sequence[Verdict], found: dict[str, Held], shelf: Shelf) -> Iterator[DropObject]:
+    """From a directory, the oldest first."""
+    for name, reason in _given_up(verdicts):
+        path, one = os.path.join(shelf.root, name), found[name]
+        yield DropObject(
+            target=path, reason=reason, root=shelf.root, stored=name, seen=one.seen, size=one.size, at=shelf.at
+        )
+
+
+def plan_drops_in(store: Store, verdicts: Sequence[Verdict], found: dict[str, Held], shelf: Shelf) -> Iterator[Step]:
+    """From an object store, which gets the manifest once more."""
+    given_up = list(_given_up(verdicts))
+    if not given_up:
+        return
+    reach = ReachStore(target=store.to, reason="what is given up goes from there", store=store, directory=shelf.root)
+    yield reach
+    for name, reason in given_up:
+        yield DropStored(
+            target=f"{store.to.rstrip('/')}/{name}",
+            reason=reason,
+            needs=(reach,),
+            root=shelf.root,
+            stored=name,
+            seen=None,
+            size=found[name].size,
+            at=shelf.at,
+            store=store,
+        )
+    reason = "it does not list any more what went"
+    yield UploadManifest(target=store.to, reason=reason, needs=(reach,), store=store, directory=shelf.root)
+
+
+def _given_up(verdicts: Sequence[Verdict]) -> Iterator[tuple[str, str]]:
+    gone = sorted((verdict for verdict in verdicts if not verdict.kept), key=lambda one: one.generation.time)
+    return ((verdict.generation.path, verdict.reason) for verdict in gone)
+
+
+def group(one: Held, of: Callable[[str], str]) -> str:
+    """What an object is counted in: bundles together, others by where they lie, and by what their files were called."""
+    if one.entries[0].member:
+        return "bundles"
+    return of(os.path.join("/", os.path.dirname(one.name), os.path.basename(one.entries[0].original)))
