@@ -30,18 +30,25 @@ _PIPE = 1 << 16  # what a pipe holds (pipe(7))
 
 
 def run(
-    _progress: Callable[[int], None], *, argv: list[str], limit: float, user: str | None, place: str | None = None
+    _progress: Callable[[int], None],
+    *,
+    argv: list[str],
+    limit: float,
+    user: str | None,
+    place: str | None = None,
+    more: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Runs `argv` to its end, for at most `limit` seconds, as `user` or as maintd's own.
 
-    With a `place` it is run in that directory, in maintd's environment, and prints to maintd's standard error.
+    With a `place` it is run in that directory, in maintd's environment, and prints to maintd's standard error. `more`
+    is added to its own environment.
 
     Returns its `status` (as subprocess gives it: negative for a signal) and the end of its `output`. Raises OSError if
     it could not be started, Refused if not as that user, TimedOut after it was killed.
     """
     entry = _entry(user)
     with _output(entry) as (reading, writing):
-        process = _started(argv, entry, writing, place)
+        process = _started(argv, entry, writing, place, more=more)
         try:
             tail = _watched(process, reading, argv[0], limit)
         except BaseException:
@@ -119,8 +126,14 @@ def _output(entry: pwd.struct_passwd | None) -> Iterator[tuple[int, int]]:
         os.close(reading)
 
 
-def _started(
-    argv: list[str], entry: pwd.struct_passwd | None, output: int, place: str | None, target: int | None = None
+def _started(  # noqa: PLR0913 - as above
+    argv: list[str],
+    entry: pwd.struct_passwd | None,
+    output: int,
+    place: str | None,
+    target: int | None = None,
+    *,
+    more: dict[str, str] | None = None,
 ) -> "subprocess.Popen[bytes]":
     """Starts the command; from then on SIGTERM ends it and the child, and comes when maintd dies."""
     other = entry if entry is not None and entry.pw_uid != os.geteuid() else None
@@ -141,7 +154,7 @@ def _started(
             stdin=subprocess.DEVNULL,
             stdout=target if target is not None else output if place is None else 2,
             stderr=subprocess.STDOUT if target is None else output,
-            env=_environment(entry) if place is None else None,
+            env=_environment(entry) | (more or {}) if place is None else None,
             cwd=place or "/",
             start_new_session=True,
             user=other.pw_uid if other else None,

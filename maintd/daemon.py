@@ -19,13 +19,10 @@ from maintd.control import Control
 from maintd.errors import Problem, Trouble, trouble
 from maintd.events import SCHEMA, Event
 from maintd.hearing import Hearing
-from maintd.lanes import Done
 from maintd.log import Envelope, Log, silence_stdlib_logging, to_descriptor
 from maintd.names import enumerated
-from maintd.programs import Changes
 from maintd.requests import Request
-from maintd.triggers import Due
-from maintd.upkeep import Upkeep
+from maintd.upkeep import Heard, Noted, Upkeep
 
 TICK = 1.0
 LOCK_PATIENCE = 3.0
@@ -48,7 +45,7 @@ class Stop:
     failed: bool = False
 
 
-Item = Due | Done | Changes | Reload | Stop | Request
+Item = Heard | Reload | Stop | Request
 
 
 def run(config_path: str) -> int:
@@ -168,6 +165,7 @@ class Daemon:
 
     def _end(self, reason: str) -> None:
         end = time.monotonic() + STOP_PATIENCE
+        self._note_what_is_left()
         clean = self.upkeep.stop(LANES_PATIENCE)
         for control in filter(None, (self.control, self.open_control)):
             control.stop(max(end - time.monotonic(), LEAST_PATIENCE))
@@ -177,18 +175,22 @@ class Daemon:
         self.emit(story.DaemonStopped(reason=reason, uptime_s=round(uptime, 1)))
         self.log.close(max(end - time.monotonic(), LEAST_PATIENCE))
 
-    def _handle(self, item: Due | Done | Changes | Reload | Request) -> None:
+    def _note_what_is_left(self) -> None:
+        """What somebody has to be told of, the reason of a bad end above all, is kept for the next maintd to tell."""
+        with contextlib.suppress(Empty):
+            while True:
+                item = self.inbox.get_nowait()
+                if isinstance(item, Noted):
+                    self.upkeep.hear(item)
+
+    def _handle(self, item: Heard | Reload | Request) -> None:
         match item:
-            case Due():
-                self.upkeep.due(item)
-            case Done():
-                self.upkeep.done(item)
-            case Changes():
-                self.upkeep.changed(item)
             case Reload():
                 reloading.reload(self, force=False)
             case Request():
                 answers.answer(self, item)
+            case _:
+                self.upkeep.hear(item)
 
     # Once a second
 

@@ -1,4 +1,4 @@
-"""Fetching a job's `ping` URL after each run, so that a monitor elsewhere notices when runs stay away."""
+"""Fetching `ping` URLs, of jobs and of maintd, so that a monitor elsewhere notices when runs stay away."""
 
 import http.client
 import re
@@ -45,10 +45,10 @@ class Pings:
 
     def send(self, job: str, url: str) -> None:
         """Has a job's URL fetched, after all that waits: what a job tells last is how its last run went."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="ping", daemon=True)
-            self._thread.start()
         with self._changed:
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="ping", daemon=True)
+                self._thread.start()
             self._waiting.pop((job, url), None)
             self._waiting[job, url] = None
             self._changed.notify()
@@ -86,8 +86,24 @@ def server(url: str) -> str:
 
 def failing(url: str) -> str:
     """The URL that tells of a failure: /fail at the end of the path, before any query. What is no URL stays so."""
+    return _extended(url, "fail", "")
+
+
+def starting(url: str, run: str) -> str:
+    """The URL that tells of the start of a run, as Healthchecks takes it: /start, and the run as `rid`, a UUID."""
+    return _extended(url, "start", run)
+
+
+def ending(url: str, run: str, code: int) -> str:
+    """The URL that tells how that run has ended: the exit code of `maintd do` at the end of the path."""
+    return _extended(url, str(code), run)
+
+
+def _extended(url: str, last: str, run: str) -> str:
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError:
         return url
-    return urllib.parse.urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/fail"))
+    rid = f"rid={run}-0000-4000-8000-000000000000" if run else ""
+    query = "&".join(part for part in (parts.query, rid) if part)
+    return urllib.parse.urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{last}", query=query))

@@ -40,6 +40,10 @@ class Supervision:
     def alive(self) -> bool:
         return self.programs.alive and self.ceilings.alive
 
+    def goes_on(self, first: str) -> None:
+        """A cascade that an earlier maintd has told of may not be over."""
+        self.incident.goes_on(first, time.monotonic())
+
     def stop(self) -> None:
         self.programs.stop()
 

@@ -1,24 +1,28 @@
 """What the jobs of a config are due for, how their runs are begun, and what each leads to."""
 
+import math
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from maintd import again, contexts, differences, rungs, story
+from maintd import again, contexts, differences, notices, rungs, story
 from maintd.agenda import Agenda
+from maintd.alerts import CASCADE, Alerts
 from maintd.checkups import Checkups
 from maintd.clock import Clock, as_jump
 from maintd.config import Config
+from maintd.couriers import Delivered
 from maintd.events import Event
 from maintd.floors import Floors
 from maintd.lanes import Done, Lanes, Wanted
 from maintd.log import Envelope, Log
+from maintd.notices import Notice
 from maintd.observations import Observations
 from maintd.pauses import Pauses
-from maintd.ping import Pings, failing
+from maintd.ping import Pings, ending, failing, starting
 from maintd.programs import Changes
 from maintd.refusals import Refusals
 from maintd.rounds import Looked
@@ -33,19 +37,35 @@ from maintd.triggers import Asked, Due, Fallen, Grown, Low, Over, Scheduled, Set
 from maintd.watch import Watch
 
 
+@dataclass(frozen=True)
+class Noted:
+    """An event was emitted, in whatever thread, that somebody may have to be told of."""
+
+    notice: Notice
+
+
+Heard = Due | Done | Changes | Noted | Delivered
+
+
+_PARTLY = 5
+"""The exit code of `maintd do` for a run that did some of its work."""
+
+
 class Upkeep:
     """Used by the main thread alone, `begin` apart. `put` takes what is due and what is done to its inbox."""
 
-    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Due | Done | Changes], None]) -> None:
+    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Heard], None]) -> None:
         now = datetime.now(UTC)
         self.config = config
-        self._log = log
+        self._log, self._put = log, put
         self.clock = Clock()
         self.state = State(config.settings.state_dir, self.emit)
         self.lanes = Lanes(Runner(log, lock_fd), self._begin, put)
         self.checkups = Checkups(log, self.state, self._begin, put)
         self.checkups.take_over(config.jobs, now)
         self.supervision = Supervision(config, log, put)
+        self.alerts = Alerts(self.state.alerts, self.emit, put)
+        self._inform_alerts()
         self.watch = Watch(put)
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
@@ -54,6 +74,7 @@ class Upkeep:
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
         self._pings = Pings(self.emit)
+        self._pinged = -math.inf
         self._after_jump: set[str] = set()
         self._broken_off: list[Wanted] = []
 
@@ -66,6 +87,20 @@ class Upkeep:
         self.schedule.start()
         self.checkups.start()
         self.supervision.take_over(self.config)
+        self._log.overhear(self._overhear)
+        cascade = self.alerts.open(CASCADE)
+        if cascade is not None:
+            self.supervision.goes_on(cascade.title)
+        self.alerts.resume(self.state.standings(), datetime.now(UTC))
+
+    def _overhear(self, event: Event, envelope: Envelope) -> None:
+        notice = notices.notice(event, envelope) if self.alerts.is_on else None
+        if notice is not None:
+            self._put(Noted(notice))
+
+    def _inform_alerts(self) -> None:
+        zone = contexts.zone(self.config)
+        self.alerts.take_over(self.config.alerts, zone, socket.gethostname(), self.config.jobs)
 
     def stop(self, patience: float) -> bool:
         """Whether the runs that are at work came to an end within `patience` seconds.
@@ -84,12 +119,22 @@ class Upkeep:
         """Its threads, each with whether it lives."""
         parts = {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
         parts |= {"ping": self._pings.alive, "checks": self.checkups.alive}
-        return parts | {"supervision": self.supervision.alive}
+        return parts | {"supervision": self.supervision.alive, "alerts": self.alerts.alive}
 
-    def changed(self, changes: Changes) -> None:
-        """Takes in what was seen of supervisord's programs."""
-        for due in self.supervision.note(changes):
-            self.due(due)
+    def hear(self, heard: Heard) -> None:
+        """Takes in what threads have put to the inbox."""
+        match heard:
+            case Due():
+                self.due(heard)
+            case Done():
+                self.done(heard)
+            case Changes():
+                for due in self.supervision.note(heard):
+                    self.due(due)
+            case Noted():
+                self.alerts.note(heard.notice, datetime.now(UTC))
+            case Delivered():
+                self.alerts.delivered(heard)
 
     # Once a second
 
@@ -97,6 +142,8 @@ class Upkeep:
         for due in [*self.agenda.ripe(time.monotonic()), *self.floors.look(), *self.supervision.tick()]:
             self.due(due)
         self.checkups.tick()
+        self._ping_for_maintd()
+        self.alerts.tick(datetime.now(UTC))
         self._end_pauses(datetime.now(UTC))
 
     def note_clock(self) -> None:
@@ -106,6 +153,7 @@ class Upkeep:
             self._after_jump = set(self.config.jobs)  # before the jump is accepted: a run may begin in between
             self.schedule.reanchor()
             self.pauses.shift(timedelta(seconds=jump))
+            self.alerts.shift(timedelta(seconds=jump))
             self.emit(story.ClockJumped(by_s=round(jump, 1)))
         self.clock.accept(drift)
 
@@ -117,6 +165,7 @@ class Upkeep:
         old, self.config = self.config, new
         self.checkups.take_over(new.jobs, datetime.now(UTC))
         self.supervision.take_over(new)
+        self._inform_alerts()
         if old.settings.timezone != new.settings.timezone:
             self.schedule.move(ZoneInfo(new.settings.timezone))
         for name in difference.removed:
@@ -215,7 +264,7 @@ class Upkeep:
             return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
         jumped = bool(self.clock.jump()) or name in self._after_jump
-        return Run(
+        run = Run(
             name=name,
             job=job,
             ctx=replace(ctx, clock_jumped=jumped, told=wanted.due.told, history=self.state.samples(name)),
@@ -231,6 +280,9 @@ class Upkeep:
                 or (self.refusals.is_news(name, job, event) and self.observations.is_news(name, event))
             ),
         )
+        if job.ping and job.ping_start and isinstance(cause, Scheduled) and job.lanes:
+            self._pings.send(name, starting(job.ping, run.id))
+        return run
 
     def order(self, wanted: Wanted) -> None:
         """Has done what a person asked for."""
@@ -293,6 +345,8 @@ class Upkeep:
         if result.is_whole and (is_open or due.cause == Asked()):
             self.state.record_success(run.name, run.ctx.now)
             self.schedule.succeeded(run.name, run.ctx.now)
+        if result.is_whole and (result.done or isinstance(due.cause, Scheduled | Asked)):
+            self.alerts.went_well(run.name, datetime.now(UTC))
         if not result.waiting and (result.planned or is_open):
             self._ping(run, result)
         told = rungs.told(result.plan or ())
@@ -307,9 +361,21 @@ class Upkeep:
             self.agenda.went_well(due)
 
     def _ping(self, run: Run, result: Result) -> None:
-        if run.job.ping:
-            failed = result.outcome is Outcome.FAILURE
+        if not run.job.ping:
+            return
+        failed = result.outcome is Outcome.FAILURE
+        if run.job.ping_start:
+            code = (_PARTLY if result.done else 1) if failed else 0
+            self._pings.send(run.name, ending(run.job.ping, run.id, code))
+        else:
             self._pings.send(run.name, failing(run.job.ping) if failed else run.job.ping)
+
+    def _ping_for_maintd(self) -> None:
+        """Only while the main thread is at work, which is what is told by it."""
+        settings, now = self.config.settings, time.monotonic()
+        if settings.ping and now - self._pinged >= settings.ping_every.total_seconds():
+            self._pinged = now
+            self._pings.send("", settings.ping)
 
     def _is_open(self, run: Run) -> bool:
         """Whether it is for a time that no success has met yet; one that asks the disk at the start may not be."""

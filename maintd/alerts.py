@@ -1,0 +1,305 @@
+"""Who is told what: on the edge, once for what belongs together, again while it goes on, and when it is over."""
+
+import os
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import ClassVar
+
+from maintd.alert_settings import Alerts as Settings
+from maintd.alert_settings import is_named
+from maintd.alert_store import AlertStore, Incident, Item, Silence, Telling
+from maintd.couriers import Couriers, Delivered
+from maintd.errors import Trouble
+from maintd.events import LEVELS, Event, Failure
+from maintd.messages import Message
+from maintd.names import printable
+from maintd.notices import Notice
+from maintd.state import Standing
+from maintd.units import counted
+
+CASCADE = "cascade"
+_OF_CASCADE = ("program.*", "check.process.*", "limit.*", "revive.*")
+_FIRST, _LAST = 5.0, 300.0
+"""Seconds after which a delivery that failed is tried again: at first, and at most."""
+_HOUR = 3600.0
+_MOST_WAITING = 5000
+"""So many things wait for a channel that takes none; the oldest recoveries and reminders go first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertSent(Event):
+    """A message with these many things to tell was taken by a channel; `message` is its id."""
+
+    name: ClassVar[str] = "alert.sent"
+
+    message: str
+    items: int
+
+    @property
+    def msg(self) -> str:
+        return f"delivered: {counted(self.items, 'alert')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertFailed(Failure):
+    """A message could not be delivered. It is kept, and tried again until it can; told once until then."""
+
+    name: ClassVar[str] = "alert.failed"
+    usual_advice: ClassVar[str] = "it is kept and tried again; maintd alert test tells whether the channel works"
+
+
+@dataclass(slots=True)
+class _Channel:
+    """One channel as it is now; times are monotonic, in seconds."""
+
+    since: float | None = None
+    is_busy: bool = False
+    failures: int = 0
+    not_before: float = 0.0
+    sent: list[float] = field(default_factory=list)
+
+
+class Alerts:
+    """Used by the daemon's main thread alone. What it knows outlives the daemon, in `store`."""
+
+    def __init__(self, store: AlertStore, emit: Callable[[Event], None], put: Callable[[Delivered], None]) -> None:
+        self._store, self._emit = store, emit
+        self._couriers = Couriers(put)
+        self._channels: dict[str, _Channel] = {}
+        self._settings, self._host = Settings(), ""
+        self._zone: tzinfo = UTC
+        self._told: dict[str, float] = {}
+        self._heard: dict[str, float] = {}
+
+    @property
+    def alive(self) -> bool:
+        return self._couriers.alive
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._settings.channels)
+
+    def take_over(self, settings: Settings, zone: tzinfo, host: str, jobs: Iterable[str]) -> None:
+        """Goes by these settings; what is known of jobs that are gone is forgotten."""
+        self._settings, self._zone, self._host = settings, zone, host
+        known = set(jobs)
+        for channel in {telling.channel for telling in self._store.tellings} - settings.channels.keys():
+            self._store.forget([telling for telling in self._store.tellings if telling.channel == channel])
+        for incident in list(self._store.incidents.values()):
+            kind, _, _ = incident.name.partition(".")
+            is_job = "." in incident.name and kind != "program" and not incident.fades
+            if not self.is_on or (is_job and incident.name not in known):
+                self._store.note(None, gone=incident.key)
+
+    def resume(self, standings: Iterable[Standing], now: datetime) -> None:
+        """What an earlier maintd knew of checks and could not write down before its end is made up for."""
+        for standing in standings:
+            open_now = self._store.incidents.get(standing.job)
+            if standing.said in ("down", "degraded", "flapping") and open_now is None:
+                level = "error" if standing.said == "down" else "warning"
+                title = f"{standing.job}: {standing.said}"
+                self.note(Notice(standing.job, standing.job, level, title, standing.reason), now)
+            elif standing.said == "up" and open_now is not None:
+                self.note(Notice(standing.job, standing.job, "info", f"{standing.job}: up", "", is_over=True), now)
+
+    def open(self, key: str) -> Incident | None:
+        return self._store.incidents.get(key)
+
+    # What happens
+
+    def note(self, notice: Notice, now: datetime) -> None:
+        """Takes in that something is wrong, or over."""
+        if not self.is_on:
+            return
+        before = self._store.incidents.get(notice.key)
+        if notice.is_over:
+            if before is not None:
+                self._end(before, notice.text, now)
+        elif before is None:
+            self._raise(_incident(notice, now), now)
+        else:
+            self._heard[notice.key] = time.monotonic()
+            made = replace(before, level=notice.level, title=notice.title, text=notice.text)
+            is_worse = notice.is_worse or LEVELS.index(notice.level) > LEVELS.index(before.level)
+            self._raise(replace(made, told=""), now) if is_worse else self._store.note(made)
+        if notice.key == CASCADE:
+            self._gather(now, is_over=notice.is_over)
+
+    def went_well(self, job: str, now: datetime) -> None:
+        """A run of a job left nothing undone, so that what had failed in one before is over."""
+        incident = self._store.incidents.get(job)
+        if incident is not None and not job.startswith("check."):
+            self._end(incident, "a run went well", now)
+
+    def _raise(self, incident: Incident, now: datetime) -> None:
+        self._heard[incident.key] = time.monotonic()
+        if CASCADE in self._store.incidents and is_named(incident.name, _OF_CASCADE):
+            self._store.note(replace(incident, told=incident.level, told_at=now))  # it is told of with the cascade
+            self._told[incident.key] = time.monotonic()
+            return
+        self._store.note(incident)
+        if not self._is_quiet(incident.name, now):
+            self._tell(incident, "wrong", now)
+
+    def _tell(self, incident: Incident, what: str, now: datetime) -> None:
+        """Has it told on every channel that a route leads to."""
+        channels = self._settings.to(incident.name, incident.level)
+        item = _item(incident, what, incident.text, now)
+        self._told[incident.key] = time.monotonic()
+        told = replace(incident, told=incident.level, told_at=now)
+        self._store.note(told, [(channel, incident.key, item) for channel in channels])
+
+    def _end(self, incident: Incident, text: str, now: datetime) -> None:
+        for known in (self._told, self._heard):
+            known.pop(incident.key, None)
+        channels = self._settings.to(incident.name, incident.level) if incident.told else []
+        waiting = {telling.channel for telling in self._store.tellings if telling.key == incident.key}
+        hidden = CASCADE in self._store.incidents and is_named(incident.name, _OF_CASCADE) and not waiting
+        item = _item(incident, "over", f"{text or 'over'}; it was: {incident.text}", now)
+        tellings = [] if hidden or incident.fades else [(channel, incident.key, item) for channel in channels]
+        self._store.note(None, tellings, gone=incident.key)
+
+    def _gather(self, now: datetime, *, is_over: bool) -> None:
+        """A cascade has begun: what it consists of is not told one by one. It is over: what is left of it is."""
+        members = [one for one in self._store.incidents.values() if is_named(one.name, _OF_CASCADE)]
+        for incident in members:
+            if is_over:
+                self._store.note(replace(incident, told=""))
+            else:
+                self._store.withdraw(incident.key)
+                self._store.note(replace(incident, told=incident.level, told_at=now))
+
+    # Silences
+
+    def silence(self, silence: Silence) -> None:
+        self._store.silence(silence)
+
+    def end_silence(self, pattern: str) -> bool:
+        return self._store.end_silence(pattern)
+
+    def shift(self, jump: timedelta) -> None:
+        """The wall clock was set by `jump`: silences last as long as they were to last."""
+        for silence in list(self._store.silences.values()):
+            self._store.silence(replace(silence, until=silence.until + jump))
+
+    def _is_quiet(self, name: str, now: datetime) -> bool:
+        local = now.astimezone(self._zone)
+        return any(is_named(name, (pattern,)) for pattern in self._store.silences) or any(
+            pause.window.contains(local) and is_named(name, pause.jobs) for pause in self._settings.maintenance
+        )
+
+    # Once a second
+
+    def tick(self, now: datetime) -> None:
+        """Tells what was put off, and what goes on for long; sends what has waited for its like."""
+        for pattern in [pattern for pattern, one in self._store.silences.items() if one.until <= now]:
+            self._store.end_silence(pattern)
+        for incident in list(self._store.incidents.values()):
+            self._look_again(incident, now)
+        for name in self._settings.channels:
+            self._send(name)
+
+    def _look_again(self, incident: Incident, now: datetime) -> None:
+        remind, at = self._settings.remind.total_seconds(), time.monotonic()
+        if incident.fades and at - self._heard.setdefault(incident.key, at) >= remind:
+            self._end(incident, "", now)
+            return
+        if incident.told:
+            if incident.key not in self._told:  # it was told by an earlier maintd, whose clock this may not be
+                ago = (now - (incident.told_at or now)).total_seconds()
+                self._told[incident.key] = at - min(max(ago, 0.0), remind)
+            if at - self._told[incident.key] < remind:
+                return
+        if not self._is_quiet(incident.name, now):
+            self._tell(incident, "still" if incident.told else "wrong", now)
+
+    def _send(self, name: str) -> None:
+        channel, at = self._channels.setdefault(name, _Channel()), time.monotonic()
+        if channel.is_busy or at < channel.not_before:
+            return
+        on_the_way = self._store.sent(name)
+        if not on_the_way:
+            on_the_way = self._due(name, channel, at)
+        if on_the_way:
+            channel.is_busy, channel.since = True, None
+            items = tuple(telling.item for telling in on_the_way)
+            message = Message(on_the_way[0].message, self._host, items, self._settings.remind)
+            self._couriers.send(name, self._settings.channels[name], message)
+
+    def _due(self, name: str, channel: _Channel, at: float) -> list[Telling]:
+        """What is to be one message now; it gets its id before it is sent."""
+        waiting = self._store.waiting(name)
+        if not waiting:
+            channel.since = None
+            return []
+        channel.since = at if channel.since is None else channel.since
+        if len(waiting) > _MOST_WAITING:
+            self._store.forget(
+                [one for one in waiting if one.item.what != "wrong"][: _MOST_WAITING // 2] or waiting[:1]
+            )
+        channel.sent = [when for when in channel.sent if when > at - _HOUR]
+        if at - channel.since < self._settings.group.total_seconds() or len(channel.sent) >= self._settings.most:
+            return []
+        channel.sent.append(at)
+        waiting = self._store.waiting(name)
+        self._store.assign(waiting, os.urandom(8).hex())
+        return waiting
+
+    def delivered(self, delivered: Delivered) -> None:
+        """Takes in what came of a message."""
+        channel = self._channels.setdefault(delivered.channel, _Channel())
+        channel.is_busy = False
+        if delivered.failed is not None:
+            self._note_failure(channel, delivered, delivered.failed)
+            return
+        channel.failures, channel.not_before = 0, 0.0
+        tellings = [one for one in self._store.sent(delivered.channel) if one.message == delivered.message]
+        self._store.forget(tellings)
+        self._emit(AlertSent(target=delivered.channel, message=delivered.message, items=len(tellings)))
+
+    def _note_failure(self, channel: _Channel, delivered: Delivered, failed: Trouble) -> None:
+        if not channel.failures:
+            self._emit(AlertFailed.from_trouble(delivered.channel, "deliver a message", failed))
+        channel.not_before = time.monotonic() + min(_FIRST * 2.0**channel.failures, _LAST)
+        channel.failures = min(channel.failures + 1, 16)
+
+    # For status
+
+    def status(self) -> dict[str, object]:
+        """What `maintd status` shows of it."""
+        return {
+            "open": [
+                {"name": one.name, "level": one.level, "title": printable(one.title), "since": one.since.isoformat()}
+                for one in sorted(self._store.incidents.values(), key=lambda one: -LEVELS.index(one.level))
+            ],
+            "silences": [
+                {"pattern": one.pattern, "until": one.until.isoformat(timespec="seconds"), "reason": one.reason}
+                for one in self._store.silences.values()
+            ],
+            "channels": [
+                {"name": name, "waiting": waiting, "failing": bool(self._channels.get(name, _Channel()).failures)}
+                for name in self._settings.channels
+                for waiting in [sum(telling.channel == name for telling in self._store.tellings)]
+            ],
+        }
+
+
+def _incident(notice: Notice, now: datetime) -> Incident:
+    return Incident(
+        key=notice.key,
+        id=os.urandom(8).hex(),
+        name=notice.name,
+        level=notice.level,
+        title=notice.title,
+        text=notice.text,
+        since=now,
+        fades=notice.fades,
+    )
+
+
+def _item(incident: Incident, what: str, text: str, now: datetime) -> Item:
+    since, at = (when.isoformat(timespec="seconds") for when in (incident.since, now))
+    return Item(what, incident.id, incident.name, incident.level, printable(incident.title), text, since, at)
