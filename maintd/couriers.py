@@ -60,7 +60,8 @@ class Couriers:
 def deliver(channel: Channel, message: dict[str, Any]) -> None:
     """Sends one message. Raises OSError, ValueError or MaintdError if it may not have come through."""
     limit = channel.timeout.total_seconds()
-    with Worker(background=False, parting=signal.SIGTERM) as worker:
+    parting = signal.SIGTERM if channel.kind == "command" else signal.SIGKILL  # a command is to be ended with the child
+    with Worker(background=False, parting=parting) as worker:
         worker.call(
             "maintd.channels:send",
             {

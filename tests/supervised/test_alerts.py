@@ -1,10 +1,7 @@
 """Alerts of the running daemon: on the edge, together, over outages and kills, capped, silenced, by every channel."""
 
-import json
 import subprocess
-import threading
 from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -15,69 +12,9 @@ from tests.checks.test_servers import free_port
 from tests.conftest import until
 from tests.end_to_end.daemon import Daemon
 
+from .sink import FILE, alerts, said
+
 EXTRAS = Path(__file__).parents[2] / ".venv-extras/bin/maintd"
-FILE = '[check.file.{0}]\npaths = ["HERE/{0}"]\nevery = "1s"\ntimeout = "900ms"\nfail_after = 1\nrecover_after = 1\n'
-
-
-class Sink:
-    """An HTTP server that takes what is posted to it, or answers 503 while it is `down`."""
-
-    def __init__(self, port: int = 0) -> None:
-        self.taken: list[tuple[str, Any]] = []
-        self.refused: list[Any] = []
-        self.is_down = False
-        outer = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_POST(self) -> None:
-                body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if outer.is_down:
-                    outer.refused.append(body)
-                else:
-                    outer.taken.append((self.path, body))
-                self.send_response(503 if outer.is_down else 200)
-                self.send_header("Content-Length", "0")
-                self.end_headers()
-
-            def log_message(self, *_: Any) -> None:
-                pass
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", port), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, daemon=True)
-        self.thread.start()
-
-    @property
-    def url(self) -> str:
-        return f"http://127.0.0.1:{self.server.server_port}"
-
-    @property
-    def messages(self) -> list[list[dict[str, Any]]]:
-        return [body for _, body in self.taken]
-
-    def close(self) -> None:
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join()
-
-
-@pytest.fixture
-def sink() -> Iterator[Sink]:
-    made = Sink()
-    yield made
-    made.close()
-
-
-def alerts(sink: Sink, more: str = "", group: str = "1s") -> str:
-    return f'[alerts]\ngroup = "{group}"\n{more}\n[alerts.channels.ops]\nalertmanager = "{sink.url}"\n'
-
-
-def said(sink: Sink) -> list[tuple[str, bool]]:
-    """Each alert that was taken, as (name, whether it is over)."""
-    return [
-        (one["labels"]["alertname"], "; it was: " in one["annotations"]["description"])
-        for message in sink.messages
-        for one in message
-    ]
 
 
 def files(one: Daemon, names: str) -> Callable[[str], None]:
