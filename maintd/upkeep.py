@@ -1,6 +1,5 @@
 """What the jobs of a config are due for, how their runs are begun, and what each leads to."""
 
-import math
 import socket
 import time
 from collections.abc import Callable
@@ -22,7 +21,7 @@ from maintd.log import Envelope, Log
 from maintd.notices import Notice
 from maintd.observations import Observations
 from maintd.pauses import Pauses
-from maintd.ping import Pings, ending, failing, starting
+from maintd.ping import Pings
 from maintd.programs import Changes
 from maintd.refusals import Refusals
 from maintd.rounds import Looked
@@ -30,7 +29,7 @@ from maintd.runner import Runner
 from maintd.runs import Result, Run
 from maintd.schedule import Schedule
 from maintd.state import ALL_JOBS, Last, State
-from maintd.steps import Lane, Outcome
+from maintd.steps import Lane
 from maintd.supervision import Supervision
 from maintd.timing import Timing
 from maintd.triggers import Asked, Due, Fallen, Grown, Low, Over, Scheduled, Settling
@@ -45,10 +44,6 @@ class Noted:
 
 
 Heard = Due | Done | Changes | Noted | Delivered
-
-
-_PARTLY = 5
-"""The exit code of `maintd do` for a run that did some of its work."""
 
 
 class Upkeep:
@@ -74,7 +69,6 @@ class Upkeep:
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
         self._pings = Pings(self.emit)
-        self._pinged = -math.inf
         self._after_jump: set[str] = set()
         self._broken_off: list[Wanted] = []
 
@@ -119,7 +113,7 @@ class Upkeep:
         """Its threads, each with whether it lives."""
         parts = {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
         parts |= {"ping": self._pings.alive, "checks": self.checkups.alive}
-        return parts | {"supervision": self.supervision.alive, "alerts": self.alerts.alive}
+        return parts | {"supervision": self.supervision.alive, "alerts": self.alerts.dispatch.alive}
 
     def hear(self, heard: Heard) -> None:
         """Takes in what threads have put to the inbox."""
@@ -134,7 +128,7 @@ class Upkeep:
             case Noted():
                 self.alerts.note(heard.notice, datetime.now(UTC))
             case Delivered():
-                self.alerts.delivered(heard)
+                self.alerts.dispatch.delivered(heard)
 
     # Once a second
 
@@ -142,7 +136,7 @@ class Upkeep:
         for due in [*self.agenda.ripe(time.monotonic()), *self.floors.look(), *self.supervision.tick()]:
             self.due(due)
         self.checkups.tick()
-        self._ping_for_maintd()
+        self._pings.tell_of_maintd(self.config.settings.ping, self.config.settings.ping_every)
         self.alerts.tick(datetime.now(UTC))
         self._end_pauses(datetime.now(UTC))
 
@@ -280,8 +274,7 @@ class Upkeep:
                 or (self.refusals.is_news(name, job, event) and self.observations.is_news(name, event))
             ),
         )
-        if job.ping and job.ping_start and isinstance(cause, Scheduled) and job.lanes:
-            self._pings.send(name, starting(job.ping, run.id))
+        self._pings.started(run)
         return run
 
     def order(self, wanted: Wanted) -> None:
@@ -297,7 +290,7 @@ class Upkeep:
         if isinstance(done, Looked):
             self.checkups.done(done)
             if run is not None and isinstance(due.cause, Scheduled):
-                self._ping(run, result)
+                self._pings.ended(run, result)
             return
         self._note_guard(due, run, result)
         if isinstance(due.cause, Over | Fallen):
@@ -348,7 +341,7 @@ class Upkeep:
         if result.is_whole and (result.done or isinstance(due.cause, Scheduled | Asked)):
             self.alerts.went_well(run.name, datetime.now(UTC))
         if not result.waiting and (result.planned or is_open):
-            self._ping(run, result)
+            self._pings.ended(run, result)
         told = rungs.told(result.plan or ())
         if result.deferred:
             self.due(replace(due, rest=True, told=told))
@@ -359,23 +352,6 @@ class Upkeep:
             self.agenda.retry(Due(run.name, cause), time.monotonic())
         if not left:
             self.agenda.went_well(due)
-
-    def _ping(self, run: Run, result: Result) -> None:
-        if not run.job.ping:
-            return
-        failed = result.outcome is Outcome.FAILURE
-        if run.job.ping_start:
-            code = (_PARTLY if result.done else 1) if failed else 0
-            self._pings.send(run.name, ending(run.job.ping, run.id, code))
-        else:
-            self._pings.send(run.name, failing(run.job.ping) if failed else run.job.ping)
-
-    def _ping_for_maintd(self) -> None:
-        """Only while the main thread is at work, which is what is told by it."""
-        settings, now = self.config.settings, time.monotonic()
-        if settings.ping and now - self._pinged >= settings.ping_every.total_seconds():
-            self._pinged = now
-            self._pings.send("", settings.ping)
 
     def _is_open(self, run: Run) -> bool:
         """Whether it is for a time that no success has met yet; one that asks the disk at the start may not be."""
