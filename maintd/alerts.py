@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -47,12 +47,18 @@ class Alerts:
             if not self.is_on or (is_job and incident.name not in known):
                 self._store.note(None, gone=incident.key)
 
-    def resume(self, standings: Iterable[Standing], now: datetime) -> None:
-        """What an earlier maintd knew of checks and could not write down before its end is made up for."""
+    def resume(self, standings: Iterable[Standing], severities: Mapping[str, str], now: datetime) -> None:
+        """What an earlier maintd knew of checks and could not write down before its end is made up for.
+
+        Of other things nobody may be left who knows that they are over: those that are not heard of again fade.
+        """
+        for incident in list(self._store.incidents.values()):
+            if incident.key != CASCADE and incident.key not in severities:
+                self._store.note(replace(incident, fades=True))
         for standing in standings:
             open_now = self._store.incidents.get(standing.job)
             if standing.said in ("down", "degraded", "flapping") and open_now is None:
-                level = "error" if standing.said == "down" else "warning"
+                level = severities.get(standing.job, "error") if standing.said == "down" else "warning"
                 title = f"{standing.job}: {standing.said}"
                 self.note(Notice(standing.job, standing.job, level, title, standing.reason), now)
             elif standing.said == "up" and open_now is not None:
@@ -60,6 +66,12 @@ class Alerts:
 
     def open(self, key: str) -> Incident | None:
         return self._store.incidents.get(key)
+
+    @property
+    def programs(self) -> list[str]:
+        """The programs of supervisord that had failed when that was last known."""
+        names = [incident.name for incident in self._store.incidents.values()]
+        return [name.removeprefix("program.") for name in names if name.startswith("program.")]
 
     # What happens
 
@@ -75,7 +87,7 @@ class Alerts:
             self._raise(_incident(notice, now), now)
         else:
             self._heard[notice.key] = time.monotonic()
-            made = replace(before, level=notice.level, title=notice.title, text=notice.text)
+            made = replace(before, level=notice.level, title=notice.title, text=notice.text, fades=notice.fades)
             is_worse = notice.is_worse or LEVELS.index(notice.level) > LEVELS.index(before.level)
             self._raise(replace(made, told=""), now) if is_worse else self._store.note(made)
         if notice.key == CASCADE:
@@ -105,14 +117,14 @@ class Alerts:
         told = replace(incident, told=incident.level, told_at=now)
         self._store.note(told, [(channel, incident.key, item) for channel in channels])
 
-    def _end(self, incident: Incident, text: str, now: datetime) -> None:
+    def _end(self, incident: Incident, text: str, now: datetime, *, silently: bool = False) -> None:
         for known in (self._told, self._heard):
             known.pop(incident.key, None)
         channels = self._settings.to(incident.name, incident.level) if incident.told else []
         waiting = {telling.channel for telling in self._store.tellings if telling.key == incident.key}
         hidden = CASCADE in self._store.incidents and is_named(incident.name, _OF_CASCADE) and not waiting
         item = _item(incident, "over", f"{text or 'over'}; it was: {incident.text}", now)
-        tellings = [] if hidden or incident.fades else [(channel, incident.key, item) for channel in channels]
+        tellings = [] if hidden or silently else [(channel, incident.key, item) for channel in channels]
         self._store.note(None, tellings, gone=incident.key)
 
     def _gather(self, now: datetime, *, is_over: bool) -> None:
@@ -157,7 +169,7 @@ class Alerts:
     def _look_again(self, incident: Incident, now: datetime) -> None:
         remind, at = self._settings.remind.total_seconds(), time.monotonic()
         if incident.fades and at - self._heard.setdefault(incident.key, at) >= remind:
-            self._end(incident, "", now)
+            self._end(incident, "", now, silently=True)
             return
         if incident.told:
             if incident.key not in self._told:  # it was told by an earlier maintd, whose clock this may not be

@@ -7,7 +7,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from maintd import __version__, reloading, story
+from maintd.alert_settings import is_named
 from maintd.alert_store import Silence
+from maintd.alerts import CASCADE
 from maintd.job import Job
 from maintd.lanes import Wanted
 from maintd.names import printable
@@ -124,8 +126,10 @@ def _silence(daemon: "Daemon", given: Mapping[str, Any]) -> dict[str, Any]:
         return {"ok": found, "error": "" if found else f"{printable(pattern)} is not silenced"}
     until = datetime.now(UTC) + timedelta(seconds=seconds)
     daemon.upkeep.alerts.silence(Silence(pattern, until, given["reason"]))
+    names = [*daemon.config.jobs, *(f"program.{one.name}" for one in daemon.upkeep.supervision.programs.known)]
+    is_known = any(is_named(name, (pattern,)) for name in [*names, CASCADE, "config", "supervisor"])
     daemon.emit(story.SilenceBegun(target=pattern, until=until.isoformat(timespec="seconds"), reason=given["reason"]))
-    return {"ok": True, "error": "", "until": _written(until)}
+    return {"ok": True, "error": "", "until": _written(until), "known": is_known}
 
 
 def status(daemon: "Daemon") -> dict[str, Any]:

@@ -1,7 +1,7 @@
 """What is done about supervisord's programs: they are followed and measured, and what happens to them leads to runs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from maintd import contexts, lives
@@ -40,9 +40,12 @@ class Supervision:
     def alive(self) -> bool:
         return self.programs.alive and self.ceilings.alive
 
-    def goes_on(self, first: str) -> None:
-        """A cascade that an earlier maintd has told of may not be over."""
-        self.incident.goes_on(first, time.monotonic())
+    def resume(self, failed: Iterable[str], *, is_cascade: bool) -> None:
+        """Programs that an earlier maintd has told to have failed may run by now; its cascade may not be over."""
+        now = time.monotonic()
+        self._failures.update(dict.fromkeys(failed, (1, now)))
+        if is_cascade:
+            self.incident.goes_on(next(iter(self._failures), "what had failed"), now)
 
     def stop(self) -> None:
         self.programs.stop()

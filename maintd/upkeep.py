@@ -82,10 +82,9 @@ class Upkeep:
         self.checkups.start()
         self.supervision.take_over(self.config)
         self._log.overhear(self._overhear)
-        cascade = self.alerts.open(CASCADE)
-        if cascade is not None:
-            self.supervision.goes_on(cascade.title)
-        self.alerts.resume(self.state.standings(), datetime.now(UTC))
+        self.supervision.resume(self.alerts.programs, is_cascade=self.alerts.open(CASCADE) is not None)
+        severities = {name: job.severity for name, job in self.config.jobs.items()}
+        self.alerts.resume(self.state.standings(), severities, datetime.now(UTC))
 
     def _overhear(self, event: Event, envelope: Envelope) -> None:
         notice = notices.notice(event, envelope) if self.alerts.is_on else None
@@ -94,7 +93,8 @@ class Upkeep:
 
     def _inform_alerts(self) -> None:
         zone = contexts.zone(self.config)
-        self.alerts.take_over(self.config.alerts, zone, socket.gethostname(), self.config.jobs)
+        enabled = [name for name, job in self.config.jobs.items() if job.enabled]
+        self.alerts.take_over(self.config.alerts, zone, socket.gethostname(), enabled)
 
     def stop(self, patience: float) -> bool:
         """Whether the runs that are at work came to an end within `patience` seconds.
@@ -127,6 +127,7 @@ class Upkeep:
                     self.due(due)
             case Noted():
                 self.alerts.note(heard.notice, datetime.now(UTC))
+                self.alerts.dispatch.tick()
             case Delivered():
                 self.alerts.dispatch.delivered(heard)
 

@@ -48,6 +48,8 @@ def silence(called: Invocation, name: str | None, span: timedelta | None, *, rea
     answer = reach.ask(called, "POST", "/silence", {"pattern": name, "seconds": seconds, "reason": reason})
     if not answer["ok"]:
         raise MaintdError(answer["error"], hint="maintd silence shows what is silenced")
+    if span and not answer["known"]:
+        output.complain(f"maintd: no job and no program of the running config is named {name} now")
     output.say(f"nothing is told about {name} for {format_duration(span)}" if span else f"{name} is told of again")
 
 

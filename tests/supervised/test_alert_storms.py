@@ -29,6 +29,23 @@ def test_a_crash_loop_is_one_alert(daemon, supervisord, sink):
     assert "it was" not in sink.messages[0][0]["annotations"]["description"]
 
 
+def test_what_was_wrong_before_a_restart_is_over_after_it(daemon, supervisord, sink):
+    """A program was told to have crashed; maintd is restarted, and the program by somebody: that it runs is told."""
+    one = daemon(alerts(sink, group="100ms") + '[cascade]\ncalm = "2s"\n')
+    flag = one.tree.folder / "flag"
+    real = supervisord(a=(f"while_there {flag}", "autorestart=false"))
+    one.start()
+    until(lambda: one.tree.run("status").returncode == 0, "it answers")
+    flag.touch()
+    one.event("alert.sent")
+    one.stop()
+    flag.unlink()
+    real.ctl("start", "a")
+    one.start()
+    one.event("alert.sent", count=2)
+    assert said(sink) == [("program.a:a", False), ("program.a:a", True)]
+
+
 def test_what_goes_up_and_down_is_one_alert(daemon, sink):
     """A check whose readings go 1-0-1-0 is flapping, which is told once."""
     one = daemon(
