@@ -1,12 +1,15 @@
 """What people ask of the running daemon through the control socket: status, do, pause, resume, reload, beat."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
 from maintd import __version__, reloading, story
+from maintd.alert_settings import is_named
+from maintd.alert_store import Silence
+from maintd.alerts import CASCADE
 from maintd.job import Job
 from maintd.lanes import Wanted
 from maintd.names import printable
@@ -27,6 +30,7 @@ def answer(daemon: "Daemon", request: Request) -> None:
         "resume": lambda item: _reply(item, _resume(daemon, item.arguments["job"])),
         "do": lambda item: _do(daemon, item),
         "beat": lambda item: _reply(item, _beat(daemon, item.arguments["name"])),
+        "silence": lambda item: _reply(item, _silence(daemon, item.arguments)),
     }
     answers[request.verb](request)
 
@@ -112,6 +116,22 @@ def _beat(daemon: "Daemon", name: str) -> dict[str, Any]:
     return {"ok": False, "error": f"the running config has no heartbeat {printable(name)}"}
 
 
+def _silence(daemon: "Daemon", given: Mapping[str, Any]) -> dict[str, Any]:
+    """Begins a silence, or ends it if it is given no time."""
+    pattern, seconds = given["pattern"], given["seconds"]
+    if seconds is None:
+        found = daemon.upkeep.alerts.end_silence(pattern)
+        if found:
+            daemon.emit(story.SilenceEnded(target=pattern))
+        return {"ok": found, "error": "" if found else f"{printable(pattern)} is not silenced"}
+    until = datetime.now(UTC) + timedelta(seconds=seconds)
+    daemon.upkeep.alerts.silence(Silence(pattern, until, given["reason"]))
+    names = [*daemon.config.jobs, *(f"program.{one.name}" for one in daemon.upkeep.supervision.programs.known)]
+    is_known = any(is_named(name, (pattern,)) for name in [*names, CASCADE, "config", "supervisor"])
+    daemon.emit(story.SilenceBegun(target=pattern, until=until.isoformat(timespec="seconds"), reason=given["reason"]))
+    return {"ok": True, "error": "", "until": _written(until), "known": is_known}
+
+
 def status(daemon: "Daemon") -> dict[str, Any]:
     """What `maintd status` shows."""
     return {
@@ -131,6 +151,7 @@ def status(daemon: "Daemon") -> dict[str, Any]:
             "degraded": daemon.upkeep.watch.degraded,
         },
         "events": {"dropped": daemon.log.dropped},
+        "alerts": daemon.upkeep.alerts.status(),
         "checks": daemon.upkeep.checkups.told(),
         "refused": [_refusal_status(refusal) for refusal in daemon.upkeep.refusals.all()],
     }

@@ -143,11 +143,13 @@ class Ceilings:
             self._end(name, job, program.name, ", ".join(measure.text for measure in measures))
         if not above or not samples.is_over(job.ceiling.count):
             return None
-        text = f"{', '.join(above)} in {sum(samples.above)} of {len(samples.above)} samples"
         if program.name not in job.over:
             job.over.add(program.name)
+            text = f"{', '.join(above)} in {sum(samples.above)} of {len(samples.above)} samples"
             self._emit(LimitExceeded(target=program.name, reason=text, pid=program.pid), name)
-        return Excess(program.name, program.pid, text)
+        limits = ", ".join(measure.limit for measure in measures if measure.is_above)
+        often = f"{job.ceiling.count} of {job.ceiling.of} samples"
+        return Excess(program.name, program.pid, f"more than {limits} in {often}")
 
     def _end(self, name: str, job: _Job, program: str, reason: str) -> None:
         job.over.discard(program)

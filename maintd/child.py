@@ -108,8 +108,7 @@ class Worker:
             return
         if process.poll() is None:
             os.killpg(process.pid, self._parting)
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(_PATIENCE)
+            _await_end(process.pid, _PATIENCE)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -171,6 +170,15 @@ class Worker:
                 if not received:
                     raise _died(process)
                 self._received += received
+
+
+def _await_end(pid: int, seconds: float) -> None:
+    """Waits for the end of a child that was not waited for yet, without asking again and again."""
+    descriptor = os.pidfd_open(pid)
+    try:
+        select.select([descriptor], [], [], seconds)
+    finally:
+        os.close(descriptor)
 
 
 def _died(process: subprocess.Popen[bytes]) -> errors.MaintdError:

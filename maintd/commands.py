@@ -40,18 +40,25 @@ class Answer:
 
 
 def run(
-    _progress: Callable[[int], None], *, argv: list[str], limit: float, user: str | None, place: str | None = None
+    _progress: Callable[[int], None],
+    *,
+    argv: list[str],
+    limit: float,
+    user: str | None,
+    place: str | None = None,
+    more: dict[str, str] | None = None,
 ) -> dict[str, Any]:
     """Runs `argv` to its end, for at most `limit` seconds, as `user` or as maintd's own.
 
-    With a `place` it is run in that directory, in maintd's environment, and prints to maintd's standard error.
+    With a `place` it is run in that directory, in maintd's environment, and prints to maintd's standard error. `more`
+    is added to its own environment.
 
     Returns its `status` (as subprocess gives it: negative for a signal) and the end of its `output`. Raises OSError if
     it could not be started, Refused if not as that user, TimedOut after it was killed.
     """
     entry = _entry(user)
     with _output(entry) as (reading, writing):
-        process = _started(argv, entry, writing, _Setting(place))
+        process = _started(argv, entry, writing, _Setting(place, more=more or {}))
         try:
             tail = _watched(process, reading, argv[0], limit)
         except BaseException:
@@ -115,7 +122,7 @@ def ask(progress: Callable[[int], None], argv: list[str], limit: float, place: s
 
 @dataclass(frozen=True, slots=True)
 class _Setting:
-    """In what a command is run: a directory, in maintd's environment and `more`, or else a clean one and none.
+    """In what a command is run: a directory, in maintd's environment, or else none and a clean one; `more` is added.
 
     What it prints goes to the descriptor `target`, if there is one.
     """
@@ -187,7 +194,7 @@ def _started(
             stdin=subprocess.DEVNULL,
             stdout=target if target is not None else output if place is None else 2,
             stderr=subprocess.STDOUT if target is None else output,
-            env=_environment(entry) if place is None else {**os.environ, **setting.more},
+            env=(_environment(entry) if place is None else dict(os.environ)) | dict(setting.more),
             cwd=place or "/",
             start_new_session=True,
             user=other.pw_uid if other else None,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeGuard, TypeVar
 from pydantic import ValidationError
 
 from maintd import job_tables, jobs, patterns
+from maintd.alert_settings import Alerts
 from maintd.claims import Claims
 from maintd.complaints import complaints, did_you_mean, dotted
 from maintd.errors import ConfigError, Problem
@@ -56,6 +57,7 @@ class Config:
     sources: Mapping[str, Source] = field(default_factory=dict, repr=False, compare=False)
     own: OwnFiles = field(default_factory=OwnFiles, compare=False)
     cascade: Cascade = field(default_factory=Cascade)
+    alerts: Alerts = field(default_factory=Alerts)
 
     @cached_property
     def places(self) -> Mapping[str, Place]:
@@ -106,24 +108,25 @@ def load(path: str, *, euid: int | None = None) -> Config:
     reading = _Reading(os.geteuid() if euid is None else euid)
     main = reading.read(path)
     daemon, supervisor = reading.settings("daemon", Daemon, main), reading.settings("supervisor", Supervisor, main)
-    cascade = reading.settings("cascade", Cascade, main)
+    cascade, alerts = reading.settings("cascade", Cascade, main), reading.settings("alerts", Alerts, main)
     beside = reading.beside(path)
     sources = [main, *[reading.read(extra) for extra in beside]]
     for source in filter(None, sources):
         reading.take(source, is_main=source is main)
     reading.keep_archives_apart()
     reading.find_dependencies()
-    if reading.problems or daemon is None or supervisor is None or cascade is None:
+    if reading.problems or daemon is None or supervisor is None or cascade is None or alerts is None:
         raise ConfigError(sorted(reading.problems, key=reading.order))
     return Config(
         daemon,
         supervisor,
         MappingProxyType(reading.jobs),
         tuple(source.file for source in sources if source),
-        tuple(reading.warnings(supervisor)),
+        tuple(reading.warnings({"supervisor": supervisor, "alerts": alerts})),
         MappingProxyType(reading.tables),
         OwnFiles.at([daemon.state_dir, daemon.runtime_dir, _conf_d(path)], [path, *beside]),
         cascade,
+        alerts,
     )
 
 
@@ -244,15 +247,16 @@ class _Reading:
         known = problem.file in self.files
         return self.files.index(problem.file) if known else len(self.files), problem.line, problem.column
 
-    def warnings(self, supervisor: Supervisor) -> Iterator[Problem]:
+    def warnings(self, settings: Mapping[str, Supervisor | Alerts]) -> Iterator[Problem]:
         """What is valid and yet hardly meant."""
         if not any(job.enabled for job in self.jobs.values()):
             which = "every job is disabled" if self.jobs else "there is no job, such as [rotate.services]"
             yield Problem(self.files[0], 0, 0, f"{which}: maintd looks after nothing", "warning")
-        for option, message in supervisor.doubts():
-            source = self.tables["supervisor"]
-            place = source.places.find(("supervisor", option))
-            yield Problem(source.file, *place, f"supervisor.{option}: {message}", "warning")
+        for table, model in settings.items():
+            for option, message in model.doubts():
+                source = self.tables[table]
+                place = source.places.find((table, option))
+                yield Problem(source.file, *place, f"{table}.{option}: {message}", "warning")
 
 
 def _is_check(table: Options) -> "TypeGuard[Check]":

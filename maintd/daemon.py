@@ -19,13 +19,11 @@ from maintd.control import Control
 from maintd.errors import Problem, Trouble, trouble
 from maintd.events import SCHEMA, Event
 from maintd.hearing import Hearing
-from maintd.lanes import Done
 from maintd.log import Envelope, Log, silence_stdlib_logging, to_descriptor
 from maintd.names import enumerated
-from maintd.programs import Changes
 from maintd.requests import Request
-from maintd.triggers import Due
-from maintd.upkeep import Upkeep
+from maintd.upkeep import Heard, Noted, Upkeep
+from maintd.vitals import Pulse, Vitals
 
 TICK = 1.0
 LOCK_PATIENCE = 3.0
@@ -48,7 +46,7 @@ class Stop:
     failed: bool = False
 
 
-Item = Due | Done | Changes | Reload | Stop | Request
+Item = Heard | Reload | Stop | Request
 
 
 def run(config_path: str) -> int:
@@ -76,6 +74,8 @@ class Daemon:
         self.control: Control | None = None
         self.open_control: Control | None = None
         self.stopping: Stop | None = None
+        self.vitals = Vitals(self.emit)
+        self.pulse = Pulse(self._hangs)
 
     @property
     def config(self) -> Config:
@@ -100,6 +100,12 @@ class Daemon:
         self.emit(story.DaemonFailed(tried="go on", error=found.error, error_msg=found.error_msg, advice=advice))
         return Stop(f"failed: {found.error_msg}", failed=True)
 
+    def _hangs(self, seconds: float) -> None:
+        """In the thread of the pulse: the main thread cannot be ended in order, so all of it is."""
+        self._failed(Trouble("hangs", f"the main thread has not come round for {seconds:.0f} s", ""))
+        self.log.close(LEAST_PATIENCE)
+        os._exit(1)
+
     def _start(self) -> None:
         silence_stdlib_logging()
         holders.ignore_lease_breaks()
@@ -121,6 +127,7 @@ class Daemon:
                 self.upkeep.install(name)
                 self.upkeep.recover(name)
         self.upkeep.start()
+        self.pulse.start()
 
     def _open_to_a_group(self) -> None:
         """The second socket, if the config has it."""
@@ -168,6 +175,7 @@ class Daemon:
 
     def _end(self, reason: str) -> None:
         end = time.monotonic() + STOP_PATIENCE
+        self._note_what_is_left()
         clean = self.upkeep.stop(LANES_PATIENCE)
         for control in filter(None, (self.control, self.open_control)):
             control.stop(max(end - time.monotonic(), LEAST_PATIENCE))
@@ -177,22 +185,27 @@ class Daemon:
         self.emit(story.DaemonStopped(reason=reason, uptime_s=round(uptime, 1)))
         self.log.close(max(end - time.monotonic(), LEAST_PATIENCE))
 
-    def _handle(self, item: Due | Done | Changes | Reload | Request) -> None:
+    def _note_what_is_left(self) -> None:
+        """What somebody has to be told of, the reason of a bad end above all, is kept for the next maintd to tell."""
+        with contextlib.suppress(Empty):
+            while True:
+                item = self.inbox.get_nowait()
+                if isinstance(item, Noted):
+                    self.upkeep.hear(item)
+
+    def _handle(self, item: Heard | Reload | Request) -> None:
         match item:
-            case Due():
-                self.upkeep.due(item)
-            case Done():
-                self.upkeep.done(item)
-            case Changes():
-                self.upkeep.changed(item)
             case Reload():
                 reloading.reload(self, force=False)
             case Request():
                 answers.answer(self, item)
+            case _:
+                self.upkeep.hear(item)
 
     # Once a second
 
     def _tick(self) -> Stop | None:
+        self.pulse.beat()
         self.upkeep.note_clock()
         self.upkeep.tick()
         if self.parent is not None and os.getppid() != self.parent:
@@ -200,9 +213,15 @@ class Daemon:
         parts = self.upkeep.alive() | {
             "log": self.log.alive,
             "signals": self.hearing.alive,
+            "pulse": self.pulse.alive,
             "control": self.control is not None and self.control.alive,
             "status": self.open_control is None or self.open_control.alive,
         }
+        cause = self.vitals.look(
+            time.monotonic(), self.inbox.qsize(), self.upkeep.lanes.overdue(), self.config.settings.max_memory
+        )
+        if cause:
+            return self._failed(Trouble("unwell", cause, ""))
         dead = [name for name, alive in parts.items() if not alive]
         if dead:
             return self._failed(Trouble("DeadThread", f"the {dead[0]} thread has died", ""))

@@ -100,6 +100,24 @@ class Database:
         else:
             self._has_failed = False
 
+    def write_together(self, changes: Sequence[tuple[str, Sequence[str | int | None]]]) -> None:
+        """Makes several changes at once, or none, as `write`."""
+        if self._connection is None:
+            return
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                for statement, values in changes:
+                    self._connection.execute(statement, values)
+            except sqlite3.Error:
+                self._connection.execute("ROLLBACK")
+                raise
+            self._connection.execute("COMMIT")
+        except sqlite3.Error as error:
+            self._fail("write", error)
+        else:
+            self._has_failed = False
+
     def close(self) -> None:
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):

@@ -32,6 +32,7 @@ def diff(old: Config, new: Config) -> Diff:
                 ("daemon", old.settings, new.settings),
                 ("supervisor", old.supervisor, new.supervisor),
                 ("cascade", old.cascade, new.cascade),
+                ("alerts", old.alerts, new.alerts),
             )
             if before != now
         ),

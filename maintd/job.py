@@ -192,6 +192,11 @@ class Job(Options):
         description="a URL that is fetched after each run that the schedule started or that had something to do "
         "(with /fail appended after a failed one), but not while something waits",
     )
+    ping_start: Flag = Field(
+        default=False,
+        description="also tells the ping URL of the start of each run of the schedule (/start), and of its exit "
+        "code (/0, /1, /5), with the run as rid: as Healthchecks takes them",
+    )
     observe: Flag = Field(default=False, description="plan and report, change nothing")
 
     @rule("cron", "every")

@@ -58,6 +58,7 @@ class Lanes:
         ]
         self._current: dict[str, Run] = {}
         self._at_work: dict[str, tuple[Wanted, Run]] = {}
+        self._since: dict[str, float] = {}
         self._wanted: Counter[str] = Counter()
         self._counting = threading.Lock()
         self._stopping = threading.Event()
@@ -74,6 +75,16 @@ class Lanes:
     def running(self) -> set[str]:
         """The names of the jobs at work; a run that waits for the lock of a lane is not."""
         return {run.name for run in list(self._current.values()) if run.begun.is_set()}
+
+    def overdue(self) -> dict[str, float]:
+        """The jobs at work that should have ended by their timeout, and by how many seconds they are beyond it."""
+        now, found = time.monotonic(), {}
+        for run in list(self._current.values()):
+            since = self._since.get(run.id)
+            if run.job.timeout is not None and since is not None and run.begun.is_set():
+                late = now - since - run.job.timeout.total_seconds()
+                found.update({run.name: late} if late > 0 else {})
+        return found
 
     def break_off(self) -> list[Wanted]:
         """Has the long work end that holds up what is urgent; returns what it was, to be begun anew afterwards."""
@@ -120,12 +131,13 @@ class Lanes:
                 continue
             self._current[run.id] = run
             self._at_work[run.id] = wanted, run
+            self._since[run.id] = time.monotonic()
             if self._stopping.is_set():
                 run.stop.set()
             try:
                 result = self._runner.run(run)
             finally:
-                del self._current[run.id], self._at_work[run.id]
+                del self._current[run.id], self._at_work[run.id], self._since[run.id]
             self._end(wanted, run, result)
         self._runner.rest()
 

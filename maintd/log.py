@@ -76,6 +76,7 @@ class Log:
         self._dropped = 0
         self._dropped_now = 0
         self._closing = False
+        self._overheard: Callable[[Event, Envelope], None] | None = None
         self._lines = structlog.wrap_logger(
             self, processors=[_fit, structlog.processors.JSONRenderer(serializer=_dump)], wrapper_class=_Lines
         )
@@ -112,6 +113,12 @@ class Log:
             self._lines.line(event.name, **{key: value for key, value in fields.items() if key != "event"})
         if listener is not None:
             listener(fields)
+        if self._overheard is not None:
+            self._overheard(event, given)
+
+    def overhear(self, listener: Callable[[Event, "Envelope"], None]) -> None:
+        """Has every event told to `listener` as well, in the thread that emits it."""
+        self._overheard = listener
 
     def put(self, line: str) -> None:
         """Queues a finished line, or counts it as dropped. Called by structlog, under the lock."""

@@ -11,10 +11,11 @@ from maintd.units import counted, format_size
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One thing that was measured, in words, and whether it is above its limit."""
+    """One thing that was measured, in words, whether it is above its limit, and that limit in words."""
 
     text: str
     is_above: bool
+    limit: str
 
 
 def taken(ceiling: Ceiling, pid: int, samples: Samples | None = None) -> Iterator[Measure]:
@@ -22,14 +23,17 @@ def taken(ceiling: Ceiling, pid: int, samples: Samples | None = None) -> Iterato
     pids = processes.tree(pid)
     if ceiling.memory is not None:
         used = processes.pss(pids)
-        yield Measure(f"{format_size(used)} of {format_size(ceiling.memory)} of memory", used > ceiling.memory)
+        limit = f"{format_size(ceiling.memory)} of memory"
+        yield Measure(f"{format_size(used)} of {limit}", used > ceiling.memory, limit)
     if ceiling.files is not None:
         count = processes.open_files(pids)
-        yield Measure(f"{count} of {counted(ceiling.files, 'open file')}", count > ceiling.files)
+        limit = counted(ceiling.files, "open file")
+        yield Measure(f"{count} of {limit}", count > ceiling.files, limit)
     if ceiling.cpu is not None and samples is not None:
         now, seconds = time.monotonic(), processes.cpu_seconds(pids)
         before, samples.cpu = samples.cpu, (now, seconds)
         if before is not None and now > before[0]:
             spent = sum(value - before[1].get(process, 0.0) for process, value in seconds.items())
             share = 100 * spent / (now - before[0])
-            yield Measure(f"{share:.0f}% of {ceiling.cpu:g}% of a core", share > ceiling.cpu)
+            limit = f"{ceiling.cpu:g}% of a core"
+            yield Measure(f"{share:.0f}% of {limit}", share > ceiling.cpu, limit)

@@ -1,6 +1,7 @@
-"""Fetching a job's `ping` URL after each run, so that a monitor elsewhere notices when runs stay away."""
+"""Fetching `ping` URLs, of jobs and of maintd, so that a monitor elsewhere notices when runs stay away."""
 
 import http.client
+import math
 import re
 import threading
 import time
@@ -9,13 +10,20 @@ import urllib.parse
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any, ClassVar
 
 from maintd.child import Worker
 from maintd.errors import MaintdError, trouble
 from maintd.events import Event, Failure
+from maintd.runs import Result, Run
+from maintd.steps import Outcome
+from maintd.triggers import Scheduled
 
 DEADLINE = 10.0
+_MOST = 4
+_PARTLY = 5
+"""The exit code of `maintd do` for a run that did some of its work."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,11 +37,12 @@ class PingFailed(Failure):
 class Pings:
     """Fetches URLs one after the other in a child, each with a hard deadline; `emit` gets what went wrong, and the job.
 
-    A URL that already waits is not fetched twice, so that no more can wait than the config names.
+    A URL that already waits is not fetched twice, and only the last few of a job wait.
     """
 
     def __init__(self, emit: Callable[[Event, str], None]) -> None:
         self._emit = emit
+        self._told = -math.inf
         self._waiting: dict[tuple[str, str], None] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -44,14 +53,42 @@ class Pings:
         return self._thread is None or self._thread.is_alive()
 
     def send(self, job: str, url: str) -> None:
-        """Has a job's URL fetched, after all that waits: what a job tells last is how its last run went."""
-        if self._thread is None:
-            self._thread = threading.Thread(target=self._work, name="ping", daemon=True)
-            self._thread.start()
+        """Has a job's URL fetched, after all that it has told before: what it tells last is how its last run went."""
         with self._changed:
-            self._waiting.pop((job, url), None)
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._work, name="ping", daemon=True)
+                self._thread.start()
+            own = [key for key in self._waiting if key[0] == job]
+            if own[-1:] == [(job, url)]:
+                return  # it keeps its place, or what is told often would never come to its turn
+            for key in {*own[: -_MOST + 1], (job, url)}:
+                self._waiting.pop(key, None)
             self._waiting[job, url] = None
             self._changed.notify()
+
+    def started(self, run: Run) -> None:
+        """A run begins, which is told if its job wants that and the schedule started it."""
+        job = run.job
+        if job.ping and job.ping_start and job.lanes and isinstance(run.ctx.cause, Scheduled):
+            self.send(run.name, starting(job.ping, run.id))
+
+    def ended(self, run: Run, result: Result) -> None:
+        """A run has ended, well or not."""
+        if not run.job.ping:
+            return
+        failed = result.outcome is Outcome.FAILURE
+        if run.job.ping_start:
+            code = (_PARTLY if result.done else 1) if failed else 0
+            self.send(run.name, ending(run.job.ping, run.id, code))
+        else:
+            self.send(run.name, failing(run.job.ping) if failed else run.job.ping)
+
+    def tell_of_maintd(self, url: str | None, every: timedelta) -> None:
+        """Maintd is at work: called again and again by its main thread, which is what is told by it."""
+        now = time.monotonic()
+        if url and now - self._told >= every.total_seconds():
+            self._told = now
+            self.send("", url)
 
     def _work(self) -> None:
         while True:
@@ -86,8 +123,24 @@ def server(url: str) -> str:
 
 def failing(url: str) -> str:
     """The URL that tells of a failure: /fail at the end of the path, before any query. What is no URL stays so."""
+    return _extended(url, "fail", "")
+
+
+def starting(url: str, run: str) -> str:
+    """The URL that tells of the start of a run, as Healthchecks takes it: /start, and the run as `rid`, a UUID."""
+    return _extended(url, "start", run)
+
+
+def ending(url: str, run: str, code: int) -> str:
+    """The URL that tells how that run has ended: the exit code of `maintd do` at the end of the path."""
+    return _extended(url, str(code), run)
+
+
+def _extended(url: str, last: str, run: str) -> str:
     try:
         parts = urllib.parse.urlsplit(url)
     except ValueError:
         return url
-    return urllib.parse.urlunsplit(parts._replace(path=parts.path.rstrip("/") + "/fail"))
+    rid = f"rid={run}-0000-4000-8000-000000000000" if run else ""
+    query = "&".join(part for part in (parts.query, rid) if part)
+    return urllib.parse.urlunsplit(parts._replace(path=f"{parts.path.rstrip('/')}/{last}", query=query))

@@ -44,6 +44,11 @@ VERBS: Mapping[str, Mapping[str, _Argument]] = {
     "pause": {"job": _Argument((str,)), "seconds": _Argument((int, float, type(None)), default=None)},
     "resume": {"job": _Argument((str,))},
     "beat": {"name": _Argument((str,))},
+    "silence": {
+        "pattern": _Argument((str,)),
+        "seconds": _Argument((int, float, type(None)), default=None),
+        "reason": _Argument((str,), default=""),
+    },
     "do": {
         "jobs": _Argument((list, type(None)), default=None),
         "all": _Argument((bool,), default=False),

@@ -33,7 +33,9 @@ def note(folder: str, begun: Begun) -> None:
 
 
 def forget(folder: str, program: str) -> None:
-    """The program runs again, or is no longer to be started by us."""
+    """The program was started again, or is no longer to be started by us."""
+    if not folder:
+        return
     with suppress(FileNotFoundError), durable.directory(folder) as dir_fd:
         durable.unlink_own(_name(program), dir_fd=dir_fd)
 

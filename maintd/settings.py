@@ -10,9 +10,10 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, Strict
 
+from maintd.alert_settings import Alerts
 from maintd.complaints import did_you_mean
 from maintd.errors import MaintdError
-from maintd.job import AbsolutePath, Flag, Span
+from maintd.job import AbsolutePath, Flag, Interval, Limit, Span
 from maintd.rules import Options, rule
 
 SUPERVISOR_URL = "unix:///run/supervisor.sock"
@@ -63,6 +64,16 @@ class Daemon(Options):
         default="UTC", description="the time zone of cron expressions and windows; events are always in UTC"
     )
     observe: Flag = Field(default=False, description="every job plans and reports, and changes nothing")
+    ping: str | None = Field(
+        default=None,
+        pattern=r"^https?://",
+        description="a URL that is fetched again and again while maintd is at work: who does not hear of it, knows",
+    )
+    ping_every: Interval = Field(default=timedelta(minutes=1), description="how often")
+    max_memory: Limit = Field(
+        default=512 << 20,
+        description="if maintd itself has more memory than this for a while (not counting children), it ends",
+    )
     status_group: Annotated[str, AfterValidator(_group)] | None = Field(
         default=None, description="a group whose users may ask for the status and beat, through a second socket"
     )
@@ -139,4 +150,6 @@ class Cascade(Options):
     )
 
 
-TABLES: Mapping[str, type[Options]] = MappingProxyType({"daemon": Daemon, "supervisor": Supervisor, "cascade": Cascade})
+TABLES: Mapping[str, type[Options]] = MappingProxyType(
+    {"daemon": Daemon, "supervisor": Supervisor, "cascade": Cascade, "alerts": Alerts}
+)

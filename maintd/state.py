@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from maintd import alert_store
+from maintd.alert_store import AlertStore, Change
 from maintd.database import Database, rows_of
 from maintd.events import Event
 from maintd.readings import Health
@@ -38,6 +40,7 @@ _STEPS = (
     ) STRICT;
     CREATE TABLE beat (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;
     """,
+    alert_store.TABLES,
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
@@ -92,6 +95,7 @@ class State:
         self._samples: dict[str, tuple[Sample, ...]] = {}
         self._standings: dict[str, Standing] = {}
         self._beats: dict[str, datetime] = {}
+        self.alerts = AlertStore(self._write_together)
         self._database = Database(_file(directory), _STEPS, self._load, report)
 
     def _load(self, database: sqlite3.Connection) -> None:
@@ -112,8 +116,13 @@ class State:
             self._standings[job] = Standing(job, Health(health), datetime.fromisoformat(since), reason, said)
         self._beats = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM beat")}
 
+        self.alerts.load(database)
+
     def close(self) -> None:
         self._database.close()
+
+    def _write_together(self, changes: Sequence[Change]) -> None:
+        self._database.write_together(changes)
 
     # Runs
 

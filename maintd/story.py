@@ -149,3 +149,28 @@ class JobResumed(Event):
     @property
     def msg(self) -> str:
         return "goes on"
+
+
+@dataclass(frozen=True, kw_only=True)
+class SilenceBegun(Event):
+    """A person wants to be told nothing about some jobs for a while; `target` is the pattern that names them."""
+
+    name: ClassVar[str] = "silence.begun"
+
+    until: str
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"nothing is told until {self.until}" + (f": {self.reason}" if self.reason else "")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SilenceEnded(Event):
+    """A person has ended a silence; what is still wrong is told."""
+
+    name: ClassVar[str] = "silence.ended"
+
+    @property
+    def msg(self) -> str:
+        return "is told again"

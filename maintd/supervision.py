@@ -1,7 +1,7 @@
 """What is done about supervisord's programs: they are followed and measured, and what happens to them leads to runs."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from maintd import contexts, lives
@@ -39,6 +39,13 @@ class Supervision:
     @property
     def alive(self) -> bool:
         return self.programs.alive and self.ceilings.alive
+
+    def resume(self, failed: Iterable[str], *, is_cascade: bool) -> None:
+        """Programs that an earlier maintd has told to have failed may run by now; its cascade may not be over."""
+        now = time.monotonic()
+        self._failures.update(dict.fromkeys(failed, (1, now)))
+        if is_cascade:
+            self.incident.goes_on(next(iter(self._failures), "what had failed"), now)
 
     def stop(self) -> None:
         self.programs.stop()

@@ -3,22 +3,25 @@
 import socket
 import time
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from maintd import again, contexts, differences, rungs, story
+from maintd import again, contexts, differences, notices, rungs, story
 from maintd.agenda import Agenda
+from maintd.alerts import CASCADE, Alerts
 from maintd.checkups import Checkups
 from maintd.clock import Clock, as_jump
 from maintd.config import Config
+from maintd.couriers import Delivered
 from maintd.events import Event
 from maintd.floors import Floors
 from maintd.lanes import Done, Lanes, Wanted
 from maintd.log import Envelope, Log
+from maintd.notices import Notice
 from maintd.observations import Observations
 from maintd.pauses import Pauses
-from maintd.ping import Pings, failing
+from maintd.ping import Pings
 from maintd.programs import Changes
 from maintd.refusals import Refusals
 from maintd.rounds import Looked
@@ -27,26 +30,38 @@ from maintd.runs import Result, Run
 from maintd.schedule import Schedule
 from maintd.spending import Spending
 from maintd.state import ALL_JOBS, Last, State
-from maintd.steps import Lane, Outcome
+from maintd.steps import Lane
 from maintd.supervision import Supervision
 from maintd.timing import Timing
 from maintd.triggers import Asked, Due, Fallen, Grown, Low, Over, Scheduled, Settling
 from maintd.watch import Watch
 
 
+@dataclass(frozen=True)
+class Noted:
+    """An event was emitted, in whatever thread, that somebody may have to be told of."""
+
+    notice: Notice
+
+
+Heard = Due | Done | Changes | Noted | Delivered
+
+
 class Upkeep:
     """Used by the main thread alone, `begin` apart. `put` takes what is due and what is done to its inbox."""
 
-    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Due | Done | Changes], None]) -> None:
+    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Heard], None]) -> None:
         now = datetime.now(UTC)
         self.config = config
-        self._log = log
+        self._log, self._put = log, put
         self.clock = Clock()
         self.state = State(config.settings.state_dir, self.emit)
         self.lanes = Lanes(Runner(log, lock_fd), self._begin, put)
         self.checkups = Checkups(log, self.state, self._begin, put)
         self.checkups.take_over(config.jobs, now)
         self.supervision = Supervision(config, log, put)
+        self.alerts = Alerts(self.state.alerts, self.emit, put)
+        self._inform_alerts()
         self.watch = Watch(put)
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
@@ -68,6 +83,20 @@ class Upkeep:
         self.schedule.start()
         self.checkups.start()
         self.supervision.take_over(self.config)
+        self._log.overhear(self._overhear)
+        self.supervision.resume(self.alerts.programs, is_cascade=self.alerts.open(CASCADE) is not None)
+        severities = {name: job.severity for name, job in self.config.jobs.items()}
+        self.alerts.resume(self.state.standings(), severities, datetime.now(UTC))
+
+    def _overhear(self, event: Event, envelope: Envelope) -> None:
+        notice = notices.notice(event, envelope) if self.alerts.is_on else None
+        if notice is not None:
+            self._put(Noted(notice))
+
+    def _inform_alerts(self) -> None:
+        zone = contexts.zone(self.config)
+        enabled = [name for name, job in self.config.jobs.items() if job.enabled]
+        self.alerts.take_over(self.config.alerts, zone, socket.gethostname(), enabled)
 
     def stop(self, patience: float) -> bool:
         """Whether the runs that are at work came to an end within `patience` seconds.
@@ -87,12 +116,24 @@ class Upkeep:
         """Its threads, each with whether it lives."""
         parts = {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
         parts |= {"ping": self._pings.alive, "checks": self.checkups.alive}
-        return parts | {"spending": self.spending.alive, "supervision": self.supervision.alive}
+        parts |= {"spending": self.spending.alive, "supervision": self.supervision.alive}
+        return parts | {"alerts": self.alerts.dispatch.alive}
 
-    def changed(self, changes: Changes) -> None:
-        """Takes in what was seen of supervisord's programs."""
-        for due in self.supervision.note(changes):
-            self.due(due)
+    def hear(self, heard: Heard) -> None:
+        """Takes in what threads have put to the inbox."""
+        match heard:
+            case Due():
+                self.due(heard)
+            case Done():
+                self.done(heard)
+            case Changes():
+                for due in self.supervision.note(heard):
+                    self.due(due)
+            case Noted():
+                self.alerts.note(heard.notice, datetime.now(UTC))
+                self.alerts.dispatch.tick()
+            case Delivered():
+                self.alerts.dispatch.delivered(heard)
 
     # Once a second
 
@@ -101,6 +142,8 @@ class Upkeep:
         for due in [*self.agenda.ripe(time.monotonic()), *low, *self.supervision.tick()]:
             self.due(due)
         self.checkups.tick()
+        self._pings.tell_of_maintd(self.config.settings.ping, self.config.settings.ping_every)
+        self.alerts.tick(datetime.now(UTC))
         self._end_pauses(datetime.now(UTC))
 
     def note_clock(self) -> None:
@@ -110,6 +153,7 @@ class Upkeep:
             self._after_jump = set(self.config.jobs)  # before the jump is accepted: a run may begin in between
             self.schedule.reanchor()
             self.pauses.shift(timedelta(seconds=jump))
+            self.alerts.shift(timedelta(seconds=jump))
             self.emit(story.ClockJumped(by_s=round(jump, 1)))
         self.clock.accept(drift)
 
@@ -121,6 +165,7 @@ class Upkeep:
         old, self.config = self.config, new
         self.checkups.take_over(new.jobs, datetime.now(UTC))
         self.supervision.take_over(new)
+        self._inform_alerts()
         if old.settings.timezone != new.settings.timezone:
             self.schedule.move(ZoneInfo(new.settings.timezone))
         for name in difference.removed:
@@ -226,7 +271,7 @@ class Upkeep:
             return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
         jumped = bool(self.clock.jump()) or name in self._after_jump
-        return Run(
+        run = Run(
             name=name,
             job=job,
             ctx=replace(ctx, clock_jumped=jumped, told=wanted.due.told, history=self.state.samples(name)),
@@ -242,6 +287,8 @@ class Upkeep:
                 or (self.refusals.is_news(name, job, event) and self.observations.is_news(name, event))
             ),
         )
+        self._pings.started(run)
+        return run
 
     def order(self, wanted: Wanted) -> None:
         """Has done what a person asked for."""
@@ -256,7 +303,7 @@ class Upkeep:
         if isinstance(done, Looked):
             self.checkups.done(done)
             if run is not None and isinstance(due.cause, Scheduled):
-                self._ping(run, result)
+                self._pings.ended(run, result)
             return
         self._note_guard(due, run, result)
         if isinstance(due.cause, Over | Fallen):
@@ -305,8 +352,10 @@ class Upkeep:
         if result.is_whole and (is_open or due.cause == Asked()):
             self.state.record_success(run.name, run.ctx.now)
             self.schedule.succeeded(run.name, run.ctx.now)
+        if result.is_whole and (result.done or isinstance(due.cause, Scheduled | Asked)):
+            self.alerts.went_well(run.name, datetime.now(UTC))
         if not result.waiting and (result.planned or is_open):
-            self._ping(run, result)
+            self._pings.ended(run, result)
         told = rungs.told(result.plan or ())
         if result.deferred:
             self.due(replace(due, rest=True, told=told))
@@ -317,11 +366,6 @@ class Upkeep:
             self.agenda.retry(Due(run.name, cause), time.monotonic())
         if not left:
             self.agenda.went_well(due)
-
-    def _ping(self, run: Run, result: Result) -> None:
-        if run.job.ping:
-            failed = result.outcome is Outcome.FAILURE
-            self._pings.send(run.name, failing(run.job.ping) if failed else run.job.ping)
 
     def _is_open(self, run: Run) -> bool:
         """Whether it is for a time that no success has met yet; one that asks the disk at the start may not be."""

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from maintd import config, jobs
+from maintd.alert_settings import Channel, Maintenance, Route
 from maintd.cli import VERBS
 from maintd.settings import TABLES
 
@@ -62,6 +63,12 @@ def test_every_common_option_is_explained():
     explained = _rows((DOCS / "config.md").read_text())
     settings = {name for model in TABLES.values() for name in model.model_fields}
     assert explained == settings | jobs.Job.model_fields.keys()
+
+
+def test_every_option_of_alerts_is_explained():
+    """docs/alerts.md has what a channel, a route and a maintenance window have, and nothing else."""
+    explained = _rows((DOCS / "alerts.md").read_text())
+    assert explained == {name for model in (Channel, Route, Maintenance) for name in model.model_fields}
 
 
 def _jobs_of_examples():

@@ -2,7 +2,7 @@
 
 import pytest
 
-from maintd.ping import failing
+from maintd.ping import ending, failing, starting
 
 
 @pytest.mark.parametrize(
@@ -18,3 +18,10 @@ from maintd.ping import failing
 def test_a_failure_is_told_at_the_end_of_the_path(url, failed):
     """/fail goes to the end of the URL's path, and its query stays a query."""
     assert failing(url) == failed
+
+
+def test_a_run_is_told_as_healthchecks_takes_it():
+    """/start and the exit code go to the end of the path; rid, a UUID that begins with the run, joins them."""
+    rid = "rid=0a1b2c3d-0000-4000-8000-000000000000"
+    assert starting("https://h/uuid", "0a1b2c3d") == f"https://h/uuid/start?{rid}"
+    assert ending("https://h/uuid/?a=1", "0a1b2c3d", 5) == f"https://h/uuid/5?a=1&{rid}"

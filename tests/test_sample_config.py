@@ -83,7 +83,7 @@ def test_paths_that_are_not_here_are_warnings(installed):
 
 def test_what_is_commented_out_is_valid_too(installed):
     """Every option that the sample shows in a comment is taken when the comment sign goes."""
-    shown = re.sub(r"(?m)^# (?=\[\w+\]$|\w+ = )", "", SAMPLE.read_text())
+    shown = re.sub(r"(?m)^# (?=\[\[?[\w.]+\]\]?$|\w+ = )", "", SAMPLE.read_text())
     Path(installed).write_text(shown)
     loaded = config.load(installed, euid=0)
     assert {"state_dir", "runtime_dir"} <= loaded.settings.model_fields_set

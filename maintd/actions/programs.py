@@ -1,5 +1,6 @@
 """Signals to programs of supervisord, and starting them again: waited for, and begun anew after a cut."""
 
+import contextlib
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -147,8 +148,8 @@ class RestartProgram(Action):
         hands.samples.append(Sample(self.now, self.remembered, 1))
         _ask(lambda: self.supervisor.stop(self.target))
         _await_stop(self.supervisor, self.target, self.pid, habits.stop_seconds + _OVERTIME)
-        program = _started(self.supervisor, self.target, hands, habits.start_seconds + _OVERTIME)
-        restarts.forget(self.folder, self.target)
+        with _seen_through(self.folder, self.target):
+            program = _started(self.supervisor, self.target, hands, habits.start_seconds + _OVERTIME)
         left = [str(pid) for pid, identity in family if processes.is_there(pid, identity)]
         yield ProgramRestarted(target=self.target, reason=self.reason, was_pid=self.pid, pid=program.pid)
         if left:
@@ -172,10 +173,24 @@ class StartProgram(Action):
         if self.remembered:
             hands.samples.append(Sample(self.now, self.remembered, 1))
         patience = self.supervisor.habits(self.target).start_seconds + _OVERTIME
-        program = _started(self.supervisor, self.target, hands, patience)
-        if self.folder:
-            restarts.forget(self.folder, self.target)
+        with _seen_through(self.folder, self.target):
+            program = _started(self.supervisor, self.target, hands, patience)
         yield ProgramStarted(target=self.target, reason=self.reason, pid=program.pid)
+
+
+class _NotUpError(MaintdError):
+    """A program was started, and has ended again: to start it is done, and what comes of that is another matter."""
+
+
+@contextlib.contextmanager
+def _seen_through(folder: str, program: str) -> Iterator[None]:
+    """Keeps what is written down of a restart until the program was started, well or not."""
+    try:
+        yield
+    except _NotUpError:
+        restarts.forget(folder, program)
+        raise
+    restarts.forget(folder, program)
 
 
 def _require(supervisor: Supervisor, name: str, pid: int) -> None:
@@ -221,15 +236,15 @@ def _started(supervisor: Supervisor, name: str, hands: Hands, patience: float) -
             last = f"it is {now.state}" + (f": {now.error}" if now.error else "")
             if now.state == "RUNNING":
                 return now
-            if asked and now.state == "FATAL":
-                break
+            if asked and now.state in _STOPPED:
+                raise _NotUpError(f"it did not come up: {last}")
             if now.state in _STOPPED:
                 supervisor.start(name)
                 asked = True
         except Unreachable as error:
             last = str(error)
         except Denied as error:
-            asked, last = True, str(error)
+            raise _NotUpError(str(error), hint=error.hint) from error
         if hands.stop.is_set():
             raise Aborted("told to stop") if asked else NotYet(last)
         time.sleep(_POLL)

@@ -1,4 +1,4 @@
-"""How the checks stand, as `maintd status` shows it: in one line as a whole, then each, the worst first."""
+"""How the checks stand and what is alerted, as `maintd status` shows it: as a whole, then each, the worst first."""
 
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -6,6 +6,8 @@ from datetime import datetime
 from typing import Any
 
 from maintd.cli import output, tables
+from maintd.names import enumerated, printable
+from maintd.units import counted
 
 _COLOURS = {"up": "green", "degraded": "yellow", "down": "red", "unknown": "yellow"}
 _WORST_FIRST = ("down", "degraded", "unknown", "up")
@@ -23,6 +25,21 @@ def lines(checks: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
     yield ""
     yield from tables.table([_row(check, now) for check in checks], ("check", "health", "since", "why"), below=1)
     yield ""
+
+
+def alerts(found: Mapping[str, Any], now: datetime) -> Iterator[str]:
+    """What is wrong, what is silenced, and which channels cannot be reached; nothing if there is none of it."""
+    if found.get("open"):
+        names = enumerated([printable(one["name"]) for one in found["open"]])
+        yield output.paint(f"alerts: {counted(len(found['open']), 'thing')} wrong: {names}", fg="red")
+    for one in found.get("silences", []):
+        reason = f" ({printable(one['reason'])})" if one["reason"] else ""
+        until = output.moment(one["until"], now)
+        yield output.paint(f"silenced: {printable(one['pattern'])} until {until}{reason}", fg="yellow")
+    for channel in found.get("channels", []):
+        if channel["failing"]:
+            waiting = f"{channel['waiting']} waiting to be told"
+            yield output.paint(f"channel {channel['name']} cannot be reached: {waiting}", fg="red")
 
 
 def _row(check: Mapping[str, Any], now: datetime) -> list[str]:

@@ -59,6 +59,7 @@ def _lines(found: Answer, now: datetime) -> Iterator[str]:
         yield output.paint(f"growth is degraded: {growth['degraded']}", fg="red")
     if found["events"]["dropped"]:
         yield output.paint(f"events: {found['events']['dropped']} dropped because nobody read them", fg="red")
+    yield from health.alerts(found.get("alerts", {}), now)
     yield ""
     checks = found.get("checks", [])
     yield from health.lines(checks, now)

@@ -91,6 +91,22 @@ def test_ping_tells_a_monitor_how_a_run_went(daemon, monitor):
     assert asked.empty()
 
 
+def test_ping_tells_of_starts_and_of_maintd_itself(daemon, monitor):
+    """With ping_start a run of the schedule is told as /start and then by its exit code; maintd pings by itself."""
+    address, asked = monitor
+    job = '[expire.a]\npaths = ["LOGS/*.log"]\nkeep_last = 1\nevery = "1s"\n'
+    one = daemon(f"{job}ping = '{address}/a'\nping_start = true\n")
+    text = one.tree.config.read_text()
+    one.tree.config.write_text(text.replace("[daemon]", f"[daemon]\nping = '{address}/maintd'\nping_every = '1s'"))
+    one.tree.log("x.log")
+    one.start()
+    told: list[str] = []
+    while sum(path.startswith("/a/0") for path in told) < 1 or told.count("/maintd") < 2:
+        told.append(asked.get(timeout=20))
+    end = next(path for path in told if path.startswith("/a/0?rid="))
+    assert end.replace("/0?", "/start?") in told[: told.index(end)]
+
+
 def test_a_failed_ping_names_its_job_and_hides_the_url(daemon, monitor):
     """ping.failed is found by `events --job`, and says of the URL only the server: the rest is often a secret."""
     address, _ = monitor

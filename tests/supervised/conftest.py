@@ -6,6 +6,7 @@ import pytest
 
 from tests.end_to_end.daemon import Daemon
 
+from .sink import Sink
 from .supervisord import Supervisord
 
 
@@ -42,3 +43,10 @@ def daemon(folder: Path) -> Iterator[Callable[[str], Daemon]]:
     yield make
     for one in made:
         one.end()
+
+
+@pytest.fixture
+def sink() -> Iterator[Sink]:
+    made = Sink()
+    yield made
+    made.close()

@@ -26,6 +26,7 @@ def test_shared_memory_counts_once_and_a_leak_is_restarted(daemon, supervisord):
     assert "of 20.0 MiB of memory in 2 of" in exceeded["reason"]
     restarted = one.event("program.restarted", job="limit.leak")
     assert restarted["pid"] == real.pid("leak") != restarted["was_pid"]
+    assert restarted["reason"] == "more than 20.0 MiB of memory in 2 of 3 samples"
     spent = one.event("limit.spent", job="limit.leak")
     assert "restarted 1 time within 1h" in spent["reason"]
     assert [event for event in one.events() if event.get("job") == "limit.prefork"] == []

@@ -1,0 +1,173 @@
+"""What is known of alerts from one life of the daemon to the next: what is wrong, what is to be told, and silences."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Any
+
+TABLES = """
+    CREATE TABLE incident (
+        key TEXT PRIMARY KEY, id TEXT NOT NULL, name TEXT NOT NULL, level TEXT NOT NULL, title TEXT NOT NULL,
+        text TEXT NOT NULL, since TEXT NOT NULL, told TEXT NOT NULL, told_at TEXT, fades INTEGER NOT NULL
+    ) STRICT;
+    CREATE TABLE telling (
+        seq INTEGER PRIMARY KEY, channel TEXT NOT NULL, key TEXT NOT NULL, message TEXT, item TEXT NOT NULL
+    ) STRICT;
+    CREATE TABLE silence (pattern TEXT PRIMARY KEY, until TEXT NOT NULL, reason TEXT NOT NULL) STRICT;
+"""
+Change = tuple[str, Sequence[str | int | None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """Something that is wrong since then. `told` is the level at which it was told, empty if it was not yet.
+
+    What `fades` is over when it was not heard of for a while.
+    """
+
+    key: str
+    id: str
+    name: str
+    level: str
+    title: str
+    text: str
+    since: datetime
+    told: str = ""
+    told_at: datetime | None = None
+    fades: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One thing to tell: that something is `wrong`, `still` so, or `over`; times are RFC 3339."""
+
+    what: str
+    id: str
+    name: str
+    level: str
+    title: str
+    text: str
+    since: str
+    at: str
+
+
+@dataclass(slots=True)
+class Telling:
+    """An item on its way to a channel; `message` is the id of the message that it has become a part of."""
+
+    seq: int
+    channel: str
+    key: str
+    item: Item
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """Nothing is told about what a pattern names, until then (aware)."""
+
+    pattern: str
+    until: datetime
+    reason: str
+
+
+@dataclass(slots=True)
+class AlertStore:
+    """Used by the daemon's main thread alone. `write` makes changes durable, all of them together."""
+
+    write: Callable[[Sequence[Change]], None]
+    incidents: dict[str, Incident] = field(default_factory=dict)
+    tellings: list[Telling] = field(default_factory=list)
+    silences: dict[str, Silence] = field(default_factory=dict)
+    _last: int = 0
+
+    def load(self, database: sqlite3.Connection) -> None:
+        self.incidents, self.tellings, self.silences = {}, [], {}
+        for key, ident, *texts, since, told, told_at, fades in database.execute("SELECT * FROM incident"):
+            name, level, title, text = texts
+            at = datetime.fromisoformat(told_at) if told_at else None
+            when = datetime.fromisoformat(since)
+            self.incidents[key] = Incident(key, ident, name, level, title, text, when, told, at, bool(fades))
+        for seq, channel, key, message, item in database.execute("SELECT * FROM telling ORDER BY seq"):
+            self.tellings.append(Telling(seq, channel, key, _item(json.loads(item)), message or ""))
+            self._last = seq
+        for pattern, until, reason in database.execute("SELECT * FROM silence"):
+            self.silences[pattern] = Silence(pattern, datetime.fromisoformat(until), reason)
+
+    def note(self, incident: Incident | None, tellings: Iterable[tuple[str, str, Item]] = (), gone: str = "") -> None:
+        """Keeps what is wrong, or that the one of the key `gone` is not any more, with what is to be told of it.
+
+        What waits for the same channel about the same thing, and is in no message yet, is replaced.
+        """
+        changes: list[Change] = []
+        if incident is not None:
+            self.incidents[incident.key] = incident
+            changes.append(_kept(incident))
+        if gone:
+            self.incidents.pop(gone, None)
+            changes.append(("DELETE FROM incident WHERE key = ?", [gone]))
+        for channel, key, item in tellings:
+            changes += self._dropped(key, channel)
+            self._last += 1
+            telling = Telling(self._last, channel, key, item)
+            self.tellings.append(telling)
+            row: list[str | int | None] = [telling.seq, channel, key, None, json.dumps(asdict(item))]
+            changes.append(("INSERT INTO telling VALUES (?, ?, ?, ?, ?)", row))
+        self.write(changes)
+
+    def waiting(self, channel: str) -> list[Telling]:
+        """What is in no message yet, the oldest first."""
+        return [telling for telling in self.tellings if telling.channel == channel and not telling.message]
+
+    def sent(self, channel: str) -> list[Telling]:
+        """What is in the message that is on its way."""
+        return [telling for telling in self.tellings if telling.channel == channel and telling.message]
+
+    def assign(self, tellings: Sequence[Telling], message: str) -> None:
+        """They are one message from now on, which keeps its id however often it is sent."""
+        for telling in tellings:
+            telling.message = message
+        self.write([("UPDATE telling SET message = ? WHERE seq = ?", [message, telling.seq]) for telling in tellings])
+
+    def forget(self, tellings: Sequence[Telling]) -> None:
+        """They were delivered, or nobody is to be told any more."""
+        gone = {telling.seq for telling in tellings}
+        self.tellings = [telling for telling in self.tellings if telling.seq not in gone]
+        self.write([("DELETE FROM telling WHERE seq = ?", [seq]) for seq in gone])
+
+    def withdraw(self, key: str) -> None:
+        """What waits to be told about a thing is not told."""
+        self.write(self._dropped(key))
+
+    def silence(self, silence: Silence) -> None:
+        self.silences[silence.pattern] = silence
+        values = [silence.pattern, silence.until.isoformat(), silence.reason]
+        self.write([("INSERT OR REPLACE INTO silence VALUES (?, ?, ?)", values)])
+
+    def end_silence(self, pattern: str) -> bool:
+        """Whether there was one."""
+        found = self.silences.pop(pattern, None)
+        self.write([("DELETE FROM silence WHERE pattern = ?", [pattern])])
+        return found is not None
+
+    def _dropped(self, key: str, channel: str = "") -> list[Change]:
+        old = [
+            telling
+            for telling in self.tellings
+            if telling.key == key and not telling.message and channel in ("", telling.channel)
+        ]
+        self.tellings = [telling for telling in self.tellings if telling not in old]
+        return [("DELETE FROM telling WHERE seq = ?", [telling.seq]) for telling in old]
+
+
+def _item(fields: dict[str, Any]) -> Item:
+    return Item(**fields)
+
+
+def _kept(incident: Incident) -> Change:
+    told_at = incident.told_at.isoformat() if incident.told_at else None
+    fields = [incident.key, incident.id, incident.name, incident.level, incident.title, incident.text]
+    rest = [incident.since.isoformat(), incident.told, told_at, int(incident.fades)]
+    return "INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [*fields, *rest]

@@ -1,0 +1,215 @@
+"""Who is told what: on the edge, once for what belongs together, again while it goes on, and when it is over."""
+
+import os
+import time
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta, tzinfo
+
+from maintd.alert_settings import Alerts as Settings
+from maintd.alert_settings import is_named
+from maintd.alert_store import AlertStore, Incident, Item, Silence
+from maintd.couriers import Delivered
+from maintd.dispatch import Dispatch
+from maintd.events import LEVELS, Event
+from maintd.names import printable
+from maintd.notices import Notice
+from maintd.state import Standing
+
+CASCADE = "cascade"
+_OF_CASCADE = ("program.*", "check.process.*", "limit.*", "revive.*")
+
+
+class Alerts:
+    """Used by the daemon's main thread alone. What it knows outlives the daemon, in `store`."""
+
+    def __init__(self, store: AlertStore, emit: Callable[[Event], None], put: Callable[[Delivered], None]) -> None:
+        self._store = store
+        self.dispatch = Dispatch(store, emit, put)
+        self._settings = Settings()
+        self._zone: tzinfo = UTC
+        self._told: dict[str, float] = {}
+        self._heard: dict[str, float] = {}
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is anybody to tell."""
+        return bool(self._settings.channels)
+
+    def take_over(self, settings: Settings, zone: tzinfo, host: str, jobs: Iterable[str]) -> None:
+        """Goes by these settings; what is known of jobs that are gone is forgotten."""
+        self._settings, self._zone = settings, zone
+        self.dispatch.take_over(settings, host)
+        known = set(jobs)
+        for incident in list(self._store.incidents.values()):
+            kind, _, _ = incident.name.partition(".")
+            is_job = "." in incident.name and kind != "program" and not incident.fades
+            if not self.is_on or (is_job and incident.name not in known):
+                self._store.note(None, gone=incident.key)
+
+    def resume(self, standings: Iterable[Standing], severities: Mapping[str, str], now: datetime) -> None:
+        """What an earlier maintd knew of checks and could not write down before its end is made up for.
+
+        Of other things nobody may be left who knows that they are over: those that are not heard of again fade.
+        """
+        for incident in list(self._store.incidents.values()):
+            if incident.key != CASCADE and incident.key not in severities:
+                self._store.note(replace(incident, fades=True))
+        for standing in standings:
+            open_now = self._store.incidents.get(standing.job)
+            if standing.said in ("down", "degraded", "flapping") and open_now is None:
+                level = severities.get(standing.job, "error") if standing.said == "down" else "warning"
+                title = f"{standing.job}: {standing.said}"
+                self.note(Notice(standing.job, standing.job, level, title, standing.reason), now)
+            elif standing.said == "up" and open_now is not None:
+                self.note(Notice(standing.job, standing.job, "info", f"{standing.job}: up", "", is_over=True), now)
+
+    def open(self, key: str) -> Incident | None:
+        return self._store.incidents.get(key)
+
+    @property
+    def programs(self) -> list[str]:
+        """The programs of supervisord that had failed when that was last known."""
+        names = [incident.name for incident in self._store.incidents.values()]
+        return [name.removeprefix("program.") for name in names if name.startswith("program.")]
+
+    # What happens
+
+    def note(self, notice: Notice, now: datetime) -> None:
+        """Takes in that something is wrong, or over."""
+        if not self.is_on:
+            return
+        before = self._store.incidents.get(notice.key)
+        if notice.is_over:
+            if before is not None:
+                self._end(before, notice.text, now)
+        elif before is None:
+            self._raise(_incident(notice, now), now)
+        else:
+            self._heard[notice.key] = time.monotonic()
+            made = replace(before, level=notice.level, title=notice.title, text=notice.text, fades=notice.fades)
+            is_worse = notice.is_worse or LEVELS.index(notice.level) > LEVELS.index(before.level)
+            self._raise(replace(made, told=""), now) if is_worse else self._store.note(made)
+        if notice.key == CASCADE:
+            self._gather(now, is_over=notice.is_over)
+
+    def went_well(self, job: str, now: datetime) -> None:
+        """A run of a job left nothing undone, so that what had failed in one before is over."""
+        incident = self._store.incidents.get(job)
+        if incident is not None and not job.startswith("check."):
+            self._end(incident, "a run went well", now)
+
+    def _raise(self, incident: Incident, now: datetime) -> None:
+        self._heard[incident.key] = time.monotonic()
+        if CASCADE in self._store.incidents and is_named(incident.name, _OF_CASCADE):
+            self._store.note(replace(incident, told=incident.level, told_at=now))  # it is told of with the cascade
+            self._told[incident.key] = time.monotonic()
+            return
+        self._store.note(incident)
+        if not self._is_quiet(incident.name, now):
+            self._tell(incident, "wrong", now)
+
+    def _tell(self, incident: Incident, what: str, now: datetime) -> None:
+        """Has it told on every channel that a route leads to."""
+        channels = self._settings.to(incident.name, incident.level)
+        item = _item(incident, what, incident.text, now)
+        self._told[incident.key] = time.monotonic()
+        told = replace(incident, told=incident.level, told_at=now)
+        self._store.note(told, [(channel, incident.key, item) for channel in channels])
+
+    def _end(self, incident: Incident, text: str, now: datetime, *, silently: bool = False) -> None:
+        for known in (self._told, self._heard):
+            known.pop(incident.key, None)
+        channels = self._settings.to(incident.name, incident.level) if incident.told else []
+        waiting = {telling.channel for telling in self._store.tellings if telling.key == incident.key}
+        hidden = CASCADE in self._store.incidents and is_named(incident.name, _OF_CASCADE) and not waiting
+        item = _item(incident, "over", f"{text or 'over'}; it was: {incident.text}", now)
+        tellings = [] if hidden or silently else [(channel, incident.key, item) for channel in channels]
+        self._store.note(None, tellings, gone=incident.key)
+
+    def _gather(self, now: datetime, *, is_over: bool) -> None:
+        """A cascade has begun: what it consists of is not told one by one. It is over: what is left of it is."""
+        members = [one for one in self._store.incidents.values() if is_named(one.name, _OF_CASCADE)]
+        for incident in members:
+            if is_over:
+                self._store.note(replace(incident, told=""))
+            else:
+                self._store.withdraw(incident.key)
+                self._store.note(replace(incident, told=incident.level, told_at=now))
+
+    # Silences
+
+    def silence(self, silence: Silence) -> None:
+        self._store.silence(silence)
+
+    def end_silence(self, pattern: str) -> bool:
+        return self._store.end_silence(pattern)
+
+    def shift(self, jump: timedelta) -> None:
+        """The wall clock was set by `jump`: silences last as long as they were to last."""
+        for silence in list(self._store.silences.values()):
+            self._store.silence(replace(silence, until=silence.until + jump))
+
+    def _is_quiet(self, name: str, now: datetime) -> bool:
+        local = now.astimezone(self._zone)
+        return any(is_named(name, (pattern,)) for pattern in self._store.silences) or any(
+            pause.window.contains(local) and is_named(name, pause.jobs) for pause in self._settings.maintenance
+        )
+
+    # Once a second
+
+    def tick(self, now: datetime) -> None:
+        """Tells what was put off, and what goes on for long; sends what has waited for its like."""
+        for pattern in [pattern for pattern, one in self._store.silences.items() if one.until <= now]:
+            self._store.end_silence(pattern)
+        for incident in list(self._store.incidents.values()):
+            self._look_again(incident, now)
+        self.dispatch.tick()
+
+    def _look_again(self, incident: Incident, now: datetime) -> None:
+        remind, at = self._settings.remind.total_seconds(), time.monotonic()
+        if incident.fades and at - self._heard.setdefault(incident.key, at) >= remind:
+            self._end(incident, "", now, silently=True)
+            return
+        if incident.told:
+            if incident.key not in self._told:  # it was told by an earlier maintd, whose clock this may not be
+                ago = (now - (incident.told_at or now)).total_seconds()
+                self._told[incident.key] = at - min(max(ago, 0.0), remind)
+            if at - self._told[incident.key] < remind:
+                return
+        if not self._is_quiet(incident.name, now):
+            self._tell(incident, "still" if incident.told else "wrong", now)
+
+    # For status
+
+    def status(self) -> dict[str, object]:
+        """What `maintd status` shows of it."""
+        return {
+            "open": [
+                {"name": one.name, "level": one.level, "title": printable(one.title), "since": one.since.isoformat()}
+                for one in sorted(self._store.incidents.values(), key=lambda one: -LEVELS.index(one.level))
+            ],
+            "silences": [
+                {"pattern": one.pattern, "until": one.until.isoformat(timespec="seconds"), "reason": one.reason}
+                for one in self._store.silences.values()
+            ],
+            "channels": self.dispatch.status(),
+        }
+
+
+def _incident(notice: Notice, now: datetime) -> Incident:
+    return Incident(
+        key=notice.key,
+        id=os.urandom(8).hex(),
+        name=notice.name,
+        level=notice.level,
+        title=notice.title,
+        text=notice.text,
+        since=now,
+        fades=notice.fades,
+    )
+
+
+def _item(incident: Incident, what: str, text: str, now: datetime) -> Item:
+    since, at = (when.isoformat(timespec="seconds") for when in (incident.since, now))
+    return Item(what, incident.id, incident.name, incident.level, printable(incident.title), text, since, at)

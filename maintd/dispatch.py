@@ -1,0 +1,140 @@
+"""Makes messages of what is to be told, and has them delivered: what belongs together at once, and not too often."""
+
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from maintd.alert_settings import Alerts as Settings
+from maintd.alert_store import AlertStore, Telling
+from maintd.couriers import Couriers, Delivered
+from maintd.errors import Trouble
+from maintd.events import Event, Failure
+from maintd.messages import Message
+from maintd.units import counted
+
+_FIRST, _LAST = 5.0, 300.0
+"""Seconds after which a delivery that failed is tried again: at first, and at most."""
+_HOUR = 3600.0
+_MOST_WAITING = 5000
+"""So many things wait for a channel that takes none; the oldest recoveries and reminders go first."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertSent(Event):
+    """A message with these many things to tell was taken by a channel; `message` is its id."""
+
+    name: ClassVar[str] = "alert.sent"
+
+    message: str
+    items: int
+
+    @property
+    def msg(self) -> str:
+        return f"delivered: {counted(self.items, 'alert')}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class AlertFailed(Failure):
+    """A message could not be delivered. It is kept, and tried again until it can; told once until then."""
+
+    name: ClassVar[str] = "alert.failed"
+    usual_advice: ClassVar[str] = "it is kept and tried again; maintd alert test tells whether the channel works"
+
+
+@dataclass(slots=True)
+class _Channel:
+    """One channel as it is now; times are monotonic, in seconds."""
+
+    since: float | None = None
+    is_busy: bool = False
+    failures: int = 0
+    not_before: float = 0.0
+    sent: list[float] = field(default_factory=list)
+
+
+class Dispatch:
+    """Used by the daemon's main thread alone. What waits is in `store`, and outlives the daemon."""
+
+    def __init__(self, store: AlertStore, emit: Callable[[Event], None], put: Callable[[Delivered], None]) -> None:
+        self._store, self._emit = store, emit
+        self._couriers = Couriers(put)
+        self._channels: dict[str, _Channel] = {}
+        self._settings, self._host = Settings(), ""
+
+    @property
+    def alive(self) -> bool:
+        return self._couriers.alive
+
+    def take_over(self, settings: Settings, host: str) -> None:
+        """Goes by these settings; nobody is told any more on channels that are gone."""
+        self._settings, self._host = settings, host
+        for channel in {telling.channel for telling in self._store.tellings} - settings.channels.keys():
+            self._store.forget([telling for telling in self._store.tellings if telling.channel == channel])
+
+    def tick(self) -> None:
+        """Sends what has waited for its like."""
+        for name in self._settings.channels:
+            self._send(name)
+
+    def _send(self, name: str) -> None:
+        channel, at = self._channels.setdefault(name, _Channel()), time.monotonic()
+        if channel.is_busy or at < channel.not_before:
+            return
+        on_the_way = self._store.sent(name)
+        if not on_the_way:
+            on_the_way = self._due(name, channel, at)
+        if on_the_way:
+            channel.is_busy, channel.since = True, None
+            items = tuple(telling.item for telling in on_the_way)
+            message = Message(on_the_way[0].message, self._host, items, self._settings.remind)
+            self._couriers.send(name, self._settings.channels[name], message)
+
+    def _due(self, name: str, channel: _Channel, at: float) -> list[Telling]:
+        """What is to be one message now; it gets its id before it is sent."""
+        waiting = self._store.waiting(name)
+        if not waiting:
+            channel.since = None
+            return []
+        channel.since = at if channel.since is None else channel.since
+        if len(waiting) > _MOST_WAITING:
+            self._store.forget(
+                [one for one in waiting if one.item.what != "wrong"][: _MOST_WAITING // 2] or waiting[:1]
+            )
+        channel.sent = [when for when in channel.sent if when > at - _HOUR]
+        if at - channel.since < self._settings.group.total_seconds() or len(channel.sent) >= self._settings.most:
+            return []
+        channel.sent.append(at)
+        waiting = self._store.waiting(name)
+        self._store.assign(waiting, os.urandom(8).hex())
+        return waiting
+
+    def delivered(self, delivered: Delivered) -> None:
+        """Takes in what came of a message."""
+        channel = self._channels.setdefault(delivered.channel, _Channel())
+        channel.is_busy = False
+        if delivered.failed is not None:
+            self._note_failure(channel, delivered, delivered.failed)
+            return
+        channel.failures, channel.not_before = 0, 0.0
+        tellings = [one for one in self._store.sent(delivered.channel) if one.message == delivered.message]
+        self._store.forget(tellings)
+        self._emit(AlertSent(target=delivered.channel, message=delivered.message, items=len(tellings)))
+
+    def _note_failure(self, channel: _Channel, delivered: Delivered, failed: Trouble) -> None:
+        if not channel.failures:
+            self._emit(AlertFailed.from_trouble(delivered.channel, "deliver a message", failed))
+        channel.not_before = time.monotonic() + min(_FIRST * 2.0**channel.failures, _LAST)
+        channel.failures = min(channel.failures + 1, 16)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Each channel, how much waits for it, and whether it takes nothing."""
+        return [
+            {
+                "name": name,
+                "waiting": sum(telling.channel == name for telling in self._store.tellings),
+                "failing": bool(self._channels.get(name, _Channel()).failures),
+            }
+            for name in self._settings.channels
+        ]

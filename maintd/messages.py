@@ -1,0 +1,76 @@
+"""What a message about alerts says: a title, a text, and for Alertmanager its list of alerts."""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from maintd.alert_store import Item
+from maintd.events import LEVELS
+from maintd.lives import LINES
+from maintd.units import counted
+
+_MOST = 50
+"""So many things are told one by one; of the others how many they are."""
+_WORDS = {"wrong": "", "still": "still: ", "over": "over: "}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One message to one channel. However often it is sent, it has the same `id`."""
+
+    id: str
+    host: str
+    items: tuple[Item, ...]
+    resend: timedelta
+
+    @property
+    def level(self) -> str:
+        return max((item.level for item in self.items if item.what != "over"), key=LEVELS.index, default="info")
+
+    @property
+    def title(self) -> str:
+        bad = [item for item in self.items if item.what != "over"]
+        first = (bad or self.items)[0]
+        counts = [(len(bad), "wrong"), (len(self.items) - len(bad), "over")]
+        if len(self.items) == 1:
+            return f"[{self.host}] {_WORDS[first.what]}{first.title}"
+        said = ", ".join(f"{count} {word}" for count, word in counts if count)
+        return f"[{self.host}] {said}: {first.title} and {counted(len(self.items) - 1, 'other')}"
+
+    @property
+    def text(self) -> str:
+        parts = [_told(item) for item in self.items[:_MOST]]
+        if len(self.items) > _MOST:
+            parts.append(f"and {len(self.items) - _MOST} more; maintd status shows them")
+        return "\n\n".join([*parts, f"maintd on {self.host}, message {self.id}"])
+
+    def fields(self) -> dict[str, Any]:
+        """What crosses the pipe to the child that sends it."""
+        return {
+            "id": self.id,
+            "host": self.host,
+            "level": self.level,
+            "title": self.title,
+            "text": self.text,
+            "alerts": [self._alert(item) for item in self.items],
+        }
+
+    def _alert(self, item: Item) -> dict[str, Any]:
+        """As Alertmanager's API v2 takes it (POST /api/v2/alerts); one that is not told again ends by itself."""
+        ends = item.at if item.what == "over" else (datetime.fromisoformat(item.at) + 3 * self.resend).isoformat()
+        return {
+            "labels": {
+                "alertname": item.name,
+                "severity": item.level,
+                "instance": self.host,
+                "incident": item.id,
+            },
+            "annotations": {"summary": item.title, "description": item.text, "message": self.id},
+            "startsAt": item.since,
+            "endsAt": ends,
+        }
+
+
+def _told(item: Item) -> str:
+    lines = item.text.replace(LINES, "\n    ").replace("its log ends: ", "its log ends:\n    ")
+    return f"{_WORDS[item.what]}{item.level.upper()} {item.title}\n  {lines}\n  since {item.since}"

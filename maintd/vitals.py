@@ -1,0 +1,119 @@
+"""How the daemon itself is: its memory, its inbox, its lanes, and whether its main thread still comes round."""
+
+import os
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from maintd.events import Event
+from maintd.units import counted, format_size
+
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+MEASURED_EVERY = 5.0
+_OVER, _OF = 3, 5
+"""So many of so many measurements of memory above the limit are too many."""
+LONG_INBOX, LONGEST_INBOX = 5_000, 100_000
+"""So many things waiting in the inbox are told, and so many are more than it will ever get through."""
+_LONG = 30.0
+"""Seconds for which the inbox has to be long before that is told: a start with many jobs fills it."""
+STUCK, HOPELESS = 60.0, 600.0
+"""Seconds beyond its timeout after which a run is told to be stuck, and after which maintd gives up on it."""
+PATIENCE = 300.0
+"""Seconds in which the main thread comes round, whatever it does."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DaemonStrained(Event):
+    """maintd does not keep up: its inbox grows, or a run does not end by its timeout. Told once until that is over."""
+
+    name: ClassVar[str] = "daemon.strained"
+    level: ClassVar[str] = "error"
+
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return self.reason
+
+
+def memory() -> int:
+    """The resident memory of this process, in bytes, without its children's (proc(5), statm)."""
+    with open("/proc/self/statm", "rb") as file:
+        return int(file.read().split()[1]) * _PAGE
+
+
+@dataclass(slots=True)
+class Vitals:
+    """Used by the main thread once a second; times are monotonic, in seconds. `emit` gets what is to be said."""
+
+    emit: Callable[[Event], None]
+    _memory: deque[bool] = field(default_factory=lambda: deque(maxlen=_OF))
+    _measured: float = 0.0
+    _long_since: float | None = None
+    _told: set[str] = field(default_factory=set)
+
+    def look(self, now: float, waiting: int, overdue: Mapping[str, float], most_memory: int) -> str:
+        """Why maintd cannot go on, or nothing.
+
+        `waiting` is how much is in its inbox, `overdue` by how many seconds runs are beyond their timeout.
+        """
+        self._watch_runs(overdue)
+        return (
+            self._watch_inbox(now, waiting)
+            or next((f"{job} is stuck in its lane" for job, late in overdue.items() if late > HOPELESS), "")
+            or self._watch_memory(now, most_memory)
+        )
+
+    def _watch_inbox(self, now: float, waiting: int) -> str:
+        if waiting < LONG_INBOX:
+            self._long_since = None
+            self._told.discard("")
+            return ""
+        self._long_since = now if self._long_since is None else self._long_since
+        if now - self._long_since >= _LONG and "" not in self._told:
+            self._told.add("")
+            self.emit(DaemonStrained(target="inbox", reason=f"{counted(waiting, 'thing')} waiting in the inbox"))
+        return f"{counted(waiting, 'thing')} waiting in the inbox" if waiting >= LONGEST_INBOX else ""
+
+    def _watch_runs(self, overdue: Mapping[str, float]) -> None:
+        stuck = {job for job, late in overdue.items() if late > STUCK}
+        for job in sorted(stuck - self._told):
+            reason = f"its run should have ended by its timeout {overdue[job]:.0f} s ago, and holds up its lane"
+            self.emit(DaemonStrained(target=job, reason=reason))
+        self._told = (self._told & {""}) | stuck
+
+    def _watch_memory(self, now: float, most: int) -> str:
+        if now - self._measured < MEASURED_EVERY:
+            return ""
+        self._measured, used = now, memory()
+        self._memory.append(used > most)
+        is_over = sum(self._memory) >= _OVER
+        return f"it has {format_size(used)} of memory, more than max_memory ({format_size(most)})" if is_over else ""
+
+
+class Pulse:
+    """A thread that calls `give_up` if nobody has called `beat` for so long: the main thread hangs."""
+
+    def __init__(self, give_up: Callable[[float], None], patience: float = PATIENCE) -> None:
+        self._give_up, self._patience = give_up, patience
+        self._last = time.monotonic()
+        self._thread = threading.Thread(target=self._work, name="pulse", daemon=True)
+
+    @property
+    def alive(self) -> bool:
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        self._last = time.monotonic()
+        self._thread.start()
+
+    def beat(self) -> None:
+        self._last = time.monotonic()
+
+    def _work(self) -> None:
+        while (silent := time.monotonic() - self._last) < self._patience:
+            threading.Event().wait(min(self._patience - silent, self._patience / 10) + 0.01)
+        self._give_up(silent)

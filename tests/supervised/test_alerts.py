@@ -1,0 +1,221 @@
+"""Alerts of the running daemon: on the edge, together, over outages and kills, capped, silenced, by every channel."""
+
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from aiosmtpd.controller import Controller
+
+from tests.checks.test_servers import free_port
+from tests.conftest import until
+from tests.end_to_end.daemon import Daemon
+
+from .sink import FILE, alerts, said
+
+EXTRAS = Path(__file__).parents[2] / ".venv-extras/bin/maintd"
+
+
+def files(one: Daemon, names: str) -> Callable[[str], None]:
+    """Has the files of these checks be there, and returns what takes one away."""
+    for name in names:
+        (one.tree.folder / name).touch()
+    return lambda name: (one.tree.folder / name).unlink()
+
+
+def is_up(one: Daemon, *names: str) -> None:
+    """Waits until these checks are up."""
+    wanted = {f"check.file.{name}" for name in names}
+    until(lambda: wanted <= {c["name"] for c in one.status()["checks"] if c["health"] == "up"}, "they are up", 20)
+
+
+def test_what_belongs_together_is_one_message_and_its_end_another(daemon, sink):
+    """Three checks fail at once: one message with three alerts, with no repetition; one more when they are up again."""
+    one = daemon(alerts(sink, group="2s") + "".join(FILE.format(name) for name in "abc"))
+    take = files(one, "abc")
+    one.start()
+    is_up(one, *"abc")
+    for name in "abc":
+        take(name)
+    one.event("alert.sent")
+    assert len(sink.messages) == 1
+    assert sorted(said(sink)) == [(f"check.file.{name}", False) for name in "abc"]
+    alert = sink.messages[0][0]
+    assert sink.taken[0][0] == "/api/v2/alerts"
+    assert alert["labels"]["severity"] == "error"
+    assert {"startsAt", "endsAt", "annotations"} <= alert.keys()
+    assert [found["level"] for found in one.status()["alerts"]["open"]] == ["error"] * 3
+    files(one, "abc")
+    one.event("alert.sent", count=2)
+    assert sorted(said(sink)[3:]) == [(f"check.file.{name}", True) for name in "abc"]
+    assert one.status()["alerts"]["open"] == []
+
+
+def test_a_message_outlives_an_outage_of_its_channel_and_kill_9(daemon, sink):
+    """The channel is down, then maintd is killed: the alert is delivered after both, once, and with the same id."""
+    sink.is_down = True
+    one = daemon(alerts(sink) + FILE.format("a"))
+    one.start()
+    one.event("alert.failed", target="ops")
+    assert one.status()["alerts"]["channels"] == [{"name": "ops", "waiting": 1, "failing": True}]
+    one.end()
+    sink.is_down = False
+    one.start()
+    one.event("alert.sent")
+    assert [item["labels"]["incident"] for item in sink.messages[0]] == [
+        item["labels"]["incident"] for item in sink.refused[0]
+    ]
+    assert sink.messages[0][0]["annotations"]["message"] == sink.refused[0][0]["annotations"]["message"]
+    assert said(sink) == [("check.file.a", False)]
+
+
+def test_killed_between_raise_and_send(daemon, sink):
+    """kill -9 while an alert waits for its like: the next maintd sends it."""
+    one = daemon(alerts(sink, group="1h") + FILE.format("a"))
+    one.start()
+    until(lambda: one.status()["alerts"]["channels"][0]["waiting"], "it waits")
+    one.end()
+    one.tree.config.write_text(one.tree.config.read_text().replace('"1h"', '"100ms"'))
+    one.start()
+    one.event("alert.sent")
+    assert said(sink) == [("check.file.a", False)]
+
+
+def test_reminders_routes_and_the_cap(daemon, sink):
+    """What goes on is told again; a route keeps other jobs out; no more messages than the cap, and nothing lost."""
+    routes = 'remind = "1s"\nmost = 3\n[[alerts.routes]]\njobs = ["check.file.a*"]\n'
+    one = daemon(alerts(sink, routes, group="100ms") + FILE.format("a") + FILE.format("b"))
+    one.start()
+    one.event("alert.sent", count=3)
+    until(lambda: one.status()["alerts"]["channels"][0]["waiting"] == 1, "the next one waits")
+    assert len(sink.messages) == 3
+    assert set(said(sink)) == {("check.file.a", False)}
+    assert len({message[0]["annotations"]["message"] for message in sink.messages}) == 3
+    assert len({message[0]["labels"]["incident"] for message in sink.messages}) == 1
+
+
+def test_a_silence_holds_alerts_back_until_it_ends(daemon, sink):
+    """`maintd silence` over a restart: nothing is told meanwhile, and what is still wrong at its end is."""
+    one = daemon(alerts(sink, group="100ms") + FILE.format("a") + FILE.format("b"))
+    take = files(one, "ab")
+    one.start()
+    is_up(one, "a", "b")
+    assert one.tree.run("silence", "check.file.a", "1h", "--reason", "moving").returncode == 0
+    assert "moving" in one.tree.run("silence").stdout
+    take("a")
+    one.event("check.failed", job="check.file.a")
+    one.stop()
+    one.start()
+    take("b")
+    one.event("alert.sent")
+    assert said(sink) == [("check.file.b", False)]
+    assert one.tree.run("silence", "check.file.x", "--end").returncode == 1
+    assert one.tree.run("silence", "check.file.a", "--end").returncode == 0
+    one.event("alert.sent", count=2)
+    assert said(sink)[1:] == [("check.file.a", False)]
+    assert [event["event"] for event in one.events() if event["event"].startswith("silence")] == [
+        "silence.begun",
+        "silence.ended",
+    ]
+
+
+def test_a_job_that_fails_is_told_until_a_run_goes_well(daemon, sink):
+    """A failed run is one alert, however many targets and attempts it has; a run that goes well ends it."""
+    job = '[rotate.a]\npaths = ["LOGS/*.log"]\nmax_size = "1M"\nbefore = ["/bin/{0}"]\n'
+    one = daemon(alerts(sink, group="100ms") + job.format("false"))
+    one.start()
+    one.tree.log("x.log")
+    for _ in range(2):
+        assert one.tree.run("do", "rotate.a").returncode == 1
+    one.event("alert.sent")
+    one.tree.write_config(alerts(sink, group="100ms") + job.format("true"))
+    one.tree.run("reload")
+    assert one.tree.run("do", "rotate.a").returncode == 0
+    one.event("alert.sent", count=2)
+    assert said(sink) == [("rotate.a", False), ("rotate.a", True)]
+
+
+def test_a_cascade_is_one_alert_that_names_the_first(daemon, supervisord, sink):
+    """Three programs fail: one alert, of the cascade, with the first by name; what is still down after it is told."""
+    one = daemon(alerts(sink, group="4s") + '[cascade]\ncalm = "6s"\n')
+    flags = [one.tree.folder / f"flag-{name}" for name in "abc"]
+    supervisord(**{flag.name[-1]: (f"while_there {flag}", "autorestart=false") for flag in flags})
+    one.start()
+    until(lambda: one.tree.run("status").returncode == 0, "it answers")
+    one.event("daemon.started")
+    for flag in flags:
+        flag.touch()
+        one.event("program.crashed", target=f"{flag.name[-1]}:{flag.name[-1]}")
+    one.event("alert.sent")
+    assert said(sink) == [("cascade", False)]
+    assert "a:a failed first" in sink.messages[0][0]["annotations"]["description"]
+    one.event("cascade.ended")
+    one.event("alert.sent", count=2)
+    names = [f"program.{name}:{name}" for name in "abc"]
+    assert sorted(said(sink)[1:]) == sorted([("cascade", True), *((name, False) for name in names)])
+
+
+@pytest.fixture
+def mail() -> Iterator[tuple[int, list[str]]]:
+    """A mail server: its port, and the messages that it takes."""
+    taken: list[str] = []
+
+    class Inbox:
+        async def handle_DATA(self, _server: Any, _session: Any, envelope: Any) -> str:  # noqa: N802 - aiosmtpd's
+            taken.append(envelope.content.decode())
+            return "250 taken"
+
+    port = free_port()
+    controller = Controller(Inbox(), hostname="127.0.0.1", port=port)
+    controller.start()
+    yield port, taken
+    controller.stop()
+
+
+def test_the_channels_are_tried_without_a_daemon(daemon, sink, mail):
+    """`maintd alert test`: mail through apprise, Alertmanager, a command; one that fails is named, and no secret is."""
+    port, taken = mail
+    one = daemon(alerts(sink))
+    folder = one.tree.folder
+    secret = folder / "mail.url"
+    secret.write_text(f"mailto://127.0.0.1:{port}?from=maintd@example.com&to=ops@example.com&mode=insecure\n")
+    wrong = folder / "wrong.url"
+    wrong.write_text("json://127.0.0.1:9/s3cret-token/\n")
+    for path in (secret, wrong):
+        path.chmod(0o600)
+    told = folder / "told"
+    (folder / "tell").write_text(f'#!/bin/sh\necho "$MAINTD_ALERT_LEVEL $MAINTD_ALERT_TITLE" > {told}\n')
+    (folder / "tell").chmod(0o755)
+    with one.tree.config.open("a") as config:
+        config.write(f'[alerts.channels.mail]\nurl_file = "{secret}"\n[alerts.channels.wrong]\nurl_file = "{wrong}"\n')
+        config.write(f'[alerts.channels.program]\ncommand = ["{folder}/tell"]\n')
+    done = subprocess.run(
+        [EXTRAS, "-c", one.tree.config, "alert", "test"], check=False, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 1, done
+    verdicts = dict(line.split(": ", 1) for line in done.stdout.splitlines())
+    assert {name: verdict.partition(":")[0] for name, verdict in verdicts.items()} == {
+        "ops": "taken",
+        "mail": "taken",
+        "wrong": "failed",
+        "program": "taken",
+    }
+    assert "s3cret-token" not in done.stdout + done.stderr
+    assert "this channel works" in taken[0]
+    assert "test: nothing is wrong" in taken[0]
+    assert told.read_text().startswith("warning [")
+    assert said(sink) == [("test", False)]
+    lacking = one.tree.run("alert", "test", "mail")
+    assert (lacking.returncode, "apprise is not installed" in lacking.stdout) == (1, True)
+    assert one.tree.run("alert", "test", "nobody").returncode == 1
+    assert "others may read" not in one.tree.run("check").stderr
+
+
+def test_settings_that_lead_nowhere_are_refused(daemon):
+    """A channel that is no one thing, a route to no channel: told at their place."""
+    one = daemon('[alerts.channels.a]\ntimeout = "1s"\n[[alerts.routes]]\nchannels = ["b"]\n')
+    found = one.tree.run("check").stderr
+    assert "a channel has exactly one of url_file" in found
+    one.tree.write_config('[alerts.channels.a]\ncommand = ["/bin/true"]\n[[alerts.routes]]\nchannels = ["b"]\n')
+    assert "there is no channel b" in one.tree.run("check").stderr
