@@ -15,7 +15,7 @@ from maintd.cli.invocation import Invocation
 
 VERBS = (
     *("run", "check", "status", "plan", "do", "pause", "resume", "reload", "events", "logs", "storage"),
-    *("archive", "backups", "restore", "beat"),
+    *("archive", "backups", "restore", "sqlite", "beat"),
     *("logrotate", "import-logrotate", "schema", "completion"),
 )
 EXAMPLES = """\
