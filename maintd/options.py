@@ -1,4 +1,4 @@
-"""Options that several kinds of check have in common: how a peer is reached, and secrets that stand in files."""
+"""Options that several kinds have in common: how a peer is reached, and secrets that stand in files."""
 
 import re
 from functools import lru_cache
@@ -17,6 +17,14 @@ def _regex(text: str) -> str:
     return text
 
 
+def _without_password(text: str) -> str:
+    if re.search(r"\bpassword\s*=|//[^/@:]*:[^/@]*@", text):
+        raise ValueError("a secret is not written here: use password_file")
+    return text
+
+
+Conninfo = Annotated[str, AfterValidator(_without_password)]
+"""How libpq connects, without a password."""
 Regex = Annotated[str, Field(min_length=1), AfterValidator(_regex)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, pattern=r"^[^\s/]+$")]
