@@ -5,7 +5,7 @@ A process reads them only of databases to which it has no connection: closing a 
 
 import os
 from dataclasses import dataclass
-from typing import Self
+from typing import Literal, Self
 
 MAGIC = b"SQLite format 3\0"
 LENGTH = 100
@@ -20,6 +20,7 @@ class Header:
     page_size: int
     is_wal: bool
     freelist: int
+    auto_vacuum: Literal["none", "full", "incremental"] = "none"
 
     @classmethod
     def of(cls, data: bytes) -> Self | None:
@@ -27,7 +28,9 @@ class Header:
         if len(data) < LENGTH or not data.startswith(MAGIC):
             return None
         size = int.from_bytes(data[16:18])
-        return cls(65536 if size == 1 else size, data[18] == 2, int.from_bytes(data[36:40]))
+        kind: Literal["none", "full", "incremental"]
+        kind = "none" if data[52:56] == bytes(4) else "full" if data[64:68] == bytes(4) else "incremental"
+        return cls(65536 if size == 1 else size, data[18] == 2, int.from_bytes(data[36:40]), kind)
 
 
 def read(path: str) -> Header | None:

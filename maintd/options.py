@@ -29,6 +29,16 @@ Cores = Annotated[
     Field(ge=0),
     WithJsonSchema({"type": "string", "pattern": r"^\d+(\.\d+)?%$"}),
 ]
+
+
+def _without_password(text: str) -> str:
+    if re.search(r"\bpassword\s*=|//[^/@:]*:[^/@]*@", text):
+        raise ValueError("a secret is not written here: use password_file")
+    return text
+
+
+Conninfo = Annotated[str, AfterValidator(_without_password)]
+"""How libpq connects, without a password."""
 Regex = Annotated[str, Field(min_length=1), AfterValidator(_regex)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, pattern=r"^[^\s/]+$")]

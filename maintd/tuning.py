@@ -1,131 +1,28 @@
-"""What is done to live databases, in a child: declared indexes, statistics, checks, checkpoints, VACUUM, probes.
+"""What is done to live databases, in a child: statistics, checks, checkpoints, VACUUM, probes.
 
 Whatever locks out writers is estimated first, and broken off by SQLite itself when `pause` is over: it is then as if
 it had never begun.
 """
 
 import contextlib
-import re
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 import apsw
 
 from maintd import livedb
-from maintd.errors import MaintdError, Refused, TimedOut
+from maintd.errors import MaintdError, NotYet, Refused, TimedOut
 from maintd.livedb import Where
 
 Progress = Callable[[int], None]
-INDEX_SPEED = 140 << 20
-"""Bytes of a database that an index is made over in a second: 2.9 s for 400 MB."""
 VACUUM_SPEED = 60 << 20
+_SLICE = 1 << 20
+"""Bytes of free pages that are given back at a time."""
 _RUNS = 3
 _OPS = 1000
-_DECLARED = re.compile(r"(?is)\s*(?P<unique>unique\s+)?(?P<table>\"[^\"]+\"|\w+)\s*(?P<rest>\(.*)")
-
-
-@dataclass(frozen=True, slots=True)
-class Declared:
-    """An index as a config has it: `trades(user_id, symbol)`, `unique t(a)`, `t(lower(x)) WHERE y = 1`."""
-
-    text: str
-    unique: bool
-    table: str
-    rest: str
-
-    @classmethod
-    def parse(cls, text: str) -> "Declared":
-        match = _DECLARED.fullmatch(text)
-        if match is None:
-            raise MaintdError(f"{text!r} declares no index", hint='write "table(column, column DESC)"')
-        return cls(text, bool(match["unique"]), match["table"].strip('"'), match["rest"].strip())
-
-    @property
-    def name(self) -> str:
-        """What maintd calls it."""
-        words = re.sub(r"\W+", "_", f"{self.table}_{self.rest}").strip("_").lower()
-        return f"maintd_{words}"[:60]
-
-    def sql(self) -> str:
-        unique = "UNIQUE " if self.unique else ""
-        return f"CREATE {unique}INDEX {livedb.identifier(self.name)} ON {livedb.identifier(self.table)} {self.rest}"
-
-
-@dataclass(frozen=True, slots=True)
-class _Shape:
-    """What makes two indexes the same: columns with order and collation, uniqueness, expressions and condition."""
-
-    unique: bool
-    keys: tuple[tuple[Any, ...], ...]
-    tail: str
-
-    @property
-    def is_plain(self) -> bool:
-        return not self.tail
-
-    def begins(self, other: "_Shape") -> bool:
-        """Whether whoever has the other index does not need this one."""
-        return self.is_plain and other.is_plain and not self.unique and other.keys[: len(self.keys)] == self.keys
-
-
-def index(
-    progress: Progress, *, where: Mapping[str, Any], indexes: Sequence[str], pause: float, size: int
-) -> list[dict[str, Any]]:
-    """Sees to it that the declared indexes are there; says of each its `state`: created, present or covered.
-
-    Refused, before anything is made, for a table or column that is not there; and if making one is estimated to hold
-    up writers for longer than `pause` seconds. TimedOut if it does so in spite of the estimate.
-    """
-    with livedb.opened(Where(**where)) as database:
-        wanted = [Declared.parse(text) for text in indexes]
-        shapes = [_shape_of(database, one) for one in wanted]
-        out: list[dict[str, Any]] = []
-        for one, shape in zip(wanted, shapes, strict=True):
-            there = dict(_existing(database, one.table))
-            same = next((name for name, other in there.items() if other == shape), None)
-            wider = next((name for name, other in there.items() if shape.begins(other)), None)
-            if same or wider:
-                out.append({"declared": one.text, "state": "present" if same else "covered", "name": same or wider})
-                continue
-            begun = time.monotonic()
-            _require_short(size / INDEX_SPEED, pause, f"making the index {one.text}")
-            with broken_off(database, pause, f"making the index {one.text}"):
-                database.execute(one.sql()).fetchall()
-            took = round((time.monotonic() - begun) * 1000, 1)
-            out.append({"declared": one.text, "state": "created", "name": one.name, "ms": took})
-            progress(len(out))
-    return out
-
-
-def _shape_of(database: apsw.Connection, one: Declared) -> _Shape:
-    """Of a declared index, as SQLite understands it over an empty table of the same schema."""
-    found = database.execute("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?", (one.table,)).fetchone()
-    if found is None:
-        raise Refused(f"the index {one.text} is declared, and there is no table {one.table}")
-    scratch = apsw.Connection(":memory:")
-    try:
-        scratch.execute(str(found[0])).fetchall()
-        scratch.execute(one.sql()).fetchall()
-        return dict(_existing(scratch, one.table))[one.name]
-    except apsw.SQLError as error:
-        raise Refused(f"the index {one.text} cannot be made on table {one.table}: {error}") from error
-    finally:
-        scratch.close()
-
-
-def _existing(database: apsw.Connection, table: str) -> Iterator[tuple[str, _Shape]]:
-    quoted = livedb.identifier(table)
-    for _, name, unique, _, partial in database.execute(f"PRAGMA index_list({quoted})").fetchall():
-        rows = database.execute(f"PRAGMA index_xinfo({livedb.identifier(str(name))})").fetchall()
-        keys = tuple((column, desc, collation) for _, cid, column, desc, collation, key in rows if key)
-        has_expression = any(cid == -2 for _, cid, _, _, _, key in rows if key)
-        sql = database.execute("SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?", (name,)).fetchone()
-        text = str(sql[0]) if sql and sql[0] else ""
-        tail = re.sub(r"\s+", "", text.partition("(")[2]).lower() if partial or has_expression else ""
-        yield str(name), _Shape(bool(unique), keys, tail)
 
 
 def optimize(_progress: Progress, *, where: Mapping[str, Any], pause: float) -> None:
@@ -158,11 +55,70 @@ def checkpoint(_progress: Progress, *, where: Mapping[str, Any]) -> list[int]:
 
 def vacuum(_progress: Progress, *, where: Mapping[str, Any], pause: float, size: int) -> int:
     """Gives free pages back to the file system; returns the new size in bytes. Refused, TimedOut as for an index."""
-    _require_short(size / VACUUM_SPEED, pause, "VACUUM")
+    require_short(size / VACUUM_SPEED, pause, "VACUUM")
     with livedb.opened(Where(**where)) as database:
         with broken_off(database, pause, "VACUUM"):
             database.execute("VACUUM").fetchall()
         return livedb.number(database, "PRAGMA page_count") * livedb.number(database, "PRAGMA page_size")
+
+
+def vacuum_some(progress: Progress, *, where: Mapping[str, Any], pause: float) -> int:
+    """Gives free pages back a few at a time, as auto_vacuum = incremental allows; returns the new size in bytes.
+
+    Each time is far below `pause` seconds, and writers come in between.
+    """
+    with livedb.opened(Where(**where)) as database:
+        page = livedb.number(database, "PRAGMA page_size")
+        while livedb.number(database, "PRAGMA freelist_count"):
+            begun = time.monotonic()
+            with broken_off(database, pause, "PRAGMA incremental_vacuum"):
+                database.execute(f"PRAGMA incremental_vacuum({max(1, _SLICE // page)})").fetchall()
+            progress(0)
+            time.sleep(time.monotonic() - begun)  # half of the time is the writers'
+        return livedb.number(database, "PRAGMA page_count") * page
+
+
+def settle(
+    _progress: Progress, *, where: Mapping[str, Any], wanted: Mapping[str, Any], pause: float, size: int
+) -> None:
+    """Gives a database another journal mode, page size or auto_vacuum, the latter two by VACUUM. As that it raises.
+
+    NotYet if somebody has it open and the journal mode must change for it.
+    """
+    pages = {name: wanted[name] for name in ("page_size", "auto_vacuum") if name in wanted}
+    if pages:
+        require_short(size / VACUUM_SPEED, pause, "VACUUM")
+    with livedb.opened(Where(**where)) as database:
+        before = str(database.execute("PRAGMA journal_mode").fetchall()[0][0])
+        after = wanted.get("journal_mode", before)
+        if pages:
+            if (
+                "page_size" in pages
+            ):  # it cannot be changed in WAL mode (https://sqlite.org/pragma.html#pragma_page_size)
+                _set_mode(database, "delete")
+            for name, value in pages.items():
+                database.execute(f"PRAGMA {name} = {value}").fetchall()
+            with broken_off(database, pause, "VACUUM"):
+                database.execute("VACUUM").fetchall()
+        _set_mode(database, after)
+
+
+def _set_mode(database: apsw.Connection, mode: str) -> None:
+    try:
+        now = str(database.execute(f"PRAGMA journal_mode = {mode}").fetchall()[0][0])
+    except (apsw.BusyError, apsw.LockedError):
+        now = ""
+    if now != mode:
+        raise NotYet(f"its journal mode can be changed to {mode} only while nobody has it open")
+
+
+def examine_copy(
+    progress: Progress, *, source: Mapping[str, Any], target: Mapping[str, Any], pause: float | None
+) -> int:
+    """Copies a database, and runs integrity_check and foreign_key_check there; returns how many keys lack their row."""
+    livedb.copy(progress, source=source, target=target, pause=pause)
+    found = livedb.examine(progress, where=target, invariants=(), seconds=0)
+    return int(found["foreign_key_violations"])
 
 
 def probe(
@@ -171,10 +127,11 @@ def probe(
     """How long each query takes (the median of three, in ms), and how SQLite goes about it. It may only read."""
     with livedb.opened(Where(**where)) as database:
         database.execute("PRAGMA query_only = 1").fetchall()
-        return [_measured(database, query, seconds) for query in queries]
+        return [measured(database, query, seconds) for query in queries]
 
 
-def _measured(database: apsw.Connection, query: str, seconds: float) -> dict[str, Any]:
+def measured(database: apsw.Connection, query: str, seconds: float) -> dict[str, Any]:
+    """The `ms` and the `plan` of one query."""
     took = []
     with livedb.limited(database, query, seconds):
         plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()]
@@ -185,11 +142,12 @@ def _measured(database: apsw.Connection, query: str, seconds: float) -> dict[str
     return {"ms": round(median(took), 2), "plan": "; ".join(plan)}
 
 
-def _require_short(estimate: float, pause: float, what: str) -> None:
+def require_short(estimate: float, pause: float, what: str) -> None:
+    """Refused, with the estimate in seconds and what would allow it, if that is more than `pause`."""
     if estimate > pause:
         raise Refused(
             f"{what} would hold up its writers for about {estimate:.1f} s, max_pause is {pause:.1f} s",
-            hint="give the job a window at night and a larger max_pause",
+            hint=f'allow it at night: window = "03:00-05:00" and max_pause = "{math.ceil(1.5 * estimate)}s"',
         )
 
 

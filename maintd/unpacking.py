@@ -125,7 +125,7 @@ class _Pieces(io.RawIOBase):
     """Pieces of bytes as a file that is read once."""
 
     def __init__(self, pieces: Iterator[bytes]) -> None:
-        self._pieces, self._rest = pieces, b""
+        self._pieces, self._rest = filter(None, pieces), b""  # an empty one is not the end, as b"" is to a reader
 
     def readable(self) -> bool:
         return True

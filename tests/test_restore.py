@@ -68,6 +68,15 @@ def test_into_a_directory(site):
     assert "not an empty directory" in refused(site, "app", "--to", str(out))
 
 
+def test_what_hardly_compresses_comes_back(tree):
+    """A block of a pack that is longer than what is read at a time gives nothing at first, which is not its end."""
+    noise = os.urandom(3 << 20).translate(bytes(byte & 0x7F for byte in range(256)))
+    tree.log("noise.csv", noise)
+    taken(tree)
+    restored(tree, "app", "--to", f"{tree.folder}/out")
+    assert at(tree.folder / "out", tree.logs / "noise.csv").read_bytes() == noise
+
+
 def test_only_what_is_named(site):
     """--only takes a file, a directory or a pattern."""
     restored(site, "app", "--to", f"{site.folder}/out", "--only", f"{site.logs}/*.csv")

@@ -1,6 +1,7 @@
 """Live databases looked after: indexes made as declared, probes measured, writers never held up for long."""
 
 import contextlib
+import json
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -31,7 +32,8 @@ def indexes(path: Path) -> list[str]:
 
 
 def did(tree: Tree, options: str, code: int = 0) -> Did:
-    tree.write_config(JOB + options)
+    window = 'window = "00:00-23:59"\n' if "vacuum" in options or "page_size" in options else ""
+    tree.write_config(JOB + window + options)
     found = tree.do()
     assert found.code == code, str(found)
     return found
@@ -106,7 +108,7 @@ def test_what_would_hold_up_writers_too_long_is_refused(tree):
         "database.failed"
     )
     assert "would hold up its writers for about" in failed["error_msg"]
-    assert "window" in failed["advice"]
+    assert 'window = "03:00-05:00" and max_pause = "1s"' in failed["advice"]
     assert indexes(path) == []
 
 
@@ -136,9 +138,97 @@ def test_damage_is_found_by_the_check(tree):
     )
 
 
-def test_what_litestream_owns_is_left_alone(tree):
-    """A database that litestream replicates is not touched: its write-ahead log is litestream's."""
-    database(tree.logs / "a.db")
+def test_what_litestream_owns_is_only_read(tree):
+    """A database that litestream replicates is checked and asked, and nothing of it, or of its log, is changed."""
+    path = database(tree.logs / "a.db")
     (tree.logs / ".a.db-litestream").mkdir()
-    (step,) = tree.plan()
-    assert "litestream" in step["reason"]
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("INSERT INTO trades VALUES (1000, 1.0, '')")
+        files = [path, Path(f"{path}-wal")]
+        before = [one.read_bytes() for one in files]
+        asked = 'indexes = ["trades(note)"]\nprobes = ["SELECT * FROM trades"]\ncheckpoint_over = "1K"\n'
+        told = did(tree, asked + "vacuum_over = 0.01\nintegrity_check = true\n")
+        assert [one.read_bytes() for one in files] == before
+    assert {event["event"] for event in told.events()} == {"probe.measured", "database.kept", "job.finished"}
+    assert any("only read: litestream" in step["reason"] for step in tree.plan())
+
+
+def test_what_is_redundant_is_said_and_dropped_only_when_asked(tree):
+    """An index that is the beginning of another is said; with drop_undeclared those go that are neither declared nor
+    unique, of the tables that the declarations name, with the SQL that makes them again."""
+    path = database(tree.logs / "a.db")
+    ask(path, "CREATE TABLE other (a)")
+    for sql in ("short ON trades (price)", "own ON trades (lower(note))", "elsewhere ON other (a)"):
+        ask(path, f"CREATE INDEX {sql}")
+    ask(path, "CREATE UNIQUE INDEX rule ON trades (note, id)")
+    found = did(tree, 'indexes = ["trades(price, note)"]\n')
+    assert [(event["index"], event["by"]) for event in found.events("index.redundant")] == [
+        ("short", "maintd_trades_price_note")
+    ]
+    assert len(indexes(path)) == 5
+    gone = did(tree, 'indexes = ["trades(price, note)"]\ndrop_undeclared = true\n').events("index.dropped")
+    assert {event["index"]: event["sql"] for event in gone}["own"] == "CREATE INDEX own ON trades (lower(note))"
+    assert indexes(path) == ["elsewhere", "maintd_trades_price_note", "rule"]
+
+
+def test_checks_that_are_thorough_run_on_a_copy(tree):
+    """integrity_check and foreign_key_check run on a copy, which goes; a key that points to nothing is a warning."""
+    path = database(tree.logs / "a.db")
+    ask(path, "CREATE TABLE child (of INTEGER REFERENCES trades (id))")
+    ask(path, "INSERT INTO child VALUES (4711)")
+    told = did(tree, "integrity_check = true\noptimize = false\nquick_check = false\n")
+    assert "in a copy" in told.event("database.kept")["what"]
+    assert told.event("references.broken")["violations"] == 1
+    assert list((tree.folder / "state/stores/checks").iterdir()) == []
+
+
+def test_modes_are_told_and_changed_only_when_asked(tree):
+    """A plan tells journal mode, page size and auto_vacuum; what is asked for is set, once, and the rows stay."""
+    path = database(tree.logs / "a.db", 3000, mode="DELETE")
+    tree.write_config(JOB)
+    assert any("a rollback journal, pages of 4.0 KiB, auto_vacuum none" in step["reason"] for step in tree.plan())
+    asked = 'journal_mode = "wal"\npage_size = 8192\nauto_vacuum = "incremental"\n'
+    assert any("page_size = 8192" in event["what"] for event in did(tree, asked).events("database.kept"))
+    names = ("journal_mode", "page_size", "auto_vacuum")
+    assert [ask(path, f"PRAGMA {name}") for name in names] == [[("wal",)], [(8192,)], [(2,)]]
+    assert ask(path, "SELECT count(*) FROM trades") == [(3000,)]
+    assert not any("page_size" in event["what"] for event in did(tree, asked).events("database.kept"))
+    ask(path, "DELETE FROM trades WHERE id > 10")
+    ask(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    told = did(tree, "vacuum_over = 0.3\n")
+    assert any(event.get("changed_bytes", 0) > 0 for event in told.events("database.kept"))
+    assert ask(path, "PRAGMA freelist_count") == [(0,)]
+
+
+def test_vacuum_needs_a_window(tree):
+    """What holds everybody up is not configured for any time of the day."""
+    tree.write_config(JOB + "vacuum_over = 0.3\n")
+    assert "give the job a window" in tree.run("check").stderr
+
+
+def test_advise_proposes_what_helps_and_measures_it(tree):
+    """For the probes of the config, queries that are given and a log of queries, an index is proposed only if the query
+    uses it and gains; the database is not changed, and the copy goes."""
+    path = database(tree.logs / "a.db", 20_000)
+    tree.write_config(JOB + "probes = [\"SELECT count(*) FROM trades where note = 'note 17'\"]\n")
+    queries = tree.folder / "queries.sql"
+    queries.write_text(
+        "SELECT id FROM trades WHERE price = 3 AND note = 'x';\nBEGIN;\n"
+        "SELECT id FROM trades WHERE price = 4.5 AND note = '';\n"
+    )
+    before = path.read_bytes()
+    given = ("--query", "SELECT * FROM trades WHERE id = 4", "--query", "DELETE FROM trades", "--log", str(queries))
+    done = tree.run("sqlite", "advise", str(path), *given, "--json")
+    assert done.returncode == 0, done.stderr
+    probe, by_id, writes, logged = (json.loads(line) for line in done.stdout.splitlines())
+    assert probe["index"] == "trades(note)"
+    assert probe["after_ms"] < probe["before_ms"]
+    assert "SCAN" in probe["plan_before"]
+    assert "SEARCH" in probe["plan_after"]
+    assert "index" not in by_id
+    assert "may only read" in writes["trouble"]
+    assert (logged["query"][-3:], logged["index"][:7]) == ("'x'", "trades(")
+    assert path.read_bytes() == before
+    assert indexes(path) == []
+    assert list((tree.folder / "state/stores/advice").iterdir()) == []
+    assert "indexes = [" in tree.run("sqlite", "advise", str(path)).stdout

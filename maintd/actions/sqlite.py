@@ -1,70 +1,23 @@
-"""Looking after live databases: indexes, statistics, checks, checkpoints and VACUUM, each within a pause."""
+"""Looking after live databases: statistics, checks, checkpoints and VACUUM, each within a pause."""
 
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from maintd import trust
+from maintd import durable, names, trust
 from maintd.actions.hands import Hands
 from maintd.child import Worker
+from maintd.durable import Ownership
 from maintd.errors import MaintdError
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
-from maintd.units import counted, format_duration, format_size
+from maintd.units import counted, format_size
 
 _STARTING = 10.0
 """Seconds beyond its pause that a child may take to begin, to wait for a lock, and to end."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexCreated(Event):
-    """A declared index was made."""
-
-    name: ClassVar[str] = "index.created"
-
-    index: str
-    declared: str
-    took_ms: float
-
-    @property
-    def msg(self) -> str:
-        return f"made the index {self.declared} as {self.index} in {self.took_ms:.0f} ms"
-
-
-@dataclass(frozen=True, kw_only=True)
-class IndexFound(Event):
-    """A declared index need not be made: it is there, under whatever name, or a wider one begins with its columns."""
-
-    name: ClassVar[str] = "index.found"
-
-    index: str
-    declared: str
-    how: str
-
-    @property
-    def msg(self) -> str:
-        return f"the index {self.declared} is {self.how} ({self.index})"
-
-
-@dataclass(frozen=True, kw_only=True)
-class ProbeMeasured(Event):
-    """A probe query was run before and after: its time, and how SQLite goes about it."""
-
-    name: ClassVar[str] = "probe.measured"
-
-    query: str
-    before_ms: float
-    after_ms: float
-    plan_before: str
-    plan_after: str
-
-    @property
-    def msg(self) -> str:
-        plan = self.plan_after if self.plan_before == self.plan_after else f"{self.plan_before} → {self.plan_after}"
-        return f"{self.before_ms} ms → {self.after_ms} ms, {plan}: {self.query}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,6 +35,20 @@ class DatabaseKept(Event):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ReferencesBroken(Event):
+    """Foreign keys of a database point to nothing (PRAGMA foreign_key_check)."""
+
+    name: ClassVar[str] = "references.broken"
+    level: ClassVar[str] = "warning"
+
+    violations: int
+
+    @property
+    def msg(self) -> str:
+        return f"{counted(self.violations, 'foreign key')} without what they point to"
+
+
+@dataclass(frozen=True, kw_only=True)
 class DatabaseFailed(Failure):
     """Something could not be done for a live database, or it is damaged. What was broken off has changed nothing."""
 
@@ -89,7 +56,7 @@ class DatabaseFailed(Failure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class _OnDatabase(Action):
+class OnDatabase(Action):
     """Something that is done to one live database, in a child, as its owner. `pause` bounds what holds up writers."""
 
     verb: ClassVar[str] = "keep"
@@ -113,7 +80,7 @@ class _OnDatabase(Action):
         latest = time.monotonic() + self.pause.total_seconds() + _STARTING
         with Worker(lock_fd=hands.lock_fd, background=False) as worker:
             return worker.call(
-                f"maintd.tuning:{function}",
+                f"maintd.{function}",
                 {"where": self.where, **arguments},
                 within=within,
                 deadline=latest if hands.deadline is None else min(latest, hands.deadline),
@@ -130,61 +97,18 @@ class _OnDatabase(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
-class EnsureIndexes(_OnDatabase):
-    """Makes the declared indexes that are missing, and measures the probes before and after."""
-
-    verb: ClassVar[str] = "index"
-
-    indexes: tuple[str, ...]
-    probes: tuple[str, ...] = ()
-    seconds: float = field(default=10.0)
-
-    @property
-    def detail(self) -> str:
-        return f"{counted(len(self.indexes), 'declared index')}, writers wait {format_duration(self.pause)} at most"
-
-    def done(self, hands: Hands) -> Iterator[Event]:
-        before = self._probed(hands)
-        pause = self.pause.total_seconds()
-        for one in self.ask(hands, "index", indexes=self.indexes, pause=pause, size=self.seen.size):
-            if one["state"] == "created":
-                yield IndexCreated(target=self.target, index=one["name"], declared=one["declared"], took_ms=one["ms"])
-            else:
-                how = "there" if one["state"] == "present" else "the beginning of another"
-                yield IndexFound(target=self.target, index=one["name"], declared=one["declared"], how=how)
-        for query, old, new in zip(self.probes, before, self._probed(hands), strict=True):
-            yield ProbeMeasured(
-                target=self.target,
-                query=query,
-                before_ms=old["ms"],
-                after_ms=new["ms"],
-                plan_before=old["plan"],
-                plan_after=new["plan"],
-            )
-
-    def _probed(self, hands: Hands) -> list[dict[str, Any]]:
-        if not self.probes:
-            return []
-        within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
-        found: list[dict[str, Any]] = hands.call(
-            "maintd.tuning:probe", self, within, where=self.where, queries=self.probes, seconds=self.seconds
-        )
-        return found
-
-
-@dataclass(frozen=True, kw_only=True)
-class Optimize(_OnDatabase):
+class Optimize(OnDatabase):
     """Brings a database's statistics up to date, where SQLite thinks that it pays."""
 
     verb: ClassVar[str] = "optimize"
 
     def done(self, hands: Hands) -> Iterator[Event]:
-        self.ask(hands, "optimize", pause=self.pause.total_seconds())
+        self.ask(hands, "tuning:optimize", pause=self.pause.total_seconds())
         yield DatabaseKept(target=self.target, what="its statistics are up to date")
 
 
 @dataclass(frozen=True, kw_only=True)
-class QuickCheck(_OnDatabase):
+class QuickCheck(OnDatabase):
     """Looks for damage in a live database; in WAL mode nobody waits, else writers do."""
 
     verb: ClassVar[str] = "check"
@@ -197,18 +121,18 @@ class QuickCheck(_OnDatabase):
         if self.limit > self.pause:  # nobody waits for it
             hands.call("maintd.tuning:quick_check", self, within, where=self.where, seconds=seconds)
         else:
-            self.ask(hands, "quick_check", seconds=seconds)
+            self.ask(hands, "tuning:quick_check", seconds=seconds)
         yield DatabaseKept(target=self.target, what="quick_check found nothing")
 
 
 @dataclass(frozen=True, kw_only=True)
-class Checkpoint(_OnDatabase):
+class Checkpoint(OnDatabase):
     """Moves a write-ahead log that has grown too large into its database, without anybody waiting."""
 
     verb: ClassVar[str] = "checkpoint"
 
     def done(self, hands: Hands) -> Iterator[Event]:
-        pages, moved = self.ask(hands, "checkpoint")
+        pages, moved = self.ask(hands, "tuning:checkpoint")
         if moved < pages:
             raise MaintdError(
                 f"a reader holds on to its write-ahead log: {moved} of {pages} pages could be moved",
@@ -218,17 +142,119 @@ class Checkpoint(_OnDatabase):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Vacuum(_OnDatabase):
+class Vacuum(OnDatabase):
     """Gives the free pages of a database back, if there is room for it: three times its size, and some."""
 
     verb: ClassVar[str] = "vacuum"
 
     def done(self, hands: Hands) -> Iterator[Event]:
-        needed = int(3.2 * self.seen.size)
-        for place in (os.path.dirname(self.target), "/var/tmp"):  # noqa: S108 - where SQLite has its temporaries
-            info = os.statvfs(place)
-            if info.f_bavail * info.f_frsize < needed:
-                raise MaintdError(f"VACUUM may take {format_size(needed)} in {place}, which is not free there")
-        size = self.ask(hands, "vacuum", pause=self.pause.total_seconds(), size=self.seen.size)
+        require_room(self.target, self.seen.size)
+        size = self.ask(hands, "tuning:vacuum", pause=self.pause.total_seconds(), size=self.seen.size)
         freed = self.seen.size - size
         yield DatabaseKept(target=self.target, what=f"gave back {format_size(freed)}", changed_bytes=freed)
+
+
+def require_room(path: str, size: int) -> None:
+    """MaintdError if VACUUM of a database may not have room, beside it and where SQLite has its temporaries."""
+    needed = int(3.2 * size)
+    for place in (os.path.dirname(path), "/var/tmp"):  # noqa: S108 - where SQLite has its temporaries
+        info = os.statvfs(place)
+        if info.f_bavail * info.f_frsize < needed:
+            raise MaintdError(f"VACUUM may take {format_size(needed)} in {place}, which is not free there")
+
+
+@dataclass(frozen=True, kw_only=True)
+class VacuumSome(OnDatabase):
+    """Gives the free pages of a database with auto_vacuum = incremental back, a MiB at a time."""
+
+    verb: ClassVar[str] = "vacuum"
+
+    def done(self, hands: Hands) -> Iterator[Event]:
+        with Worker(lock_fd=hands.lock_fd, background=False) as worker:  # it takes as long as there is something free
+            size = worker.call(
+                "maintd.tuning:vacuum_some",
+                {"where": self.where, "pause": self.pause.total_seconds()},
+                within=trust.confinement([os.path.dirname(self.target)], file=self.seen),
+                deadline=hands.deadline,
+                stop=hands.stop,
+            )
+        freed = self.seen.size - size
+        yield DatabaseKept(target=self.target, what=f"gave back {format_size(freed)}", changed_bytes=freed)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settle(OnDatabase):
+    """Gives a database the journal mode, page size or auto_vacuum that is asked for."""
+
+    verb: ClassVar[str] = "settle"
+
+    wanted: Mapping[str, str | int]
+
+    @property
+    def detail(self) -> str:
+        return ", ".join(f"{name} = {value}" for name, value in self.wanted.items())
+
+    def done(self, hands: Hands) -> Iterator[Event]:
+        if self.wanted.keys() & {"page_size", "auto_vacuum"}:
+            require_room(self.target, self.seen.size)
+        pause = self.pause.total_seconds()
+        self.ask(hands, "tuning:settle", wanted=dict(self.wanted), pause=pause, size=self.seen.size)
+        yield DatabaseKept(target=self.target, what=f"it has {self.detail} now")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckCopy(OnDatabase):
+    """Copies a database into a private directory, and runs integrity_check and foreign_key_check on the copy.
+
+    `limit` bounds for how long writers wait for the copy; None where they do not.
+    """
+
+    verb: ClassVar[str] = "examine"
+
+    limit: timedelta | None
+    place: str
+
+    @property
+    def detail(self) -> str:
+        return "integrity_check and foreign_key_check on a copy"
+
+    def done(self, hands: Hands) -> Iterator[Event]:
+        folder, name = self.place, names.temporary(os.path.basename(self.target))
+        info = os.statvfs(_there(folder))
+        if info.f_bavail * info.f_frsize < self.seen.size:
+            raise MaintdError(f"a copy takes {format_size(self.seen.size)}, which is not free in {folder}")
+        durable.private_directory(folder)
+        with durable.directory(folder) as dir_fd:
+            durable.discard_tree(name, dir_fd=dir_fd)
+            durable.make_directory(name, self._owner(), dir_fd=dir_fd)
+            try:
+                orphans = self._examined(hands, os.path.join(folder, name))
+            finally:
+                durable.discard_tree(name, dir_fd=dir_fd)
+        yield DatabaseKept(target=self.target, what="integrity_check found nothing in a copy")
+        if orphans:
+            yield ReferencesBroken(target=self.target, violations=orphans)
+
+    def _owner(self) -> Ownership:
+        is_root = os.geteuid() == 0
+        return Ownership(0o700, self.seen.uid if is_root else os.geteuid(), self.seen.gid if is_root else os.getegid())
+
+    def _examined(self, hands: Hands, copies: str) -> int:
+        source = os.path.dirname(self.target)
+        within = trust.confinement([source, copies], file=self.seen)
+        pause = None if self.limit is None else self.limit.total_seconds()
+        with Worker(lock_fd=hands.lock_fd, background=pause is None) as worker:
+            count: int = worker.call(
+                "maintd.tuning:examine_copy",
+                {"source": self.where, "target": {"directory": copies, "name": "copy"}, "pause": pause},
+                within=within,
+                deadline=hands.deadline,
+                stop=hands.stop,
+            )
+        return count
+
+
+def _there(directory: str) -> str:
+    while not os.path.isdir(directory):
+        directory = os.path.dirname(directory)
+    return directory

@@ -16,7 +16,7 @@ from maintd.cli.invocation import Invocation
 
 VERBS = (
     *("run", "check", "status", "plan", "do", "pause", "resume", "reload", "events", "logs", "storage"),
-    *("archive", "backups", "restore", "beat", "silence", "alert"),
+    *("archive", "backups", "restore", "sqlite", "beat", "silence", "alert"),
     *("logrotate", "import-logrotate", "schema", "completion"),
 )
 EXAMPLES = """\

@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
 from maintd import headers, patterns
 from maintd.headers import Header
 from maintd.job import Context, FilePattern, Flag, Job, Limit, Span
+from maintd.rules import rule
 from maintd.steps import Finding, Seen, Step
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
@@ -30,19 +31,50 @@ class SqliteUpkeep(Job):
     indexes: tuple[str, ...] = Field(
         default=(), description='indexes that each database must have: "trades(user_id, ts DESC)", "unique t(a)"'
     )
+    drop_undeclared: Flag = Field(
+        default=False,
+        description="drop the other indexes of tables that `indexes` names, unless they are unique",
+    )
     probes: tuple[str, ...] = Field(
         default=(), description="queries that are measured before and after; they can only read"
     )
     query_timeout: Span = Field(default=timedelta(seconds=10), description="a probe that takes longer is ended")
     optimize: Flag = Field(default=True, description="bring statistics up to date (PRAGMA optimize)")
     quick_check: Flag = Field(default=True, description="look for damage (PRAGMA quick_check)")
+    integrity_check: Flag = Field(
+        default=False, description="integrity_check and foreign_key_check on a copy, as a backup does them anyhow"
+    )
     checkpoint_over: Limit = Field(
         default=64 << 20, description="move a write-ahead log that is larger than this into its database"
     )
     vacuum_over: float | None = Field(
         default=None, gt=0, lt=1, description="VACUUM when this share of a database is free; default: never"
     )
+    journal_mode: Literal["wal", "delete"] | None = Field(
+        default=None, description="give databases this journal mode; default: as the service has made them"
+    )
+    page_size: int | None = Field(
+        default=None, description="give databases pages of so many bytes, by VACUUM; default: as they are"
+    )
+    auto_vacuum: Literal["none", "full", "incremental"] | None = Field(
+        default=None, description="give databases this auto_vacuum, by VACUUM; default: as they are"
+    )
     max_pause: Span = Field(default=timedelta(seconds=1), description="for how long writers may be held up")
+
+    @rule("page_size")
+    def _is_a_page_size(self) -> str:
+        sizes = {1 << power for power in range(9, 17)}
+        return "" if self.page_size is None or self.page_size in sizes else "a page has 512, 1024, … or 65536 bytes"
+
+    @rule("vacuum_over", "page_size", "auto_vacuum", "window")
+    def _vacuums_in_a_window(self) -> str:
+        asks = self.vacuum_over is not None or self.page_size is not None or self.auto_vacuum is not None
+        return "VACUUM holds everybody up: give the job a window" if asks and self.window is None else ""
+
+    @rule("drop_undeclared", "indexes")
+    def _declares_what_stays(self) -> str:
+        is_wrong = self.drop_undeclared and not self.indexes
+        return "drop_undeclared needs indexes: what is not declared there goes" if is_wrong else ""
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)
@@ -57,32 +89,26 @@ class SqliteUpkeep(Job):
             directory, name = os.path.split(match.path)
             if header is None:
                 yield Finding(target=match.path, reason="left alone: it is no SQLite database, or an encrypted one")
-            elif os.path.isdir(os.path.join(directory, f".{name}-litestream")):
-                yield Finding(target=match.path, reason="left alone: litestream owns its write-ahead log")
             else:
-                yield from self._steps(Seen.of(match.path, match.stat), header)
+                is_owned = os.path.isdir(os.path.join(directory, f".{name}-litestream"))
+                yield Finding(target=match.path, reason=_told(header, match.stat.st_size))
+                if is_owned:
+                    yield Finding(target=match.path, reason="only read: litestream owns its write-ahead log")
+                yield from self._steps(Seen.of(match.path, match.stat), header, ctx, only_read=is_owned)
 
-    def _steps(self, seen: Seen, header: Header) -> Iterator[Step]:
+    def _steps(self, seen: Seen, header: Header, ctx: Context, *, only_read: bool) -> Iterator[Step]:
         from maintd.actions import sqlite  # noqa: PLC0415 - reading a config does not need what acts
 
         about: dict[str, Any] = {"target": seen.path, "seen": seen, "pause": self.max_pause}
-        if self.quick_check:
-            estimate = timedelta(seconds=seen.size / _CHECK_SPEED)
-            if header.is_wal:
-                yield sqlite.QuickCheck(reason="in WAL mode: nobody waits for it", limit=_LONGEST_CHECK, **about)
-            elif estimate <= self.max_pause:
-                yield sqlite.QuickCheck(reason="not in WAL mode: writers wait", limit=self.max_pause, **about)
-            else:
-                why = f"quick_check left out: it would hold up its writers for about {format_duration(estimate)}"
-                yield Finding(target=seen.path, reason=why)
+        yield from self._checks(seen, header, about, ctx)
+        if only_read:
+            if self.probes:
+                yield self._indexing(about, ())
+            return
+        if wanted := self._wanted(header):
+            yield sqlite.Settle(reason="it is asked for, and it is not so", wanted=wanted, **about)
         if self.indexes or self.probes:
-            yield sqlite.EnsureIndexes(
-                reason="what is declared is compared with its schema",
-                indexes=self.indexes,
-                probes=self.probes,
-                seconds=self.query_timeout.total_seconds(),
-                **about,
-            )
+            yield self._indexing(about, self.indexes)
         if self.optimize:
             yield sqlite.Optimize(reason="statistics grow old", **about)
         log = _size(f"{seen.path}-wal")
@@ -93,7 +119,51 @@ class SqliteUpkeep(Job):
             yield sqlite.Checkpoint(reason=reason, **about)
         free = header.freelist * header.page_size
         if self.vacuum_over is not None and seen.size and free / seen.size >= self.vacuum_over:
-            yield sqlite.Vacuum(reason=f"{format_size(free)} of {format_size(seen.size)} are free", **about)
+            action = sqlite.VacuumSome if header.auto_vacuum == "incremental" else sqlite.Vacuum
+            yield action(reason=f"{format_size(free)} of {format_size(seen.size)} are free", **about)
+
+    def _indexing(self, about: dict[str, Any], declared: tuple[str, ...]) -> Step:
+        from maintd.actions import indexes  # noqa: PLC0415 - as above
+
+        return indexes.EnsureIndexes(
+            reason="what is declared is compared with its schema" if declared else "its probes are measured",
+            indexes=declared,
+            drop=self.drop_undeclared,
+            probes=self.probes,
+            seconds=self.query_timeout.total_seconds(),
+            **about,
+        )
+
+    def _checks(self, seen: Seen, header: Header, about: dict[str, Any], ctx: Context) -> Iterator[Step]:
+        from maintd.actions import sqlite  # noqa: PLC0415 - as above
+
+        estimate = timedelta(seconds=seen.size / _CHECK_SPEED)
+        is_short = header.is_wal or estimate <= self.max_pause
+        left_out = f"it would hold up its writers for about {format_duration(estimate)}"
+        if self.quick_check and not is_short:
+            yield Finding(target=seen.path, reason=f"quick_check left out: {left_out}")
+        elif self.quick_check:
+            why = "in WAL mode: nobody waits for it" if header.is_wal else "not in WAL mode: writers wait"
+            yield sqlite.QuickCheck(reason=why, limit=_LONGEST_CHECK if header.is_wal else self.max_pause, **about)
+        if self.integrity_check and not is_short:
+            yield Finding(target=seen.path, reason=f"integrity_check left out: copying {left_out[3:]}")
+        elif self.integrity_check:
+            limit = None if header.is_wal else self.max_pause
+            place = os.path.join(ctx.stores, "checks")
+            yield sqlite.CheckCopy(reason="on a copy nobody waits for it", limit=limit, place=place, **about)
+
+    def _wanted(self, header: Header) -> dict[str, str | int]:
+        """What is asked for and is not so."""
+        there = {"journal_mode": "wal" if header.is_wal else "delete", "page_size": header.page_size}
+        there |= {"auto_vacuum": header.auto_vacuum}
+        asked = {"journal_mode": self.journal_mode, "page_size": self.page_size, "auto_vacuum": self.auto_vacuum}
+        return {name: value for name, value in asked.items() if value is not None and value != there[name]}
+
+
+def _told(header: Header, size: int) -> str:
+    mode = "WAL" if header.is_wal else "a rollback journal"
+    free = f", {100 * header.freelist * header.page_size // size}% free" if size else ""
+    return f"{mode}, pages of {format_size(header.page_size)}, auto_vacuum {header.auto_vacuum}{free}"
 
 
 def _size(path: str) -> int:

@@ -1,7 +1,8 @@
 """What is asked of a PostgreSQL server, in a child process; psycopg is an extra, and loaded here alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from maintd.errors import MaintdError, Refused, TimedOut
@@ -33,30 +34,14 @@ def look(
     Returns `first` (of the query), `query_s`, `connections`, `most_connections`, `longest_s` (the longest transaction),
     `lag_s` (None on a server that is no replica) and `dead` (percent of dead rows in the worst of the larger tables).
     """
-    try:
-        import psycopg  # noqa: PLC0415 - an extra
-    except ImportError as error:
-        hint = "install maintd with the extra postgres: maintd[postgres]"
-        raise Refused("psycopg is not installed", hint=hint) from error
-    options: dict[str, Any] = {
-        "connect_timeout": max(int(limit), 2),
-        "options": f"-c statement_timeout={int(limit * 1000)}",
-    }
-    try:
-        connection = psycopg.connect(conninfo, **options, password=password, autocommit=True, application_name="maintd")
-        with connection:
-            begun = time.monotonic()
-            first = _row(connection, query)
-            took = time.monotonic() - begun
-            used, most = _row(connection, _CONNECTIONS)
-            rest = {name: _row(connection, sql)[0] for name, sql in (("longest_s", _LONGEST), ("lag_s", _LAG))}
-            dead = _row(connection, _DEAD)[0]
-    except psycopg.errors.QueryCanceled as error:
-        raise TimedOut("the query took too long") from error
-    except psycopg.errors.ConnectionTimeout as error:
-        raise TimedOut("no connection") from error
-    except psycopg.Error as error:
-        raise MaintdError(" ".join(str(error).split())) from error
+    settings = f"-c statement_timeout={int(limit * 1000)}"
+    with connected(conninfo, password, max(int(limit), 2), settings) as connection:
+        begun = time.monotonic()
+        first = _row(connection, query)
+        took = time.monotonic() - begun
+        used, most = _row(connection, _CONNECTIONS)
+        rest = {name: _row(connection, sql)[0] for name, sql in (("longest_s", _LONGEST), ("lag_s", _LAG))}
+        dead = _row(connection, _DEAD)[0]
     value = first[0] if first else None
     told = {"first": None if value is None else str(value), "query_s": took, "dead": dead}
     return told | {"connections": used, "most_connections": most} | rest
@@ -64,3 +49,26 @@ def look(
 
 def _row(connection: Any, statement: str) -> Any:
     return connection.execute(statement).fetchone()
+
+
+@contextmanager
+def connected(conninfo: str, password: str | None, patience: int, settings: str) -> Iterator[Any]:
+    """A connection, each statement of which is a transaction; `patience` are seconds in which it must come about.
+
+    What the server, or the way to it, refuses is raised as by `look`.
+    """
+    try:
+        import psycopg  # noqa: PLC0415 - an extra
+    except ImportError as error:
+        hint = "install maintd with the extra postgres: maintd[postgres]"
+        raise Refused("psycopg is not installed", hint=hint) from error
+    try:
+        options: dict[str, Any] = {"connect_timeout": patience, "options": settings, "application_name": "maintd"}
+        with psycopg.connect(conninfo, **options, password=password, autocommit=True) as connection:
+            yield connection
+    except psycopg.errors.QueryCanceled as error:
+        raise TimedOut("the query took too long") from error
+    except psycopg.errors.ConnectionTimeout as error:
+        raise TimedOut("no connection") from error
+    except psycopg.Error as error:
+        raise MaintdError(" ".join(str(error).split())) from error

@@ -1,7 +1,8 @@
 """What is asked of a Redis server, in a child process; redis-py is an extra, and loaded here alone."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from maintd.errors import MaintdError, Refused, TimedOut
@@ -26,6 +27,29 @@ def look(  # noqa: PLR0913 - where it is, who asks, how long
     limit: float,
 ) -> dict[str, Any]:
     """PING and INFO: some of its fields, and `ping_s`. Raises MaintdError, Refused without redis-py, TimedOut."""
+    with connected(
+        host, port, socket, tls=tls, ca_file=ca_file, username=username, password=password, limit=limit
+    ) as client:
+        begun = time.monotonic()
+        client.ping()
+        took = time.monotonic() - begun
+        info = client.info("everything")
+    return {name: info.get(name) for name in _FIELDS} | {"ping_s": took}
+
+
+@contextmanager
+def connected(  # noqa: PLR0913 - as above
+    host: str,
+    port: int,
+    socket: str | None,
+    *,
+    tls: bool,
+    ca_file: str | None,
+    username: str | None,
+    password: str | None,
+    limit: float,
+) -> Iterator[Any]:
+    """A client; what the server, or the way to it, refuses is raised as by `look`."""
     try:
         import redis  # noqa: PLC0415 - an extra
         from redis.backoff import NoBackoff  # noqa: PLC0415
@@ -49,10 +73,7 @@ def look(  # noqa: PLR0913 - where it is, who asks, how long
         lib_version=None,
     )
     try:
-        begun = time.monotonic()
-        client.ping()
-        took = time.monotonic() - begun
-        info = client.info("everything")
+        yield client
     except redis.exceptions.TimeoutError as error:
         raise TimedOut("no answer") from error
     except redis.exceptions.AuthenticationError as error:
@@ -61,4 +82,3 @@ def look(  # noqa: PLR0913 - where it is, who asks, how long
         raise MaintdError(str(error)) from error
     finally:
         client.close()
-    return {name: info.get(name) for name in _FIELDS} | {"ping_s": took}

@@ -33,13 +33,14 @@ JOB = '[backup.app]\ncron = "@daily"\ndestination = "HERE/kept"\ndatabases = ["L
 
 @dataclass
 class Story:
-    """What came of the backups in one journal mode; `wait` is the writer's longest one in seconds."""
+    """What came of the backups in one journal mode; `wait` is the writer's longest in seconds, `p99` the percentile."""
 
     mode: str
     backups: int = 0
     cp_bad: int = 0
     cp: int = 0
     wait: float = 0.0
+    p99: float = 0.0
     transactions: int = 0
     faults: list[str] = field(default_factory=list)
 
@@ -87,13 +88,16 @@ def tell(mode: str, backups: int) -> Story:
 
 
 @contextmanager
-def writing(path: Path, mode: str, log: Path, story: Story) -> Iterator[None]:
-    """A writer is at work meanwhile."""
+def writing(path: Path, mode: str, log: Path, story: Story, rate: float | None = None) -> Iterator[None]:
+    """A writer is at work meanwhile, of so many transactions a second, or as fast as it can."""
     process = subprocess.Popen(
-        [sys.executable, scribbler.__file__, path, mode, log], stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        [sys.executable, scribbler.__file__, path, mode, log, *([str(rate)] if rate else [])],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
     )
+    before = committed(log) if log.exists() else 0
     try:
-        until(lambda: log.exists() and committed(log) > 100, "the writer is at work", 30)
+        until(lambda: log.exists() and committed(log) > before + 100, "the writer is at work", 30)
         yield
     finally:
         process.terminate()
@@ -101,7 +105,7 @@ def writing(path: Path, mode: str, log: Path, story: Story) -> Iterator[None]:
         if process.returncode:
             story.faults.append(f"the writer failed: {err.decode()}")
         else:
-            story.wait = float(out)
+            story.wait, story.p99 = map(float, out.split())
 
 
 def committed(log: Path) -> int:

@@ -1,8 +1,8 @@
-"""A sample of the campaigns over backup and restore. All of them: python -m tests.faults vaults "beside writers"."""
+"""A sample of the campaigns over databases: vaults, beside writers, beside upkeep, locks."""
 
 import pytest
 
-from . import beside_writers
+from . import beside_upkeep, beside_writers, locks
 from .crew import spread
 from .vault import SCENES, VaultBench, points, trial
 
@@ -23,3 +23,17 @@ def test_beside_a_writer_at_full_speed_every_copy_is_sound():
     assert not story.faults
     assert story.backups == 2
     assert story.transactions > 100
+
+
+def test_beside_upkeep_no_transaction_fails():
+    """A writer with a time-out of 5 s meets no SQLITE_BUSY while every step is done, and loses nothing."""
+    _, story = beside_upkeep.tell("WAL", 2)
+    assert not story.faults
+
+
+def test_locks_survive():
+    """The lock that a service holds is held at each of many looks; a naive service beside it loses its own."""
+    watch = locks.tell("DELETE", 100)
+    assert watch.probes >= 100
+    assert watch.stolen == 0
+    assert locks.naively_lost()

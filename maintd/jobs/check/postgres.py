@@ -1,27 +1,20 @@
 """The kind `check.postgres`: whether a PostgreSQL answers, has connections left, and keeps up."""
 
-import re
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import Annotated, ClassVar
+from typing import ClassVar
 
-from pydantic import AfterValidator, Field
+from pydantic import Field
 
 from maintd.check import CannotTell, Check, Percent, Share
 from maintd.deadlines import left
 from maintd.errors import Refused
 from maintd.job import AbsolutePath, Context, Span
-from maintd.options import secret
+from maintd.options import Conninfo, secret
 from maintd.readings import Sign, above, down
 from maintd.units import format_duration
 
 _PARTING = 0.5
-
-
-def _without_password(text: str) -> str:
-    if re.search(r"\bpassword\s*=|//[^/@:]*:[^/@]*@", text):
-        raise ValueError("a secret is not written here: use password_file")
-    return text
 
 
 class CheckPostgres(Check):
@@ -30,9 +23,7 @@ class CheckPostgres(Check):
     kind: ClassVar[str] = "check.postgres"
     in_child: ClassVar[bool] = True
 
-    conninfo: Annotated[str, AfterValidator(_without_password)] = Field(
-        description='how libpq connects: "host=/run/postgresql dbname=app user=maintd"'
-    )
+    conninfo: Conninfo = Field(description='how libpq connects: "host=/run/postgresql dbname=app user=maintd"')
     password_file: AbsolutePath | None = Field(default=None, description="a file that holds the password alone")
     query: str = Field(default="SELECT 1", description="what is asked")
     expect: str | None = Field(default=None, description="what the first value of the answer must be, as text")

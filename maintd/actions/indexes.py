@@ -1,0 +1,145 @@
+"""Declared indexes of live databases: made where they are missing, and what they are worth, measured by probes."""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from maintd import trust
+from maintd.actions.hands import Hands
+from maintd.actions.sqlite import OnDatabase
+from maintd.events import Event
+from maintd.units import counted, format_duration
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexCreated(Event):
+    """A declared index was made."""
+
+    name: ClassVar[str] = "index.created"
+
+    index: str
+    declared: str
+    took_ms: float
+
+    @property
+    def msg(self) -> str:
+        return f"made the index {self.declared} as {self.index} in {self.took_ms:.0f} ms"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexFound(Event):
+    """A declared index need not be made: it is there, under whatever name, or a wider one begins with its columns."""
+
+    name: ClassVar[str] = "index.found"
+
+    index: str
+    declared: str
+    how: str
+
+    @property
+    def msg(self) -> str:
+        return f"the index {self.declared} is {self.how} ({self.index})"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexRedundant(Event):
+    """An index that nobody declared does nothing that another one, which begins with its columns, does not do."""
+
+    name: ClassVar[str] = "index.redundant"
+
+    index: str
+    by: str
+
+    @property
+    def msg(self) -> str:
+        return f"the index {self.index} is redundant: {self.by} begins with the same columns"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexDropped(Event):
+    """An index that is not declared was dropped, as asked (`drop_undeclared`). `sql` makes it again."""
+
+    name: ClassVar[str] = "index.dropped"
+
+    index: str
+    sql: str
+
+    @property
+    def msg(self) -> str:
+        return f"dropped the index {self.index}, which is not declared: {self.sql}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeMeasured(Event):
+    """A probe query was run before and after: its time, and how SQLite goes about it."""
+
+    name: ClassVar[str] = "probe.measured"
+
+    query: str
+    before_ms: float
+    after_ms: float
+    plan_before: str
+    plan_after: str
+
+    @property
+    def msg(self) -> str:
+        plan = self.plan_after if self.plan_before == self.plan_after else f"{self.plan_before} → {self.plan_after}"
+        return f"{self.before_ms} ms → {self.after_ms} ms, {plan}: {self.query}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsureIndexes(OnDatabase):
+    """Makes the declared indexes that are missing, and measures the probes before and after."""
+
+    verb: ClassVar[str] = "index"
+
+    indexes: tuple[str, ...]
+    drop: bool = False
+    probes: tuple[str, ...] = ()
+    seconds: float = 10.0
+
+    @property
+    def detail(self) -> str:
+        return f"{counted(len(self.indexes), 'declared index')}, writers wait {format_duration(self.pause)} at most"
+
+    def done(self, hands: Hands) -> Iterator[Event]:
+        before = self._probed(hands)
+        pause = self.pause.total_seconds()
+        found = (
+            self.ask(hands, "indexing:index", indexes=self.indexes, pause=pause, drop=self.drop) if self.indexes else []
+        )
+        yield from (said(self.target, one) for one in found)
+        for query, old, new in zip(self.probes, before, self._probed(hands), strict=True):
+            yield ProbeMeasured(
+                target=self.target,
+                query=query,
+                before_ms=old["ms"],
+                after_ms=new["ms"],
+                plan_before=old["plan"],
+                plan_after=new["plan"],
+            )
+
+    def _probed(self, hands: Hands) -> list[dict[str, Any]]:
+        if not self.probes:
+            return []
+        within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
+        found: list[dict[str, Any]] = hands.call(
+            "maintd.tuning:probe", self, within, where=self.where, queries=self.probes, seconds=self.seconds
+        )
+        return found
+
+
+def said(target: str, one: Mapping[str, Any]) -> Event:
+    """What came of one index, as an event."""
+    name = one["name"]
+    match one["state"]:
+        case "created":
+            return IndexCreated(target=target, index=name, declared=one["declared"], took_ms=one["ms"])
+        case "redundant":
+            return IndexRedundant(target=target, index=name, by=one["by"])
+        case "dropped":
+            return IndexDropped(target=target, index=name, sql=one["sql"])
+        case state:
+            how = "there" if state == "present" else "the beginning of another"
+            return IndexFound(target=target, index=name, declared=one["declared"], how=how)

@@ -1,0 +1,219 @@
+"""Looking after a PostgreSQL: declared indexes, VACUUM and ANALYZE past thresholds, and what is odd about it."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from maintd.actions.hands import Hands
+from maintd.actions.indexes import ProbeMeasured, said
+from maintd.actions.sqlite import DatabaseFailed
+from maintd.child import Worker
+from maintd.errors import MaintdError
+from maintd.events import Event, Failure
+from maintd.steps import Action
+from maintd.stores import Secret
+from maintd.units import counted, format_size
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexRebuilt(Event):
+    """A declared index that was there and invalid, since making it had failed, was made anew."""
+
+    name: ClassVar[str] = "index.rebuilt"
+
+    index: str
+    declared: str
+    took_ms: float
+
+    @property
+    def msg(self) -> str:
+        return f"made the index {self.declared} anew, as {self.index}, which was invalid"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexInvalid(Event):
+    """An index that nobody declared is invalid: each write keeps it up, and no query uses it."""
+
+    name: ClassVar[str] = "index.invalid"
+    level: ClassVar[str] = "warning"
+
+    index: str
+
+    @property
+    def msg(self) -> str:
+        return f"the index {self.index} is invalid, and only costs: DROP INDEX CONCURRENTLY, or declare it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexUnused(Event):
+    """No query has used an index for as long as the server's statistics go back."""
+
+    name: ClassVar[str] = "index.unused"
+
+    index: str
+    bytes: int
+    since_s: int
+
+    @property
+    def msg(self) -> str:
+        return f"no query has used the index {self.index}, {format_size(self.bytes)}, for {self.since_s // 86400} days"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableBloated(Event):
+    """A table is larger than its rows, by an estimate from statistics. VACUUM FULL, or pg_repack, would shrink it."""
+
+    name: ClassVar[str] = "table.bloated"
+
+    table: str
+    bytes: int
+    share: float
+
+    @property
+    def msg(self) -> str:
+        return f"about {self.share:.0%} of the table {self.table}, {format_size(self.bytes)}, is empty"
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableTended(Event):
+    """VACUUM or ANALYZE of a table that was past the thresholds; `what` is vacuumed or analyzed."""
+
+    name: ClassVar[str] = "table.tended"
+
+    table: str
+    what: str
+    dead_rows: int
+    changed_rows: int
+    took_ms: float
+
+    @property
+    def msg(self) -> str:
+        rows = f"{counted(self.dead_rows, 'dead row')}, {self.changed_rows} changed since the last ANALYZE"
+        return f"{self.what} the table {self.table} in {self.took_ms:.0f} ms: it had {rows}"
+
+
+@dataclass(frozen=True, kw_only=True)
+class _OnServer(Action):
+    """Something that is done with one database of a server, in a child. Limits in seconds."""
+
+    failure: ClassVar[type[Failure]] = DatabaseFailed
+
+    password_file: str | None
+    lock: float
+    statement: float
+
+    def ask(self, hands: Hands, function: str, **given: Any) -> Any:
+        """What a function of peers/tables.py answers."""
+        server = {"conninfo": self.target, "lock": self.lock, "statement": self.statement}
+        server["password"] = Secret("", self.password_file).read() if self.password_file else None
+        with Worker(lock_fd=hands.lock_fd, background=False) as worker:
+            arguments = {"server": server, **given}
+            return worker.call(f"maintd.peers.tables:{function}", arguments, deadline=hands.deadline, stop=hands.stop)
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        yield from self.done(hands)
+
+    def done(self, hands: Hands) -> Iterator[Event]:
+        """Does it, and yields what happened."""
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EnsureServerIndexes(_OnServer):
+    """Makes the declared indexes that are missing (CREATE INDEX CONCURRENTLY), and measures the probes around that."""
+
+    verb: ClassVar[str] = "index"
+
+    indexes: tuple[str, ...]
+    probes: tuple[str, ...]
+    seconds: float
+
+    @property
+    def detail(self) -> str:
+        return f"{counted(len(self.indexes), 'declared index')}, beside its writers"
+
+    def done(self, hands: Hands) -> Iterator[Event]:
+        before = self._probed(hands)
+        for one in self.ask(hands, "index", indexes=self.indexes) if self.indexes else []:
+            if one["state"] == "rebuilt":
+                named = {"index": one["name"], "declared": one["declared"], "took_ms": one["ms"]}
+                yield IndexRebuilt(target=self.target, **named)
+            else:
+                yield said(self.target, one)
+        for query, old, new in zip(self.probes, before, self._probed(hands), strict=True):
+            yield ProbeMeasured(
+                target=self.target,
+                query=query,
+                before_ms=old["ms"],
+                after_ms=new["ms"],
+                plan_before=old["plan"],
+                plan_after=new["plan"],
+            )
+
+    def _probed(self, hands: Hands) -> list[dict[str, Any]]:
+        if not self.probes:
+            return []
+        told: list[dict[str, Any]] = self.ask(hands, "probe", queries=self.probes, seconds=self.seconds)
+        return told
+
+
+@dataclass(frozen=True, kw_only=True)
+class TendTables(_OnServer):
+    """VACUUM and ANALYZE of the tables that are past the thresholds."""
+
+    verb: ClassVar[str] = "tend"
+
+    vacuum_over: float
+    analyze_over: float
+    least: int
+
+    def done(self, hands: Hands) -> Iterator[Event]:
+        limits = {"vacuum_over": self.vacuum_over, "analyze_over": self.analyze_over, "least": self.least}
+        skipped = []
+        for one in self.ask(hands, "tend", **limits):
+            if one["state"] == "skipped":
+                skipped.append(one["table"])
+                continue
+            yield TableTended(
+                target=self.target,
+                table=one["table"],
+                what=one["state"],
+                dead_rows=one["dead"],
+                changed_rows=one["changed"],
+                took_ms=one["ms"],
+            )
+        if skipped:
+            raise MaintdError(
+                f"locked by somebody, and left for the next run: {', '.join(skipped)}", hint="raise lock_timeout"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReportOddities(_OnServer):
+    """Says which tables are bloated, and which indexes are unused, redundant or invalid."""
+
+    verb: ClassVar[str] = "report"
+    is_harmless: ClassVar[bool] = True
+
+    bloat_over: float
+    unused_after: float | None
+    least: int = field(default=10 << 20)
+
+    def done(self, hands: Hands) -> Iterator[Event]:
+        limits = {"bloat_over": self.bloat_over, "unused_after": self.unused_after, "least": self.least}
+        for one in self.ask(hands, "oddities", **limits):
+            yield _oddity(self.target, one)
+
+
+def _oddity(target: str, one: Mapping[str, Any]) -> Event:
+    name = one["name"]
+    match one["state"]:
+        case "bloated":
+            return TableBloated(target=target, table=name, bytes=one["bytes"], share=one["share"])
+        case "unused":
+            return IndexUnused(target=target, index=name, bytes=one["bytes"], since_s=int(one["since"]))
+        case "invalid":
+            return IndexInvalid(target=target, index=name)
+        case _:
+            return said(target, one)

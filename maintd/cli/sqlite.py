@@ -1,0 +1,141 @@
+"""`maintd sqlite advise`: which indexes would help, measured on a copy of the database."""
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import click
+
+from maintd import durable, headers, names, trust
+from maintd.child import Worker
+from maintd.cli import output
+from maintd.cli.exits import Exit, usage
+from maintd.cli.invocation import Invocation, config_option
+from maintd.config import Config, load
+from maintd.durable import Ownership
+from maintd.errors import MaintdError
+from maintd.matching import is_match
+from maintd.names import printable
+from maintd.steps import Seen
+from maintd.units import format_size
+
+_SECONDS = 10.0
+_PAUSE = 1.0
+_MOST = 50
+"""Queries of a log that are looked at: those that come most often."""
+_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
+
+
+@click.group(
+    short_help="See which indexes a SQLite database would gain by.",
+    epilog="\b\nExamples:\n  maintd sqlite advise /srv/app/data/trading.db",
+)
+def sqlite() -> None:
+    """Looks at SQLite databases, beside the services that write them. Needs no daemon."""
+
+
+@sqlite.command(
+    short_help="Propose indexes, with what they gain.",
+    epilog="\b\nExamples:\n  maintd sqlite advise /srv/app/data/trading.db\n"
+    "  maintd sqlite advise /srv/app/data/trading.db --query \"SELECT * FROM trades WHERE date = '2026-01-01'\"\n"
+    "  maintd sqlite advise /srv/app/data/trading.db --log /srv/app/logs/queries.sql --json",
+)
+@click.argument("database", metavar="DB", type=click.Path(exists=True, dir_okay=False))
+@click.option("--query", "queries", multiple=True, metavar="SQL", help="A query to look at; may be repeated.")
+@click.option(
+    "--log", metavar="FILE", type=click.File(errors="replace"), help="Queries, one on a line; the most frequent count."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a line for each query.")
+@config_option()
+@click.pass_obj
+def advise(called: Invocation, /, *, database: str, queries: tuple[str, ...], log: Any, as_json: bool) -> int:
+    """Proposes indexes for the probes that the config has for DB, and for the queries that are given.
+
+    The database is copied, which no writer in WAL mode waits for; each index that a query could use is made on the
+    copy, the query is run three times without and with it, and the copy is removed. The database itself is not changed.
+    """
+    path, config = os.path.realpath(database), load(called.config)
+    wanted = [*_probes(config, path), *queries, *(_frequent(log) if log else ())]
+    if not wanted:
+        raise usage("there is no probe for it in the config: give --query or --log")
+    with _copied(path, os.path.join(os.path.realpath(config.settings.state_dir), "stores", "advice")) as (worker, copy):
+        told = worker.call(
+            "maintd.advising:advise",
+            {"where": {"directory": copy, "name": "copy"}, "queries": list(dict.fromkeys(wanted)), "seconds": _SECONDS},
+            within=trust.confinement([copy], file=_seen(path)),
+        )
+    for one in told:
+        if as_json:
+            output.say_json({"target": path} | one)
+        else:
+            for line in _lines(one):
+                output.say(line)
+    found = list(dict.fromkeys(one["index"] for one in told if "index" in one))
+    if found and not as_json:
+        shown = ", ".join('"' + index.replace("\\", "\\\\").replace('"', '\\"') + '"' for index in found)
+        output.say()
+        output.say("in the sqlite job of that database:")
+        output.say(f"indexes = [{shown}]")
+    return Exit.OK
+
+
+def _probes(config: Config, path: str) -> Iterator[str]:
+    for job in config.jobs.values():
+        if job.kind == "sqlite" and any(is_match(path, pattern) for pattern in getattr(job, "paths", ())):
+            yield from getattr(job, "probes", ())
+
+
+def _frequent(log: Any) -> list[str]:
+    """The queries that come most often, whatever values stand in them, each as it came first."""
+    first, times = dict[str, str](), Counter[str]()
+    for line in log:
+        query = line.strip().rstrip(";")
+        if re.match(r"(?i)(select|with)\b", query):
+            form = _LITERAL.sub("?", query)
+            times[form] += 1
+            first.setdefault(form, query)
+    return [first[form] for form, _ in times.most_common(_MOST)]
+
+
+def _seen(path: str) -> Seen:
+    return Seen.of(path, os.lstat(path))
+
+
+@contextmanager
+def _copied(path: str, folder: str) -> Iterator[tuple[Worker, str]]:
+    """A child, and the private directory with the copy, for the moment."""
+    header, seen = headers.read(path), _seen(path)
+    if header is None:
+        raise MaintdError(f"{printable(path)} is no SQLite database, or an encrypted one")
+    directory, name = os.path.split(path)
+    making = names.temporary(f"advice-{os.getpid()}")
+    durable.private_directory(folder)
+    is_root = os.geteuid() == 0
+    owner = Ownership(0o700, seen.uid if is_root else os.geteuid(), seen.gid if is_root else os.getegid())
+    copy = os.path.join(folder, making)
+    with durable.directory(folder) as dir_fd, Worker() as worker:
+        durable.discard_tree(making, dir_fd=dir_fd)
+        durable.make_directory(making, owner, dir_fd=dir_fd)
+        try:
+            source = {"directory": directory, "name": name, "inode": list(seen.inode)}
+            arguments = {"source": source, "target": {"directory": copy, "name": "copy"}}
+            arguments["pause"] = None if header.is_wal else _PAUSE
+            worker.call("maintd.livedb:copy", arguments, within=trust.confinement([directory, copy], file=seen))
+            yield worker, copy
+        finally:
+            durable.discard_tree(making, dir_fd=dir_fd)
+
+
+def _lines(one: dict[str, Any]) -> Sequence[str]:
+    query = output.paint(printable(one["query"]), bold=True)
+    if "trouble" in one:
+        return [query, f"  {printable(one['trouble'])}"]
+    if "index" not in one:
+        return [query, f"  {one['before_ms']} ms, {printable(one['plan_before'])}; no index would help"]
+    gain = f"{one['before_ms']} ms → {one['after_ms']} ms with {printable(one['index'])}"
+    size = format_size(max(one["index_bytes"], 0))
+    plan = f"{printable(one['plan_before'])} → {printable(one['plan_after'])}"
+    return [query, f"  {gain}, which takes {size}", f"  {plan}"]

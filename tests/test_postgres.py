@@ -1,0 +1,167 @@
+"""The kind `postgres` against Debian's server: indexes made beside writers, tables tended, what is odd told."""
+
+import json
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from .checks.test_servers import EXTRAS, POSTGRES, needs_postgres, postgres  # noqa: F401 - the fixture
+from .conftest import environment, until
+from .tree import Did, Tree
+
+pytestmark = needs_postgres
+
+
+class Server:
+    """The tree of a config for the server, and psql on it."""
+
+    def __init__(self, tree: Tree, port: int, folder: str) -> None:
+        self.tree, self._port, self._folder = tree, port, folder
+
+    def sql(self, *statements: str) -> str:
+        done = self.psql(*statements)
+        assert done.returncode == 0, done.stderr
+        return done.stdout.strip()
+
+    def psql(self, *statements: str) -> "subprocess.CompletedProcess[str]":
+        line = [POSTGRES[-1].parent / "psql", "-h", self._folder, "-p", str(self._port), "-U", "admin", "-AtqX"]
+        commands = [part for statement in statements for part in ("-c", statement)]
+        return subprocess.run(
+            [*line, "-v", "ON_ERROR_STOP=1", *commands, "postgres"],
+            check=False,
+            capture_output=True,
+            text=True,
+            env={"PGPASSWORD": "s3cret"},
+        )
+
+    def do(self, options: str, password: str = "right") -> Did:
+        where = f'conninfo = "host={self._folder} port={self._port} dbname=postgres user=admin"\n'
+        where += f'password_file = "{self._folder}/{password}"\n'
+        self.tree.write_config(f'[postgres.main]\ncron = "@daily"\n{where}{options}')
+        line = [EXTRAS, "-c", self.tree.config, "do", "--all", "--json"]
+        done = subprocess.run(line, check=False, capture_output=True, text=True, env=environment(), timeout=90)
+        assert "Traceback" not in done.stderr, done.stderr
+        assert "s3cret" not in done.stdout
+        return Did(done.returncode, [json.loads(one) for one in done.stdout.splitlines()], done.stderr)
+
+    def indexes(self) -> list[str]:
+        return self.sql("SELECT indexname FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1").split()
+
+
+@pytest.fixture
+def server(postgres: Any) -> Iterator[Server]:  # noqa: F811
+    port, folder, _ = postgres
+    with tempfile.TemporaryDirectory(prefix="maintd-") as place:
+        made = Server(Tree(Path(place).resolve()), port, folder)
+        until(lambda: made.psql("SELECT 1").returncode == 0, "the server takes statements")
+        made.sql(
+            "DROP SCHEMA public CASCADE",
+            "CREATE SCHEMA public",
+            "CREATE TABLE orders (id serial PRIMARY KEY, customer int, symbol text, active bool)",
+            "INSERT INTO orders (customer, symbol, active) SELECT n % 500, 'S' || n % 50, true"
+            " FROM generate_series(1, 30000) AS n",
+        )
+        yield made
+
+
+QUIET = "report = false\ntend = false\n"
+
+
+def test_declared_indexes_are_made_and_probes_measured(server):
+    """Plain, unique, partial and expression indexes are made once; one of another name, or a wider one, is found; the
+    probe shows the plan before and after."""
+    server.sql("CREATE INDEX own ON orders (symbol, customer)")
+    declared = [
+        "orders(customer, id DESC)",
+        "unique orders(id, symbol)",
+        "orders(customer) where active",
+        "orders(lower(symbol))",
+    ]
+    options = QUIET + f"indexes = {[*declared, 'orders(symbol, customer)', 'orders(symbol)']}\n"
+    options += "probes = [\"SELECT * FROM orders where lower(symbol) = 's7'\"]\n"
+    did = server.do(options)
+    assert did.code == 0, str(did)
+    assert [event["declared"] for event in did.events("index.created")] == declared
+    assert [(event["index"], event["how"]) for event in did.events("index.found")] == [
+        ("own", "there"),
+        ("own", "the beginning of another"),
+    ]
+    probe = did.event("probe.measured")
+    assert probe["plan_before"] == "Seq Scan orders"
+    assert "maintd_" in probe["plan_after"]
+    again = server.do(options)
+    assert again.events("index.created") == []
+    assert len(again.events("index.found")) == 6
+    assert "invalid" not in server.sql("SELECT * FROM pg_index WHERE NOT indisvalid")
+
+
+def test_an_invalid_leftover_is_rebuilt(server):
+    """An index whose making failed half way is dropped and made anew under its name; one that fails leaves nothing."""
+    server.sql("UPDATE orders SET symbol = 'same' WHERE id < 3")
+    did = server.do(QUIET + 'indexes = ["unique orders(symbol)"]\n')
+    assert did.code == 1
+    assert "could not create unique index" in did.event("database.failed")["error_msg"]
+    assert server.indexes() == ["orders_pkey"]
+    server.sql(
+        "CREATE INDEX half ON orders (customer)",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'half'::regclass",
+    )
+    rebuilt = server.do(QUIET + 'indexes = ["orders(customer)"]\n').event("index.rebuilt")
+    assert rebuilt["index"] == "half"
+    assert server.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'half'::regclass") == "t"
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ('indexes = ["orders(nothing)"]', "nothing"),
+        ('indexes = ["nowhere(id)"]', "no table nowhere"),
+        ('indexes = ["gibberish"]', "declares no index"),
+        ('probes = ["DELETE FROM orders"]', "may only read"),
+        ('query_timeout = "1s"\nprobes = ["SELECT pg_sleep(60)"]', "longer than 1 s"),
+    ],
+)
+def test_what_cannot_be_is_told_and_nothing_is_made(server, options, said):
+    """A table or column that is not there, a probe that writes, or that never ends: one failure, and no change."""
+    did = server.do(f"{QUIET}{options}\n")
+    assert did.code == 1
+    assert said in did.event("database.failed")["error_msg"]
+    assert server.indexes() == ["orders_pkey"]
+    assert server.sql("SELECT count(*) FROM orders") == "30000"
+
+
+def test_tables_are_tended_past_the_thresholds_and_oddities_told(server):
+    """Dead rows bring VACUUM, changed ones ANALYZE, and a second run finds nothing to do; bloat, duplicate, unused and
+    invalid indexes are told, and nothing of that is changed."""
+    server.sql(
+        "CREATE INDEX one ON orders (customer)",
+        "CREATE INDEX two ON orders (customer)",
+        "CREATE TABLE calm (a int)",
+        "INSERT INTO calm SELECT generate_series(1, 2000)",
+        "CREATE INDEX bad ON calm (a)",
+        "UPDATE pg_index SET indisvalid = false WHERE indexrelid = 'bad'::regclass",
+        "DELETE FROM orders WHERE id % 4 <> 0",
+        "SELECT pg_stat_force_next_flush()",
+    )
+    options = 'min_size = "64K"\nunused_after = "1us"\n'
+    did = server.do(options)
+    assert did.code == 0, str(did)
+    tended = {(event["table"], event["what"]) for event in did.events("table.tended")}
+    assert tended == {("orders", "vacuumed"), ("calm", "analyzed")}
+    assert did.event("table.bloated")["table"] == "orders"
+    assert did.event("index.redundant")["index"] == "one"
+    assert did.event("index.invalid")["index"] == "bad"
+    assert {event["index"] for event in did.events("index.unused")} >= {"one", "two"}
+    assert server.indexes() == ["bad", "one", "orders_pkey", "two"]
+    assert server.do(options).events("table.tended") == []
+
+
+def test_a_wrong_password_and_no_extra_are_told(server):
+    """One failure with the server's word for it; without the extra, how to install it."""
+    did = server.do(QUIET + 'indexes = ["orders(customer)"]\n', "wrong")
+    assert "password authentication failed" in did.event("database.failed")["error_msg"]
+    assert "maintd[postgres]" in server.tree.do().event("database.failed")["advice"]
