@@ -37,6 +37,17 @@ def test_a_crash_is_reported_at_once_with_the_end_of_its_log(daemon, supervisord
     assert [event["target"] for event in one.events("program.crashed")].count("steady:steady") == 1
 
 
+def test_a_check_of_a_program_is_looked_at_when_that_changes(daemon, supervisord):
+    """A check that looks once an hour knows of a crash at once."""
+    one = daemon('[check.process.a]\nprogram = "a"\nevery = "1h"\nspread = "1s"\nfail_after = 1\nrecover_after = 1\n')
+    flag = one.tree.folder / "flag"
+    supervisord(a=(f"while_there {flag}", "autorestart=false"))
+    one.start()
+    until(lambda: one.status()["checks"][0]["health"] == "up", "it is up", 30)
+    flag.touch()
+    assert one.event("check.failed")["seq"] > one.event("program.crashed")["seq"]
+
+
 def test_programs_that_are_given_up_are_revived_with_growing_pauses(daemon, supervisord):
     """FATAL is told; each attempt waits longer than the one before, also over a restart of maintd, until it runs."""
     one = daemon('[revive.all]\nprograms = ["fallen", "others:*"]\npause = "500ms"\n' + CASCADE)
