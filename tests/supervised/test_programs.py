@@ -90,10 +90,14 @@ def test_several_failures_are_one_incident_in_which_nothing_is_restarted(daemon,
 
 
 def test_a_supervisord_that_is_silent_is_told_once(daemon, supervisord):
-    """Where supervisord does not answer, that is said once, and so is that it answers again."""
+    """Where supervisord does not answer, that is said once, and so is that it answers again; a restart is no crash."""
     one = daemon(CASCADE).start()
     one.event("supervisor.failed")
-    supervisord(steady=("idle", ""))
+    first = supervisord(steady=("idle", ""))
     one.event("supervisor.recovered")
     assert len(one.events("supervisor.failed")) == 1
+    first.stop()
+    one.event("supervisor.failed", count=2)
+    first.start()
+    one.event("supervisor.recovered", count=2)
     assert one.events("program.crashed") == []
