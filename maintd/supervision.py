@@ -78,15 +78,18 @@ class Supervision:
         self.ceilings.ended(due.job, acted=acted)
 
     def note(self, changes: Changes) -> list[Due]:
-        """Says what has changed; the checks that look at these programs are due now."""
+        """Says what has changed; the checks are due now of programs that have failed, or run again.
+
+        What is only on its way, in a restart that somebody asked for, is no reading to count.
+        """
         for change in changes.found:
             self._note(change)
         now = datetime.now(UTC)
+        news = [change.program for change in changes.found if change.was and _is_news(change)]
         return [
             Due(name, Scheduled(now))
             for name, job in self._config.jobs.items()
-            if job.kind == "check.process"
-            and any(change.was and change.program.is_named(getattr(job, "program", "")) for change in changes.found)
+            if job.kind == "check.process" and any(program.is_named(getattr(job, "program", "")) for program in news)
         ]
 
     def tick(self) -> list[Due]:
@@ -156,3 +159,7 @@ class Supervision:
         found = self._config.jobs.get(job)
         is_own = found is not None and event.name == "limit.exceeded"
         self._log.emit(event, Envelope(job, level=found.severity if found and is_own else ""))
+
+
+def _is_news(change: Change) -> bool:
+    return change.failed is not None or change.program.state == "RUNNING"
