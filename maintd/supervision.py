@@ -141,16 +141,16 @@ class Supervision:
     def _end_failures(self, now: float) -> None:
         """Programs that have run for a while without a failure have recovered; what was stopped matters no more."""
         calm = self._config.cascade.calm.total_seconds()
-        for program in self.programs.known:
-            count, last = self._failures.get(program.name, (0, now))
-            if not count:
+        states = {program.name: program.state for program in self.programs.known}
+        for name, (count, last) in list(self._failures.items()) if states else ():
+            state = states.get(name, lives.REMOVED)
+            if state == "RUNNING" and now - last >= calm:
+                self._say(lives.ProgramRecovered(target=name, failures=count))
+            elif state in ("STOPPED", lives.REMOVED):
+                self._say(lives.ProgramChanged(target=name, state=state, was="failed"))
+            else:
                 continue
-            if program.state == "STOPPED" or (program.state == "RUNNING" and now - last >= calm):
-                del self._failures[program.name]
-                if program.state == "RUNNING":
-                    self._say(lives.ProgramRecovered(target=program.name, failures=count))
-                else:
-                    self._say(lives.ProgramChanged(target=program.name, state=program.state, was="failed"))
+            del self._failures[name]
 
     def _say(self, event: Event) -> None:
         self._log.emit(event)

@@ -22,6 +22,8 @@ def test_a_crash_is_reported_at_once_with_the_end_of_its_log(daemon, supervisord
     crashed = one.event("program.crashed", target="crasher:crasher")
     assert (crashed["level"], crashed["exit_status"], crashed["state"]) == ("error", 7, "EXITED")
     assert crashed["last_lines"].endswith("line 19 \N{RETURN SYMBOL} ?[31mKeyError: price?[0m")
+    real.ctl("remove", "crasher")
+    one.event("program.changed", target="crasher:crasher", state="REMOVED", was="failed")
     flag.touch()
     one.event("program.crashed", target="later:later")
     flag.unlink()
