@@ -99,7 +99,7 @@ class AlertStore:
     def note(self, incident: Incident | None, tellings: Iterable[tuple[str, str, Item]] = (), gone: str = "") -> None:
         """Keeps what is wrong, or that the one of the key `gone` is not any more, with what is to be told of it.
 
-        What waits for the same channel about the same thing, and is in no message yet, is replaced.
+        What waits for the same channel about the same incident, and is in no message yet, is replaced.
         """
         changes: list[Change] = []
         if incident is not None:
@@ -109,7 +109,8 @@ class AlertStore:
             self.incidents.pop(gone, None)
             changes.append(("DELETE FROM incident WHERE key = ?", [gone]))
         for channel, key, item in tellings:
-            changes += self._dropped(key, channel)
+            old = [one for one in self.waiting(channel) if one.item.id == item.id]
+            changes += self._dropped(old)
             self._last += 1
             telling = Telling(self._last, channel, key, item)
             self.tellings.append(telling)
@@ -133,13 +134,11 @@ class AlertStore:
 
     def forget(self, tellings: Sequence[Telling]) -> None:
         """They were delivered, or nobody is to be told any more."""
-        gone = {telling.seq for telling in tellings}
-        self.tellings = [telling for telling in self.tellings if telling.seq not in gone]
-        self.write([("DELETE FROM telling WHERE seq = ?", [seq]) for seq in gone])
+        self.write(self._dropped(tellings))
 
     def withdraw(self, key: str) -> None:
         """What waits to be told about a thing is not told."""
-        self.write(self._dropped(key))
+        self.write(self._dropped([one for one in self.tellings if one.key == key and not one.message]))
 
     def silence(self, silence: Silence) -> None:
         self.silences[silence.pattern] = silence
@@ -152,14 +151,10 @@ class AlertStore:
         self.write([("DELETE FROM silence WHERE pattern = ?", [pattern])])
         return found is not None
 
-    def _dropped(self, key: str, channel: str = "") -> list[Change]:
-        old = [
-            telling
-            for telling in self.tellings
-            if telling.key == key and not telling.message and channel in ("", telling.channel)
-        ]
-        self.tellings = [telling for telling in self.tellings if telling not in old]
-        return [("DELETE FROM telling WHERE seq = ?", [telling.seq]) for telling in old]
+    def _dropped(self, old: Sequence[Telling]) -> list[Change]:
+        gone = {telling.seq for telling in old}
+        self.tellings = [telling for telling in self.tellings if telling.seq not in gone]
+        return [("DELETE FROM telling WHERE seq = ?", [seq]) for seq in gone]
 
 
 def _item(fields: dict[str, Any]) -> Item:

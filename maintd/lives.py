@@ -9,6 +9,8 @@ from maintd.supervisor import Program
 
 STEADY = ("RUNNING", "STOPPED", "EXITED")
 """The states that are told; the others are on the way to one of them."""
+REMOVED = "REMOVED"
+"""In place of a state: supervisord does not know the program any more."""
 _ALIVE = ("RUNNING", "STARTING")
 LINES = " \N{RETURN SYMBOL} "
 """What stands between the lines of a log in an event, which is one line itself."""
@@ -68,7 +70,7 @@ class ProgramRecovered(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramChanged(Event):
-    """A program was started, was stopped, or ended as expected."""
+    """A program was started, was stopped, or ended as expected; or one that had failed was taken out of supervisord."""
 
     name: ClassVar[str] = "program.changed"
 

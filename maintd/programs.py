@@ -6,7 +6,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import ClassVar
 
 from maintd import lives
@@ -111,9 +111,12 @@ class Programs:
             return
         if self._silent >= _PATIENCE:
             self._emit(SupervisorRecovered(target=supervisor.url))
-        self._silent = 0
         before = self._known or {}
+        if self._silent:  # whether they were started again meanwhile, and by whom, nobody can say
+            pids = {program.name: program.pid for program in programs}
+            before = {name: replace(program, pid=pids.get(name, 0)) for name, program in before.items()}
         self._known = {program.name: program for program in programs}
+        self._silent = 0
         found = [self._change(supervisor, before.get(program.name), program) for program in programs]
         self._watch(program.pid for program in programs if program.pid)
         if any(found):

@@ -78,15 +78,18 @@ class Supervision:
         self.ceilings.ended(due.job, acted=acted)
 
     def note(self, changes: Changes) -> list[Due]:
-        """Says what has changed; the checks that look at these programs are due now."""
+        """Says what has changed; the checks are due now of programs that have failed, or run again.
+
+        What is only on its way, in a restart that somebody asked for, is no reading to count.
+        """
         for change in changes.found:
             self._note(change)
         now = datetime.now(UTC)
+        news = [change.program for change in changes.found if change.was and _is_news(change)]
         return [
             Due(name, Scheduled(now))
             for name, job in self._config.jobs.items()
-            if job.kind == "check.process"
-            and any(change.was and change.program.is_named(getattr(job, "program", "")) for change in changes.found)
+            if job.kind == "check.process" and any(program.is_named(getattr(job, "program", "")) for program in news)
         ]
 
     def tick(self) -> list[Due]:
@@ -138,16 +141,16 @@ class Supervision:
     def _end_failures(self, now: float) -> None:
         """Programs that have run for a while without a failure have recovered; what was stopped matters no more."""
         calm = self._config.cascade.calm.total_seconds()
-        for program in self.programs.known:
-            count, last = self._failures.get(program.name, (0, now))
-            if not count:
+        states = {program.name: program.state for program in self.programs.known}
+        for name, (count, last) in list(self._failures.items()) if states else ():
+            state = states.get(name, lives.REMOVED)
+            if state == "RUNNING" and now - last >= calm:
+                self._say(lives.ProgramRecovered(target=name, failures=count))
+            elif state in ("STOPPED", lives.REMOVED):
+                self._say(lives.ProgramChanged(target=name, state=state, was="failed"))
+            else:
                 continue
-            if program.state == "STOPPED" or (program.state == "RUNNING" and now - last >= calm):
-                del self._failures[program.name]
-                if program.state == "RUNNING":
-                    self._say(lives.ProgramRecovered(target=program.name, failures=count))
-                else:
-                    self._say(lives.ProgramChanged(target=program.name, state=program.state, was="failed"))
+            del self._failures[name]
 
     def _say(self, event: Event) -> None:
         self._log.emit(event)
@@ -156,3 +159,7 @@ class Supervision:
         found = self._config.jobs.get(job)
         is_own = found is not None and event.name == "limit.exceeded"
         self._log.emit(event, Envelope(job, level=found.severity if found and is_own else ""))
+
+
+def _is_news(change: Change) -> bool:
+    return change.failed is not None or change.program.state == "RUNNING"

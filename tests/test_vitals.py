@@ -23,9 +23,12 @@ JOB = '[rotate.a]\npaths = ["LOGS/*.log"]\ncron = "@yearly"\n'
 
 
 def test_too_much_memory_ends_it_with_1(daemon):  # noqa: F811
-    """A maintd that has more memory than max_memory says why, and ends for supervisord to start another."""
+    """A maintd with more memory than max_memory says why, and ends, for supervisord to start another, which alerts."""
     one = daemon("")
-    one.tree.write_config(JOB, 'max_memory = "10M"')
+    told = one.tree.folder / "told"
+    (one.tree.folder / "tell").write_text(f'echo "$MAINTD_ALERT_TITLE" >> {told}\n')
+    channel = f'[alerts]\n[alerts.channels.a]\ncommand = ["/bin/sh", "{one.tree.folder}/tell"]\n'
+    one.tree.write_config(channel + JOB, 'max_memory = "10M"')
     one.start()
     assert one.process is not None
     assert one.process.wait(60) == 1
@@ -34,6 +37,10 @@ def test_too_much_memory_ends_it_with_1(daemon):  # noqa: F811
     assert "more than max_memory (10.0 MiB)" in failed["error_msg"]
     assert one.events("daemon.stopped")
     one.process = None
+    one.tree.write_config(channel.replace("[alerts]", '[alerts]\ngroup = "0ms"', 1) + JOB)
+    one.start()
+    one.event("alert.sent")
+    assert "daemon.failed" in told.read_text()
 
 
 def test_an_inbox_that_stays_long_is_told_once_and_one_without_end_is_the_end():

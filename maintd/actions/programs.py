@@ -1,6 +1,7 @@
 """Signals to programs of supervisord, and starting them again: waited for, and begun anew after a cut."""
 
 import contextlib
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
@@ -141,6 +142,10 @@ class RestartProgram(Action):
     remembered: str
 
     def apply(self, hands: Hands) -> Iterator[Event]:
+        if self.pid == os.getpid():
+            raise Refused(
+                "that is maintd itself, which nobody would start again", hint="max_memory under [daemon] is for it"
+            )
         _require(self.supervisor, self.target, self.pid)
         habits = self.supervisor.habits(self.target)
         family = [(pid, identity) for pid in processes.tree(self.pid) if (identity := start_and_uid(pid))]

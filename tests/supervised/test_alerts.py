@@ -32,7 +32,7 @@ def is_up(one: Daemon, *names: str) -> None:
 
 def test_what_belongs_together_is_one_message_and_its_end_another(daemon, sink):
     """Three checks fail at once: one message with three alerts, with no repetition; one more when they are up again."""
-    one = daemon(alerts(sink, group="2s") + "".join(FILE.format(name) for name in "abc"))
+    one = daemon(alerts(sink, group="4s") + "".join(FILE.format(name) for name in "abc"))
     take = files(one, "abc")
     one.start()
     is_up(one, *"abc")
@@ -138,7 +138,7 @@ def test_a_job_that_fails_is_told_until_a_run_goes_well(daemon, sink):
 
 def test_a_cascade_is_one_alert_that_names_the_first(daemon, supervisord, sink):
     """Three programs fail: one alert, of the cascade, with the first by name; what is still down after it is told."""
-    one = daemon(alerts(sink, group="4s") + '[cascade]\ncalm = "6s"\n')
+    one = daemon(alerts(sink, group="8s") + '[cascade]\ncalm = "10s"\n')
     flags = [one.tree.folder / f"flag-{name}" for name in "abc"]
     supervisord(**{flag.name[-1]: (f"while_there {flag}", "autorestart=false") for flag in flags})
     one.start()

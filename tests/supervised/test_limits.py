@@ -78,6 +78,18 @@ def test_a_killed_maintd_leaves_no_program_stopped(daemon, supervisord):
     until(lambda: not list((one.tree.folder / "state").rglob("*.restart")), "it is forgotten")
 
 
+def test_a_limit_that_observes_restarts_nothing(daemon, supervisord):
+    """Under observe it is told what would be done, once, and nothing is done."""
+    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "20M"\nobserve = true\n{FAST}')
+    real = supervisord(one=("hold 40", ""))
+    one.start()
+    pid = until(lambda: real.pid("one"), "it runs")
+    planned = one.event("action.planned", job="limit.one")
+    assert (planned["verb"], planned["target"]) == ("restart", "one:one")
+    one.event("limit.exceeded", job="limit.one")
+    assert real.pid("one") == pid
+
+
 class Breaking:
     """Stands before supervisord's socket, and for a while after a stop was asked for breaks every connection."""
 

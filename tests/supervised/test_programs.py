@@ -22,6 +22,8 @@ def test_a_crash_is_reported_at_once_with_the_end_of_its_log(daemon, supervisord
     crashed = one.event("program.crashed", target="crasher:crasher")
     assert (crashed["level"], crashed["exit_status"], crashed["state"]) == ("error", 7, "EXITED")
     assert crashed["last_lines"].endswith("line 19 \N{RETURN SYMBOL} ?[31mKeyError: price?[0m")
+    real.ctl("remove", "crasher")
+    one.event("program.changed", target="crasher:crasher", state="REMOVED", was="failed")
     flag.touch()
     one.event("program.crashed", target="later:later")
     flag.unlink()
@@ -35,6 +37,17 @@ def test_a_crash_is_reported_at_once_with_the_end_of_its_log(daemon, supervisord
     told = dict.fromkeys(event["target"] for event in one.events("program.crashed"))
     assert list(told) == ["crasher:crasher", "later:later", "steady:steady"]
     assert [event["target"] for event in one.events("program.crashed")].count("steady:steady") == 1
+
+
+def test_a_check_of_a_program_is_looked_at_when_that_changes(daemon, supervisord):
+    """A check that looks once an hour knows of a crash at once."""
+    one = daemon('[check.process.a]\nprogram = "a"\nevery = "1h"\nspread = "1s"\nfail_after = 1\nrecover_after = 1\n')
+    flag = one.tree.folder / "flag"
+    supervisord(a=(f"while_there {flag}", "autorestart=false"))
+    one.start()
+    until(lambda: one.status()["checks"][0]["health"] == "up", "it is up", 30)
+    flag.touch()
+    assert one.event("check.failed")["seq"] > one.event("program.crashed")["seq"]
 
 
 def test_programs_that_are_given_up_are_revived_with_growing_pauses(daemon, supervisord):
@@ -79,10 +92,14 @@ def test_several_failures_are_one_incident_in_which_nothing_is_restarted(daemon,
 
 
 def test_a_supervisord_that_is_silent_is_told_once(daemon, supervisord):
-    """Where supervisord does not answer, that is said once, and so is that it answers again."""
+    """Where supervisord does not answer, that is said once, and so is that it answers again; a restart is no crash."""
     one = daemon(CASCADE).start()
     one.event("supervisor.failed")
-    supervisord(steady=("idle", ""))
+    first = supervisord(steady=("idle", ""))
     one.event("supervisor.recovered")
     assert len(one.events("supervisor.failed")) == 1
+    first.stop()
+    one.event("supervisor.failed", count=2)
+    first.start()
+    one.event("supervisor.recovered", count=2)
     assert one.events("program.crashed") == []

@@ -1,0 +1,63 @@
+"""What `limit` plans about a program that is over its limit, for what it did before: signals, pauses, a budget."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from maintd.actions.programs import RestartProgram, SignalProgram
+from maintd.job import Context
+from maintd.jobs.limit import ProgramLimit
+from maintd.steps import Finding, Step
+from maintd.trends import Sample
+from maintd.triggers import Excess, Over
+
+NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
+EXCESS = Excess("api:api", 4711, "more than 1G of memory in 3 of 5 samples")
+
+
+def planned(history: list[tuple[str, float]], **options: Any) -> Step:
+    """The one step for what was done so many seconds ago."""
+    job = ProgramLimit.model_validate({"program": "api", "memory": "1G", "pause": "1m", "step": "1m"} | options)
+    samples = tuple(Sample(NOW - timedelta(seconds=ago), what, 1) for what, ago in history)
+    (step,) = job.plan(Context(now=NOW, cause=Over((EXCESS,)), history=samples, job="limit.api"))
+    return step
+
+
+def restarts(*ago: float) -> list[tuple[str, float]]:
+    return [("restart api:api", seconds) for seconds in ago]
+
+
+@pytest.mark.parametrize(
+    ("ago", "is_restarted"),
+    [
+        ((), True),
+        ((59,), False),
+        ((61,), True),
+        ((300, 119), False),
+        ((300, 121), True),
+        ((3700, 3650, 3601), True),
+    ],
+)
+def test_pauses_between_restarts_grow_and_the_window_ends(ago, is_restarted):
+    """One minute after the first restart, two after the second, and what is beyond the window does not count."""
+    assert isinstance(planned(restarts(*ago)), RestartProgram if is_restarted else Finding)
+
+
+@pytest.mark.parametrize("ago", [(3000, 2000, 1000), (300, 200, -86400)], ids=["spent", "clock set back"])
+def test_no_more_restarts_than_the_window_has(ago):
+    """The fourth restart within the window is not done, and that is an event; those of the future count as well."""
+    step = planned(restarts(*ago))
+    assert isinstance(step, Finding)
+    assert step.event is not None
+    assert step.event.name == "limit.spent"
+
+
+def test_a_signal_is_sent_once_to_each_process_and_given_time():
+    """First the signal; while it may still help nothing; then a restart; another process gets it anew."""
+    ladder: dict[str, Any] = {"ladder": ["signal", "restart"], "signal": "SIGUSR1"}
+    assert isinstance(planned([], **ladder), SignalProgram)
+    assert isinstance(planned([("signal api:api 4711", 30)], **ladder), Finding)
+    assert isinstance(planned([("signal api:api 4711", 61)], **ladder), RestartProgram)
+    assert isinstance(planned([("signal api:api 9", 61)], **ladder), SignalProgram)
+    assert isinstance(planned([], ladder=[]), Finding)
