@@ -23,6 +23,7 @@ import psutil
 
 from maintd import client
 from maintd.log import LONGEST_LINE
+from maintd.rounds import KEPT
 from tests.conftest import until
 from tests.tree import NOBODY, Tree
 
@@ -217,7 +218,7 @@ class Fuzz:
             now = Size.of(psutil.Process(self.daemon.process.pid))
             return now.descriptors <= before.descriptors and now.threads <= before.threads
 
-        until(is_as_before, f"descriptors and threads are as before: {before}", PATIENCE)
+        until(is_as_before, f"descriptors and threads are as before: {before}", KEPT + PATIENCE)
 
 
 class _Lines:

@@ -26,7 +26,7 @@ def test_a_crash_loop_is_one_alert(daemon, supervisord, sink):
     one.event("program.crashed", count=12, target="a:a")
     one.event("alert.sent")
     assert said(sink) == [("program.a:a", False)]
-    assert "it was" not in sink.messages[0][0]["annotations"]["description"]
+    assert "it was:" not in sink.messages[0][0]["annotations"]["description"]
 
 
 def test_what_was_wrong_before_a_restart_is_over_after_it(daemon, supervisord, sink):
