@@ -37,17 +37,16 @@ class Held:
 def held(shelf: Shelf, *, is_remote: bool) -> dict[str, Held]:
     """The objects that the job of the shelf has put into the archive, by name. OSError if its manifest cannot be read.
 
-    What is listed and was never moved is none.
+    What is listed and was never moved is none; nor is what holds a file that is still where it was, since that would be
+    stored again.
     """
     by_name: dict[str, list[Entry]] = defaultdict(list)
     for entry in inventory.read(shelf.root).entries.values():
         by_name[entry.name].append(entry)
     found = {}
     for name, entries in by_name.items():
-        seen = None if is_remote else _seen(os.path.join(shelf.root, name))
-        is_moved = seen is not None or is_remote or not all(entry.is_unmoved() for entry in entries)
-        if is_moved and all(entry.job == shelf.job for entry in entries):
-            found[name] = Held(name, entries, seen)
+        if all(entry.job == shelf.job and not entry.is_unmoved() for entry in entries):
+            found[name] = Held(name, entries, None if is_remote else _seen(os.path.join(shelf.root, name)))
     return found
 
 

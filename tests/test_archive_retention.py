@@ -135,3 +135,17 @@ def test_rotate_keeps_periods_too(tmp_path):
         "app.log.20260211T000000Z.zst",
     ]
     assert "beyond keep_daily 2, keep_monthly 2" in did.events("log.expired")[0]["reason"]
+
+
+def test_what_is_still_where_it_was_is_not_thinned_out(tmp_path):
+    """With keep_originals an object whose file is still here stays: it would be stored again, night after night."""
+    tree = Tree(tmp_path)
+    tree.write_config(job("keep_originals = true\nkeep_last = 1\n" + ALL))
+    paths = [tree.log(f"p-2026-02-0{day}.csv", b"%d\n" % day) for day in (1, 2, 3)]
+    succeeded(tree.do())
+    paths[0].unlink()
+    succeeded(tree.do())
+    assert len(archived(tree)) == 3  # the newest of those that are only there
+    paths[1].unlink()
+    succeeded(tree.do())
+    assert archived(tree) == ["p-2026-02-02.csv.zst", "p-2026-02-03.csv.zst"]

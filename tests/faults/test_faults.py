@@ -23,6 +23,7 @@ SAMPLE = tuple(
         "archive",
         "archive, renamed",
         "archive, bundled",
+        "archive, thinned out",
         "expire files",
         "guard",
     )
