@@ -37,10 +37,15 @@ def context(
         supervisor=supervisor(config),
         claims=config.claims,
         own=config.own,
-        stores=os.path.join(state, "stores") if lanes else "",
+        stores=stores(config) if lanes else "",
         jobs={other: job for other, job in config.jobs.items() if job.enabled} if lanes else {},
         intents=os.path.join(state, intents.DIRECTORY) if lanes else "",
     )
+
+
+def stores(config: Config) -> str:
+    """The directory for what is kept of object stores."""
+    return os.path.join(os.path.realpath(config.settings.state_dir), "stores")
 
 
 def zone(config: Config) -> tzinfo:

@@ -17,8 +17,11 @@ from maintd.stores import Store
 Progress = Callable[[int], None]
 
 
-def drop(_progress: Progress, *, root: str, name: str, seen: dict[str, Any] | None, why: str, at: str) -> None:
-    """Of an archive that is a directory. `seen` is the planned object, None if it is gone. NotYet if it is open."""
+def drop(_progress: Progress, *, root: str, lines: str, seen: dict[str, Any] | None) -> None:
+    """Of an archive that is a directory. `seen` is the planned object, None if it is gone. NotYet if it is open.
+
+    `lines` are those that take its own back.
+    """
     with durable.directory(root) as root_fd:
         if seen is not None:
             file = Seen(**seen)
@@ -28,16 +31,11 @@ def drop(_progress: Progress, *, root: str, name: str, seen: dict[str, Any] | No
                     raise NotYet(f"{names.printable(file.path)} is open in another process")
                 durable.remove(file, dir_fd=dir_fd)
                 os.fsync(dir_fd)
-        _take_back(root, name, why, at, root_fd)
+        inventory.add(lines.encode(), dir_fd=root_fd)
 
 
-def drop_object(_progress: Progress, *, store: dict[str, Any], root: str, name: str, why: str, at: str) -> None:
+def drop_object(_progress: Progress, *, store: dict[str, Any], root: str, name: str, lines: str) -> None:
     """Of an object store; `root` is the private directory for it. An object that is gone counts as removed."""
     Bucket(Store.of(store)).remove(name)
     with durable.directory(root) as root_fd:
-        _take_back(root, name, why, at, root_fd)
-
-
-def _take_back(root: str, name: str, why: str, at: str, root_fd: int) -> None:
-    entries = [entry for entry in inventory.read(root).entries.values() if entry.name == name]
-    inventory.add(b"".join(inventory.void(entry, why=why, at=at) for entry in entries), dir_fd=root_fd)
+        inventory.add(lines.encode(), dir_fd=root_fd)

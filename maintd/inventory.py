@@ -11,10 +11,10 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Self
 
-from maintd import durable
+from maintd import durable, names
 from maintd.durable import Ownership
 
-NAME = "maintd-manifest.jsonl"
+NAME = names.MANIFEST
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,9 +97,14 @@ class Manifest:
                 self.damaged += 1
 
 
-def void(entry: Entry, **said: str) -> bytes:
-    """The line that takes an entry back; `said` is for people."""
-    return _line({"name": entry.name, "void": True} | ({"member": entry.member} if entry.member else {}) | said)
+def void(entry: Entry) -> bytes:
+    """The line that takes an entry back."""
+    return void_line(*entry.key)
+
+
+def void_line(name: str, member: str, **said: str) -> bytes:
+    """The same of an entry by its name and member; `said` is for people."""
+    return _line({"name": name, "void": True} | ({"member": member} if member else {}) | said)
 
 
 def _line(value: dict[str, Any]) -> bytes:

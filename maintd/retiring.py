@@ -2,7 +2,7 @@
 
 import os
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
@@ -25,6 +25,10 @@ class Held:
     seen: Seen | None
 
     @property
+    def members(self) -> tuple[str, ...]:
+        return tuple(entry.member for entry in self.entries)
+
+    @property
     def size(self) -> int:
         return self.entries[0].stored_bytes
 
@@ -37,17 +41,16 @@ class Held:
 def held(shelf: Shelf, *, is_remote: bool) -> dict[str, Held]:
     """The objects that the job of the shelf has put into the archive, by name. OSError if its manifest cannot be read.
 
-    What is listed and was never moved is none.
+    What is listed and was never moved is none; nor is what holds a file that is still where it was, since that would be
+    stored again.
     """
     by_name: dict[str, list[Entry]] = defaultdict(list)
     for entry in inventory.read(shelf.root).entries.values():
         by_name[entry.name].append(entry)
     found = {}
     for name, entries in by_name.items():
-        seen = None if is_remote else _seen(os.path.join(shelf.root, name))
-        is_moved = seen is not None or is_remote or not all(entry.is_unmoved() for entry in entries)
-        if is_moved and all(entry.job == shelf.job for entry in entries):
-            found[name] = Held(name, entries, seen)
+        if all(entry.job == shelf.job and not entry.is_unmoved() for entry in entries):
+            found[name] = Held(name, entries, None if is_remote else _seen(os.path.join(shelf.root, name)))
     return found
 
 
@@ -63,7 +66,14 @@ def plan_drops(verdicts: Sequence[Verdict], found: dict[str, Held], shelf: Shelf
     for name, reason in _given_up(verdicts):
         path, one = os.path.join(shelf.root, name), found[name]
         yield DropObject(
-            target=path, reason=reason, root=shelf.root, stored=name, seen=one.seen, size=one.size, at=shelf.at
+            target=path,
+            reason=reason,
+            root=shelf.root,
+            stored=name,
+            members=one.members,
+            seen=one.seen,
+            size=one.size,
+            at=shelf.at,
         )
 
 
@@ -81,6 +91,7 @@ def plan_drops_in(store: Store, verdicts: Sequence[Verdict], found: dict[str, He
             needs=(reach,),
             root=shelf.root,
             stored=name,
+            members=found[name].members,
             seen=None,
             size=found[name].size,
             at=shelf.at,
@@ -100,3 +111,35 @@ def group(one: Held, of: Callable[[str], str]) -> str:
     if one.entries[0].member:
         return "bundles"
     return of(os.path.join("/", os.path.dirname(one.name), os.path.basename(one.entries[0].original)))
+
+
+class Elsewhere:
+    """The archives of other jobs, for a file that is an object of one of them: it goes with its lines there."""
+
+    def __init__(self, roots: Iterable[str], at: str) -> None:
+        self._roots, self._at = tuple(roots), at
+        self._known: dict[str, dict[str, list[Entry]]] = {}
+
+    def drop(self, seen: Seen, reason: str) -> DropObject | None:
+        """The step for a file that is listed in one; None if it is in none. OSError if a manifest cannot be read."""
+        root = next((root for root in self._roots if seen.path.startswith(f"{root}/")), None)
+        entries = self._entries(root).get(os.path.relpath(seen.path, root)) if root else None
+        if not root or not entries:
+            return None
+        return DropObject(
+            target=seen.path,
+            reason=reason,
+            root=root,
+            stored=entries[0].name,
+            members=tuple(entry.member for entry in entries),
+            seen=seen,
+            size=seen.size,
+            at=self._at,
+        )
+
+    def _entries(self, root: str) -> dict[str, list[Entry]]:
+        if root not in self._known:
+            self._known[root] = defaultdict(list)
+            for entry in inventory.read(root).entries.values():
+                self._known[root][entry.name].append(entry)
+        return self._known[root]

@@ -1,7 +1,10 @@
 """What becomes of archived files by their job's own rules: the engine of `expire`, on the objects of an archive."""
 
+import contextlib
 import json
 import os
+import shutil  # noqa: TID251 - clears the other file system
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,7 +14,17 @@ from maintd import inventory
 from .test_archive import archived, job, lines, succeeded
 from .tree import Tree
 
+SHM = Path(f"/dev/shm/maintd-second-{os.getpid()}")
 ALL = 'max_share = "100%"\n'
+
+
+@contextlib.contextmanager
+def scratch(path: Path) -> Iterator[None]:
+    """A directory on another file system."""
+    try:
+        yield
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @pytest.fixture
@@ -135,3 +148,43 @@ def test_rotate_keeps_periods_too(tmp_path):
         "app.log.20260211T000000Z.zst",
     ]
     assert "beyond keep_daily 2, keep_monthly 2" in did.events("log.expired")[0]["reason"]
+
+
+def test_what_is_still_where_it_was_is_not_thinned_out(tmp_path):
+    """With keep_originals an object whose file is still here stays: it would be stored again, night after night."""
+    tree = Tree(tmp_path)
+    tree.write_config(job("keep_originals = true\nkeep_last = 1\n" + ALL))
+    paths = [tree.log(f"p-2026-02-0{day}.csv", b"%d\n" % day) for day in (1, 2, 3)]
+    succeeded(tree.do())
+    paths[0].unlink()
+    succeeded(tree.do())
+    assert len(archived(tree)) == 3  # the newest of those that are only there
+    paths[1].unlink()
+    succeeded(tree.do())
+    assert archived(tree) == ["p-2026-02-02.csv.zst", "p-2026-02-03.csv.zst"]
+
+
+def test_the_manifest_of_an_archive_is_no_file_of_a_job(tree):
+    """Neither an expire job nor another archive job takes an archive's manifest, whatever their patterns name."""
+    more = '[expire.all]\npaths = ["HERE/archive/*"]\nmax_age = "1s"\nmax_share = "100%"\ncron = "@daily"\n'
+    tree.write_config(more + job(pattern="HERE/archive/*", to="HERE/second", name="second"))
+    tree.make_older(tree.folder / "archive" / inventory.NAME, 40 * 86_400)
+    succeeded(tree.do("archive.second"))
+    succeeded(tree.do("expire.all"))
+    assert [path.name for path in (tree.folder / "archive").iterdir()] == [inventory.NAME]
+
+
+def test_a_copy_elsewhere_lets_a_guard_free_the_archive_here(tree):
+    """What a second job has stored elsewhere goes from the first archive when a budget is exceeded, with its line."""
+    head = f'[archive.second]\npaths = ["HERE/archive/*.csv.zst"]\nto = "{SHM}"\nolder_than = "1d"\ncron = "@daily"\n'
+    guard = '[guard.archive]\ndirectory = "HERE/archive"\nmax_used = "18K"\n'
+    tree.write_config(job() + head.replace("HERE", str(tree.folder)) + "keep_originals = true\n" + guard)
+    with scratch(SHM):
+        succeeded(tree.do("archive.second"))
+        assert len(archived(tree)) == 5
+        did = tree.do("guard.archive")
+        gone = did.events("file.expired")
+        assert gone
+        assert all("stored as" in event["reason"] for event in gone)
+        assert len(archived(tree)) == 5 - len(gone)
+        assert tree.run("archive", "verify").returncode == 0

@@ -174,6 +174,38 @@ def test_originals_that_are_stored_elsewhere_go_the_oldest_first(guarded, tmp_pa
     assert all(path.exists() for path in (*kept, *files[:2], *files[4:]))
 
 
+def test_what_an_archive_job_gives_up_goes_first_too(guarded):
+    """Objects of an archive on the guarded disk that its own rules give up make room before any generation goes."""
+    made = guarded()
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    for day in range(1, 5):
+        path = folder / f"2026-02-0{day}.csv"
+        path.write_bytes(os.urandom(2 * MIB))
+    job = f'[archive.data]\npaths = ["{folder}/*.csv"]\nto = "{made.disk.folder}/archive"\nolder_than = "1d"\n'
+    add(made, job + 'compress = "none"\ncron = "@daily"\n')
+    assert made.maintd("do", "archive.data").returncode == 0
+    add(made, 'keep_last = 1\nmax_share = "100%"\n')
+    kept = [archive(made, day, MIB) for day in range(1, 5)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=FLOOR - 3 * MIB)
+    gone = [event["target"] for event in of(did(made), "file.expired")]
+    assert gone == [f"{made.disk.folder}/archive/2026-02-0{day}.csv" for day in (1, 2)]
+    assert all(path.exists() for path in kept)
+
+
+def test_nothing_is_compressed_that_may_have_no_room_for_its_copy(guarded):
+    """On a full disk a generation is left as it is rather than that its copy takes the last bytes; that is said."""
+    made = guarded(order='["compress"]')
+    path = archive(made, 1, 4 * MIB, suffix="")
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=MIB)
+    assert any("there may be no room for its copy" in step["reason"] for step in plan(made))
+    events = did(made)
+    assert "there may be no room for its copy" in of(events, "guard.spent")[0]["kept"]
+    assert path.stat().st_size == 4 * MIB
+
+
 def test_order_says_all_that_it_may_do(guarded):
     """What is not in `order` is not done: here nothing that anybody wants to keep is deleted."""
     made = guarded(order='["expired", "compress"]')

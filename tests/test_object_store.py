@@ -471,3 +471,32 @@ def test_what_the_policy_gives_up_goes_from_the_store(tree, moto, bucket):
     assert [key for key in left if "/d-" in key] == ["p/d-2026-02-03.csv.zst"]
     assert run(tree, "archive", "verify").returncode == 0
     assert sum(1 for line in left["p/maintd-manifest.jsonl"].splitlines() if json.loads(line).get("void")) == 2
+
+
+def test_a_guard_gives_up_what_the_store_has(tree, moto, bucket):
+    """With keep_originals files stay until a budget is exceeded; then the oldest go, and the store is not asked."""
+    configure(tree, moto.url, f"s3://{bucket}/p", more="keep_originals = true\n")
+    tree.log("c.csv", os.urandom(20_000), age=60 * DAY)
+    assert do(tree).code == 0
+    assert len(tree.names()) == 3
+    assert '"action"' not in run(tree, "plan", "--json").stdout
+    guard = f'[guard.logs]\ndirectory = "{tree.logs}"\nmax_used = "24K"\n'
+    tree.config.write_text(tree.config.read_text() + guard)
+    done = run(tree, "do", "guard.logs", "--json", env={})  # without a key
+    gone = [json.loads(line) for line in done.stdout.splitlines() if '"file.expired"' in line]
+    assert [Path(event["target"]).name for event in gone] == ["c.csv"]
+    assert f"stored as s3://{bucket}/p/c.csv.zst" in gone[0]["reason"]
+
+
+def test_logs_says_which_generations_are_in_the_store(tree, moto, bucket):
+    """`maintd logs` shows what is here, and says on stderr how many generations lie in an object store."""
+    configure(tree, moto.url, f"s3://{bucket}/p")
+    text = tree.config.read_text().replace("/**/*.csv", "/*.log.*")
+    tree.config.write_text(text + f'[rotate.app]\npaths = ["{tree.logs}/*.log"]\nmax_size = "1G"\n')
+    for day in (1, 2):
+        tree.log(f"app.log.2026020{day}T000000Z.gz", b"packed")
+    tree.log("app.log", b"the live one\n")
+    assert run(tree, "do", "archive.old").returncode == 0
+    shown = run(tree, "logs", "app")
+    assert (shown.returncode, shown.stdout) == (0, "the live one\n")
+    assert f"2 generations of {tree.logs}/app.log not shown, in s3://{bucket}/p" in shown.stderr

@@ -58,6 +58,7 @@ def test_a_run_says_what_directories_and_file_systems_have(tree: Tree):
     assert directory["largest"].startswith(f"{tree.logs}/api.log ")
     space = os.statvfs(tree.logs)
     assert disk["size_bytes"] == space.f_blocks * space.f_frsize
+    assert disk["inodes"] == space.f_files
     assert "full_days" not in disk
     assert tree.names() == before
 
@@ -134,6 +135,37 @@ def test_growth_of_several_days_has_a_date_with_bounds(tree: Tree):
     assert directory["per_day"] >= 10_000
     shown = re.findall(r"(\d+) days", tree.run("storage").stdout)
     assert any(abs(int(days) - likely) <= 0.1 * likely + 1 for days in shown)  # others fill and free the disk meanwhile
+
+
+def test_what_grows_fastest_is_named(tree: Tree):
+    """Files and services with the steepest growth of several days, for programs and for people."""
+    remember(tree, f"{tree.logs}/api.log", [size * 20_000 for size in range(1, 8)])
+    remember(tree, f"{tree.logs}//api", [size * 20_000 for size in range(1, 8)])
+    remember(tree, f"{tree.logs}/web.log", [size * 1_000 for size in range(1, 8)])
+    (directory,) = report(tree)["directories"]
+    assert directory["fastest"][0]["per_day"] >= 20_000
+    assert next(one for one in directory["services"] if one["name"] == "api")["per_day"] >= 20_000
+    assert "growing fastest" in tree.run("storage").stdout
+
+
+def test_archives_are_part_of_the_report(tree: Tree):
+    """How many files lie in each archive, how large they were and are, since when, and whether one is missing."""
+    archive = '[archive.old]\npaths = ["LOGS/*.csv"]\nto = "HERE/archive"\nolder_than = "1d"\ncron = "@daily"\n'
+    for name in ("a.csv", "b.csv"):
+        tree.log(name, b"x" * 50_000, age=90_000)
+    tree.write_config(JOB + archive)
+    assert tree.do("archive.old").code == 0
+    (found,) = report(tree)["archives"]
+    assert (found["where"], found["files"], found["size"], found["missing"]) == (
+        f"{tree.folder}/archive",
+        2,
+        100_000,
+        0,
+    )
+    assert 0 < found["stored"] < 10_000
+    (tree.folder / "archive/a.csv.zst").unlink()
+    assert report(tree)["archives"][0]["missing"] == 1
+    assert "1 missing" in tree.run("storage").stdout
 
 
 def test_a_daemon_remembers_and_warns_once(tmp_path: Path):

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from os.path import dirname
 from typing import ClassVar
 
-from maintd import dropping, trust
+from maintd import dropping, inventory, trust
 from maintd.actions.delete import ExpireFailed
 from maintd.actions.expire import FileExpired
 from maintd.actions.hands import Hands
@@ -19,7 +19,8 @@ from maintd.stores import Store
 class DropObject(Action):
     """Removes the object `stored` from the archive `root`, a directory; `seen` is None if it is gone already.
 
-    `at` is when, as RFC 3339, and `size` how large it was.
+    `members` are what is listed of it: the files of a bundle, or "" for the object itself. `at` is when (RFC 3339), and
+    `size` how large it was.
     """
 
     verb: ClassVar[str] = "drop"
@@ -27,6 +28,7 @@ class DropObject(Action):
 
     root: str
     stored: str
+    members: tuple[str, ...]
     seen: Seen | None
     size: int
     at: str
@@ -43,7 +45,11 @@ class DropObject(Action):
     def _drop(self, hands: Hands) -> None:
         within = trust.confinement([dirname(self.target), self.root], self.seen)
         seen = asdict(self.seen) if self.seen else None
-        hands.work(dropping.drop, within, root=self.root, name=self.stored, seen=seen, why=self.reason, at=self.at)
+        hands.work(dropping.drop, within, root=self.root, lines=self._lines(), seen=seen)
+
+    def _lines(self) -> str:
+        said = {"why": self.reason, "at": self.at}
+        return b"".join(inventory.void_line(self.stored, member, **said) for member in self.members).decode()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +67,5 @@ class DropStored(DropObject):
             store=self.store.fields(),
             root=self.root,
             name=self.stored,
-            why=self.reason,
-            at=self.at,
+            lines=self._lines(),
         )

@@ -85,12 +85,14 @@ class Generation:
 class Lineage:
     """A log by its path, with all its generations; `folders` are where some of them lie, besides its own directory.
 
-    `archives` are directories that archive jobs put files into.
+    `archives` are directories that archive jobs put files into; `stores` are object stores, each by its private
+    directory and what it is called.
     """
 
     path: str
     folders: tuple[str, ...] = ()
     archives: tuple[str, ...] = ()
+    stores: tuple[tuple[str, str], ...] = ()
 
     def generations(self) -> list[Generation]:
         """All that is there of the log, oldest first; the last one is the file itself, unless it is missing just now.
@@ -144,6 +146,22 @@ class Lineage:
         else:
             newer = found[place + 1 :]
         return next((other for other in newer if other.size), None)
+
+    def unread(self) -> Iterator[tuple[str, int]]:
+        """The object stores in which generations lie that are not read, and how many."""
+        from maintd.cli.stored import finds  # noqa: PLC0415 - most configs have no archive
+
+        folder, log = os.path.split(os.path.realpath(self.path))
+        for directory, place in self.stores:
+            found = finds(directory, (folder, *self.folders), log)
+            count = sum(not find.entry.is_unmoved() for find in found if self._is_generation(find.stored.name, log))
+            if count:
+                yield place, count
+
+    @staticmethod
+    def _is_generation(name: str, log: str) -> bool:
+        archive = names.parse_archive(name)
+        return bool(_NUMBERED.fullmatch(name, len(log))) or (archive is not None and archive.log == log)
 
     def _look(self) -> list[Generation]:
         folder, log = os.path.split(os.path.realpath(self.path))

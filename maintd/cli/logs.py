@@ -19,6 +19,7 @@ from maintd.cli.search import found_in
 from maintd.cli.sieve import Sieve, Sifted
 from maintd.cli.tail import PAUSE, Opened, all_open, content, stream, tell
 from maintd.names import printable
+from maintd.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ def logs(called: Invocation, /, names: tuple[str, ...], *, follow: bool, quiet: 
     since, until = (times.given(only[key], called.now) for key in ("since", "until"))
     wanted = _Wanted(since, until, _sieve(only["pattern"]), follow)
     lineages = selecting.lineages(called, names)
+    for lineage in lineages:
+        output.complain(*_unread(lineage))
     show = _Show(headed=len(lineages) > 1 and not quiet)
     with ExitStack() as stack:
         streams = {lineage: stack.enter_context(closing(_read(lineage, wanted, stack))) for lineage in lineages}
@@ -75,6 +78,12 @@ def logs(called: Invocation, /, names: tuple[str, ...], *, follow: bool, quiet: 
             for lineage, chunks in streams.items():
                 _at_once(lineage, chunks, show)
     return Exit.NO if wanted.sieve and not show.has_shown and not output.is_lost() else Exit.OK
+
+
+def _unread(lineage: Lineage) -> Iterator[str]:
+    for place, count in lineage.unread():
+        what = f"{counted(count, 'generation')} of {printable(lineage.path)}"
+        yield f"maintd: {what} not shown, in {place}: maintd archive get brings them back"
 
 
 def _sieve(pattern: str | None) -> Sieve | None:

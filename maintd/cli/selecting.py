@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from maintd.config import Config
 
 
+_Places = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     """A log of a job, by its path, and where its archives lie."""
@@ -22,11 +25,11 @@ class _Known:
     job: str
     path: str
     archives: str
-    stores: tuple[str, ...]
+    places: _Places
 
     @property
     def lineage(self) -> Lineage:
-        return Lineage(self.path, (self.archives,), self.stores)
+        return Lineage(self.path, (self.archives,), *self.places)
 
     def is_called(self, name: str) -> bool:
         """Whether `name` is its own, the end of its path, or its job's and its own, each with or without `.log`."""
@@ -84,12 +87,12 @@ def _at(config: "Config | None", path: str) -> Lineage:
         raise usage(f"{printable(path)} is a directory: name the logs in it, or the job that rotates them")
     owner = config.claims.owners([path], before="").get(path) if config else None
     claim = config.jobs[owner].claims() if config and owner else None
-    stores = _stores(config) if config else ()
+    places = _places(config) if config else ((), ())
     if claim is None or claim.olddir is None:
-        return Lineage(path, (), stores)
+        return Lineage(path, (), *places)
     from maintd import families  # noqa: PLC0415 - as above
 
-    return Lineage(path, (families.archive_directory(path, claim.olddir),), stores)
+    return Lineage(path, (families.archive_directory(path, claim.olddir),), *places)
 
 
 def _known(config: "Config", jobs: list[str] | None) -> Iterator[_Known]:
@@ -104,13 +107,17 @@ def _known(config: "Config", jobs: list[str] | None) -> Iterator[_Known]:
         owners = config.claims.owners([family.log for family in found], before=name)
         for family in found:
             if family.log not in owners:
-                yield _Known(name, family.log, families.archive_directory(family.log, claim.olddir), _stores(config))
+                yield _Known(name, family.log, families.archive_directory(family.log, claim.olddir), _places(config))
 
 
-def _stores(config: "Config") -> tuple[str, ...]:
-    """The directories that archive jobs put files into; object stores are not read."""
-    places = [job.archive() for job in config.jobs.values()]
-    return tuple(dict.fromkeys(os.path.realpath(place.to) for place in places if place and not place.is_remote))
+def _places(config: "Config") -> _Places:
+    """Where archive jobs put files: directories; and object stores, whose manifests are kept here."""
+    from maintd import contexts  # noqa: PLC0415 - as above
+
+    found = [place for job in config.jobs.values() if (place := job.archive())]
+    local = dict.fromkeys(os.path.realpath(place.to) for place in found if not place.is_remote)
+    kept = contexts.stores(config)
+    return tuple(local), tuple((place.directory(kept), place.to) for place in found if place.is_remote)
 
 
 def _short(job: str) -> str:

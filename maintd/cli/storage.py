@@ -12,9 +12,10 @@ from maintd import contexts, measuring, trends
 from maintd.actions import measure
 from maintd.actions.hands import Hands
 from maintd.actions.measure import Measure
-from maintd.cli import naming, output, tables
+from maintd.cli import naming, output, stowed, tables
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
+from maintd.cli.stowed import Stowed
 from maintd.config import Config, load
 from maintd.errors import MaintdError, trouble
 from maintd.measuring import Deleted, Measured, Space
@@ -40,6 +41,7 @@ class _Report:
     spaces: list[Space]
     deleted: list[Deleted]
     samples: list[Sample]
+    archives: list[Stowed]
 
     def trend(self, what: str) -> Trend | None:
         return trends.trend(sample for sample in self.samples if sample.what == what)
@@ -55,7 +57,7 @@ class _Report:
 @click.pass_obj
 def storage(called: Invocation, jobs: tuple[str, ...], *, as_json: bool) -> int:
     """Measures the directories of storage jobs now, and prints sizes, largest and fastest growing files and services,
-    databases, file systems and files that are deleted and still open.
+    databases, archives, file systems and files that are deleted and still open.
 
     Growth comes from what earlier runs of the jobs have measured; where that says too little, nothing is said of it.
     """
@@ -102,7 +104,7 @@ def _measured(config: Config, name: str, called: Invocation) -> tuple[_Report | 
     samples = samples_kept(config.settings.state_dir, name)
     samples += [sample for one in found for sample in measure.samples_of(one, called.now)]
     samples += [Sample(called.now, space.mount, space.used) for space in spaces]
-    return _Report(name, action.top, found, spaces, deleted, samples), problems
+    return _Report(name, action.top, found, spaces, deleted, samples, stowed.stowed(config)), problems
 
 
 # For programs
@@ -113,6 +115,7 @@ def _fields(report: _Report) -> dict[str, Any]:
         "job": report.job,
         "file_systems": [asdict(space) | _growth(report.trend(space.mount), space.free) for space in report.spaces],
         "directories": [_directory(report, one) for one in report.directories],
+        "archives": [stowed.fields(one) for one in report.archives],
         "deleted": [asdict(one) | {"was": printable(one.was)} for one in report.deleted],
     }
 
@@ -160,6 +163,9 @@ def _lines(report: _Report) -> Iterator[str]:
     for one in report.directories:
         yield ""
         yield from _of_directory(report, one)
+    if report.archives:
+        yield ""
+        yield from stowed.lines(report.archives)
     if report.deleted:
         yield from (
             "",

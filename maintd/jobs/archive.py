@@ -142,7 +142,7 @@ class ArchiveFiles(Keeping, Job):
             yield Finding(target=self.to, reason=event.msg, event=event)
 
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
-        from maintd import archiving  # noqa: PLC0415 - as above
+        from maintd import archiving, retiring  # noqa: PLC0415 - as above
         from maintd.actions.expire import GiveUpFile  # noqa: PLC0415 - as above
 
         stored, shelf = self.archive(), self._shelf(ctx)
@@ -158,9 +158,13 @@ class ArchiveFiles(Keeping, Job):
             step for step in steps if isinstance(step, archiving.Old) and wanted.covers(step.seen.path, step.seen.dev)
         ]
         judge = trust.Judge()
+        stores = (job.archive() for job in ctx.jobs.values())
+        others = (grounds.resolve(one.to) for one in stores if one and not one.is_remote)
+        elsewhere = retiring.Elsewhere(others, shelf.at)
         for old, entry in archiving.stored_elsewhere(found, shelf, is_remote=stored.is_remote):
             reason = f"{wanted.reason}; stored as {os.path.join(self.to, entry.name)}"
-            yield judge.finding(old.seen) or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
+            refusal, drop = judge.finding(old.seen), elsewhere.drop(old.seen, reason)
+            yield refusal or drop or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
 
     def _expired(self, ctx: Context, shelf: "archiving.Shelf", wanted: Relief) -> Iterator[Step]:
         from maintd.actions.drop import DropObject  # noqa: PLC0415 - as above
@@ -188,6 +192,8 @@ class ArchiveFiles(Keeping, Job):
             reason, hindrance = self._reasons(match, ctx)
             if match.path.startswith(f"{root}/"):
                 hindrance = "it lies in the archive"
+            elif os.path.basename(match.path) == names.MANIFEST:
+                hindrance = "it is the manifest of an archive"
             elif match.path in owners:
                 hindrance = f"belongs to {owners[match.path]}: a live log is not archived"
             elif below.startswith("../"):

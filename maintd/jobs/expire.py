@@ -57,7 +57,9 @@ class ExpireFiles(Keeping, Job):
         found: dict[str, Seen] = {}
         for match in expansion.matches:
             owner = owners.get(_log(match.path))
-            if owner:
+            if os.path.basename(match.path) == names.MANIFEST:
+                yield Finding(target=match.path, reason="it is the manifest of an archive")
+            elif owner:
                 yield Finding(target=match.path, reason=f"belongs to {owner}, which looks after its generations")
             else:
                 found[match.path] = Seen.of(match.path, match.stat)

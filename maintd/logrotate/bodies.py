@@ -84,7 +84,7 @@ class CompressFile(Deed):
     """
 
     verb: ClassVar[str] = "compress"
-    parallel: ClassVar[bool] = True
+    parallel: ClassVar[int] = 2
 
     to: str
     options: Options

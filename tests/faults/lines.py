@@ -46,6 +46,8 @@ class Book:
     written: defaultdict[str, list[int]] = field(default_factory=lambda: defaultdict(list))
     may_go: set[int] = field(default_factory=set)
     """Lines of generations that the retention gives up."""
+    may_miss: set[str] = field(default_factory=set)
+    """Objects of an archive that it gives up: they go before their lines of the manifest do."""
     _next: int = 1
 
     def text(self, log: str, count: int, *, are_long: bool = False) -> bytes:
@@ -104,6 +106,7 @@ def look(folder: Path, book: Book, intents: Path | None = None) -> Verdict:  # n
     for directory, _, names in os.walk(folder):
         if archive.MANIFEST in names:
             archive.check(Path(directory), verdict.unlisted, verdict.missing)
+            verdict.missing = [name for name in verdict.missing if name not in book.may_miss]
         for name in names:
             if name == archive.MANIFEST:
                 continue

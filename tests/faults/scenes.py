@@ -1,6 +1,7 @@
 """The scenes: a config, the files that are there, what is run, and what must have come of it when all is done."""
 
 import contextlib
+import hashlib
 import json
 import os
 import signal
@@ -8,6 +9,8 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+
+from maintd import inventory
 
 from .archive import MANIFEST
 from .disk import SIZE
@@ -105,6 +108,35 @@ def _dated_prices(place: Place) -> None:
     place.fill("2026/c-2026-02-03.csv", 3_000, of="c-2026-02-03.csv")
     place.fill("d-2026-02-03.csv", 20)
     place.fill("e-2026-02-04.csv", 20)
+
+
+def _archived(place: Place) -> None:
+    """Three files of long ago in the archive, as a run of the job has left them."""
+    for number in (1, 2, 3):
+        path = place.fill(f"archive/c-{number}.csv", 20, of=f"c-{number}.csv", age=(9 - number) * 86_400)
+        info, text = path.stat(), path.read_bytes()
+        entry = inventory.Entry(
+            name=path.name,
+            original=str(place.logs / path.name),
+            ino=info.st_ino,
+            size=len(text),
+            mtime_ns=info.st_mtime_ns,
+            mode=0o644,
+            uid=info.st_uid,
+            gid=info.st_gid,
+            sha256=hashlib.sha256(text).hexdigest(),
+            codec="none",
+            stored_bytes=len(text),
+            stored_sha256=hashlib.sha256(text).hexdigest(),
+            at="2026-01-01T00:00:00Z",
+            why="",
+            job="archive.all",
+        )
+        with (path.parent / MANIFEST).open("ab") as manifest:
+            manifest.write(entry.line())
+    for number in (1, 2):
+        place.book.may_go |= set(place.book.written[f"c-{number}.csv"])
+        place.book.may_miss.add(f"c-{number}.csv")
 
 
 def _outdated(place: Place) -> None:
@@ -222,6 +254,13 @@ SCENES = {
             _dated_prices,
             (),
             leaves=("archive/2026-02-03.tar.zst", "archive/2026-02-04.tar.zst"),
+        ),
+        Scene(
+            "archive, thinned out",
+            ARCHIVE + 'keep_last = 1\nmax_share = "100%"\n',
+            _archived,
+            (),
+            leaves=("archive/c-3.csv",),
         ),
         Scene(
             "expire files",

@@ -21,6 +21,7 @@ ALONE = (
     "archive",
     "archive, renamed",
     "archive, bundled",
+    "archive, thinned out",
     "expire files",
     "guard",
 )
