@@ -1,5 +1,6 @@
 """The kind `backup`: databases, files and output of commands into one verified snapshot, and old snapshots deleted."""
 
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from maintd import __version__, destinations, grounds, names, patterns, snapshots, sources
+from maintd import __version__, destinations, extras, grounds, names, patterns, snapshots, sources
 from maintd.accounts import UserName
 from maintd.errors import MaintdError, trouble
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
@@ -216,7 +217,11 @@ class Backup(Job):
             f"copying {format_size(seen.size)} would hold up its writers for about {format_duration(estimate)}, "
             f"max_pause is {format_duration(self.max_pause)}"
         )
-        advice = "PRAGMA journal_mode = WAL ends that for good; else set a window at night, and a larger max_pause"
+        enough = f"{math.ceil(1.5 * estimate.total_seconds())}s"
+        advice = (
+            "PRAGMA journal_mode = WAL ends that for good; or allow it at night, in a job of its own: "
+            f'window = "03:00-05:00" and max_pause = "{enough}"'
+        )
         return seen.path, why, advice
 
     def _dumps(self, staged: object) -> Iterator[Step]:
@@ -291,6 +296,12 @@ class Backup(Job):
             for argv in lines:
                 if not is_runnable(argv[0]):
                     yield option, f"{argv[0]} is not there, or may not be run"
+        for is_used, library, option in (
+            (self.place().is_remote, "obstore", "destination"),
+            (self.recipient is not None, "pyrage", "recipient"),
+        ):
+            if is_used and (said := extras.lacking(library)):
+                yield option, said
         if self.engine == "restic" and not is_runnable("restic"):
             yield "engine", "restic is not there (apt-get install restic)"
         if self.keep is None and self.max_age is None and self.max_total is None:

@@ -6,7 +6,7 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from maintd import destinations, names
+from maintd import destinations, extras, names
 from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Context, Flag, Job
 from maintd.rules import rule
@@ -14,6 +14,7 @@ from maintd.snapshots import Snapshot
 from maintd.steps import Finding, Step
 from maintd.store_options import ObjectStore, Place, misplaced, store
 from maintd.stores import SCHEME, Store
+from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
 
 
@@ -114,3 +115,7 @@ class RestoreDrill(Job):
                 now=ctx.now,
                 stored=one.stored,
             )
+
+    def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+        if self.place().is_remote and (said := extras.lacking("obstore")):
+            yield "destination", said
