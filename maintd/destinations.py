@@ -17,7 +17,7 @@ from maintd.manifest import Manifest
 from maintd.snapshots import Held, Snapshot
 from maintd.stores import WHOLE, Repository, Store
 
-_LISTING = 10
+_LISTING = 3
 """A bucket is listed within so many times what one request may take."""
 
 

@@ -73,7 +73,7 @@ class _Order:
     "  maintd restore app --in-place --plan\n  maintd restore app --in-place\n  maintd restore app --undo\n"
     "  maintd restore app --in s3://bucket/prefix --to /srv/new --identity key.txt",
 )
-@click.argument("what", metavar="SET[@STAMP]")
+@click.argument("what", metavar="SET[@STAMP]", required=False)
 @click.option("--to", metavar="DIR", help="Restore into this directory, which is made.")
 @click.option("--in-place", is_flag=True, help="Restore to where it was; what is there is kept aside.")
 @click.option("--undo", is_flag=True, help="Put back what the last restore in place of the set has kept aside.")
@@ -85,8 +85,10 @@ class _Order:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @config_option()
 @click.pass_obj
-def restore(called: Invocation, /, what: str, **options: Any) -> int:
+def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
     """Restores the newest verified snapshot of a set, or the one that was taken at STAMP.
+
+    For --undo and --forget SET may be left out if only one was restored in place.
 
     Every file is compared with its checksum, and every database is opened and checked, before anything is replaced. A
     restore in place that fails puts everything back as it was.
@@ -94,7 +96,9 @@ def restore(called: Invocation, /, what: str, **options: Any) -> int:
     ways = [name for name in ("to", "in_place", "undo", "forget") if options[name]]
     if len(ways) != 1:
         raise usage("give one of --to DIR, --in-place, --undo, --forget")
-    set_name, _, stamp = what.partition("@")
+    if what is None and ways[0] in ("to", "in_place"):
+        raise usage("which set? maintd backups lists them")
+    set_name, _, stamp = (what or _the_one(load(called.config))).partition("@")
     show = Json() if options["as_json"] else People()
     order = _Order(called, set_name, stamp, options["only"], options["place"], options["identity"], show)
     with _interruptible():
@@ -103,6 +107,14 @@ def restore(called: Invocation, /, what: str, **options: Any) -> int:
         config = load(called.config)
         act = {"in_place": _in_place, "undo": _undo, "forget": _forget}[ways[0]]
         return act(order, config, plan_only=options["plan_only"])
+
+
+def _the_one(config: Config) -> str:
+    """The only set of which there is a restore in place that can be undone."""
+    found = asides.noted(config.settings.state_dir)
+    if len(found) != 1:
+        raise usage(f"which set? there are restores in place of: {', '.join(found) or 'none'}")
+    return found[0]
 
 
 def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
