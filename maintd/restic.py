@@ -11,7 +11,7 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from maintd import commands, durable, manifest, packing
+from maintd import commands, durable, manifest, members, packing
 from maintd.durable import Ownership
 from maintd.errors import MaintdError
 from maintd.manifest import Manifest, Source
@@ -92,7 +92,7 @@ def _arranged(source: Source, tree: str) -> Any:
             if os.geteuid() == 0:
                 durable.dress(descriptor, Ownership(source.mode, source.uid, source.gid))
             durable.set_mtime(descriptor, source.mtime_ns)
-    return packing.entry(source, digest)
+    return members.entry(source, digest)
 
 
 def _summary(answer: commands.Answer, sizes: Sequence[int]) -> dict[str, Any]:

@@ -5,8 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
-from maintd.actions.backup import BackupFailed, SnapshotExpired, StoreSnapshot
+from maintd.actions.backup import SnapshotExpired, StoreSnapshot
 from maintd.actions.hands import Hands
+from maintd.actions.staging import BackupFailed
 from maintd.child import Worker
 from maintd.events import Event, Failure
 from maintd.steps import Action

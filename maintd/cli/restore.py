@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,30 +10,27 @@ from typing import Any
 
 import click
 
-from maintd import asides, contexts, durable, lock, names, restoring
+from maintd import asides, contexts, durable, names, restoring
 from maintd.asides import Aside
 from maintd.at_hand import Local, at_hand
 from maintd.child import Worker
-from maintd.cli import output, reach, tables
+from maintd.cli import output, tables
+from maintd.cli.alone import alone
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
 from maintd.cli.showing import Json, Message, People
 from maintd.config import Config, load
-from maintd.errors import Locked, MaintdError, Refused, Unreachable
+from maintd.errors import MaintdError, Refused
 from maintd.manifest import Entry
 from maintd.matching import is_match
 from maintd.names import printable
 from maintd.restoring import Deed, InPlace, Places, Told
 from maintd.snapshots import Snapshot
-from maintd.state import ALL_JOBS
 from maintd.stores import Store
 from maintd.units import counted, format_size
 
 _Paths = Sequence[tuple[str, str]]
-_PAUSE = 3600
-_PATIENCE = 60.0
-"""Seconds for what the daemon has begun to end, before a restore in place."""
 
 
 @dataclass(frozen=True)
@@ -221,7 +217,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         deeds = [*local.deeds, *restoration.deeds()]
         if plan_only:
             return _show_plan(found, deeds)
-        with _alone(order, config):
+        with alone(order.called, config):
             try:
                 _do(order, found, deeds)
             except BaseException:
@@ -245,7 +241,7 @@ def _undo(order: _Order, config: Config, *, plan_only: bool) -> int:
         for line in tables.table(rows, below=1):
             output.say(line)
         return Exit.OK
-    with _alone(order, config), Worker() as worker:
+    with alone(order.called, config), Worker() as worker:
         places = Places(config.settings.state_dir, contexts.supervisor(config), worker)
         kept = restoring.back(aside, places, keep=aside.phase == "done")
     output.say(f"put back {counted(len(aside.items), 'file')} as before the restore of {aside.snapshot}")
@@ -301,38 +297,3 @@ def _interruptible() -> Iterator[None]:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     yield
-
-
-@contextmanager
-def _alone(order: _Order, config: Config) -> Iterator[None]:
-    """No job of maintd's is at work meanwhile: by its lock, or by a pause of the daemon that holds it."""
-    try:
-        held = lock.take(config.settings.state_dir)
-    except Locked as locked:
-        with _paused(order, locked):
-            yield
-        return
-    try:
-        yield
-    finally:
-        os.close(held)
-
-
-@contextmanager
-def _paused(order: _Order, locked: Locked) -> Iterator[None]:
-    try:
-        was_paused = bool(reach.ask(order.called, "GET", "/status")["paused_all"])
-        if not was_paused:
-            reach.ask(order.called, "POST", "/pause", {"job": ALL_JOBS, "seconds": _PAUSE})
-        end = time.monotonic() + _PATIENCE
-        while any(job["state"] == "running" for job in reach.ask(order.called, "GET", "/status")["jobs"]):
-            if time.monotonic() > end:
-                raise MaintdError("the daemon is at work on something long", hint="try again later: maintd status")
-            time.sleep(0.2)
-    except Unreachable as error:
-        raise Unreachable(f"{locked}, and {error}", hint=error.hint) from error
-    try:
-        yield
-    finally:
-        if not was_paused:
-            reach.ask(order.called, "POST", "/resume", {"job": ALL_JOBS})

@@ -152,7 +152,7 @@ class Backup(Job):
         yield from self._snapshot(ctx, found, there.snapshots, depot)
 
     def _snapshot(self, ctx: Context, found: Found, there: list[Snapshot], depot: "Depot") -> Iterator[Step]:
-        from maintd.actions.backup import Staged  # noqa: PLC0415 - as above
+        from maintd.actions.staging import Staged  # noqa: PLC0415 - as above
 
         of = ctx.job.partition(".")[2] or self.kind
         name = names.next_archive(of, ctx.now, [one.name for one in there])
@@ -185,7 +185,7 @@ class Backup(Job):
             yield from self._expirations(there, last, ctx, depot)
 
     def _copies(self, found: Found, staged: object) -> Iterator[Step]:
-        from maintd.actions.backup import CopyDatabase, Staged  # noqa: PLC0415 - as above
+        from maintd.actions.staging import CopyDatabase, Staged  # noqa: PLC0415 - as above
 
         assert isinstance(staged, Staged)
         for path in found.strange:
@@ -225,7 +225,7 @@ class Backup(Job):
         return seen.path, why, advice
 
     def _dumps(self, staged: object) -> Iterator[Step]:
-        from maintd.actions.backup import DumpOutput, Staged  # noqa: PLC0415 - as above
+        from maintd.actions.staging import DumpOutput, Staged  # noqa: PLC0415 - as above
 
         assert isinstance(staged, Staged)
         for number, (name, argv) in enumerate(self.commands.items()):
@@ -240,7 +240,7 @@ class Backup(Job):
             )
 
     def _failing(self, target: str, why: str, advice: str) -> Finding:
-        from maintd.actions.backup import BackupFailed  # noqa: PLC0415 - as above
+        from maintd.actions.staging import BackupFailed  # noqa: PLC0415 - as above
 
         event = BackupFailed(target=target, tried="back it up", error="refused", error_msg=why, advice=advice)
         return Finding(target=target, reason=f"{why} ({advice})", event=event)
