@@ -149,7 +149,7 @@ def test_the_retention_and_what_an_interrupted_run_left(tree, moto, bucket):  # 
     assert {key for key in first if key.startswith("packs/")} <= there, "the old pack is still of use"
     assert sum(key.endswith("manifest.json") for key in there) == 2
     (tree.logs / "big.csv").unlink()
-    for _ in range(3):
+    for _ in range(2):
         taken(tree)
     assert not {key for key in first if key.startswith("packs/")} & objects(moto, bucket).keys()
 
