@@ -77,6 +77,7 @@ bench: setup
 	$(DEV)/bin/python bench/checks.py
 	$(DEV)/bin/python bench/alerts.py
 	$(DEV)/bin/python bench/backup.py
+	$(DEV)/bin/python bench/sqlite.py
 
 # Every campaign of faults at its full size, up to 45 minutes; a part of each is in `make test`. Needs root for most.
 faults: setup

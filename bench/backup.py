@@ -1,4 +1,4 @@
-"""Backups against sqlite3's .backup and against cp -r with tar -czf: times and sizes as ratios, in one run.
+"""Backups against sqlite3's .backup, cp -r with tar -czf, and restic: times and sizes as ratios, in one run.
 
 python bench/backup.py [--database MIB] [--files MIB]
 """
@@ -17,8 +17,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+import psutil
+
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
+from tests.conftest import environment, until
 from tests.tree import MAINTD, Tree, files
 
 JOB = '[backup.app]\ncron = "@daily"\ndestination = "HERE/kept"\ndatabases = ["LOGS/*.db"]\nfiles = ["LOGS/csv"]\n'
@@ -107,12 +110,47 @@ def a_set(tree: Tree, mib: int) -> None:
     packed = (tree.folder / "all.tar.gz").stat().st_size
     first = timed(lambda: run(tree))
     ours = sum(path.stat().st_size for path in files(tree.folder / "kept"))
+    theirs_first = restic(tree, "init") and timed(lambda: restic(tree, "backup", "-q", str(tree.logs)))
     (tree.logs / "csv/0.csv").write_text("changed\n")
+    theirs_second = timed(lambda: restic(tree, "backup", "-q", str(tree.logs)))
     second = timed(lambda: run(tree))
     print(f"  cp -r and tar -czf                  {slow:7.2f} s   {packed >> 20} MiB")
     ratio = f"{slow / first:.1f} times as fast, {ours / packed:.2f} of the size"
     print(f"  maintd, first run                   {first:7.2f} s   {ours >> 20} MiB   {ratio}")
     print(f"  maintd, second run, one file new    {second:7.2f} s   {slow / second:.1f} times as fast")
+    size = sum(path.stat().st_size for path in files(tree.folder / "repository")) >> 20
+    print(
+        f"  restic, first run, databases as cp  {theirs_first:7.2f} s   {size} MiB   maintd {first / theirs_first:.2f}"
+    )
+    print(
+        f"  restic, second run                  {theirs_second:7.2f} s            maintd {second / theirs_second:.2f}"
+    )
+    resident(tree)
+
+
+def restic(tree: Tree, *arguments: str) -> bool:
+    """restic with its default settings, on a repository beside."""
+    env = environment(RESTIC_PASSWORD="x", RESTIC_CACHE_DIR=f"{tree.folder}/cache")
+    line = ["restic", "-r", tree.folder / "repository", *arguments]
+    subprocess.run(line, check=True, env=env, stdout=subprocess.DEVNULL)
+    return True
+
+
+def resident(tree: Tree) -> None:
+    """The RSS of a daemon, children apart, while it takes the same snapshot anew."""
+    shutil.rmtree(tree.folder / "kept")
+    daemon = subprocess.Popen([MAINTD, "-c", tree.config, "run"], stdout=subprocess.DEVNULL, env=environment())
+    try:
+        until(lambda: tree.run("status").returncode in (0, 3), "the daemon answers", 30)
+        process, peak = psutil.Process(daemon.pid), 0
+        doing = subprocess.Popen([MAINTD, "-c", tree.config, "do", "--all"], stdout=subprocess.DEVNULL)
+        while doing.poll() is None:
+            peak = max(peak, process.memory_info().rss)
+            time.sleep(0.05)
+        print(f"  the daemon during that, children apart: {peak / 1e6:.1f} MB RSS")
+    finally:
+        daemon.terminate()
+        daemon.wait()
 
 
 def run(tree: Tree) -> None:

@@ -81,6 +81,15 @@ class Aside:
             os.fsync(dir_fd)
 
 
+def noted(state_dir: str) -> list[str]:
+    """The sets of which there is a restore in place that can be undone."""
+    try:
+        names_there = sorted(os.listdir(os.path.join(os.path.realpath(state_dir), DIRECTORY)))
+    except FileNotFoundError:
+        return []
+    return [name.removesuffix(".json") for name in names_there if name.endswith(".json")]
+
+
 def _path(state_dir: str, of: str) -> str:
     return os.path.join(os.path.realpath(state_dir), DIRECTORY, f"{of}.json")
 

@@ -15,9 +15,10 @@ from maintd.child import Progress, Worker
 from maintd.errors import MaintdError, TimedOut
 from maintd.manifest import Manifest
 from maintd.snapshots import Held, Snapshot
-from maintd.stores import WHOLE, Repository, Store
+from maintd.stores import PROVEN, WHOLE, Repository, Store
 
-_LISTING = 10
+STAMP = "%Y%m%dT%H%M%SZ"
+_LISTING = 3
 """A bucket is listed within so many times what one request may take."""
 
 
@@ -63,7 +64,10 @@ def in_repository(where: Repository, of: str) -> list[Snapshot]:
 def _of_restic(one: Mapping[str, Any], url: str, of: str) -> Snapshot:
     is_whole = WHOLE in one["tags"]
     known = Manifest(of, one["time"], "", "", (), (), missing=() if is_whole else ("something",))
-    return Snapshot(f"{url}#{one['id'][:8]}", names.ArchiveName(_time(one["time"]), 0, of), (0, 0), known)
+    proven = [tag.removeprefix(PROVEN) for tag in one["tags"] if tag.startswith(PROVEN)]
+    at = datetime.strptime(max(proven), STAMP).replace(tzinfo=UTC) if proven else None
+    name = names.ArchiveName(_time(one["time"]), 0, of)
+    return Snapshot(f"{url}#{one['id'][:8]}", name, (0, 0), known, proven=at)
 
 
 def _time(text: str) -> datetime:

@@ -486,14 +486,30 @@ def append(name: str, data: bytes, ownership: Ownership, *, dir_fd: int) -> None
 
     It is locked meanwhile (flock(2)), against others who add. A last line that a crash has torn is ended first.
     """
+    while not _appended(name, data, ownership, dir_fd):
+        pass  # whoever had made the file could not give it its owner, and took it back
+
+
+def _appended(name: str, data: bytes, ownership: Ownership, dir_fd: int) -> bool:
+    """Whether the lines were added; not if the file is gone by the time that it is locked."""
     try:
-        descriptor = create(name, ownership, dir_fd=dir_fd)
-        os.fsync(dir_fd)
+        descriptor = os.open(
+            name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd
+        )
+        is_new = True
     except FileExistsError:
-        descriptor = opened_to_change(name, dir_fd=dir_fd)
+        try:
+            descriptor, is_new = opened_to_change(name, dir_fd=dir_fd), False
+        except FileNotFoundError:
+            return False
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX)
-        end = os.fstat(descriptor).st_size
+        info = os.fstat(descriptor)
+        if info.st_nlink == 0:
+            return False
+        if is_new:
+            _dress_new(name, descriptor, ownership, dir_fd)
+        end = info.st_size
         is_torn = end > 0 and os.pread(descriptor, 1, end - 1) != b"\n"
         try:
             add(descriptor, b"\n" * is_torn + data, end)
@@ -503,6 +519,18 @@ def append(name: str, data: bytes, ownership: Ownership, *, dir_fd: int) -> None
             raise
     finally:
         os.close(descriptor)
+    return True
+
+
+def _dress_new(name: str, descriptor: int, ownership: Ownership, dir_fd: int) -> None:
+    """Gives a new file its owner, durable. If that fails it goes again, unless somebody has added to it by then."""
+    try:
+        dress(descriptor, ownership)
+        os.fsync(dir_fd)
+    except OSError:
+        if os.fstat(descriptor).st_size == 0:
+            os.unlink(name, dir_fd=dir_fd)
+        raise
 
 
 def make_ready(log: int, offset: int) -> None:

@@ -1,14 +1,9 @@
 """Makes a snapshot in a child: what is new or changed goes into one tar.zst, what is not is linked from the last."""
 
-import grp
 import hashlib
 import os
-import pwd
-import stat as st
-import tarfile
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 from maintd import codec, durable, manifest, names, sealing
@@ -16,11 +11,10 @@ from maintd.codec import Codec
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, Refused
 from maintd.manifest import Entry, Manifest, Pack, Source
+from maintd.members import Count, Members, group_name, opened, tar, user_name
 from maintd.snapshots import contents
 
 Progress = Callable[[int], None]
-TRIES = 3
-"""How often a file is read that was changed while it was read; after that it is said to be unsettled."""
 _LEAST_LIVE = 0.5
 """A pack of which less than this share is still of use is not linked any more: what is, is stored again."""
 
@@ -52,12 +46,12 @@ class Request:
 def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
     """Fills the staging directory with packs, manifest and checksums, all synced. Returns counts and what it missed."""
     wanted = Request.of(request)
-    count = _Count(progress)
+    count = Count(progress)
     with durable.directory(wanted.staging) as staging:
         before = _Before.of(wanted)
         kept = {entry.name: entry for entry in before.unchanged(wanted.sources, count)}
         new = [source for source in wanted.sources if source.name not in kept]
-        members, made = _store(wanted, new, staging, count) if new else (_Members(), [])
+        members, made = _store(wanted, new, staging, count) if new else (Members(), [])
         linked = before.link({entry.pack for entry in kept.values()}, staging)
         entries = [
             kept.get(one.name) or members.entries[one.name] for one in wanted.sources if one.name not in members.gone
@@ -74,17 +68,6 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         "unsettled": [entry.path for entry in entries if entry.is_unsettled],
         "missing": list(members.gone.values()),
     }
-
-
-class _Count:
-    """How many bytes were read so far, told as they come."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress, self._bytes = progress, 0
-
-    def add(self, length: int) -> None:
-        self._bytes += length
-        self._progress(self._bytes)
 
 
 @dataclass(slots=True)
@@ -107,7 +90,7 @@ class _Before:
         is_same = all(pack.name.endswith(sealing.SUFFIX) == bool(wanted.recipient) for pack in known.packs)
         return cls(wanted.previous, known if is_same else None, wanted.oldest)
 
-    def unchanged(self, sources: Sequence[Source], count: _Count) -> Iterator[Entry]:
+    def unchanged(self, sources: Sequence[Source], count: Count) -> Iterator[Entry]:
         """The entries of what has the same content as in that snapshot, if its pack is worth keeping."""
         if self.manifest is None:
             return
@@ -145,14 +128,14 @@ class _Before:
                 durable.link(name, dir_fd=dir_fd, new_fd=staging)
 
 
-def _is_same(entry: Entry, source: Source, count: _Count) -> bool:
+def _is_same(entry: Entry, source: Source, count: Count) -> bool:
     """By what stat(2) says, whose ctime nobody can set back; else by content."""
     if entry.is_unsettled or entry.kind != source.kind or entry.size != source.size:
         return False
     if source.seen and entry.seen == source.seen and entry.mtime_ns == source.mtime_ns:
         return True
     try:
-        with _opened(source) as descriptor:
+        with opened(source) as descriptor:
             return _digest(descriptor, source.size, count) == entry.sha256
     except (OSError, MaintdError):
         return False
@@ -172,7 +155,7 @@ def _as_now(entry: Entry, source: Source) -> Entry:
     )
 
 
-def _digest(descriptor: int, size: int, count: _Count) -> str:
+def _digest(descriptor: int, size: int, count: Count) -> str:
     digest, offset = hashlib.sha256(), 0
     while data := os.pread(descriptor, codec.PIECE, offset):
         digest.update(data)
@@ -181,35 +164,14 @@ def _digest(descriptor: int, size: int, count: _Count) -> str:
     return digest.hexdigest() if offset == size else ""
 
 
-@contextmanager
-def _opened(source: Source) -> Iterator[int]:
-    """A descriptor of the planned file; Refused if its name means another by now."""
-    with (
-        durable.directory(source.directory) as dir_fd,
-        durable.opened(source.file, dir_fd=dir_fd) as descriptor,
-    ):
-        info = os.fstat(descriptor)
-        if source.seen and (info.st_dev, info.st_ino) != source.seen[:2]:
-            raise Refused(f"{names.printable(source.path)} is another file than was planned by now")
-        yield descriptor
-
-
-@dataclass(slots=True)
-class _Members:
-    """What was stored, by name, and what could not be: name → what to say."""
-
-    entries: dict[str, Entry] = field(default_factory=dict)
-    gone: dict[str, str] = field(default_factory=dict)
-
-
-def _store(wanted: Request, sources: Sequence[Source], staging: int, count: _Count) -> tuple[_Members, list[Pack]]:
+def _store(wanted: Request, sources: Sequence[Source], staging: int, count: Count) -> tuple[Members, list[Pack]]:
     """One tar.zst, read back as it is written, encrypted if that is wanted, synced."""
-    members = _Members()
+    members = Members()
     name = f"{wanted.store}.tar.zst{sealing.SUFFIX if wanted.recipient else ''}"
     temporary = names.temporary(f"{wanted.store}.tar.zst")
     descriptor = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=staging)
     try:
-        codec.compress_pieces(_pieces(_tar(sources, members, count)), descriptor, Codec("zstd", wanted.level))
+        codec.compress_pieces(_pieces(tar(sources, members, count)), descriptor, Codec("zstd", wanted.level))
         os.fsync(descriptor)
         if not members.entries:
             durable.discard(temporary, dir_fd=staging)
@@ -236,114 +198,6 @@ def _pieces(parts: Iterator[bytes]) -> Iterator[bytes]:
             yield bytes(buffer[: codec.PIECE])
             del buffer[: codec.PIECE]
     yield bytes(buffer)
-
-
-def _tar(sources: Sequence[Source], members: _Members, count: _Count) -> Iterator[bytes]:
-    """The members one after the other, and the end of the archive (POSIX.1-2001, pax)."""
-    for source in sources:
-        try:
-            with _opened(source) as descriptor:
-                yield from _read_through(source, descriptor, members, count)
-        except (OSError, MaintdError) as error:
-            members.entries.pop(source.name, None)
-            members.gone[source.name] = f"{names.printable(source.path)}: {error}"
-    yield bytes(2 * tarfile.BLOCKSIZE)
-
-
-def _read_through(source: Source, descriptor: int, members: _Members, count: _Count) -> Iterator[bytes]:
-    """One file, as often as it was changed meanwhile: of several members of one name tar keeps the last."""
-    is_settled, tries = False, 0
-    while not is_settled and tries < TRIES:
-        before, tries = os.fstat(descriptor), tries + 1
-        now = source if source.kind != "file" else _looked_at(source, before)
-        yield _head(now)
-        digest, error = hashlib.sha256(), None
-        for piece in _content(descriptor, now.size, count):
-            if isinstance(piece, OSError):
-                error = piece
-                continue
-            digest.update(piece)
-            yield piece
-        yield bytes(-now.size % tarfile.BLOCKSIZE)
-        if error:
-            raise error
-        is_settled = _state(before) == _state(os.fstat(descriptor))
-        members.entries[source.name] = entry(now, digest.hexdigest(), is_unsettled=not is_settled)
-
-
-def _looked_at(source: Source, info: os.stat_result) -> Source:
-    return replace(
-        source,
-        mode=st.S_IMODE(info.st_mode),
-        uid=info.st_uid,
-        gid=info.st_gid,
-        mtime_ns=info.st_mtime_ns,
-        size=info.st_size,
-        seen=(info.st_dev, info.st_ino, info.st_ctime_ns),
-    )
-
-
-def _state(info: os.stat_result) -> tuple[int, int, int]:
-    return info.st_size, info.st_mtime_ns, info.st_ctime_ns
-
-
-def _content(descriptor: int, size: int, count: _Count) -> Iterator[bytes | OSError]:
-    """Exactly `size` bytes, as the head has promised: NULs where the file became shorter, or could not be read."""
-    offset = 0
-    while offset < size:
-        length = min(codec.PIECE, size - offset)
-        try:
-            data = os.pread(descriptor, length, offset)
-        except OSError as error:
-            yield error
-            data = b""
-        data = data or bytes(length)
-        offset += len(data)
-        count.add(len(data))
-        yield data
-
-
-def _head(source: Source) -> bytes:
-    info = tarfile.TarInfo(source.name)
-    info.size, info.mode, info.uid, info.gid = source.size, source.mode, source.uid, source.gid
-    info.mtime = source.mtime_ns // 1_000_000_000
-    info.uname, info.gname = user_name(source.uid), group_name(source.gid)
-    return info.tobuf(tarfile.PAX_FORMAT, "utf-8", "surrogateescape")
-
-
-def entry(source: Source, sha256: str, *, is_unsettled: bool = False) -> Entry:
-    """The line of the manifest for it."""
-    return Entry(
-        name=source.name,
-        path=source.path,
-        kind=source.kind,
-        size=source.size,
-        sha256=sha256,
-        mode=source.mode,
-        uid=source.uid,
-        gid=source.gid,
-        owner=user_name(source.uid),
-        group=group_name(source.gid),
-        mtime_ns=source.mtime_ns,
-        seen=source.seen,
-        database=source.database,
-        is_unsettled=is_unsettled,
-    )
-
-
-def user_name(uid: int) -> str:
-    """A user's name for people and for tar, "" if there is none."""
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return ""
-
-
-def group_name(gid: int) -> str:
-    try:
-        return grp.getgrgid(gid).gr_name
-    except KeyError:
-        return ""
 
 
 def _describe(whole: Manifest, staging: int) -> None:

@@ -9,13 +9,15 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
-from maintd import commands, durable, manifest, packing
+from maintd import commands, durable, manifest, members, packing
 from maintd.durable import Ownership
-from maintd.errors import MaintdError
+from maintd.errors import Damaged, MaintdError
 from maintd.manifest import Manifest, Source
-from maintd.stores import WHOLE, Repository, set_tag
+from maintd.snapshots import contents
+from maintd.stores import PROVEN, WHOLE, Repository, set_tag
 
 Progress = Callable[[int], None]
 TOP = "maintd"
@@ -92,7 +94,7 @@ def _arranged(source: Source, tree: str) -> Any:
             if os.geteuid() == 0:
                 durable.dress(descriptor, Ownership(source.mode, source.uid, source.gid))
             durable.set_mtime(descriptor, source.mtime_ns)
-    return packing.entry(source, digest)
+    return members.entry(source, digest)
 
 
 def _summary(answer: commands.Answer, sizes: Sequence[int]) -> dict[str, Any]:
@@ -112,6 +114,40 @@ def _summary(answer: commands.Answer, sizes: Sequence[int]) -> dict[str, Any]:
         "unsettled": [],
         "missing": [" ".join(answer.complaint.split())[-300:]] if answer.status == _UNREADABLE else [],
     }
+
+
+def size(_progress: Progress, *, repository: dict[str, Any], snapshot: str) -> int:
+    """The bytes that a snapshot restores to."""
+    arguments = ["stats", "--json", "--no-lock", "--mode", "restore-size", snapshot]
+    return int(json.loads(_run(Repository(**repository), arguments).output)["total_size"])
+
+
+def restore(_progress: Progress, *, repository: dict[str, Any], snapshot: str, directory: str) -> list[dict[str, Any]]:
+    """Restores a snapshot there, every byte of which restic verifies, and compares maintd's copies with their manifest.
+
+    Returns the entries of that manifest, and says in `at` where each is. Damaged if one is not what it was.
+    """
+    try:
+        _run(Repository(**repository), ["restore", "--no-lock", snapshot, "--target", directory])
+    except MaintdError as error:
+        raise Damaged(str(error), hint=error.hint) from error
+    top = os.path.join(directory, TOP)
+    with durable.directory(top) as dir_fd:
+        known = Manifest.read(contents(dir_fd, manifest.NAME))
+    told = []
+    for entry in known.entries:
+        path = os.path.join(top, entry.name)
+        with open(path, "rb") as file:
+            if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
+                raise Damaged(f"{entry.path} is not what its manifest says")
+        told.append(asdict(entry) | {"at": path, "invariants": known.invariants.get(entry.path, ())})
+    return told
+
+
+def prove(_progress: Progress, *, repository: dict[str, Any], snapshot: str, at: str, before: str | None) -> None:
+    """Notes at a snapshot, by a tag, when a restore of it was proven; the note `before` goes."""
+    arguments = ["tag", "--add", PROVEN + at, *(["--remove", PROVEN + before] if before else []), snapshot]
+    _run(Repository(**repository), arguments)
 
 
 def forget(_progress: Progress, *, repository: dict[str, Any], snapshot: str) -> None:

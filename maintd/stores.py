@@ -73,6 +73,8 @@ class Store:
         return cls(**(fields | secrets))
 
 
+PROVEN = "maintd-proven:"
+"""The beginning of the tag that says when a restore of a snapshot was proven, as YYYYMMDDTHHMMSSZ."""
 WHOLE = "maintd-whole"
 """The tag of a snapshot in a repository of restic that lacks nothing."""
 

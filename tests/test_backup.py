@@ -260,6 +260,7 @@ def test_writers_that_would_wait_too_long_are_spared(tree):
     failed = did.event("backup.failed")
     assert "would hold up its writers for about" in failed["error_msg"]
     assert "WAL" in failed["advice"]
+    assert 'max_pause = "1s"' in failed["advice"]
     assert did.events("database.copied") == []
 
 

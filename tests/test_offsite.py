@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import environment
+from .conftest import environment, until
 from .test_backup import at, database, rows_of
 from .test_disaster import EXTRAS, PAGE, key
 from .test_object_store import KEYS, Server, asked, bucket, failures, moto, objects, rclone  # noqa: F401 - fixtures
@@ -149,7 +149,7 @@ def test_the_retention_and_what_an_interrupted_run_left(tree, moto, bucket):  # 
     assert {key for key in first if key.startswith("packs/")} <= there, "the old pack is still of use"
     assert sum(key.endswith("manifest.json") for key in there) == 2
     (tree.logs / "big.csv").unlink()
-    for _ in range(3):
+    for _ in range(2):
         taken(tree)
     assert not {key for key in first if key.startswith("packs/")} & objects(moto, bucket).keys()
 
@@ -185,6 +185,24 @@ def test_damage_in_a_bucket_is_found(tree, moto, bucket, what):  # noqa: F811
     assert run(tree, "backups").returncode == 3
     assert taken(tree).event("snapshot.stored")["new"] == 1
     assert run(tree, "backups").returncode == 0
+
+
+def test_killed_in_the_middle_of_an_upload(tree, moto, bucket):  # noqa: F811
+    """Killed while a large pack goes to the bucket: no snapshot is seen, and the next run clears up and stores it."""
+    configure(tree, moto.url, bucket)
+    tree.log("large.csv", os.urandom(40 << 20))
+    line = [EXTRAS, "-c", tree.config, "do", "backup.app"]
+    with subprocess.Popen(line, env=environment(**KEYS), stdout=subprocess.DEVNULL, start_new_session=True) as doing:
+        stores = tree.folder / "state/stores"
+        until(lambda: [*stores.rglob("manifest.json")], "all is packed, and the upload begins", 60)
+        doing.kill()
+    assert listed(tree) == []
+    did = taken(tree)
+    assert did.event("temporary.removed")
+    assert [one["verified"] for one in listed(tree)] == [True]
+    assert not list(stores.rglob("*maintd-tmp"))
+    assert len([key for key in objects(moto, bucket) if "/packs/" in f"/{key}"]) == 1
+    assert do(tree, "drill.app").event("restore.proven")["bytes"] == 40 << 20
 
 
 def test_a_key_that_is_refused_and_a_store_that_is_gone(tree):

@@ -27,21 +27,27 @@ class Server:
         assert done.returncode == 0, done.stderr
         return done.stdout.strip()
 
+    @property
+    def line(self) -> list[Any]:
+        return [POSTGRES[-1].parent / "psql", "-h", self._folder, "-p", str(self._port), "-U", "admin", "-AtqX"]
+
     def psql(self, *statements: str) -> "subprocess.CompletedProcess[str]":
-        line = [POSTGRES[-1].parent / "psql", "-h", self._folder, "-p", str(self._port), "-U", "admin", "-AtqX"]
         commands = [part for statement in statements for part in ("-c", statement)]
         return subprocess.run(
-            [*line, "-v", "ON_ERROR_STOP=1", *commands, "postgres"],
+            [*self.line, "-v", "ON_ERROR_STOP=1", *commands, "postgres"],
             check=False,
             capture_output=True,
             text=True,
             env={"PGPASSWORD": "s3cret"},
         )
 
-    def do(self, options: str, password: str = "right") -> Did:
+    def configure(self, options: str, password: str = "right") -> None:
         where = f'conninfo = "host={self._folder} port={self._port} dbname=postgres user=admin"\n'
         where += f'password_file = "{self._folder}/{password}"\n'
         self.tree.write_config(f'[postgres.main]\ncron = "@daily"\n{where}{options}')
+
+    def do(self, options: str, password: str = "right") -> Did:
+        self.configure(options, password)
         line = [EXTRAS, "-c", self.tree.config, "do", "--all", "--json"]
         done = subprocess.run(line, check=False, capture_output=True, text=True, env=environment(), timeout=90)
         assert "Traceback" not in done.stderr, done.stderr
@@ -113,6 +119,30 @@ def test_an_invalid_leftover_is_rebuilt(server):
     rebuilt = server.do(QUIET + 'indexes = ["orders(customer)"]\n').event("index.rebuilt")
     assert rebuilt["index"] == "half"
     assert server.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'half'::regclass") == "t"
+
+
+def test_killed_while_an_index_is_made(server):
+    """Killed while CREATE INDEX CONCURRENTLY waits for an old transaction: the server ends it, and the next run finds
+    the invalid index and makes it anew."""
+    server.configure(QUIET + 'indexes = ["orders(customer)"]\n')
+    old = subprocess.Popen(
+        [*server.line, "postgres"], stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PGPASSWORD": "s3cret"}
+    )
+    try:
+        old.stdin.write(b"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM orders;\n")
+        old.stdin.flush()
+        assert old.stdout.readline() == b"30000\n"
+        line = [EXTRAS, "-c", server.tree.config, "do", "--all"]
+        with subprocess.Popen(line, stdout=subprocess.DEVNULL, env=environment()) as doing:
+            until(lambda: "maintd_orders_customer" in server.indexes(), "the index is being made", 30)
+            doing.kill()
+        until(lambda: not server.sql("SELECT pid FROM pg_stat_progress_create_index"), "the server ends it", 30)
+    finally:
+        old.communicate(b"ROLLBACK;\n", timeout=20)
+    assert server.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'maintd_orders_customer'::regclass") == "f"
+    did = server.do(QUIET + 'indexes = ["orders(customer)"]\n')
+    assert did.event("index.rebuilt")["index"] == "maintd_orders_customer"
+    assert server.indexes() == ["maintd_orders_customer", "orders_pkey"]
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,32 @@ def test_restic_stores_consistent_copies_under_their_own_paths(tree):
     assert "restic -r" in tree.run("restore", "app", "--to", f"{tree.folder}/no").stderr
 
 
+def test_a_drill_proves_a_restore(tree):
+    """restic restores into a scratch directory, the databases are opened and compared; a tag and `backups` say when. A
+    damaged repository is a failure."""
+    restic(tree, "init")
+    drill = (
+        '[drill.app]\ncron = "@weekly"\nrepository = "HERE/repository"\npassword_file = "HERE/password"\nset = "app"\n'
+    )
+    tree.write_config(JOB + drill)
+    database(tree.logs / "a.db")
+    tree.log("p.csv", os.urandom(100_000))
+    assert tree.do("backup.app").code == 0
+    proven = tree.do("drill.app").event("restore.proven")
+    assert (proven["databases"], proven["bytes"] > 100_000) == (1, True)
+    (snapshot,) = snapshots(tree)
+    assert any(tag.startswith("maintd-proven:") for tag in snapshot["tags"])
+    assert json.loads(tree.run("backups", "--json").stdout)["proven"]
+    assert list((tree.folder / "state/stores/drills").iterdir()) == []
+    for pack in (tree.folder / "repository/data").rglob("*"):
+        if pack.is_file() and pack.stat().st_size > 50_000:
+            pack.chmod(0o600)
+            data = bytearray(pack.read_bytes())
+            data[len(data) // 2] ^= 1
+            pack.write_bytes(data)
+    assert tree.do("drill.app").events("drill.failed")
+
+
 def test_the_retention_has_restic_forget(tree):
     """Snapshots go by maintd's rules, those of other sets stay, and the last whole one is never forgotten."""
     restic(tree, "init")

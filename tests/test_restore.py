@@ -101,9 +101,11 @@ def test_in_place_and_undone(site):
     restored(site, "app", "--in-place")
     assert len(rows_of(site.logs / "a.db")) == 100
     assert (site.logs / "p.csv").read_bytes() == b"first\n"
-    restored(site, "app", "--undo")
+    restored(site, "--undo")
     assert state(site) == before
     assert "no restore of app in place" in refused(site, "app", "--undo")
+    assert "restores in place of: none" in refused(site, "--undo")
+    assert "which set?" in refused(site, "--in-place")
 
 
 def test_a_stale_wal_does_not_survive(site):

@@ -2,6 +2,7 @@
 
 import contextlib
 import json
+import os
 import sqlite3
 import tempfile
 from collections.abc import Iterator
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from .test_backup import database
-from .tree import Did, Tree
+from .tree import NOBODY, Did, Tree
 
 JOB = '[sqlite.main]\ncron = "@daily"\npaths = ["LOGS/*.db"]\n'
 
@@ -232,3 +233,31 @@ def test_advise_proposes_what_helps_and_measures_it(tree):
     assert indexes(path) == []
     assert list((tree.folder / "state/stores/advice").iterdir()) == []
     assert "indexes = [" in tree.run("sqlite", "advise", str(path)).stdout
+
+
+def test_another_users_database_is_looked_after_as_that_user(tree):
+    """Copies that are checked or tried are its owner's too, and nothing of root's is left beside the database."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    tree.folder.chmod(0o755)
+    path = database(tree.logs / "a.db", 2000)
+    for one in (tree.logs, path):
+        os.chown(one, NOBODY, NOBODY)
+    did(tree, 'integrity_check = true\nindexes = ["trades(note)"]\njournal_mode = "delete"\n')
+    query = "SELECT id FROM trades WHERE price = 3"
+    done = tree.run("sqlite", "advise", str(path), "--query", query, "--json")
+    assert json.loads(done.stdout)["plan_before"] == "SCAN trades"
+    assert {one.stat().st_uid for one in tree.logs.iterdir()} == {NOBODY}
+    assert indexes(path) == ["maintd_trades_note"]
+
+
+def test_a_missing_extra_is_said_by_check(tree):
+    """`maintd check` names the extra that a job takes and that is not installed."""
+    place = 'destination = "s3://bucket/p"\nset = "app"\n'
+    tree.write_config(
+        f'[redis.cache]\ncron = "@daily"\n[postgres.shop]\ncron = "@daily"\nconninfo = "dbname=shop"\n'
+        f'[drill.app]\ncron = "@daily"\n{place}'
+    )
+    done = tree.run("check")
+    for extra in ("redis", "postgres", "s3"):
+        assert f"maintd[{extra}]" in done.stdout + done.stderr

@@ -134,7 +134,8 @@ class Drill(_OnSnapshot):
         parent, name = os.path.split(self.scratch)
         if self.store.is_remote:
             durable.private_directory(parent)
-        self._require_space(parent)
+        packed = sum(pack.size for pack in self.manifest.packs) if self.store.is_remote else 0
+        require_space(parent, self.manifest.size + packed)
         with durable.directory(parent) as dir_fd:
             durable.discard_tree(name, dir_fd=dir_fd)
             try:
@@ -155,16 +156,6 @@ class Drill(_OnSnapshot):
 
     def _databases(self) -> list[Entry]:
         return [entry for entry in self.manifest.entries if entry.kind == "sqlite"]
-
-    def _require_space(self, parent: str) -> None:
-        info = os.statvfs(parent)
-        packed = sum(pack.size for pack in self.manifest.packs) if self.store.is_remote else 0
-        if info.f_bavail * info.f_frsize < self.manifest.size + packed:
-            raise Refused(
-                f"a restore takes {format_size(self.manifest.size + packed)}, more than is free in "
-                f"{names.printable(parent)}",
-                hint="set scratch to a directory with more room",
-            )
 
     def _at_hand(self, hands: Hands) -> str:
         """The directory of the snapshot, compared with its checksums; one in a bucket is brought for it."""
@@ -189,3 +180,13 @@ class Drill(_OnSnapshot):
                 restoring.within(entry, directory),
                 **restoring.to_prove(entry, paths[entry.name], self.manifest.invariants.get(entry.path, ())),
             )
+
+
+def require_space(directory: str, size: int) -> None:
+    """Refused if there are not so many bytes free for a restore."""
+    info = os.statvfs(directory)
+    if info.f_bavail * info.f_frsize < size:
+        raise Refused(
+            f"a restore takes {format_size(size)}, more than is free in {names.printable(directory)}",
+            hint="set scratch to a directory with more room",
+        )

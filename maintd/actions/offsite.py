@@ -6,8 +6,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from maintd import destinations
-from maintd.actions.backup import BackupFailed, SnapshotExpired, StoreSnapshot
+from maintd.actions.backup import SnapshotExpired, StoreSnapshot
 from maintd.actions.hands import Hands
+from maintd.actions.staging import BackupFailed
 from maintd.child import Worker
 from maintd.events import Event, Failure
 from maintd.steps import Action

@@ -1,13 +1,19 @@
 """Snapshots in a repository of restic: stored, forgotten, and their room given back."""
 
+import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from maintd.actions.backup import BackupFailed, SnapshotExpired, StoreSnapshot
+from maintd import durable, names
+from maintd.actions.backup import SnapshotExpired, StoreSnapshot
+from maintd.actions.drill import DrillFailed, RestoreProven, require_space
 from maintd.actions.hands import Hands
+from maintd.actions.staging import BackupFailed
 from maintd.child import Worker
+from maintd.destinations import STAMP
 from maintd.events import Event, Failure
 from maintd.steps import Action
 from maintd.stores import Repository
@@ -22,6 +28,10 @@ class RepositoryPruned(Event):
     @property
     def msg(self) -> str:
         return "gave back what no snapshot has any more"
+
+
+_SECONDS = 300.0
+"""For each invariant."""
 
 
 def _ask(hands: Hands, repository: Repository, function: str, **given: Any) -> Any:
@@ -41,6 +51,60 @@ class StoreWithRestic(StoreSnapshot):
         made: dict[str, Any] = _ask(hands, self.repository, "store", request=self.request())
         self.staged.discard()
         return made
+
+
+@dataclass(frozen=True, kw_only=True)
+class DrillWithRestic(Action):
+    """Has restic restore a snapshot aside, opens and checks the databases, and notes that as a tag of the snapshot."""
+
+    verb: ClassVar[str] = "drill"
+    failure: ClassVar[type[Failure]] = DrillFailed
+
+    repository: Repository
+    scratch: str
+    now: datetime
+    taken: datetime
+    proven: datetime | None
+
+    @property
+    def detail(self) -> str:
+        return f"into {names.printable(self.scratch)}"
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        snapshot = self.target.rpartition("#")[2]
+        size = _ask(hands, self.repository, "size", snapshot=snapshot)
+        parent, name = os.path.split(self.scratch)
+        durable.private_directory(parent)
+        require_space(parent, size)
+        with durable.directory(parent) as dir_fd:
+            durable.discard_tree(name, dir_fd=dir_fd)
+            try:
+                durable.make_private(name, dir_fd=dir_fd)
+                entries = _ask(hands, self.repository, "restore", snapshot=snapshot, directory=self.scratch)
+                databases = [one for one in entries if one["kind"] == "sqlite"]
+                for one in databases:
+                    self._prove(hands, one)
+            finally:
+                durable.discard_tree(name, dir_fd=dir_fd)
+        before = self.proven.strftime(STAMP) if self.proven else None
+        at = self.now.astimezone(UTC).strftime(STAMP)
+        _ask(hands, self.repository, "prove", snapshot=snapshot, at=at, before=before)
+        age = int((self.now - self.taken).total_seconds())
+        yield RestoreProven(
+            target=self.target, files=len(entries), databases=len(databases), bytes=size, snapshot_age_s=age
+        )
+
+    def _prove(self, hands: Hands, one: Mapping[str, Any]) -> None:
+        directory, name = os.path.split(one["at"])
+        hands.call(
+            "maintd.livedb:prove",
+            self,
+            where={"directory": directory, "name": name},
+            promised=one["database"],
+            invariants=one["invariants"],
+            seconds=_SECONDS,
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -11,30 +10,27 @@ from typing import Any
 
 import click
 
-from maintd import asides, contexts, durable, lock, names, restoring
+from maintd import asides, contexts, durable, names, restoring
 from maintd.asides import Aside
 from maintd.at_hand import Local, at_hand
 from maintd.child import Worker
-from maintd.cli import output, reach, tables
+from maintd.cli import output, tables
+from maintd.cli.alone import alone
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
 from maintd.cli.showing import Json, Message, People
 from maintd.config import Config, load
-from maintd.errors import Locked, MaintdError, Refused, Unreachable
+from maintd.errors import MaintdError, Refused
 from maintd.manifest import Entry
 from maintd.matching import is_match
 from maintd.names import printable
 from maintd.restoring import Deed, InPlace, Places, Told
 from maintd.snapshots import Snapshot
-from maintd.state import ALL_JOBS
 from maintd.stores import Store
 from maintd.units import counted, format_size
 
 _Paths = Sequence[tuple[str, str]]
-_PAUSE = 3600
-_PATIENCE = 60.0
-"""Seconds for what the daemon has begun to end, before a restore in place."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +69,7 @@ class _Order:
     "  maintd restore app --in-place --plan\n  maintd restore app --in-place\n  maintd restore app --undo\n"
     "  maintd restore app --in s3://bucket/prefix --to /srv/new --identity key.txt",
 )
-@click.argument("what", metavar="SET[@STAMP]")
+@click.argument("what", metavar="SET[@STAMP]", required=False)
 @click.option("--to", metavar="DIR", help="Restore into this directory, which is made.")
 @click.option("--in-place", is_flag=True, help="Restore to where it was; what is there is kept aside.")
 @click.option("--undo", is_flag=True, help="Put back what the last restore in place of the set has kept aside.")
@@ -85,8 +81,10 @@ class _Order:
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @config_option()
 @click.pass_obj
-def restore(called: Invocation, /, what: str, **options: Any) -> int:
+def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
     """Restores the newest verified snapshot of a set, or the one that was taken at STAMP.
+
+    For --undo and --forget SET may be left out if only one was restored in place.
 
     Every file is compared with its checksum, and every database is opened and checked, before anything is replaced. A
     restore in place that fails puts everything back as it was.
@@ -94,7 +92,9 @@ def restore(called: Invocation, /, what: str, **options: Any) -> int:
     ways = [name for name in ("to", "in_place", "undo", "forget") if options[name]]
     if len(ways) != 1:
         raise usage("give one of --to DIR, --in-place, --undo, --forget")
-    set_name, _, stamp = what.partition("@")
+    if what is None and ways[0] in ("to", "in_place"):
+        raise usage("which set? maintd backups lists them")
+    set_name, _, stamp = (what or _the_one(load(called.config))).partition("@")
     show = Json() if options["as_json"] else People()
     order = _Order(called, set_name, stamp, options["only"], options["place"], options["identity"], show)
     with _interruptible():
@@ -103,6 +103,14 @@ def restore(called: Invocation, /, what: str, **options: Any) -> int:
         config = load(called.config)
         act = {"in_place": _in_place, "undo": _undo, "forget": _forget}[ways[0]]
         return act(order, config, plan_only=options["plan_only"])
+
+
+def _the_one(config: Config) -> str:
+    """The only set of which there is a restore in place that can be undone."""
+    found = asides.noted(config.settings.state_dir)
+    if len(found) != 1:
+        raise usage(f"which set? there are restores in place of: {', '.join(found) or 'none'}")
+    return found[0]
 
 
 def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
@@ -209,7 +217,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         deeds = [*local.deeds, *restoration.deeds()]
         if plan_only:
             return _show_plan(found, deeds)
-        with _alone(order, config):
+        with alone(order.called, config):
             try:
                 _do(order, found, deeds)
             except BaseException:
@@ -233,7 +241,7 @@ def _undo(order: _Order, config: Config, *, plan_only: bool) -> int:
         for line in tables.table(rows, below=1):
             output.say(line)
         return Exit.OK
-    with _alone(order, config), Worker() as worker:
+    with alone(order.called, config), Worker() as worker:
         places = Places(config.settings.state_dir, contexts.supervisor(config), worker)
         kept = restoring.back(aside, places, keep=aside.phase == "done")
     output.say(f"put back {counted(len(aside.items), 'file')} as before the restore of {aside.snapshot}")
@@ -289,38 +297,3 @@ def _interruptible() -> Iterator[None]:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
     yield
-
-
-@contextmanager
-def _alone(order: _Order, config: Config) -> Iterator[None]:
-    """No job of maintd's is at work meanwhile: by its lock, or by a pause of the daemon that holds it."""
-    try:
-        held = lock.take(config.settings.state_dir)
-    except Locked as locked:
-        with _paused(order, locked):
-            yield
-        return
-    try:
-        yield
-    finally:
-        os.close(held)
-
-
-@contextmanager
-def _paused(order: _Order, locked: Locked) -> Iterator[None]:
-    try:
-        was_paused = bool(reach.ask(order.called, "GET", "/status")["paused_all"])
-        if not was_paused:
-            reach.ask(order.called, "POST", "/pause", {"job": ALL_JOBS, "seconds": _PAUSE})
-        end = time.monotonic() + _PATIENCE
-        while any(job["state"] == "running" for job in reach.ask(order.called, "GET", "/status")["jobs"]):
-            if time.monotonic() > end:
-                raise MaintdError("the daemon is at work on something long", hint="try again later: maintd status")
-            time.sleep(0.2)
-    except Unreachable as error:
-        raise Unreachable(f"{locked}, and {error}", hint=error.hint) from error
-    try:
-        yield
-    finally:
-        if not was_paused:
-            reach.ask(order.called, "POST", "/resume", {"job": ALL_JOBS})

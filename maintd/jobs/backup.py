@@ -1,5 +1,6 @@
 """The kind `backup`: databases, files and output of commands into one verified snapshot, and old snapshots deleted."""
 
+import math
 import os
 import socket
 from collections.abc import Iterator, Mapping
@@ -8,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from maintd import __version__, destinations, grounds, names, patterns, snapshots, sources
+from maintd import __version__, destinations, extras, grounds, names, patterns, snapshots, sources
 from maintd.accounts import UserName
 from maintd.errors import MaintdError, trouble
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
@@ -151,7 +152,7 @@ class Backup(Job):
         yield from self._snapshot(ctx, found, there.snapshots, depot)
 
     def _snapshot(self, ctx: Context, found: Found, there: list[Snapshot], depot: "Depot") -> Iterator[Step]:
-        from maintd.actions.backup import Staged  # noqa: PLC0415 - as above
+        from maintd.actions.staging import Staged  # noqa: PLC0415 - as above
 
         of = ctx.job.partition(".")[2] or self.kind
         name = names.next_archive(of, ctx.now, [one.name for one in there])
@@ -184,7 +185,7 @@ class Backup(Job):
             yield from self._expirations(there, last, ctx, depot)
 
     def _copies(self, found: Found, staged: object) -> Iterator[Step]:
-        from maintd.actions.backup import CopyDatabase, Staged  # noqa: PLC0415 - as above
+        from maintd.actions.staging import CopyDatabase, Staged  # noqa: PLC0415 - as above
 
         assert isinstance(staged, Staged)
         for path in found.strange:
@@ -216,11 +217,15 @@ class Backup(Job):
             f"copying {format_size(seen.size)} would hold up its writers for about {format_duration(estimate)}, "
             f"max_pause is {format_duration(self.max_pause)}"
         )
-        advice = "PRAGMA journal_mode = WAL ends that for good; else set a window at night, and a larger max_pause"
+        enough = f"{math.ceil(1.5 * estimate.total_seconds())}s"
+        advice = (
+            "PRAGMA journal_mode = WAL ends that for good; or allow it at night, in a job of its own: "
+            f'window = "03:00-05:00" and max_pause = "{enough}"'
+        )
         return seen.path, why, advice
 
     def _dumps(self, staged: object) -> Iterator[Step]:
-        from maintd.actions.backup import DumpOutput, Staged  # noqa: PLC0415 - as above
+        from maintd.actions.staging import DumpOutput, Staged  # noqa: PLC0415 - as above
 
         assert isinstance(staged, Staged)
         for number, (name, argv) in enumerate(self.commands.items()):
@@ -235,7 +240,7 @@ class Backup(Job):
             )
 
     def _failing(self, target: str, why: str, advice: str) -> Finding:
-        from maintd.actions.backup import BackupFailed  # noqa: PLC0415 - as above
+        from maintd.actions.staging import BackupFailed  # noqa: PLC0415 - as above
 
         event = BackupFailed(target=target, tried="back it up", error="refused", error_msg=why, advice=advice)
         return Finding(target=target, reason=f"{why} ({advice})", event=event)
@@ -291,6 +296,12 @@ class Backup(Job):
             for argv in lines:
                 if not is_runnable(argv[0]):
                     yield option, f"{argv[0]} is not there, or may not be run"
+        for is_used, library, option in (
+            (self.place().is_remote, "obstore", "destination"),
+            (self.recipient is not None, "pyrage", "recipient"),
+        ):
+            if is_used and (said := extras.lacking(library)):
+                yield option, said
         if self.engine == "restic" and not is_runnable("restic"):
             yield "engine", "restic is not there (apt-get install restic)"
         if self.keep is None and self.max_age is None and self.max_total is None:

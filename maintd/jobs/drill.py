@@ -6,14 +6,15 @@ from typing import ClassVar
 
 from pydantic import Field
 
-from maintd import destinations, names
+from maintd import destinations, extras, names, snapshots
 from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Context, Flag, Job
 from maintd.rules import rule
 from maintd.snapshots import Snapshot
 from maintd.steps import Finding, Step
 from maintd.store_options import ObjectStore, Place, misplaced, store
-from maintd.stores import SCHEME, Store
+from maintd.stores import SCHEME, Repository, Store
+from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
 
 
@@ -22,7 +23,11 @@ class RestoreDrill(Job):
 
     kind: ClassVar[str] = "drill"
 
-    destination: Place = Field(description="where the snapshots are, as its backup job has it")
+    destination: Place | None = Field(default=None, description="where the snapshots are, as its backup job has it")
+    repository: str | None = Field(default=None, description="or the repository of restic, as its backup job has it")
+    password_file: AbsolutePath | None = Field(
+        default=None, description="with repository: the file that holds its password"
+    )
     s3: ObjectStore | None = Field(default=None, description="how an object store is reached, as its backup job has it")
     set: str = Field(description="the name of the backup job: `app` for [backup.app]")
     scratch: AbsolutePath | None = Field(
@@ -34,20 +39,32 @@ class RestoreDrill(Job):
 
     @rule("s3", "destination")
     def _is_an_object_store(self) -> str:
-        return misplaced(self.s3, self.destination, "destination")
+        return misplaced(self.s3, self.destination or "", "destination")
+
+    @rule("destination", "repository", "password_file")
+    def _has_one_place(self) -> str:
+        if self.repository is None:
+            return "" if self.destination else "destination is missing: where are the snapshots?"
+        if self.destination:
+            return "destination and repository are two places: give one"
+        return "" if self.password_file else "repository needs password_file"
 
     def place(self) -> Store:
         """Where the snapshots are; a directory without links in its path."""
-        return store(
-            self.destination if self.destination.startswith(SCHEME) else os.path.realpath(self.destination), self.s3
-        )
+        to = self.destination or ""
+        return store(to if to.startswith(SCHEME) else os.path.realpath(to), self.s3)
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd.actions.drill import Drill  # noqa: PLC0415 - reading a config does not need what acts
 
         place = self.place()
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
-            yield Finding(target=place.to, reason="only the daemon knows whether it is due: left out by --due")
+            yield Finding(
+                target=self.repository or place.to, reason="only the daemon knows whether it is due: left out by --due"
+            )
+            return
+        if self.repository is not None:
+            yield from self._of_restic(ctx)
             return
         try:
             found = destinations.found(place, self.set)
@@ -76,8 +93,40 @@ class RestoreDrill(Job):
             taken=newest.name.stamp,
         )
 
-    def remark(self, _ctx: Context) -> str:
-        return destinations.standing(self.place(), self.set)
+    def _of_restic(self, ctx: Context) -> Iterator[Step]:
+        from maintd.actions.repository import DrillWithRestic  # noqa: PLC0415 - as above
+
+        where = self._repository(ctx)
+        try:
+            found = destinations.in_repository(where, self.set)
+        except MaintdError as error:
+            yield self._failing(where.url, str(error), error.hint)
+            return
+        newest = next((one for one in reversed(found) if one.is_verified), None)
+        if newest is None:
+            yield self._nothing(where.url, found)
+            return
+        scratch = os.path.realpath(self.scratch) if self.scratch else os.path.join(ctx.stores, "drills")
+        yield DrillWithRestic(
+            target=newest.path,
+            reason=self._why(found),
+            repository=where,
+            scratch=os.path.join(scratch, names.temporary(f"{self.set}.drill")),
+            now=ctx.now,
+            taken=newest.name.stamp,
+            proven=newest.proven,
+        )
+
+    def _repository(self, ctx: Context) -> Repository:
+        return Repository(self.repository or "", self.password_file or "", os.path.join(ctx.stores, "restic"))
+
+    def remark(self, ctx: Context) -> str:
+        if self.repository is None:
+            return destinations.standing(self.place(), self.set)
+        try:
+            return snapshots.standing(destinations.in_repository(self._repository(ctx), self.set))
+        except MaintdError:  # the run itself tells it
+            return ""
 
     def _why(self, found: Sequence[Snapshot]) -> str:
         last = max((one.proven for one in found if one.proven), default=None)
@@ -114,3 +163,7 @@ class RestoreDrill(Job):
                 now=ctx.now,
                 stored=one.stored,
             )
+
+    def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+        if self.place().is_remote and (said := extras.lacking("obstore")):
+            yield "destination", said

@@ -6,9 +6,11 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
+from maintd import extras
 from maintd.job import AbsolutePath, Context, Count, Flag, Job, Limit, Span
 from maintd.options import Conninfo
 from maintd.steps import Finding, Step
+from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
 
 
@@ -86,3 +88,7 @@ class PostgresUpkeep(Job):
                 least=self.min_size,
                 **about,
             )
+
+    def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+        if said := extras.lacking("psycopg"):
+            yield "", said

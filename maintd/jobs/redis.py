@@ -6,9 +6,11 @@ from typing import ClassVar
 
 from pydantic import Field
 
+from maintd import extras
 from maintd.job import AbsolutePath, Context, Count, Flag, Job, Span
 from maintd.options import Host, Port
 from maintd.steps import Finding, Step
+from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
 
 
@@ -52,3 +54,7 @@ class RedisUpkeep(Job):
             seconds=self.sample_timeout.total_seconds(),
             purge_over=self.purge_over,
         )
+
+    def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+        if said := extras.lacking("redis"):
+            yield "", said

@@ -4,6 +4,7 @@ How long the writer waits is told, with and without upkeep, and not judged: a ma
 """
 
 import contextlib
+import shutil  # noqa: TID251 - copies a database that nobody has open
 import sqlite3
 import sys
 import tempfile
@@ -60,21 +61,23 @@ def _told(mode: str, alone: Story, beside: Story) -> str:
     )
 
 
-def tell(mode: str, rounds: int, job: str = ALL) -> tuple[Story, Story]:
-    """The writer alone for a while, and beside so many runs of a job."""
+def tell(mode: str, rounds: int, job: str = ALL, *, apart: bool = False) -> tuple[Story, Story]:
+    """The writer alone for a while, and beside so many runs of a job; `apart`, of the job on a copy of its database."""
     alone, beside = Story(mode), Story(mode)
     with tempfile.TemporaryDirectory(prefix="maintd-") as folder:
-        tree = Tree(Path(folder).resolve(), job)
+        tree = Tree(Path(folder).resolve(), job.replace("*.db", "b.db" if apart else "a.db"))
         path, log = tree.logs / "a.db", tree.folder / "committed"
         with writing(path, mode, log, alone, RATE):
             end = committed(log) + 3 * RATE
             until(lambda: committed(log) > end, "the writer is alone for a while", 60)
+        if apart:
+            shutil.copyfile(path, tree.logs / "b.db")
         with writing(path, mode, log, beside, RATE):
             for _ in range(rounds):
                 did = tree.do()
                 beside.backups += 1
                 beside.faults += [event["msg"] for event in did.events("database.failed")]
-                _drop_indexes(path)
+                _drop_indexes(tree.logs / ("b.db" if apart else "a.db"))
         beside.transactions = committed(log)
         fault = wrong_with(path, 0)  # its writer has closed it, and so is whole without its WAL
         beside.faults += [fault] if fault else []
