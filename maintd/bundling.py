@@ -220,20 +220,25 @@ def _compared(wanted: Request, archive: retrieval.Archive) -> Bundled:
 
 
 def _part(wanted: Request, made: Bundled, root_fd: int) -> None:
-    """Removes the files that are in the bundle; one that was touched meanwhile stays, and its line is taken back."""
+    """Removes the files that are in the bundle; one that was touched meanwhile stays, and its line is taken back.
+
+    Where only the removing failed, the line stays as well: the next run compares the file with it, and removes it.
+    """
     if wanted.keeps:
         return
-    kept: list[tuple[Entry, Seen]] = []
+    touched: list[Entry] = []
     gone: list[tuple[Entry, Seen]] = []
     for entry, exact in made.entries:
         try:
             with _opened(exact) as (dir_fd, source):
                 copies.remove_original(exact, source, dir_fd=dir_fd)
-        except (OSError, MaintdError) as error:
+        except OSError as error:
             made.leave(exact.path, error)
-            kept.append((entry, exact))
+        except MaintdError as error:
+            made.leave(exact.path, error)
+            touched.append(entry)
         else:
             gone.append((entry, exact))
-    if kept:
-        inventory.add(b"".join(inventory.void(entry) for entry, _ in kept), dir_fd=root_fd)
+    if touched:
+        inventory.add(b"".join(map(inventory.void, touched)), dir_fd=root_fd)
     made.entries = gone

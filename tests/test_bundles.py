@@ -179,3 +179,25 @@ def test_a_time_belongs_to_a_day_and_a_month(at, day, month):
     assert all(
         end > time - timedelta(seconds=1) for _, end in (period_of(time, "day", UTC), period_of(time, "month", UTC))
     )
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="chattr(1) needs root")
+def test_what_cannot_be_removed_is_not_put_away_twice(tree):
+    """Files that cannot be removed once they are in their bundle stay listed there; the next run only removes them."""
+    fixed = tree.logs / "eur"
+    if subprocess.run(["chattr", "+i", fixed], check=False, capture_output=True).returncode:
+        pytest.skip("this file system knows no chattr +i")
+    try:
+        did = tree.do()
+        assert did.code == 5
+        failed = [event["error_msg"] for event in did.events("archive.failed")]
+        assert len(failed) == 2, "one for each bundle of which files are left"
+        assert all("Operation not permitted" in said for said in failed)
+    finally:
+        subprocess.run(["chattr", "-i", fixed], check=True)
+    assert archived(tree) == ["2026-02.tar.zst", "2026-03.tar.zst"]
+    assert len(tree.names()) == 3
+    succeeded(tree.do())
+    assert tree.names() == []
+    assert archived(tree) == ["2026-02.tar.zst", "2026-03.tar.zst"]
+    assert tree.run("archive", "verify").returncode == 0
