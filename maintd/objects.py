@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -96,6 +97,11 @@ class Bucket:
 
     def _path(self, name: str) -> str:
         return f"{self._store.prefix}/{name}" if self._store.prefix else name
+
+
+def has_threads() -> bool:
+    """Whether this process has used an object store: then it has threads that a fork would not take along."""
+    return "obstore" in sys.modules
 
 
 def sha256(chunks: Iterable[bytes]) -> tuple[int, str]:

@@ -1,6 +1,7 @@
 """The kind `archive` into object stores: real servers on loopback, and each way in which one can fail."""
 
 import contextlib
+import gzip
 import json
 import os
 import signal
@@ -488,15 +489,40 @@ def test_a_guard_gives_up_what_the_store_has(tree, moto, bucket):
     assert f"stored as s3://{bucket}/p/c.csv.zst" in gone[0]["reason"]
 
 
-def test_logs_says_which_generations_are_in_the_store(tree, moto, bucket):
-    """`maintd logs` shows what is here, and says on stderr how many generations lie in an object store."""
+def test_logs_reads_generations_out_of_the_store(tree, moto, bucket):
+    """`maintd logs` shows a log over all its generations, those in an object store too, alone or out of a bundle."""
+    configure(tree, moto.url, f"s3://{bucket}/p")
+    text = tree.config.read_text().replace("/**/*.csv", "/*.log.*")
+    log = f'[rotate.app]\npaths = ["{tree.logs}/*.log"]\nmax_size = "1G"\n'
+    tree.config.write_text(text + log)
+    expected = [b"".join(b"%d.%d a line\n" % (day, number) for number in range(20_000)) for day in range(1, 5)]
+    tree.log("app.log.20260201T000000Z.gz", gzip.compress(expected[0]), age=42 * DAY)
+    tree.log("app.log.20260202T000000Z", expected[1], age=41 * DAY)
+    assert run(tree, "do", "archive.old").returncode == 0
+    tree.config.write_text(text.replace("[archive.old]\n", '[archive.old]\nbundle = "month"\n') + log)
+    tree.log("app.log.20260203T000000Z", expected[2], age=40 * DAY)
+    assert run(tree, "do", "archive.old").returncode == 0
+    assert not list(tree.logs.glob("app*"))
+    tree.log("app.log", expected[3])
+    shown = run(tree, "logs", "app")
+    assert (shown.returncode, shown.stderr) == (0, "")
+    assert shown.stdout == b"".join(expected).decode()
+    found = run(tree, "logs", "app", "--grep", r"[13]\.19999")
+    assert (found.returncode, found.stdout) == (0, "1.19999 a line\n3.19999 a line\n")
+    late = run(tree, "logs", "app", "--since", "1h", env={})
+    assert (late.returncode, late.stdout) == (0, expected[3].decode()), "what is too old is not asked for"
+
+
+def test_logs_of_a_store_that_gives_nothing(tree, moto, bucket):
+    """Without a key what is here is shown; each generation that is not is told with the reason; the exit code is 1."""
     configure(tree, moto.url, f"s3://{bucket}/p")
     text = tree.config.read_text().replace("/**/*.csv", "/*.log.*")
     tree.config.write_text(text + f'[rotate.app]\npaths = ["{tree.logs}/*.log"]\nmax_size = "1G"\n')
     for day in (1, 2):
-        tree.log(f"app.log.2026020{day}T000000Z.gz", b"packed")
+        tree.log(f"app.log.2026020{day}T000000Z", b"away\n")
     tree.log("app.log", b"the live one\n")
     assert run(tree, "do", "archive.old").returncode == 0
-    shown = run(tree, "logs", "app")
-    assert (shown.returncode, shown.stdout) == (0, "the live one\n")
-    assert f"2 generations of {tree.logs}/app.log not shown, in s3://{bucket}/p" in shown.stderr
+    shown = run(tree, "logs", "app", env={})
+    assert (shown.returncode, shown.stdout) == (1, "the live one\n")
+    assert shown.stderr.count("cannot be read") == 2
+    assert "AWS_ACCESS_KEY_ID" in shown.stderr

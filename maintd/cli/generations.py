@@ -15,6 +15,7 @@ from maintd import names
 
 if TYPE_CHECKING:
     from maintd.cli.stored import Stored
+    from maintd.stores import Store
 
 _NUMBERED = re.compile(r"\.([1-9]\d{0,8})(?:\.zst|\.gz)?")
 _CODECS = {suffix: codec for codec, suffix in names.CODEC_SUFFIXES.items() if suffix}
@@ -27,7 +28,7 @@ _LAG = 1.0
 class Generation:
     """A file as it was seen: `inode` with device, `size` in bytes, `mtime_ns` since the epoch, `stamp` by its name.
 
-    `stored` if it lies in an archive: size and times are then those that it had.
+    `stored` if it lies in an archive: size and times are then those that it had. In an object store, no file is it.
     """
 
     path: str
@@ -64,7 +65,9 @@ class Generation:
         return self.mtime_ns if self.stamp is None else min(self.mtime_ns, _ns(self.stamp))
 
     def open(self) -> FileIO:
-        """Raises FileNotFoundError also if another file has its name by now."""
+        """Raises FileNotFoundError also if another file has its name by now. What is in a store is read later."""
+        if self.stored and self.stored.store:
+            return FileIO(os.devnull)
         file = FileIO(self.path)
         info = os.fstat(file.fileno())
         if (info.st_dev, info.st_ino) != self.inode:
@@ -85,14 +88,13 @@ class Generation:
 class Lineage:
     """A log by its path, with all its generations; `folders` are where some of them lie, besides its own directory.
 
-    `archives` are directories that archive jobs put files into; `stores` are object stores, each by its private
-    directory and what it is called.
+    `archives` are those that archive jobs put files into: directories, and, with the store that it is of, the private
+    directory of an object store.
     """
 
     path: str
     folders: tuple[str, ...] = ()
-    archives: tuple[str, ...] = ()
-    stores: tuple[tuple[str, str], ...] = ()
+    archives: "tuple[tuple[str, Store | None], ...]" = ()
 
     def generations(self) -> list[Generation]:
         """All that is there of the log, oldest first; the last one is the file itself, unless it is missing just now.
@@ -147,22 +149,6 @@ class Lineage:
             newer = found[place + 1 :]
         return next((other for other in newer if other.size), None)
 
-    def unread(self) -> Iterator[tuple[str, int]]:
-        """The object stores in which generations lie that are not read, and how many."""
-        from maintd.cli.stored import finds  # noqa: PLC0415 - most configs have no archive
-
-        folder, log = os.path.split(os.path.realpath(self.path))
-        for directory, place in self.stores:
-            found = finds(directory, (folder, *self.folders), log)
-            count = sum(not find.entry.is_unmoved() for find in found if self._is_generation(find.stored.name, log))
-            if count:
-                yield place, count
-
-    @staticmethod
-    def _is_generation(name: str, log: str) -> bool:
-        archive = names.parse_archive(name)
-        return bool(_NUMBERED.fullmatch(name, len(log))) or (archive is not None and archive.log == log)
-
     def _look(self) -> list[Generation]:
         folder, log = os.path.split(os.path.realpath(self.path))
         stamped: dict[tuple[datetime, int], str] = {}
@@ -185,7 +171,7 @@ class Lineage:
 
 
 def _archived(
-    roots: Iterable[str], folders: tuple[str, ...], log: str
+    archives: "Iterable[tuple[str, Store | None]]", folders: tuple[str, ...], log: str
 ) -> tuple[dict[tuple[datetime, int], Generation], list[Generation]]:
     """What lies in archives: by stamp; and what had a number, which says nothing any more, by when it was written to.
 
@@ -195,12 +181,13 @@ def _archived(
 
     keyed: dict[tuple[datetime, int], Generation] = {}
     loose: list[Generation] = []
-    for find in (find for root in roots for find in finds(root, folders, log)):
+    for find in (find for root, store in archives for find in finds(root, folders, log, store)):
         entry, name = find.entry, names.parse_archive(find.stored.name)
         with suppress(OSError):
-            info = os.stat(find.path)
+            info = None if find.store else os.stat(find.path)
+            inode = (info.st_dev, info.st_ino) if info else (0, 0)
             stamp = name.stamp if name else None
-            one = Generation(find.path, (info.st_dev, info.st_ino), entry.size, entry.mtime_ns, stamp, find.stored)
+            one = Generation(find.path, inode, entry.size, entry.mtime_ns, stamp, find.stored)
             if name and name.log == log:
                 keyed[name.stamp, name.n] = one
             elif _NUMBERED.fullmatch(find.stored.name, len(log)) and not entry.is_unmoved():

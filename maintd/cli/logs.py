@@ -19,7 +19,6 @@ from maintd.cli.search import found_in
 from maintd.cli.sieve import Sieve, Sifted
 from maintd.cli.tail import PAUSE, Opened, all_open, content, stream, tell
 from maintd.names import printable
-from maintd.units import counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +53,8 @@ def _complete(ctx: click.Context, argument: click.Parameter, begun: str) -> list
 @click.pass_obj
 def logs(called: Invocation, /, names: tuple[str, ...], *, follow: bool, quiet: bool, **only: str | None) -> int:
     """Prints logs byte for byte, each from its oldest generation to its live file: what maintd set aside, compressed
-    or not, also in an olddir or an archive, and FILE.1, FILE.2 and so on of supervisord or logrotate. Nothing is
-    unpacked to disk.
+    or not, also in an olddir, an archive or an object store, and FILE.1, FILE.2 and so on of supervisord or logrotate.
+    Nothing is unpacked to disk.
 
     A LOG is a path; or a job, for all its logs; or the end of a path, with or without .log, such as api; or a job and a
     log, such as services/api. Whole generations are left out by --since and --until, not lines.
@@ -67,8 +66,6 @@ def logs(called: Invocation, /, names: tuple[str, ...], *, follow: bool, quiet: 
     since, until = (times.given(only[key], called.now) for key in ("since", "until"))
     wanted = _Wanted(since, until, _sieve(only["pattern"]), follow)
     lineages = selecting.lineages(called, names)
-    for lineage in lineages:
-        output.complain(*_unread(lineage))
     show = _Show(headed=len(lineages) > 1 and not quiet)
     with ExitStack() as stack:
         streams = {lineage: stack.enter_context(closing(_read(lineage, wanted, stack))) for lineage in lineages}
@@ -78,12 +75,6 @@ def logs(called: Invocation, /, names: tuple[str, ...], *, follow: bool, quiet: 
             for lineage, chunks in streams.items():
                 _at_once(lineage, chunks, show)
     return Exit.NO if wanted.sieve and not show.has_shown and not output.is_lost() else Exit.OK
-
-
-def _unread(lineage: Lineage) -> Iterator[str]:
-    for place, count in lineage.unread():
-        what = f"{counted(count, 'generation')} of {printable(lineage.path)}"
-        yield f"maintd: {what} not shown, in {place}: maintd archive get brings them back"
 
 
 def _sieve(pattern: str | None) -> Sieve | None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
-from maintd import linux
+from maintd import linux, objects
 from maintd.cli.generations import Generation
 from maintd.cli.sieve import Sieve, Sifted
 from maintd.cli.tail import Opened, content, tell
@@ -35,7 +35,7 @@ class Found:
 def found_in(packed: Sequence[Opened], sieve: Sieve) -> Iterator[Found]:
     """What the sieve finds in these generations, in their order. One that is damaged is told, and read up to there."""
     count = min(len(packed), len(os.sched_getaffinity(0)))
-    if count < 2:
+    if count < 2 or objects.has_threads():
         for held, file in packed:
             try:
                 yield from sifted(content(held, file), sieve)

@@ -13,9 +13,10 @@ from maintd.names import enumerated, printable
 
 if TYPE_CHECKING:
     from maintd.config import Config
+    from maintd.stores import Store
 
 
-_Places = tuple[tuple[str, ...], tuple[tuple[str, str], ...]]
+_Places = tuple[tuple[str, "Store | None"], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,7 +30,7 @@ class _Known:
 
     @property
     def lineage(self) -> Lineage:
-        return Lineage(self.path, (self.archives,), *self.places)
+        return Lineage(self.path, (self.archives,), self.places)
 
     def is_called(self, name: str) -> bool:
         """Whether `name` is its own, the end of its path, or its job's and its own, each with or without `.log`."""
@@ -87,12 +88,12 @@ def _at(config: "Config | None", path: str) -> Lineage:
         raise usage(f"{printable(path)} is a directory: name the logs in it, or the job that rotates them")
     owner = config.claims.owners([path], before="").get(path) if config else None
     claim = config.jobs[owner].claims() if config and owner else None
-    places = _places(config) if config else ((), ())
+    places: _Places = _places(config) if config else ()
     if claim is None or claim.olddir is None:
-        return Lineage(path, (), *places)
+        return Lineage(path, (), places)
     from maintd import families  # noqa: PLC0415 - as above
 
-    return Lineage(path, (families.archive_directory(path, claim.olddir),), *places)
+    return Lineage(path, (families.archive_directory(path, claim.olddir),), places)
 
 
 def _known(config: "Config", jobs: list[str] | None) -> Iterator[_Known]:
@@ -111,13 +112,15 @@ def _known(config: "Config", jobs: list[str] | None) -> Iterator[_Known]:
 
 
 def _places(config: "Config") -> _Places:
-    """Where archive jobs put files: directories; and object stores, whose manifests are kept here."""
+    """Where archive jobs put files: directories; and for object stores those in which their manifests are kept here."""
     from maintd import contexts  # noqa: PLC0415 - as above
 
-    found = [place for job in config.jobs.values() if (place := job.archive())]
-    local = dict.fromkeys(os.path.realpath(place.to) for place in found if not place.is_remote)
     kept = contexts.stores(config)
-    return tuple(local), tuple((place.directory(kept), place.to) for place in found if place.is_remote)
+    found = [place for job in config.jobs.values() if (place := job.archive())]
+    return tuple(
+        (place.directory(kept), place) if place.is_remote else (os.path.realpath(place.to), None)
+        for place in dict.fromkeys(found)
+    )
 
 
 def _short(job: str) -> str:

@@ -1,14 +1,16 @@
 """What an archive job has put away of a log: generations that lie in an archive, perhaps several in one bundle."""
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import lru_cache
 
-from maintd import codec, inventory
+from maintd import codec, inventory, retrieval
 from maintd.errors import MaintdError
 from maintd.inventory import Entry
+from maintd.stores import Store
 
 _CODECS = {".zst": "zstd", ".gz": "gzip"}
 
@@ -17,13 +19,16 @@ _CODECS = {".zst": "zstd", ".gz": "gzip"}
 class Stored:
     """Where a generation lies in an object: its bytes begin at `offset`, as `codec`, and are `size` of what it was.
 
-    It was called `name`, which says how it was compressed itself.
+    It was called `name`, which says how it was compressed itself. With a `store` the object lies there, and is read
+    from there as it is shown.
     """
 
     name: str
     codec: str
     offset: int
     size: int
+    entry: Entry
+    store: Store | None = None
 
     @property
     def own_codec(self) -> str:
@@ -31,11 +36,12 @@ class Stored:
 
     @property
     def is_packed(self) -> bool:
-        return self.codec != "none" or bool(self.own_codec)
+        """Whether there is more to do than to read a file."""
+        return self.store is not None or self.codec != "none" or bool(self.own_codec)
 
     def contents(self, descriptor: int) -> Iterator[bytes]:
-        """What the generation holds. Raises OSError EIO where it is damaged."""
-        whole = self._bytes(descriptor)
+        """What the generation holds. Raises OSError: EIO where it is damaged, or the store does not give it."""
+        whole = self._fetched(self.store) if self.store else self._bytes(descriptor)
         return codec.contents_of(whole, self.own_codec) if self.own_codec else whole
 
     def _bytes(self, descriptor: int) -> Iterator[bytes]:
@@ -48,26 +54,37 @@ class Stored:
         if left:
             raise OSError(5, "it holds less than its original")
 
+    def _fetched(self, store: Store) -> Iterator[bytes]:
+        try:
+            yield from retrieval.content(retrieval.archive_at(store), self.entry)
+        except MaintdError as error:
+            raise OSError(errno.EIO, f"{error} ({error.hint})" if error.hint else str(error)) from error
+
 
 @dataclass(frozen=True, slots=True)
 class Find:
-    """A generation in an archive: the object's path, the line of the manifest, and where in the object it lies."""
+    """A generation in an archive: where the object is, for people too, the line of the manifest, and how it is read."""
 
     path: str
     entry: Entry
+    store: Store | None = None
 
     @property
     def stored(self) -> Stored:
         entry = self.entry
-        return Stored(os.path.basename(entry.original), entry.codec, entry.offset, entry.size)
+        return Stored(os.path.basename(entry.original), entry.codec, entry.offset, entry.size, entry, self.store)
 
 
-def finds(root: str, folders: tuple[str, ...], log: str) -> Iterator[Find]:
-    """What lies in the archive `root`, a directory, of what began with the name `log` in these folders."""
+def finds(root: str, folders: tuple[str, ...], log: str, store: Store | None = None) -> Iterator[Find]:
+    """What lies in an archive of what began with the name `log` in these folders.
+
+    `root` is the archive, a directory; or, with a `store`, the private one that holds its manifest.
+    """
+    where = store.to.rstrip("/") if store else root
     for entry in _entries(root):
         folder, name = os.path.split(entry.original)
         if folder in folders and name.startswith(f"{log}."):
-            yield Find(os.path.join(root, entry.name), entry)
+            yield Find(os.path.join(where, entry.name), entry, store)
 
 
 def _entries(root: str) -> tuple[Entry, ...]:
