@@ -1,6 +1,6 @@
 """kill -9 of maintd at any moment while it alerts and restarts programs: everything is told, and nothing stays stopped.
 
-`python -m tests.faults alert_kills`: rounds in which a check fails and recovers, a program that is over its limit is
+`python -m tests.faults alert-kills`: rounds in which a check fails and recovers, a program that is over its limit is
 restarted, the channel is down now and then, and maintd is killed at a random moment and started again.
 """
 
@@ -17,7 +17,7 @@ from tests.supervised.supervisord import Supervisord
 
 from .table import Row
 
-NAME = "alert_kills"
+NAME = "alert-kills"
 ROUNDS = 60
 LIMIT = (
     '[limit.leak]\nprogram = "leak"\nmemory = "20M"\nsample = "1s"\nover = "1 of 1"\ngrace = "0s"\npause = "1ms"\n'

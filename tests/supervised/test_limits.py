@@ -16,10 +16,10 @@ FAST = 'sample = "1s"\nover = "2 of 3"\ngrace = "1s"\nstep = "2s"\npause = "1s"\
 def test_shared_memory_counts_once_and_a_leak_is_restarted(daemon, supervisord):
     """A prefork server whose RSS is far above its limit is left alone; one that really takes too much is restarted."""
     one = daemon(
-        f'[limit.prefork]\nprogram = "prefork"\nmemory = "150M"\n{FAST}'
+        f'[limit.prefork]\nprogram = "prefork"\nmemory = "500M"\n{FAST}'
         f'[limit.leak]\nprogram = "leak"\nmemory = "20M"\nseverity = "warning"\n{FAST}max_restarts = 1\n'
     )
-    real = supervisord(prefork=("shared 60 4", ""), leak=("hold 40", ""))
+    real = supervisord(prefork=("shared 200 4", ""), leak=("hold 40", ""))
     one.start()
     exceeded = one.event("limit.exceeded", job="limit.leak")
     assert (exceeded["level"], exceeded["target"]) == ("warning", "leak:leak")
