@@ -65,14 +65,25 @@ def ended(process: subprocess.Popen) -> Iterator[subprocess.Popen]:
 
 @needs_redis
 def test_redis(tree):
-    """A Redis is up with the right password; a wrong one, and one that is frozen, are down by the deadline.
+    """A Redis is up with the right password; a wrong one, one without room, one that is frozen: down by the deadline.
 
     Memory against maxmemory is judged. Without the extra the check is unknown, and says how to install it.
     """
     port, folder = free_port(), tree.folder
     (folder / "right").write_text("s3cret\n")
     (folder / "wrong").write_text("wr0ng\n")
-    arguments = ["--port", str(port), "--bind", "127.0.0.1", "--requirepass", "s3cret", "--maxmemory", "20mb"]
+    arguments = [
+        "--port",
+        str(port),
+        "--bind",
+        "127.0.0.1",
+        "--requirepass",
+        "s3cret",
+        "--maxmemory",
+        "20mb",
+        "--maxclients",
+        "8",
+    ]
     server = subprocess.Popen(
         [REDIS, *arguments, "--dir", str(folder), "--save", ""], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
     )
@@ -91,6 +102,12 @@ def test_redis(tree):
         assert "it refuses to let us in" in found["wrong"]["reason"]
         assert "s3cret" not in str(found)
         assert "wr0ng" not in str(found)
+        with contextlib.ExitStack() as others:
+            for _ in range(8):
+                others.enter_context(socket.create_connection(("127.0.0.1", port)))
+            found = seen(tree, f"[check.redis.crowded]\n{right}")
+        assert found["crowded"]["health"] == "down"
+        assert "max number of clients reached" in found["crowded"]["reason"]
         server.send_signal(signal.SIGSTOP)
         found = seen(tree, f"[check.redis.frozen]\n{right}".replace('"5s"', '"2s"'))
         assert found["frozen"]["reason"] == "no answer within 2s"
