@@ -7,7 +7,7 @@ of its files: so an interrupted run is completed.
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -82,7 +82,7 @@ def store_bundle(progress: codec.Progress, *, request: dict[str, Any]) -> dict[s
             with _written(progress, wanted, root_fd) as (made, temporary, descriptor):
                 if not made.entries:
                     return made.fields(0, "")
-                with _listed(wanted, made, root_fd):
+                with _listed(wanted, made, root_fd, lambda: copies.exists(wanted.name, root_fd)):
                     durable.publish(temporary, wanted.name, descriptor, dir_fd=root_fd)
         _part(wanted, made, root_fd)
     entry = made.entries[0][0] if made.entries else None
@@ -100,11 +100,19 @@ def upload_bundle(progress: codec.Progress, *, request: dict[str, Any], store: d
             with _written(progress, wanted, root_fd) as (made, _, descriptor):
                 if not made.entries:
                     return made.fields(0, "")
-                with _listed(wanted, made, root_fd):
+                with _listed(wanted, made, root_fd, lambda: _may_be_there(bucket, wanted.name)):
                     _upload(bucket, wanted.name, descriptor, made.entries[0][0])
         _part(wanted, made, root_fd)
     entry = made.entries[0][0] if made.entries else None
     return made.fields(entry.stored_bytes if entry else 0, entry.stored_sha256 if entry else "")
+
+
+def _may_be_there(bucket: Bucket, name: str) -> bool:
+    """Whether the store has it, or does not tell: then the lines stay, and the next run compares."""
+    try:
+        return bucket.size(name) is not None
+    except (OSError, MaintdError):
+        return True
 
 
 def _upload(bucket: Bucket, name: str, descriptor: int, entry: Entry) -> None:
@@ -182,8 +190,8 @@ def _entry(wanted: Request, file: Wanted, exact: Seen, offset: int, content: str
 
 
 @contextlib.contextmanager
-def _listed(wanted: Request, made: Bundled, root_fd: int) -> Iterator[None]:
-    """Adds the lines before the block, and takes them back if it fails.
+def _listed(wanted: Request, made: Bundled, root_fd: int, is_there: Callable[[], bool]) -> Iterator[None]:
+    """Adds the lines before the block, and takes them back if it fails and the bundle is not there.
 
     Lines that an interrupted run wrote for a bundle that it then did not make are taken back as well.
     """
@@ -194,7 +202,7 @@ def _listed(wanted: Request, made: Bundled, root_fd: int) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        if not copies.exists(wanted.name, root_fd):
+        if not is_there():
             inventory.add(b"".join(inventory.void(entry) for entry, _ in made.entries), dir_fd=root_fd)
         raise
 

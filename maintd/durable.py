@@ -516,6 +516,8 @@ def _appended(name: str, data: bytes, ownership: Ownership, dir_fd: int) -> bool
             os.fsync(descriptor)
         except OSError:
             os.ftruncate(descriptor, end)
+            if is_new and end == 0:
+                os.unlink(name, dir_fd=dir_fd)
             raise
     finally:
         os.close(descriptor)

@@ -59,6 +59,10 @@ class Entry:
         for each in fields(cls):
             if type(getattr(entry, each.name)) is not each.type:
                 raise TypeError(f"{each.name} is not of type {each.type}")
+        if not names.is_below(entry.name) or entry.name == NAME:
+            raise ValueError(f"{entry.name} lies outside the archive")
+        if entry.member and not names.is_below(entry.member):
+            raise ValueError(f"{entry.member} would lead out of where it is unpacked")
         return entry
 
     def is_unmoved(self) -> bool:

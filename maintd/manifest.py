@@ -1,16 +1,19 @@
 """What a snapshot says of itself: which files it holds, in which pack, and what was known of each."""
 
 import json
+import os
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal, Self
 
+from maintd import names
 from maintd.errors import MaintdError
 
 FORMAT = 1
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
 CONTENTS = "CONTENTS.sha256"
+_PACKS = (".tar.zst", ".tar.zst.age")
 
 Kind = Literal["file", "sqlite", "output"]
 
@@ -109,9 +112,22 @@ class Manifest:
                     f"its manifest has format {version}, and this maintd knows {FORMAT}",
                     hint="use the maintd that made it, or a newer one; tar and zstd can read its packs",
                 )
-            return cls(**fields | _nested(fields))
+            found = cls(**fields | _nested(fields))
+            _require_below(found)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise MaintdError(f"its manifest is no manifest of maintd's: {error!r}") from error
+        return found
+
+
+def _require_below(found: Manifest) -> None:
+    """ValueError if a name leads out of where it is put: whoever can write a manifest could use root for that."""
+    packs = {pack.name for pack in found.packs}
+    for name in packs:
+        if os.path.basename(name) != name or not name.endswith(_PACKS):
+            raise ValueError(f"{name!r} is no pack")
+    for entry in found.entries:
+        if not names.is_below(entry.name) or (entry.pack and entry.pack not in packs):
+            raise ValueError(f"{entry.name!r} leads out of the snapshot")
 
 
 def _nested(fields: dict[str, Any]) -> dict[str, Any]:

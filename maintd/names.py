@@ -66,6 +66,15 @@ def next_archive(
     return ArchiveName(stamp, next(n for n in count(n) if n not in taken), log)
 
 
+def is_below(path: str) -> bool:
+    """Whether a relative path that was read off a manifest names something below the directory that it is joined to.
+
+    Whoever can write the manifest would otherwise lead root to any file.
+    """
+    odd = not path or "\0" in path or path != os.path.normpath(path)
+    return not odd and path not in (".", "..") and not path.startswith(("/", "../"))
+
+
 def temporary(name: str) -> str:
     """The name beside `name` under which it is written before it is whole.
 

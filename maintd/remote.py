@@ -12,7 +12,7 @@ from typing import Any
 from maintd import codec, copies, durable, formats, inventory, names
 from maintd.codec import Codec
 from maintd.durable import Ownership
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, Refused
 from maintd.inventory import Entry
 from maintd.objects import Bucket, sha256
 from maintd.stores import Store
@@ -28,8 +28,8 @@ def reach(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -
     with durable.directory(directory) as dir_fd:
         if copies.exists(inventory.NAME, dir_fd):
             return
-        with suppress(FileNotFoundError):
-            inventory.add(b"".join(bucket.chunks(inventory.NAME)), dir_fd=dir_fd)
+        with suppress(FileNotFoundError):  # whole or not at all: a part of it would be taken for all, and go there
+            durable.write_whole(inventory.NAME, b"".join(bucket.chunks(inventory.NAME)), dir_fd=dir_fd)
 
 
 def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> int | None:
@@ -37,6 +37,8 @@ def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directo
     bucket = Bucket(Store.of(store))
     if not os.path.exists(os.path.join(directory, inventory.NAME)):
         return None
+    with durable.directory(directory) as dir_fd:
+        _take_over(bucket, directory, dir_fd)
     with durable.directory(directory) as dir_fd, durable.opened(inventory.NAME, dir_fd=dir_fd) as listed:
         size = os.fstat(listed).st_size
         bucket.put(inventory.NAME, listed)
@@ -44,13 +46,46 @@ def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directo
     return size
 
 
+def _take_over(bucket: Bucket, directory: str, dir_fd: int) -> None:
+    """Adds what the store's manifest has and the one here has not: that of another machine, or of a state that is lost.
+
+    Lines are only ever added, so that all of both, in their order, says what both say.
+    """
+    if bucket.size(inventory.NAME) in (None, _marked(directory)):
+        return
+    with open(os.path.join(directory, inventory.NAME), "rb") as listed:
+        known = set(listed)
+    missing = [line for line in b"".join(bucket.chunks(inventory.NAME)).splitlines(keepends=True) if line not in known]
+    if missing:
+        inventory.add(b"".join(missing), dir_fd=dir_fd)
+
+
+def _marked(directory: str) -> int | None:
+    """The bytes of the manifest as it was stored last; None if it never was from here."""
+    try:
+        with open(os.path.join(directory, _MARK), "rb") as marks:
+            return int(marks.read().split()[-1])
+    except (OSError, ValueError, IndexError):
+        return None
+
+
+def require_stored(_progress: codec.Progress, *, store: dict[str, Any], name: str, size: int) -> None:
+    """Refused unless the store has an object of that name and size now."""
+    found = Bucket(Store.of(store)).size(name)
+    if found != size:
+        there = "is not there any more" if found is None else f"has {found} bytes there, and not {size}"
+        raise Refused(
+            f"{names.printable(name)} {there}: what is here may be the only copy, and stays",
+            hint="look at the store, and at rules by which it expires objects",
+        )
+
+
 def is_uploaded(directory: str) -> bool:
     """Whether the store has the manifest as it is here."""
     try:
-        with open(os.path.join(directory, _MARK), "rb") as marks:
-            return int(marks.read().split()[-1]) == os.stat(os.path.join(directory, inventory.NAME)).st_size
-    except (OSError, ValueError, IndexError):
-        return not os.path.exists(os.path.join(directory, inventory.NAME))
+        return _marked(directory) == os.stat(os.path.join(directory, inventory.NAME)).st_size
+    except FileNotFoundError:
+        return True
 
 
 def store_object(progress: codec.Progress, *, request: dict[str, Any], store: dict[str, Any]) -> dict[str, Any]:

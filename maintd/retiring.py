@@ -14,6 +14,7 @@ from maintd.inventory import Entry
 from maintd.retention import Generation, Verdict
 from maintd.steps import Seen, Step
 from maintd.stores import Store
+from maintd.trust import Judge
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,15 +58,17 @@ def held(shelf: Shelf, *, is_remote: bool) -> dict[str, Held]:
 def _seen(path: str) -> Seen | None:
     try:
         return Seen.of(path, os.lstat(path))
-    except OSError:
+    except FileNotFoundError:  # any other error is no sign that it is gone
         return None
 
 
-def plan_drops(verdicts: Sequence[Verdict], found: dict[str, Held], shelf: Shelf) -> Iterator[DropObject]:
+def plan_drops(verdicts: Sequence[Verdict], found: dict[str, Held], shelf: Shelf) -> Iterator[Step]:
     """From a directory, the oldest first."""
+    judge = Judge()
     for name, reason in _given_up(verdicts):
         path, one = os.path.join(shelf.root, name), found[name]
-        yield DropObject(
+        refusal = judge.finding(one.seen) if one.seen else None
+        yield refusal or DropObject(
             target=path,
             reason=reason,
             root=shelf.root,

@@ -16,6 +16,8 @@ from typing import Any
 
 import pytest
 
+from maintd import inventory
+
 from .conftest import environment, until
 from .test_archive import DAY
 from .tree import Did, Tree
@@ -475,18 +477,44 @@ def test_what_the_policy_gives_up_goes_from_the_store(tree, moto, bucket):
 
 
 def test_a_guard_gives_up_what_the_store_has(tree, moto, bucket):
-    """With keep_originals files stay until a budget is exceeded; then the oldest go, and the store is not asked."""
+    """With keep_originals files stay until a budget is exceeded; then the oldest go, if the store says it has them.
+
+    One that the store has no more, or that cannot be asked for, stays: it may be the only copy.
+    """
     configure(tree, moto.url, f"s3://{bucket}/p", more="keep_originals = true\n")
-    tree.log("c.csv", os.urandom(20_000), age=60 * DAY)
+    for name, age in (("c.csv", 60), ("d.csv", 59)):
+        tree.log(name, os.urandom(20_000), age=age * DAY)
     assert do(tree).code == 0
-    assert len(tree.names()) == 3
+    assert len(tree.names()) == 4
     assert '"action"' not in run(tree, "plan", "--json").stdout
-    guard = f'[guard.logs]\ndirectory = "{tree.logs}"\nmax_used = "24K"\n'
+    guard = f'[guard.logs]\ndirectory = "{tree.logs}"\nmax_used = "8K"\n'
     tree.config.write_text(tree.config.read_text() + guard)
-    done = run(tree, "do", "guard.logs", "--json", env={})  # without a key
-    gone = [json.loads(line) for line in done.stdout.splitlines() if '"file.expired"' in line]
-    assert [Path(event["target"]).name for event in gone] == ["c.csv"]
-    assert f"stored as s3://{bucket}/p/c.csv.zst" in gone[0]["reason"]
+    run(tree, "do", "guard.logs", "--json", env={})  # without a key
+    assert len(tree.names()) == 4
+    asked(f"{moto.url}/{bucket}/p/c.csv.zst", "DELETE")
+    done = run(tree, "do", "guard.logs", "--json")
+    said = [json.loads(line) for line in done.stdout.splitlines() if '"event"' in line]
+    gone = {Path(event["target"]).name: event["reason"] for event in said if event["event"] == "file.expired"}
+    assert f"stored as s3://{bucket}/p/d.csv.zst" in gone["d.csv"]
+    assert "c.csv" in tree.names()
+    assert any("is not there any more" in event.get("error_msg", "") for event in said)
+
+
+def test_what_another_machine_has_listed_stays_in_the_manifest_of_the_store(tree, moto, bucket):
+    """Lines of the store's manifest that are not here, because the state is older or empty, are taken over."""
+    configure(tree, moto.url, f"s3://{bucket}/p")
+    assert do(tree).code == 0
+    (manifest,) = (tree.folder / "state/stores").glob(f"*/{inventory.NAME}")
+    first = objects(moto, bucket)[f"p/{inventory.NAME}"]
+    assert first == manifest.read_bytes()
+    manifest.write_bytes(b"")
+    (manifest.parent / "uploaded").unlink()
+    tree.log("late.csv", b"late\n", age=60 * DAY)
+    assert do(tree).code == 0
+    kept = objects(moto, bucket)[f"p/{inventory.NAME}"].splitlines()
+    assert set(first.splitlines()) < set(kept)
+    listed = run(tree, "archive", "list", "--json").stdout
+    assert listed.count('"original"') == 3
 
 
 def test_logs_reads_generations_out_of_the_store(tree, moto, bucket):

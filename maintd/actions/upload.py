@@ -72,6 +72,28 @@ class ReachStore(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
+class ConfirmStored(Action):
+    """Asks the store whether it has the object `stored`, of `size` bytes, before the file that it is of is given up.
+
+    `directory` is the private one for it.
+    """
+
+    verb: ClassVar[str] = "confirm"
+    failure: ClassVar[type[Failure]] = ArchiveFailed
+
+    store: Store
+    directory: str
+    stored: str
+    size: int
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        given: dict[str, Any] = {"store": self.store.fields(), "name": self.stored, "size": self.size}
+        called(hands, self, "maintd.remote:require_stored", self.directory, **given)
+        yield from ()
+
+
+@dataclass(frozen=True, kw_only=True)
 class StoreObject(Action):
     """Uploads one file as the object `stored`, reads it back, lists it, and removes the file. `at` is RFC 3339.
 

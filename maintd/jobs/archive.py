@@ -144,6 +144,7 @@ class ArchiveFiles(Keeping, Job):
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
         from maintd import archiving, retiring  # noqa: PLC0415 - as above
         from maintd.actions.expire import GiveUpFile  # noqa: PLC0415 - as above
+        from maintd.actions.upload import ConfirmStored  # noqa: PLC0415 - as above
 
         stored, shelf = self.archive(), self._shelf(ctx)
         if wanted.means is Means.EXPIRED and not stored.is_remote and not ctx.clock_jumped:
@@ -163,8 +164,22 @@ class ArchiveFiles(Keeping, Job):
         elsewhere = retiring.Elsewhere(others, shelf.at)
         for old, entry in archiving.stored_elsewhere(found, shelf, is_remote=stored.is_remote):
             reason = f"{wanted.reason}; stored as {os.path.join(self.to, entry.name)}"
-            refusal, drop = judge.finding(old.seen), elsewhere.drop(old.seen, reason)
-            yield refusal or drop or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
+            if refusal := judge.finding(old.seen):
+                yield refusal
+                continue
+            step = elsewhere.drop(old.seen, reason) or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
+            if stored.is_remote:
+                confirm = ConfirmStored(
+                    target=os.path.join(self.to, entry.name),
+                    reason="what is given up for room has to be there",
+                    store=stored,
+                    directory=shelf.root,
+                    stored=entry.name,
+                    size=entry.stored_bytes,
+                )
+                yield confirm
+                step = replace(step, needs=(*step.needs, confirm))
+            yield step
 
     def _expired(self, ctx: Context, shelf: "archiving.Shelf", wanted: Relief) -> Iterator[Step]:
         from maintd.actions.drop import DropObject  # noqa: PLC0415 - as above

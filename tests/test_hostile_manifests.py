@@ -1,0 +1,81 @@
+"""Manifests that somebody has written who wants root to reach other files: of an archive, and of a snapshot."""
+
+import hashlib
+import json
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from maintd import inventory
+
+from .test_archive import archived, job, succeeded
+from .test_backup import JOB, database, snapshots
+from .test_drill import DRILL
+from .tree import Tree
+
+LEADS_OUT = ["{victim}", "../{name}", "x/../../{name}", "./{name}", inventory.NAME, ""]
+
+
+@pytest.fixture
+def tree() -> Iterator[Tree]:
+    with tempfile.TemporaryDirectory(prefix="maintd-") as folder:
+        yield Tree(Path(folder).resolve())
+
+
+def odd(name: str, victim: Path) -> str:
+    return name.format(victim=victim, name=victim.name)
+
+
+@pytest.mark.parametrize(
+    ("where", "name"), [("name", name) for name in LEADS_OUT] + [("member", name) for name in LEADS_OUT[:4]]
+)
+def test_a_line_of_an_archive_that_leads_out_of_it_is_damaged(tree, where, name):
+    """Nothing outside the archive is removed or read for it, whatever its policy; the line counts as unreadable."""
+    tree.write_config(job('keep_last = 1\nmax_share = "100%"\n'))
+    for day in (1, 2):
+        tree.log(f"p-2026-02-0{day}.csv", b"%d\n" % day)
+    succeeded(tree.do())
+    victim = tree.folder / "precious.txt"
+    victim.write_text("the only copy\n")
+    manifest = tree.folder / "archive" / inventory.NAME
+    line = json.loads(manifest.read_text().splitlines()[0])
+    hostile = line | {where: odd(name, victim), "original": "/gone/old-2020-01-01.csv", "mtime_ns": 1}
+    manifest.write_text(manifest.read_text() + json.dumps(hostile) + "\n")
+    succeeded(tree.do())
+    assert victim.read_text() == "the only copy\n"
+    assert manifest.exists()
+    assert len(archived(tree)) == 1
+    found = tree.run("archive", "verify")
+    assert found.returncode != 0
+    assert "1 damaged line" in found.stderr
+
+
+@pytest.mark.parametrize("name", ["{victim}", "../../../{name}", "a/../../{name}"])
+@pytest.mark.parametrize("where", ["entries", "packs"])
+def test_a_snapshot_that_leads_out_of_where_it_goes_is_refused(tree, name, where):
+    """Neither a drill nor a restore writes anything for such a manifest, also if its checksums are right."""
+    tree.write_config(JOB + DRILL)
+    database(tree.logs / "a.db")
+    tree.log("p.csv", b"first\n")
+    assert tree.do("backup.app").code == 0
+    victim = tree.folder / "victim"
+    victim.write_text("as it was\n")
+    (snapshot,) = snapshots(tree)
+    text = json.loads((snapshot / "manifest.json").read_text())
+    text[where][0]["name"] = odd(name, victim)
+    (snapshot / "manifest.json").write_text(json.dumps(text))
+    digest = hashlib.sha256((snapshot / "manifest.json").read_bytes()).hexdigest()
+    sums = (snapshot / "SHA256SUMS").read_text().splitlines()
+    kept = [line if not line.endswith("  manifest.json") else f"{digest}  manifest.json" for line in sums]
+    (snapshot / "SHA256SUMS").write_text("\n".join(kept) + "\n")
+    before = set(os.listdir(tree.folder))
+    did = tree.do("drill.app")
+    assert did.code in {1, 5}
+    assert did.events("drill.failed")
+    restored = tree.run("restore", "app", "--to", str(tree.folder / "out"))
+    assert restored.returncode != 0
+    assert victim.read_text() == "as it was\n"
+    assert set(os.listdir(tree.folder)) - before <= {"out"}
