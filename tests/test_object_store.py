@@ -4,6 +4,7 @@ import contextlib
 import gzip
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -441,6 +442,26 @@ def test_a_bundle_whose_upload_is_cut_off_is_made_anew(tree, moto, bucket):
     did = do(tree)
     assert (did.code, tree.names()) == (0, []), failures(did)
     assert run(tree, "archive", "verify").returncode == 0
+
+
+def test_a_bundle_that_cannot_be_read_back_is_compared_by_the_next_run(tree, moto, bucket):
+    """Stored, and not given back: its files stay, and the next run finds it there, compares, and is done."""
+    is_deaf = threading.Event()
+
+    def meddle(data: bytes) -> str:
+        return "cut" if is_deaf.is_set() and re.match(rb"GET \S*\.tar\.zst", data) else ""
+
+    with proxied(moto, meddle) as url:
+        dated(tree, url, bucket, 'timeout = "1s"')
+        before = tree.contents()
+        is_deaf.set()
+        assert failures(do(tree))
+        assert tree.contents() == before
+        assert [name for name in objects(moto, bucket) if name.endswith(".tar.zst")]
+        is_deaf.clear()
+        did = do(tree)
+        assert (did.code, tree.names()) == (0, []), failures(did)
+        assert run(tree, "archive", "verify").returncode == 0
 
 
 def test_a_bundle_that_was_stored_before_a_kill_is_compared_and_taken(tree, moto, bucket):
