@@ -9,6 +9,8 @@ from typing import Literal, Self
 
 MAGIC = b"SQLite format 3\0"
 LENGTH = 100
+SMALLEST_PAGE = 512
+"""A database consists of whole pages, which have this size or a multiple of it."""
 BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database, by what is added to its name; without its database it is worth nothing."""
 

@@ -9,8 +9,9 @@ import json
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Any
+from urllib.parse import quote
 
 from maintd import commands, durable, manifest, members, packing
 from maintd.durable import Ownership
@@ -29,8 +30,9 @@ _LISTING = 120.0
 
 def _run(where: Repository, arguments: Sequence[str], limit: float = math.inf, place: str = "/") -> commands.Answer:
     """What restic says. Raises MaintdError if it is not there, or fails and has not made a snapshot."""
+    url, secret = _reached(where.url)
     more = {
-        "RESTIC_REPOSITORY": where.url,
+        "RESTIC_REPOSITORY": url,
         "RESTIC_PASSWORD_FILE": where.password_file,
         "RESTIC_CACHE_DIR": where.cache,
     }
@@ -38,10 +40,25 @@ def _run(where: Repository, arguments: Sequence[str], limit: float = math.inf, p
         answer = commands.ask(lambda _: None, ["restic", *arguments], limit, place, more)
     except FileNotFoundError as error:
         raise MaintdError("restic is not installed", hint="apt-get install restic") from error
+    if secret:
+        answer = replace(answer, complaint=answer.complaint.replace(secret, "***"))
     if answer.status not in (0, _UNREADABLE):
         told = " ".join(answer.complaint.split()) or f"it ended with {answer.status}"
         raise MaintdError(f"restic {arguments[0]}: {told[-300:]}", hint=_hint(told))
     return answer
+
+
+def _reached(url: str) -> tuple[str, str]:
+    """The URL with the user and password of maintd's environment in it, and that password as it stands there.
+
+    restic reads RESTIC_REST_USERNAME and RESTIC_REST_PASSWORD by itself only in newer versions; 0.14 does not.
+    """
+    user, password = os.environ.get("RESTIC_REST_USERNAME", ""), os.environ.get("RESTIC_REST_PASSWORD", "")
+    head, slashes, rest = url.partition("://")
+    if not (user and password and slashes and head.startswith("rest:")) or "@" in rest.partition("/")[0]:
+        return url, ""
+    secret = quote(password, safe="")
+    return f"{head}://{quote(user, safe='')}:{secret}@{rest}", secret
 
 
 def _hint(told: str) -> str:

@@ -120,25 +120,28 @@ class Elsewhere:
     """The archives of other jobs, for a file that is an object of one of them: it goes with its lines there."""
 
     def __init__(self, roots: Iterable[str], at: str) -> None:
-        self._roots, self._at = tuple(roots), at
+        self._roots, self._at = (
+            tuple(sorted(set(roots), key=len, reverse=True)),
+            at,
+        )  # the innermost of nested ones first
         self._known: dict[str, dict[str, list[Entry]]] = {}
 
     def drop(self, seen: Seen, reason: str) -> DropObject | None:
         """The step for a file that is listed in one; None if it is in none. OSError if a manifest cannot be read."""
-        root = next((root for root in self._roots if seen.path.startswith(f"{root}/")), None)
-        entries = self._entries(root).get(os.path.relpath(seen.path, root)) if root else None
-        if not root or not entries:
-            return None
-        return DropObject(
-            target=seen.path,
-            reason=reason,
-            root=root,
-            stored=entries[0].name,
-            members=tuple(entry.member for entry in entries),
-            seen=seen,
-            size=seen.size,
-            at=self._at,
-        )
+        for root in self._roots:
+            entries = seen.path.startswith(f"{root}/") and self._entries(root).get(os.path.relpath(seen.path, root))
+            if entries:
+                return DropObject(
+                    target=seen.path,
+                    reason=reason,
+                    root=root,
+                    stored=entries[0].name,
+                    members=tuple(entry.member for entry in entries),
+                    seen=seen,
+                    size=seen.size,
+                    at=self._at,
+                )
+        return None
 
     def _entries(self, root: str) -> dict[str, list[Entry]]:
         if root not in self._known:

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from maintd import headers, patterns
-from maintd.headers import Header
+from maintd.headers import SMALLEST_PAGE, Header
 from maintd.linux import open_beneath
 from maintd.manifest import Source
 from maintd.matching import is_match
@@ -15,7 +15,7 @@ from maintd.patterns import Match, Miss
 from maintd.steps import Seen
 
 _DATABASES = (".db", ".sqlite", ".sqlite3", ".db3", ".s3db")
-"""How databases are mostly called: a file of a directory with such a name is looked into."""
+"""How databases are mostly called: a file of a directory with such a name is looked into, whatever its size."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +54,7 @@ def find(databases: Iterable[str], files: Iterable[str], exclude: Iterable[str],
     for path, match in sorted((plain | wanted).items()):
         if path.startswith(f"{apart}/"):
             continue
-        header = headers.read(path) if path in wanted or _may_be_database(path) else None
+        header = headers.read(path) if path in wanted or _may_be_database(match) else None
         if header is not None:
             out.databases.append(Database(Seen.of(path, match.stat), header))
         elif path in wanted and match.stat.st_size:
@@ -66,8 +66,14 @@ def find(databases: Iterable[str], files: Iterable[str], exclude: Iterable[str],
     return out
 
 
-def _may_be_database(path: str) -> bool:
-    return path.endswith(_DATABASES) or any(os.path.exists(path + suffix) for suffix in ("-wal", "-journal"))
+def _may_be_database(match: Match) -> bool:
+    """Whether a file is to be looked into: by its name, by what lies beside it, or since it consists of whole pages.
+
+    One that is not opened is none, so that a run does not read the beginnings of all the files that did not change.
+    """
+    if match.path.endswith(_DATABASES) or (match.stat.st_size and match.stat.st_size % SMALLEST_PAGE == 0):
+        return True
+    return any(os.path.exists(match.path + suffix) for suffix in ("-wal", "-journal"))
 
 
 def of_file(match: Match) -> Source:

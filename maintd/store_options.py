@@ -1,5 +1,6 @@
 """Options by which a place is named that may be in an object store, and by which that is reached."""
 
+import re
 from datetime import timedelta
 from typing import Annotated
 from urllib.parse import urlsplit
@@ -10,10 +11,15 @@ from maintd.job import AbsolutePath, Span, absolute
 from maintd.rules import Options
 from maintd.stores import SCHEME, Secret, Store
 
+_PASSWORD = re.compile(r"//[^/@]*:[^@]*@")
+"""Of a URL, also behind restic's own prefix; a password with a slash in it, which is no URL, counts too."""
+
 
 def _placed(to: str) -> str:
     if to.startswith(SCHEME):
         parts = urlsplit(to)
+        if parts.password is not None:
+            raise ValueError("a secret is not written here: keys are named in the s3 table")
         if not parts.netloc or parts.username is not None or parts.query:
             raise ValueError(f"{to!r} is not of the form s3://bucket/prefix; keys are named in the s3 table")
         return to
@@ -27,6 +33,15 @@ def _endpoint(url: str) -> str:
     if parts.username is not None or parts.password is not None:
         raise ValueError("a secret is not written here: use the …_file or …_env options")
     return url
+
+
+def _without_password(repository: str) -> str:
+    if _PASSWORD.search(repository):
+        raise ValueError(
+            "a secret is not written here: leave user and password out, and set RESTIC_REST_USERNAME and "
+            "RESTIC_REST_PASSWORD (for s3: AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY) in maintd's environment"
+        )
+    return repository
 
 
 class ObjectStore(Options):
@@ -61,6 +76,9 @@ class ObjectStore(Options):
 
 Place = Annotated[str, AfterValidator(_placed)]
 """A directory, or s3://bucket/prefix."""
+
+RepositoryUrl = Annotated[str, AfterValidator(_without_password)]
+"""A repository as restic has it, without a password, for it is shown."""
 
 
 def store(to: str, s3: ObjectStore | None) -> Store:

@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import re
 import shutil  # noqa: TID251 - clears the other file system
 from collections.abc import Iterator
 from pathlib import Path
@@ -174,11 +175,16 @@ def test_the_manifest_of_an_archive_is_no_file_of_a_job(tree):
     assert [path.name for path in (tree.folder / "archive").iterdir()] == [inventory.NAME]
 
 
-def test_a_copy_elsewhere_lets_a_guard_free_the_archive_here(tree):
-    """What a second job has stored elsewhere goes from the first archive when a budget is exceeded, with its line."""
+OUTER = '[archive.outer]\npaths = ["HERE/none/*"]\nto = "HERE"\nolder_than = "1d"\ncron = "@daily"\n'
+
+
+@pytest.mark.parametrize("outer", ["", OUTER])
+def test_a_copy_elsewhere_lets_a_guard_free_the_archive_here(tree, outer):
+    """What a second job has stored elsewhere goes from the first archive when a budget is exceeded, with its line; also
+    if that lies in the archive of another job."""
     head = f'[archive.second]\npaths = ["HERE/archive/*.csv.zst"]\nto = "{SHM}"\nolder_than = "1d"\ncron = "@daily"\n'
     guard = '[guard.archive]\ndirectory = "HERE/archive"\nmax_used = "18K"\n'
-    tree.write_config(job() + head.replace("HERE", str(tree.folder)) + "keep_originals = true\n" + guard)
+    tree.write_config(outer + job() + head.replace("HERE", str(tree.folder)) + "keep_originals = true\n" + guard)
     with scratch(SHM):
         succeeded(tree.do("archive.second"))
         assert len(archived(tree)) == 5
@@ -187,4 +193,7 @@ def test_a_copy_elsewhere_lets_a_guard_free_the_archive_here(tree):
         assert gone
         assert all("stored as" in event["reason"] for event in gone)
         assert len(archived(tree)) == 5 - len(gone)
-        assert tree.run("archive", "verify").returncode == 0
+        told = tree.run("archive", "verify").stdout
+        rest = 5 - len(gone)
+        whole = rf"(?m)^{tree.folder}/archive: read {rest} of {rest} files?, .*: all as they were$"
+        assert re.search(whole, told), told

@@ -172,9 +172,12 @@ def test_output_of_commands_is_taken(tree):
     assert manifest(snapshot)["missing"] == ["bad"]
 
 
-def test_a_database_among_the_files_is_copied_as_one(tree):
-    """A directory is taken with all below it, dot files too; a live database in it is never copied as a file."""
-    path = database(tree.logs / "deep.db")
+@pytest.mark.parametrize(("name", "mode"), [("deep.db", "WAL"), ("state", "DELETE")])
+def test_a_database_among_the_files_is_copied_as_one(tree, name, mode):
+    """A directory is taken with all below it, dot files too; a live database in it is never copied as a file, whatever
+    it is called, also while nothing lies beside it."""
+    path = database(tree.logs / name, mode=mode)
+    plain = tree.log("blocks", bytes(1024))
     hidden = tree.log(".hidden/.env", b"SECRET=1\n")
     tree.write_config('[backup.all]\ncron = "@daily"\ndestination = "HERE/kept"\nfiles = ["LOGS"]\n')
     with contextlib.closing(sqlite3.connect(path)) as writer:
@@ -184,6 +187,7 @@ def test_a_database_among_the_files_is_copied_as_one(tree):
     assert did.event("database.copied")["target"] == str(path)
     out = unpacked(snapshots(tree)[0], tree.folder / "out")
     assert at(out, hidden).read_bytes() == b"SECRET=1\n"
+    assert at(out, plain).read_bytes() == bytes(1024)
     assert len(rows_of(at(out, path))) == 101
     assert not list(out.rglob("*-wal"))
 

@@ -121,6 +121,29 @@ def test_an_invalid_leftover_is_rebuilt(server):
     assert server.sql("SELECT indisvalid FROM pg_index WHERE indexrelid = 'half'::regclass") == "t"
 
 
+def test_declarations_that_come_to_the_same_words_get_names_of_their_own(server):
+    """Indexes of two tables of one schema whose names would be the same, also where they are cut off, are both made;
+    one that cannot be made takes no valid one of another table with it."""
+    long = "c" * 50
+    server.sql(
+        "CREATE TABLE a_b (c int)",
+        f"CREATE TABLE a (b_c int, {long}_1 int, {long}_2 int)",
+        "CREATE TABLE maintd_a_b_c_2 (n int)",
+        "INSERT INTO a (b_c) VALUES (1), (1)",
+    )
+    declared = ["a_b(c)", "a(b_c)", f"a({long}_1)", f"a({long}_2)"]
+    did = server.do(QUIET + f"indexes = {declared}\n")
+    assert did.code == 0, str(did)
+    names = {event["declared"]: event["index"] for event in did.events("index.created")}
+    assert list(names) == declared
+    assert names["a_b(c)"] == "maintd_a_b_c"
+    assert names["a(b_c)"] == "maintd_a_b_c_3"
+    assert set(names.values()) <= set(server.indexes())
+    assert server.do(QUIET + "indexes = ['unique a(b_c)']\n").code == 1
+    assert set(names.values()) <= set(server.indexes())
+    assert server.sql("SELECT count(*) FROM pg_index WHERE NOT indisvalid") == "0"
+
+
 def test_killed_while_an_index_is_made(server):
     """Killed while CREATE INDEX CONCURRENTLY waits for an old transaction: the server ends it, and the next run finds
     the invalid index and makes it anew."""

@@ -1,20 +1,23 @@
 """Backups into a repository of restic: maintd's consistent copies, restic's snapshots."""
 
+import base64
 import json
 import os
 import shutil  # noqa: TID251 - only to find a tool
 import sqlite3
 import subprocess
 import tempfile
+import threading
 from collections.abc import Iterator
 from contextlib import closing
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
 
 from .conftest import environment
 from .test_backup import at, database, rows_of, taken
-from .tree import Tree
+from .tree import MAINTD, Tree
 
 pytestmark = pytest.mark.skipif(
     shutil.which("restic") is None, reason="restic is not installed (apt-get install restic)"
@@ -140,3 +143,52 @@ def test_options_of_the_other_engine_are_errors(tree):
     assert "recipient is not for restic" in said
     tree.write_config(JOB.replace('engine = "restic"\n', ""))
     assert 'are for engine = "restic"' in tree.run("check").stderr
+
+
+def test_a_password_is_not_written_into_the_config(tree):
+    """A URL with a password is refused, for both kinds, without being shown; a user alone is no secret."""
+    drill = '[drill.app]\ncron = "@weekly"\npassword_file = "HERE/password"\nset = "app"\nrepository = "URL"\n'
+    text = JOB.replace("HERE/repository", "URL") + drill
+    for url in ("rest:http://bob:SECRETPW@h:8000/", "s3:https://k:SECRETPW@h/b", "sftp://bob:SECRET/PW@h//srv"):
+        tree.write_config(text.replace("URL", url))
+        for line in (("check",), ("plan",), ("restore", "app", "--to", f"{tree.folder}/no")):
+            done = tree.run(*line)
+            assert done.returncode == 1, done.stderr
+            assert done.stderr.count("RESTIC_REST_PASSWORD") == 2, done.stderr
+            assert "PW" not in done.stdout + done.stderr
+    tree.write_config(text.replace("URL", "sftp:bob@h:/srv/restic"))
+    assert "a secret" not in tree.run("check").stderr
+
+
+class Asked(BaseHTTPRequestHandler):
+    """Notes who asks, and has nothing."""
+
+    def answer(self) -> None:
+        self.server.asked.add(self.headers["Authorization"])  # type: ignore[attr-defined]
+        self.send_error(403)
+
+    do_GET = do_HEAD = do_POST = answer  # noqa: N815 - so the server asks for it
+
+    def log_message(self, *_: object) -> None:
+        pass
+
+
+def test_the_environment_has_the_password_of_a_rest_server(tree):
+    """restic asks a server with the user and password of maintd's environment, whatever its version; they are nowhere
+    in what is told of its failure."""
+    database(tree.logs / "a.db")
+    with HTTPServer(("127.0.0.1", 0), Asked) as server:
+        server.asked = set()
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            url = f"rest:http://127.0.0.1:{server.server_port}/r/"
+            tree.write_config(JOB.replace("HERE/repository", url))
+            line = [MAINTD, "-c", tree.config, "do", "--all", "--json"]
+            given = environment(RESTIC_REST_USERNAME="bob", RESTIC_REST_PASSWORD="SECRET/P@W")
+            done = subprocess.run(line, check=False, capture_output=True, text=True, env=given, timeout=90)
+        finally:
+            server.shutdown()
+    assert server.asked == {"Basic " + base64.b64encode(b"bob:SECRET/P@W").decode()}
+    assert "backup.failed" in done.stdout
+    assert url in done.stdout
+    assert "SECRET" not in done.stdout + done.stderr

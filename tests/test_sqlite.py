@@ -167,7 +167,12 @@ def test_what_is_redundant_is_said_and_dropped_only_when_asked(tree):
         ("short", "maintd_trades_price_note")
     ]
     assert len(indexes(path)) == 5
-    gone = did(tree, 'indexes = ["trades(price, note)"]\ndrop_undeclared = true\n').events("index.dropped")
+    asked = 'indexes = ["trades(price, note)"]\n'
+    assert not any("dropped" in step.get("detail", "") for step in tree.plan())
+    tree.write_config(f"{JOB}{asked}drop_undeclared = true\n")
+    (step,) = [one for one in tree.plan() if one.get("verb") == "index"]
+    assert "every other index of trades that is not unique is dropped" in step["detail"]
+    gone = did(tree, f"{asked}drop_undeclared = true\n").events("index.dropped")
     assert {event["index"]: event["sql"] for event in gone}["own"] == "CREATE INDEX own ON trades (lower(note))"
     assert indexes(path) == ["elsewhere", "maintd_trades_price_note", "rule"]
 

@@ -1,6 +1,7 @@
 """Declared indexes of live databases: made where they are missing, and what they are worth, measured by probes."""
 
 import os
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar
@@ -10,6 +11,8 @@ from maintd.actions.hands import Hands
 from maintd.actions.sqlite import OnDatabase
 from maintd.events import Event
 from maintd.units import counted, format_duration
+
+_UNIQUE = re.compile(r"(?i)^\s*unique\s+")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,7 +104,11 @@ class EnsureIndexes(OnDatabase):
 
     @property
     def detail(self) -> str:
-        return f"{counted(len(self.indexes), 'declared index')}, writers wait {format_duration(self.pause)} at most"
+        told = f"{counted(len(self.indexes), 'declared index')}, writers wait {format_duration(self.pause)} at most"
+        if not (self.drop and self.indexes):
+            return told
+        tables = dict.fromkeys(_UNIQUE.sub("", one).partition("(")[0].strip().strip('"') for one in self.indexes)
+        return f"{told}; every other index of {', '.join(tables)} that is not unique is dropped"
 
     def done(self, hands: Hands) -> Iterator[Event]:
         before = self._probed(hands)

@@ -18,7 +18,7 @@ from maintd.rules import rule
 from maintd.snapshots import Snapshot
 from maintd.sources import Found
 from maintd.steps import Action, Finding, Seen, Step
-from maintd.store_options import ObjectStore, Place, misplaced, store
+from maintd.store_options import ObjectStore, Place, RepositoryUrl, misplaced, store
 from maintd.stores import SCHEME, Repository, Store
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
@@ -40,7 +40,7 @@ class Backup(Job):
     engine: Literal["maintd", "restic"] = Field(
         default="maintd", description="whose snapshots they are: maintd's own, or those of a repository of restic"
     )
-    repository: str | None = Field(
+    repository: RepositoryUrl | None = Field(
         default=None, description='with restic: the repository, as restic has it ("/srv/restic", "s3:https://…/bucket")'
     )
     password_file: AbsolutePath | None = Field(

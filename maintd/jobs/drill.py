@@ -12,7 +12,7 @@ from maintd.job import AbsolutePath, Context, Flag, Job
 from maintd.rules import rule
 from maintd.snapshots import Snapshot
 from maintd.steps import Finding, Step
-from maintd.store_options import ObjectStore, Place, misplaced, store
+from maintd.store_options import ObjectStore, Place, RepositoryUrl, misplaced, store
 from maintd.stores import SCHEME, Repository, Store
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
@@ -24,7 +24,9 @@ class RestoreDrill(Job):
     kind: ClassVar[str] = "drill"
 
     destination: Place | None = Field(default=None, description="where the snapshots are, as its backup job has it")
-    repository: str | None = Field(default=None, description="or the repository of restic, as its backup job has it")
+    repository: RepositoryUrl | None = Field(
+        default=None, description="or the repository of restic, as its backup job has it"
+    )
     password_file: AbsolutePath | None = Field(
         default=None, description="with repository: the file that holds its password"
     )

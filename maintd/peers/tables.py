@@ -31,6 +31,14 @@ SELECT c.relname, i.indisvalid, i.indisunique, i.indisprimary, i.indexrelid::reg
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid WHERE i.indrelid = %s::regclass
 ORDER BY c.relname
 """
+_NAMES = (
+    "SELECT relname FROM pg_class WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = %s::regclass)"
+)
+_HALF_MADE = """
+SELECT i.indexrelid::regclass::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
+WHERE i.indrelid = %s::regclass AND c.relname = %s AND NOT i.indisvalid
+  AND NOT EXISTS (SELECT 1 FROM pg_stat_progress_create_index WHERE index_relid = i.indexrelid)
+"""
 _TABLES = """
 SELECT relid::regclass::text, n_live_tup, n_dead_tup, n_mod_since_analyze FROM pg_stat_user_tables ORDER BY 1
 """
@@ -150,8 +158,8 @@ def _ensured(connection: Any, text: str, table: str, sql: str, shape: _Index) ->
     for each in same:
         connection.execute(f"DROP INDEX CONCURRENTLY {each.path}")
     begun = time.monotonic()
-    name = same[0].name if same else _free_name(text, {each.name for each in there})
-    _create(connection, name, sql)
+    name = same[0].name if same else _free_name(connection, table, text)
+    _create(connection, table, name, sql)
     took = round((time.monotonic() - begun) * 1000, 1)
     return {"declared": text, "state": "rebuilt" if same else "created", "name": name, "ms": took}
 
@@ -163,21 +171,30 @@ def _require_not_at_work(connection: Any, table: str) -> None:
         raise NotYet(f"process {busy[0]} of the server is making an index on {table}")
 
 
-def _free_name(text: str, there: set[str]) -> str:
-    words = "maintd_" + re.sub(r"[\W_]+", "_", text).strip("_").lower()[:46]
+def _free_name(connection: Any, table: str, text: str) -> str:
+    """What maintd calls an index: a name that no table, index or view in the schema of its table has.
+
+    In ASCII, so that PostgreSQL, which keeps 63 bytes of a name, cuts nothing off.
+    """
+    there = {row[0] for row in connection.execute(_NAMES, [table]).fetchall()}
+    words = "maintd_" + re.sub(r"[^a-z0-9]+", "_", text.lower()).strip("_")[:46]
     return next(each for each in (words, *(f"{words}_{n}" for n in range(2, 1000))) if each not in there)
 
 
-def _create(connection: Any, name: str, sql: str) -> None:
-    """Without a limit for locks: no writer waits behind it. What fails is not left, invalid, to be written for ever."""
+def _create(connection: Any, table: str, name: str, sql: str) -> None:
+    """Without a limit for locks: no writer waits behind it. What fails is not left, invalid, to be written for ever.
+
+    Nothing but that goes: an index of this name that is valid, another table's or still being made is somebody else's.
+    """
     unique, _, on = sql.partition("\0")
+    quoted = name.replace('"', '""')
     connection.execute("SET lock_timeout = 0")
     try:
-        connection.execute(f'CREATE {unique}INDEX CONCURRENTLY "{name}" ON {on}')
+        connection.execute(f'CREATE {unique}INDEX CONCURRENTLY "{quoted}" ON {on}')
     except BaseException:
         with suppress(Exception):
-            schema = on.partition(" ")[0].rpartition(".")[0]
-            connection.execute(f'DROP INDEX CONCURRENTLY IF EXISTS {schema + "." if schema else ""}"{name}"')
+            for (path,) in connection.execute(_HALF_MADE, [table, name]).fetchall():
+                connection.execute(f"DROP INDEX CONCURRENTLY {path}")
         raise
     finally:
         with suppress(Exception):
