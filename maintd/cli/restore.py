@@ -230,8 +230,10 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
 def _put_back(restoration: InPlace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    restoration.put_back()
+    kept = restoration.put_back()
     output.complain("maintd: it failed, and everything was put back as it was")
+    for path in kept:
+        output.complain(f"maintd: what others had put in its place meanwhile is in {printable(path)}")
 
 
 def _undo(order: _Order, config: Config, *, plan_only: bool) -> int:
