@@ -5,6 +5,7 @@ snapshots of the set, each once: a manifest names those that belong to it. It is
 """
 
 import os
+import stat as st
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -142,11 +143,7 @@ def bring(
 ) -> int:
     """Fetches a snapshot's small files and packs, all or these, into a new private directory; returns their bytes."""
     bucket, count = Bucket(Store.of(store)), 0
-    parent, name = os.path.split(directory)
-    durable.private_directory(parent)
-    with durable.directory(parent) as parent_fd:
-        durable.discard_tree(name, dir_fd=parent_fd)
-        durable.make_private(name, dir_fd=parent_fd)
+    _make_anew(directory)
     read = _reader(bucket, snapshot)
     with durable.directory(directory) as dir_fd:
         for text in reversed(_TEXTS):
@@ -156,6 +153,21 @@ def bring(
             if packs is None or pack.name in packs:
                 count = _write(pack.name, read(pack.name), count, progress, dir_fd=dir_fd)
     return count
+
+
+def _make_anew(directory: str) -> None:
+    """A directory of our own, also in one for everybody, such as /tmp, where nobody else can then rename it."""
+    parent, name = os.path.split(directory)
+    if not os.path.lexists(parent):
+        durable.private_directory(parent)
+    with durable.directory(parent) as dir_fd:
+        if os.fstat(dir_fd).st_mode & (st.S_IWOTH | st.S_ISVTX) == st.S_IWOTH:
+            raise Refused(
+                f"{printable(parent)} can be written by everybody, and what is in it renamed by everybody",
+                hint="name another directory, or chmod +t it",
+            )
+        durable.discard_tree(name, dir_fd=dir_fd)
+        durable.make_private(name, dir_fd=dir_fd)
 
 
 def _write(name: str, chunks: Iterable[bytes], count: int, progress: Progress, *, dir_fd: int) -> int:
