@@ -70,6 +70,22 @@ def test_into_a_directory(site):
     assert "not an empty directory" in refused(site, "app", "--to", str(out))
 
 
+def test_where_paths_are_long(tree):
+    """A path may be longer than a name can be: files are restored in place, and into a directory, deep below."""
+    deep = "/".join(["d" * 100] * 3)
+    log = tree.log(f"{deep}/p.csv", b"first\n")
+    tree.write_config(JOB.replace("LOGS/*.csv", f"LOGS/{deep}/*.csv"))
+    taken(tree)
+    log.write_bytes(b"second\n")
+    restored(tree, "app", "--in-place")
+    assert log.read_bytes() == b"first\n"
+    restored(tree, "app", "--undo")
+    assert log.read_bytes() == b"second\n"
+    restored(tree, "app", "--to", str(log.with_name("out")))
+    assert at(log.with_name("out"), log).read_bytes() == b"first\n"
+    assert tree.temporaries() == []
+
+
 def test_what_hardly_compresses_comes_back(tree):
     """A block of a pack that is longer than what is read at a time gives nothing at first, which is not its end."""
     noise = os.urandom(3 << 20).translate(bytes(byte & 0x7F for byte in range(256)))
