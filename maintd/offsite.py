@@ -9,7 +9,7 @@ import stat as st
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from maintd import durable, manifest, names, snapshots, unpacking
+from maintd import durable, grounds, manifest, names, snapshots, unpacking
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, Refused
 from maintd.manifest import Manifest
@@ -161,13 +161,24 @@ def _make_anew(directory: str) -> None:
     if not os.path.lexists(parent):
         durable.private_directory(parent)
     with durable.directory(parent) as dir_fd:
-        if os.fstat(dir_fd).st_mode & (st.S_IWOTH | st.S_ISVTX) == st.S_IWOTH:
-            raise Refused(
-                f"{printable(parent)} can be written by everybody, and what is in it renamed by everybody",
-                hint="name another directory, or chmod +t it",
-            )
         durable.discard_tree(name, dir_fd=dir_fd)
         durable.make_private(name, dir_fd=dir_fd)
+        if meddler := _meddler(directory, os.fstat(dir_fd).st_mode):
+            durable.discard_tree(name, dir_fd=dir_fd)
+            raise Refused(
+                f"{meddler} could put another directory in the place of one that is made in {printable(parent)}",
+                hint="name a directory in another one, such as /tmp, or make that one sticky (chmod +t)",
+            )
+
+
+def _meddler(directory: str, mode_above: int) -> str:
+    """Who could exchange a directory of ours: what is read back from it decides on owners and modes of what root makes.
+
+    Another user who asks for it in a directory of a group is taken to know that group.
+    """
+    if os.geteuid() == 0:
+        return grounds.survey(directory).meddler
+    return "anybody" if mode_above & (st.S_IWOTH | st.S_ISVTX) == st.S_IWOTH else ""
 
 
 def _write(name: str, chunks: Iterable[bytes], count: int, progress: Progress, *, dir_fd: int) -> int:
