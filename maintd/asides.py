@@ -6,6 +6,7 @@ It is durable before anything is moved, so that a restore that is cut off can be
 import json
 import os
 from dataclasses import asdict, dataclass
+from itertools import count
 from typing import Any, Literal, Self
 
 from maintd import durable, headers, names
@@ -123,7 +124,8 @@ def put_in_place(item: Item) -> None:
 def put_back(item: Item, *, keep: bool) -> None:
     """Gives a file its state of before, from wherever put_in_place, or an earlier put_back, has got.
 
-    With `keep` what takes its leave goes into the aside directory as NAME.undone, else it is removed.
+    With `keep` what takes its leave goes into the aside directory as NAME.undone, else it is removed. So does, in any
+    case, what somebody else has given the name meanwhile, as a program does that writes a file anew and renames it.
     """
     directory, name = os.path.split(item.path)
     with durable.directory(directory) as dir_fd:
@@ -131,9 +133,12 @@ def put_back(item: Item, *, keep: bool) -> None:
             durable.unlink_own(os.path.basename(item.fresh), dir_fd=dir_fd)
             return
         with durable.directory(item.aside) as aside:
-            if item.new and _inode(name, dir_fd) == item.new:
+            there = _inode(name, dir_fd)
+            is_ours = there is not None and there == item.new
+            if is_ours or (there is not None and _inode(name, aside) is not None):
                 for other in (*item.beside, name):
-                    _take_away(other, aside, dir_fd, keep=keep)
+                    _take_away(other, aside, dir_fd, keep=keep or not is_ours)
+                os.fsync(aside)
                 os.fsync(dir_fd)
             for other in (name, *item.beside):
                 if _inode(other, aside) is not None:
@@ -148,7 +153,9 @@ def _take_away(name: str, aside: int, dir_fd: int, *, keep: bool) -> None:
     if inode is None:
         return
     if keep:
-        durable.move(name, f"{name}.undone", inode, dir_fd=dir_fd, new_fd=aside)
+        undone = (f"{name}.undone{f'-{n}' if n else ''}" for n in count())
+        free = next(new for new in undone if _inode(new, aside) is None)
+        durable.move(name, free, inode, dir_fd=dir_fd, new_fd=aside)
     else:
         durable.unlink(name, inode, dir_fd=dir_fd)
 

@@ -87,6 +87,12 @@ def temporary(name: str) -> str:
     return os.fsdecode(raw[: LONGEST - len(mark)]) + mark
 
 
+def temporary_beside(path: str) -> str:
+    """The path of the temporary beside that path: its directory stays as it is."""
+    directory, name = os.path.split(path)
+    return os.path.join(directory, temporary(name))
+
+
 def fits(name: str) -> bool:
     """Whether a directory can hold a name of this length (NAME_MAX, 255 bytes)."""
     return len(os.fsencode(name)) <= LONGEST

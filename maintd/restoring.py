@@ -213,7 +213,7 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
 
 
 def _fresh(entry: Entry) -> str:
-    return names.temporary(entry.path)
+    return names.temporary_beside(entry.path)
 
 
 def _item(entry: Entry, folder: str) -> Item:

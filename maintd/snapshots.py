@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
 
 from maintd import manifest, names
 from maintd.errors import MaintdError
@@ -97,8 +96,8 @@ def judged(snapshots: Sequence[Snapshot], policy: Policy, now: datetime, coming:
 
     Of those that are verified one always stays: the newest of them, whatever the policy says.
     """
-    generations = [Generation(one.path, one.name.stamp, one.stored) for one in snapshots]
-    generations += [Generation(coming, now, 0)] if coming else []
+    generations = [Generation(one.path, one.name.stamp, one.stored, order=n) for n, one in enumerate(snapshots)]
+    generations += [Generation(coming, now, 0, order=len(snapshots))] if coming else []
     verdicts = decide({"": generations}, policy, now)
     last = max((one for one in snapshots if one.is_verified), key=lambda one: one.name, default=None)
     return [
@@ -166,9 +165,9 @@ def described(base: Snapshot, packs: Mapping[str, Held], read: Callable[[str], b
         trouble,
         sum(pack.share for pack in packs.values()),
         {name: pack.inode for name, pack in packs.items()},
-        datetime.fromisoformat(proof["at"]) if proof and not proof["damage"] else None,
-        str(proof["damage"]) if proof else "",
-        frozenset(packs[name].inode for name in (proof or {"packs": ()})["packs"] if name in packs),
+        proof.at if proof and not proof.damage else None,
+        proof.damage if proof else "",
+        frozenset(packs[name].inode for name in (proof.packs if proof else ()) if name in packs),
     )
 
 
@@ -176,11 +175,22 @@ def _inode(info: os.stat_result) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _proof(read: Callable[[str], bytes]) -> dict[str, Any] | None:
-    with contextlib.suppress(OSError, ValueError):
+@dataclass(frozen=True, slots=True)
+class _Proof:
+    """How a restore of a snapshot went: when it was tried, what damage was found, and in which packs."""
+
+    at: datetime
+    damage: str
+    packs: tuple[str, ...]
+
+
+def _proof(read: Callable[[str], bytes]) -> _Proof | None:
+    """What the last drill has noted, None if it cannot be understood: that makes no snapshot unusable."""
+    with contextlib.suppress(OSError, ValueError, TypeError, KeyError):
         found = json.loads(read(PROOF))
-        if isinstance(found, dict) and {"at", "damage", "packs"} <= found.keys():
-            return found
+        known = _Proof(datetime.fromisoformat(found["at"]), found["damage"], tuple(found["packs"]))
+        if known.at.tzinfo and all(isinstance(text, str) for text in (known.damage, *known.packs)):
+            return known
     return None
 
 

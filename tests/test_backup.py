@@ -4,6 +4,7 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil  # noqa: TID251 - to copy a snapshot as a person would
 import sqlite3
 import subprocess
 import tempfile
@@ -276,6 +277,21 @@ def test_the_retention_deletes_the_oldest(tree):
         did = taken(tree)
     assert "keep is 2" in did.event("snapshot.expired")["reason"]
     assert [manifest(one)["entries"][0]["size"] for one in snapshots(tree)] == [2, 2]
+
+
+def test_the_retention_counts_snapshots_of_one_stamp_in_their_order(tree):
+    """While the clock is behind the newest snapshot all that are taken have its stamp and a number: the oldest go, the
+    one that was just made and those before it stay."""
+    tree.write_config(JOB + "keep = 3\n")
+    tree.log("p.csv", b"first\n")
+    taken(tree)
+    (snapshot,) = snapshots(tree)
+    ahead = snapshot.rename(snapshot.with_name("app.20990101T000000Z"))
+    for n in range(1, 11):
+        shutil.copytree(ahead, f"{ahead}-{n}")
+    did = taken(tree)
+    assert len(did.events("snapshot.expired")) == 9
+    assert {one.name for one in snapshots(tree)} == {f"{ahead.name}-{n}" for n in (9, 10, 11)}
 
 
 def test_the_last_verified_snapshot_is_never_deleted(tree):

@@ -1,6 +1,7 @@
 """Drills: a snapshot is restored and checked on a schedule, damage anywhere is found, and the last good one stays."""
 
 import json
+import shutil  # noqa: TID251 - to copy a snapshot as a person would
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,6 +51,29 @@ def test_a_flipped_byte_anywhere_is_found(tree, what):
     assert did.code in {1, 5}
     assert did.events("drill.failed")
     assert tree.run("backups").returncode == 3
+
+
+def test_a_changed_proof_is_no_proof(tree):
+    """Whatever stands in proof.json, the snapshot is listed, restored from, backed up beside and drilled as one of
+    which no restore was tried yet."""
+    (snapshot,) = snapshots(tree)
+    at = "2026-01-01T00:00:00+00:00"
+    whole = {"at": at, "damage": "", "packs": []}
+    odd: list[object] = [{"at": value} for value in ("2026x01-01T00:00:00+00:00", at[:19], 5, None)]
+    odd += [{"damage": 5}, {"packs": 5}, {"packs": [[]]}, {"packs": None}]
+    texts = [json.dumps(whole | one).encode() for one in odd if isinstance(one, dict)]
+    for n, text in enumerate([*texts, b"[]", b"5", b"\xff", b""], start=1):
+        other = snapshot.with_name(f"{snapshot.name}-{n}")
+        shutil.copytree(snapshot, other)
+        (other / "proof.json").write_bytes(text)
+    done = tree.run("backups", "--json")
+    assert done.returncode == 0, done.stderr
+    listed = [json.loads(line) for line in done.stdout.splitlines()]
+    assert [(one["verified"], one["proven"]) for one in listed] == [(True, None)] * 13
+    done = tree.run("restore", "app", "--to", f"{tree.folder}/out")
+    assert done.returncode == 0, done.stderr
+    assert tree.do("backup.app").code == 0
+    assert tree.do("drill.app").event("restore.proven")
 
 
 def test_damage_in_an_older_snapshot_is_found_too(tree):

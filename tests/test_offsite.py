@@ -77,7 +77,8 @@ def listed(tree: Tree) -> list[dict[str, Any]]:
 
 def test_a_disaster_nothing_but_the_bucket_and_the_key(tree, moto, bucket):  # noqa: F811
     """Encrypted into a bucket; what did not change is stored once; on a new machine without a config, state or any file
-    of the old one, `--in s3://…` and the key bring every file back; nothing stays on the way."""
+    of the old one, `--in s3://…` and the key bring every file back, also into a directory such as /tmp; nothing stays
+    on the way."""
     configure(
         tree, moto.url, f"{bucket}/some/prefix", f'recipient = "{key(tree.folder)}"', 'identity_file = "HERE/key.txt"'
     )
@@ -103,7 +104,11 @@ def test_a_disaster_nothing_but_the_bucket_and_the_key(tree, moto, bucket):  # n
         assert run(machine, "backups", *where, AWS_ENDPOINT_URL=moto.url).returncode == 0
         restore = ("restore", "app", *where, "--to", f"{folder}/out")
         assert "--identity FILE" in run(machine, *restore, AWS_ENDPOINT_URL=moto.url).stderr
-        done = run(machine, *restore, "--identity", str(secret), AWS_ENDPOINT_URL=moto.url)
+        restore += ("--identity", str(secret))
+        Path(folder).chmod(0o777)
+        assert "anybody could put another directory" in run(machine, *restore, AWS_ENDPOINT_URL=moto.url).stderr
+        Path(folder).chmod(0o1777)
+        done = run(machine, *restore, AWS_ENDPOINT_URL=moto.url)
         assert done.returncode == 0, done.stderr
         assert len(rows_of(at(Path(folder, "out"), path))) == 100
         assert at(Path(folder, "out"), csv).read_bytes() == b"second\n"

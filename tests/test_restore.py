@@ -1,11 +1,13 @@
 """Restoring: into a directory, in place so that it can be undone, and what is refused."""
 
 import contextlib
+import json
 import os
 import re
 import shutil  # noqa: TID251 - to copy a snapshot as a person would
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +68,22 @@ def test_into_a_directory(site):
     assert at(out, site.logs / "p.csv").read_bytes() == b"first\n"
     assert state(site) == before
     assert "not an empty directory" in refused(site, "app", "--to", str(out))
+
+
+def test_where_paths_are_long(tree):
+    """A path may be longer than a name can be: files are restored in place, and into a directory, deep below."""
+    deep = "/".join(["d" * 100] * 3)
+    log = tree.log(f"{deep}/p.csv", b"first\n")
+    tree.write_config(JOB.replace("LOGS/*.csv", f"LOGS/{deep}/*.csv"))
+    taken(tree)
+    log.write_bytes(b"second\n")
+    restored(tree, "app", "--in-place")
+    assert log.read_bytes() == b"first\n"
+    restored(tree, "app", "--undo")
+    assert log.read_bytes() == b"second\n"
+    restored(tree, "app", "--to", str(log.with_name("out")))
+    assert at(log.with_name("out"), log).read_bytes() == b"first\n"
+    assert tree.temporaries() == []
 
 
 def test_what_hardly_compresses_comes_back(tree):
@@ -145,6 +163,47 @@ def test_a_failing_check_puts_everything_back(site):
     assert "the check /bin/false ended with 1" in refused(site, "app", "--in-place")
     assert state(site) == before
     assert not list((site.folder / "state/restores").iterdir())
+
+
+RENAMING = """
+import os, sqlite3, sys
+folder = sys.argv[1]
+with open(f"{folder}/p.tmp", "w") as file:
+    file.write("theirs\\n")
+os.rename(f"{folder}/p.tmp", f"{folder}/p.csv")
+new = sqlite3.connect(f"{folder}/new")
+new.execute("PRAGMA journal_mode = WAL")
+new.execute("CREATE TABLE theirs (n)")
+new.commit()
+for suffix in ("-wal", "-shm", ""):
+    os.rename(f"{folder}/new{suffix}", f"{folder}/a.db{suffix}")
+os._exit(1)
+"""
+"""A program that replaces its files as many do, by another one that it renames."""
+
+
+@pytest.mark.parametrize("when", ["before --undo", "during a check that fails"])
+def test_a_program_that_replaced_its_file_meanwhile(site, when):
+    """What a program has renamed into the place of a restored file is kept aside, with its write-ahead log, and all is
+    put back as it was: by --undo, and if the restore fails."""
+    argv = [sys.executable, "-c", RENAMING, str(site.logs)]
+    if when == "before --undo":
+        before = state(site)
+        restored(site, "app", "--in-place")
+        assert subprocess.run(argv, check=False).returncode == 1
+        restored(site, "app", "--undo")
+    else:
+        site.write_config(JOB + f"checks = [{json.dumps(argv)}]\n")
+        taken(site)
+        write(site.logs / "a.db", 1)
+        before = state(site)
+        said = refused(site, "app", "--in-place")
+        assert "ended with 1" in said
+        assert ".maintd-aside" in said
+    assert state(site) == before
+    (aside,) = site.logs.glob(".*aside")
+    assert (aside / "p.csv.undone").read_bytes() == b"theirs\n"
+    assert {"a.db.undone", "a.db-wal.undone"} <= set(os.listdir(aside))
 
 
 def test_a_plan_changes_nothing(site):

@@ -129,7 +129,7 @@ def _to(order: _Order, target: str, *, plan_only: bool) -> int:
     store = order.store(None)
     found = snapshot(store, order.set_name, order.stamp)
     entries = order.entries(found)
-    with Worker() as worker, at_hand(store, found, entries, names.temporary(f"{target}.packs")) as local:
+    with Worker() as worker, at_hand(store, found, entries, names.temporary_beside(f"{target}.packs")) as local:
         deeds = [*local.deeds, *_deeds_to(local, entries, target, order, worker)]
         if plan_only:
             return _show_plan(found, deeds)
@@ -145,7 +145,7 @@ def _to(order: _Order, target: str, *, plan_only: bool) -> int:
 def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: _Order, worker: Worker) -> Iterator[Deed]:
     found = local.snapshot
     assert found.manifest is not None
-    invariants, making = found.manifest.invariants, names.temporary(target)
+    invariants, making = found.manifest.invariants, names.temporary_beside(target)
     paths = [(entry.name, os.path.join(making, entry.name)) for entry in entries]
     size = sum(entry.size for entry in entries)
     yield Deed(
@@ -182,7 +182,7 @@ def _prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str], _
 
 def _discard(target: str) -> None:
     with suppress(FileNotFoundError), durable.directory(os.path.dirname(target)) as dir_fd:
-        durable.discard_tree(os.path.basename(names.temporary(target)), dir_fd=dir_fd)
+        durable.discard_tree(names.temporary(os.path.basename(target)), dir_fd=dir_fd)
 
 
 def _publish(target: str) -> None:
@@ -190,7 +190,7 @@ def _publish(target: str) -> None:
     if os.path.isdir(target):
         durable.remove_empty(target)
     with durable.directory(parent) as dir_fd:
-        durable.publish_directory(os.path.basename(names.temporary(target)), name, dir_fd=dir_fd)
+        durable.publish_directory(names.temporary(os.path.basename(target)), name, dir_fd=dir_fd)
 
 
 # In place
@@ -230,8 +230,10 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
 def _put_back(restoration: InPlace) -> None:
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    restoration.put_back()
+    kept = restoration.put_back()
     output.complain("maintd: it failed, and everything was put back as it was")
+    for path in kept:
+        output.complain(f"maintd: what others had put in its place meanwhile is in {printable(path)}")
 
 
 def _undo(order: _Order, config: Config, *, plan_only: bool) -> int:
