@@ -73,4 +73,5 @@ def format_duration(span: timedelta) -> str:
 
 def counted(count: int, noun: str) -> str:
     """A number of things for people: `1 job`, `2 jobs`."""
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+    several = f"{noun}es" if noun.endswith(("x", "ss")) else f"{noun}s"
+    return f"{count} {noun if count == 1 else several}"

@@ -89,8 +89,12 @@ def _when(job: Job) -> str:
     limits = sorted({group.max_size for group in job.watched() if group.max_size is not None})
     sizes = " to ".join(format_size(limit) for limit in dict.fromkeys([*limits[:1], *limits[-1:]]))
     parts += [f"as soon as larger than {sizes}"] if limits else []
-    floor = job.floor()
-    parts += [f"as soon as less than {floor.free} is free at {floor.path}"] if floor else []
+    floor, budget = job.floor(), job.budget()
+    if floor:
+        least = str(floor.free) if floor.free.is_percent else format_size(int(floor.free.number))
+        parts.append(f"as soon as less than {least} is free at {floor.path}")
+    parts += [f"as soon as {budget.path} takes more than {format_size(budget.most)}"] if budget else []
+    parts += ["as soon as its program takes more"] if job.ceiling() else []
     text = "; ".join(parts)
     text += f", within {job.window}" if job.window else ""
     return text + (f", spread over {format_duration(job.spread)}" if job.spread else "")

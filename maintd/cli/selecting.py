@@ -62,7 +62,10 @@ def _config(called: Invocation, *, needed: bool) -> "Config | None":
 
 
 def _is_path(name: str) -> bool:
-    return name.startswith(("/", "./", "../")) or os.path.lexists(name)
+    """Whether it can only be meant as one: a directory that is called like a job is none."""
+    if name.startswith(("/", "./", "../")):
+        return True
+    return os.path.lexists(name) and not ("/" not in name and os.path.isdir(name))
 
 
 def _meant(config: "Config | None", name: str) -> Iterator[Lineage]:
