@@ -57,27 +57,36 @@ def within(entry: Entry, directory: str) -> Confinement | None:
     return Confinement(((directory, info.st_dev, info.st_ino),), uid, entry.gid if uid else None)
 
 
-def to_prove(entry: Entry, path: str, invariants: Sequence[str]) -> dict[str, Any]:
+def to_prove(entry: Entry, path: str) -> dict[str, Any]:
     """What livedb.prove is asked of a restored database."""
+    return {"where": _where(path), "promised": entry.database or {}}
+
+
+def to_hold(path: str, invariants: Sequence[str]) -> dict[str, Any]:
+    """What livedb.hold is asked of it."""
+    return {"where": _where(path), "invariants": list(invariants), "seconds": _CHECK}
+
+
+def _where(path: str) -> dict[str, str]:
     directory, name = os.path.split(path)
-    return {
-        "where": {"directory": directory, "name": name},
-        "promised": entry.database or {},
-        "invariants": list(invariants),
-        "seconds": _CHECK,
-    }
+    return {"directory": directory, "name": name}
 
 
-def prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str]) -> None:
-    """Opens a restored database, checks it, and compares it with its manifest. Raises MaintdError."""
+def prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str]) -> str:
+    """Opens a restored database, checks it, and compares it with its manifest. Raises MaintdError.
+
+    Returns what is told of an invariant that does not hold by now, "" if all do: the database is as it was taken.
+    """
+    fence = within(entry, os.path.dirname(path))
     try:
-        worker.call(
-            "maintd.livedb:prove",
-            to_prove(entry, path, invariants),
-            within=within(entry, os.path.dirname(path)),
-        )
+        worker.call("maintd.livedb:prove", to_prove(entry, path), within=fence)
     except MaintdError as error:
         raise type(error)(f"{printable(entry.path)}: {error}", hint=error.hint) from error
+    try:
+        worker.call("maintd.livedb:hold", to_hold(path, invariants), within=fence)
+    except MaintdError as error:
+        return f"{printable(entry.path)} is as it was taken, but: {error}"
+    return ""
 
 
 def unpack(worker: Worker, snapshot: str, targets: Sequence[tuple[str, str]], told: Told, **options: Any) -> None:
@@ -105,6 +114,8 @@ class InPlace:
         self._programs: tuple[str, ...] = ()
         self._folder = ""
         self._aside: Aside | None = None
+        self.doubts: list[str] = []
+        """What is told of invariants that do not hold by now."""
 
     def deeds(self) -> Iterator[Deed]:
         """All of it, in order. Programs stand still from the moment on when everything is ready beside its place."""
@@ -176,7 +187,8 @@ class InPlace:
         unpack(self._places.worker, self.snapshot.path, targets, told, identity=self._identity, private=False)
 
     def _prove(self, entry: Entry, _: Told) -> None:
-        prove(self._places.worker, entry, _fresh(entry), self.manifest.invariants.get(entry.path, ()))
+        doubt = prove(self._places.worker, entry, _fresh(entry), self.manifest.invariants.get(entry.path, ()))
+        self.doubts += filter(None, [doubt])
 
     def _arm(self, _: Told) -> None:
         for entry in self.entries:

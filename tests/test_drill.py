@@ -3,12 +3,14 @@
 import json
 import shutil  # noqa: TID251 - to copy a snapshot as a person would
 import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from .test_backup import JOB, database, snapshots
+from .conftest import until
+from .test_backup import JOB, at, database, rows_of, snapshots
 from .tree import Tree
 
 DRILL = '[drill.app]\ncron = "@weekly"\ndestination = "HERE/kept"\nset = "app"\n'
@@ -106,6 +108,30 @@ def test_after_damage_everything_is_stored_anew_and_the_good_one_stays(tree):
     assert did.event("snapshot.stored")["new"] == 3
     assert {event["target"] for event in did.events("snapshot.expired")} == {str(first), str(second)}
     assert tree.run("backups").returncode == 0
+
+
+def test_an_invariant_that_does_not_hold_any_more_condemns_no_snapshot(tree):
+    """A query about the time holds when the backup is made, and not later: the drill fails, nothing is noted in the
+    snapshot, and it is restored, into a directory and in place, with a word about it."""
+    for seconds in (4, 20):  # the longer one for a machine that is slow
+        end = int(time.time()) + seconds
+        query = f"SELECT id FROM trades where unixepoch() >= {end}"
+        tree.write_config(JOB + f'[backup.app.invariants]\n"LOGS/a.db" = ["{query}"]\n' + DRILL)
+        did = tree.do("backup.app")
+        if did.code == 0:
+            break
+    assert did.code == 0, str(did)
+    until(lambda: time.time() > end, "what the invariant asks for to have passed")
+    before = rows_of(tree.logs / "a.db")
+    failed = tree.do("drill.app").event("drill.failed")
+    assert "an invariant does not hold" in failed["error_msg"]
+    assert not (snapshots(tree)[-1] / "proof.json").exists()
+    assert tree.run("backups").returncode == 0
+    for way in (["--to", f"{tree.folder}/out"], ["--in-place"]):
+        done = tree.run("restore", "app", *way)
+        assert done.returncode == 0, done.stderr
+        assert "is as it was taken, but: an invariant does not hold" in done.stderr
+    assert rows_of(at(tree.folder / "out", tree.logs / "a.db")) == rows_of(tree.logs / "a.db") == before
 
 
 def test_a_drill_without_a_snapshot_fails(tree):

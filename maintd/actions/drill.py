@@ -172,14 +172,14 @@ class Drill(_OnSnapshot):
         paths = {entry.name: os.path.join(self.scratch, _FILES, entry.name) for entry in self.manifest.entries}
         request = {"snapshot": snapshot, "targets": list(paths.items()), "identity": self.identity}
         hands.call("maintd.unpacking:unpack", self, request=request)
-        for entry in self._databases():
-            directory = os.path.dirname(paths[entry.name])
-            hands.call(
-                "maintd.livedb:prove",
-                self,
-                restoring.within(entry, directory),
-                **restoring.to_prove(entry, paths[entry.name], self.manifest.invariants.get(entry.path, ())),
-            )
+        at = [(entry, paths[entry.name]) for entry in self._databases()]
+        for entry, path in at:
+            fence = restoring.within(entry, os.path.dirname(path))
+            hands.call("maintd.livedb:prove", self, fence, **restoring.to_prove(entry, path))
+        for entry, path in at:
+            fence = restoring.within(entry, os.path.dirname(path))
+            queries = self.manifest.invariants.get(entry.path, ())
+            hands.call("maintd.livedb:hold", self, fence, **restoring.to_hold(path, queries))
 
 
 def require_space(directory: str, size: int) -> None:

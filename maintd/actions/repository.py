@@ -97,14 +97,9 @@ class DrillWithRestic(Action):
 
     def _prove(self, hands: Hands, one: Mapping[str, Any]) -> None:
         directory, name = os.path.split(one["at"])
-        hands.call(
-            "maintd.livedb:prove",
-            self,
-            where={"directory": directory, "name": name},
-            promised=one["database"],
-            invariants=one["invariants"],
-            seconds=_SECONDS,
-        )
+        where = {"directory": directory, "name": name}
+        hands.call("maintd.livedb:prove", self, where=where, promised=one["database"])
+        hands.call("maintd.livedb:hold", self, where=where, invariants=one["invariants"], seconds=_SECONDS)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -177,7 +177,8 @@ def _unpack(order: _Order, found: Snapshot, paths: _Paths, worker: Worker, told:
 
 
 def _prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str], _: Told) -> None:
-    restoring.prove(worker, entry, path, invariants)
+    if doubt := restoring.prove(worker, entry, path, invariants):
+        output.complain(f"maintd: {doubt}")
 
 
 def _discard(target: str) -> None:
@@ -223,6 +224,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
             except BaseException:
                 _put_back(restoration)
                 raise
+    output.complain(*(f"maintd: {doubt}" for doubt in restoration.doubts))
     output.complain(f"maintd: what was there is kept; undo it with: maintd restore {order.set_name} --undo")
     return Exit.OK
 
