@@ -40,7 +40,7 @@ def run(share: float) -> Row:
 
 
 def points(bench: Bench, scene: Scene) -> Iterator[Point]:
-    """Each call with each errno once; with every other one also from there on, its kind or all by turns.
+    """Each call with each errno, by turns once and from there on, its kind or all of them.
 
     Where a scene repeats its calls, each one is for a third of the errnos.
     """
@@ -48,9 +48,8 @@ def points(bench: Bench, scene: Scene) -> Iterator[Point]:
         for index, code in enumerate(CODES):
             if scene.repeats and (call.number + index) % 3:
                 continue
-            yield Point(scene.name, call.number, code, "once")
-            if (call.number + index) % 2:
-                yield Point(scene.name, call.number, code, LASTS[1 + index // 2 % 2])
+            is_once = (call.number + index) % 2
+            yield Point(scene.name, call.number, code, "once" if is_once else LASTS[1 + index // 2 % 2])
 
 
 def trial(bench: Bench, point: Point) -> Iterator[Report]:
