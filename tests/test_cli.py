@@ -614,6 +614,14 @@ def test_a_broken_config_hides_no_daemon(daemon: Responder, site: Site, maintd: 
     assert (found.returncode, "pass one that names it" in found.stderr) == (4, True)
 
 
+def test_a_config_that_names_no_runtime_dir_is_said(site: Site, maintd: Command):
+    """An empty config, half-written perhaps, leads to the usual place: that is said with the error, and how to tell."""
+    site.config.write_text("")
+    found = maintd("reload")
+    assert found.returncode == 4
+    assert "names no runtime_dir in [daemon]" in found.stderr
+
+
 def test_pause_and_resume(daemon: Responder, maintd: Command):
     """One job or all, for a time or until resumed; a refusal is an error."""
     daemon.says("pause", {"ok": True, "error": ""})

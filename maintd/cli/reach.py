@@ -28,7 +28,8 @@ def ask(called: Invocation, method: str, url: str, body: Mapping[str, Any] | Non
 def ask_openly(called: Invocation, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The same, through the socket for status_group if this user may not use the other one."""
     path, doubt = _socket(called.config)
-    if not os.access(os.path.dirname(path), os.X_OK):
+    folder = os.path.dirname(path)
+    if os.path.isdir(folder) and not os.access(folder, os.X_OK):
         path = _open_socket(called.config)
     try:
         return client.ask(path, method, url, body)
@@ -66,4 +67,8 @@ def _socket(config: str) -> tuple[str, str]:
         other = "; if its runtime_dir is another one, put the file back, or pass one that names it in [daemon]: -c FILE"
         return path, doubt if found else doubt + other
     given = settings.get("runtime_dir") if isinstance(settings, dict) else None
-    return client.socket_path(given if isinstance(given, str) else default), ""
+    path = client.socket_path(given if isinstance(given, str) else default)
+    doubt = (
+        f"is it running (supervisorctl status maintd)? {config} names no runtime_dir in [daemon], so this is the usual"
+    )
+    return path, "" if given else f"{doubt} place"
