@@ -167,6 +167,7 @@ def _told(stanza: Stanza) -> Iterator[str]:
             yield f"# {name} {_said(words)}: commands get no names of logs"
         elif name == "postrotate" and not is_copied:
             yield f"command = {_shell(text)}"
+            yield "# postrotate: a command is run while somebody has the log open, to be told; after = [...] always is"
         elif name in ("firstaction", "prerotate") and not {"firstaction", "prerotate"} <= scripts.keys():
             yield f"before = {_shell(text)}"
         elif name in ("lastaction", "postrotate") and not {"lastaction", "postrotate"} <= scripts.keys():

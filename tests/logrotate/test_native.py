@@ -123,6 +123,15 @@ def test_what_cannot_be_said_is_a_comment(tmp_path):
         assert f"#   not the same: {word}" in said
 
 
+def test_when_a_command_is_run_is_said(tmp_path):
+    """A postrotate becomes a command, which is run only while a process has the log open: that is a difference."""
+    said = imported(
+        tmp_path, "/var/log/a.log {\n    daily\n    postrotate\n        /usr/bin/ship-logs\n    endscript\n}\n"
+    )
+    assert 'command = ["/usr/bin/ship-logs"]' in said
+    assert "#   not the same: postrotate: a command is run while somebody has the log open" in said
+
+
 def test_scripts_of_several_logs_are_told_apart(tmp_path):
     """That commands run once is said where a stanza's scripts would run for each of several logs, and only there."""
     one = USUAL.replace("{", "/var/log/a.log {", 1)
