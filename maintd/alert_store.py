@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -114,8 +114,7 @@ class AlertStore:
             self._last += 1
             telling = Telling(self._last, channel, key, item)
             self.tellings.append(telling)
-            row: list[str | int | None] = [telling.seq, channel, key, None, json.dumps(asdict(item))]
-            changes.append(("INSERT INTO telling VALUES (?, ?, ?, ?, ?)", row))
+            changes.append(_row(telling))
         self.write(changes)
 
     def waiting(self, channel: str) -> list[Telling]:
@@ -131,6 +130,20 @@ class AlertStore:
         for telling in tellings:
             telling.message = message
         self.write([("UPDATE telling SET message = ? WHERE seq = ?", [message, telling.seq]) for telling in tellings])
+
+    def put_back(self, tellings: Sequence[Telling]) -> None:
+        """They wait again for a message, where they waited before."""
+        for telling in tellings:
+            telling.message = ""
+        self.write([("UPDATE telling SET message = NULL WHERE seq = ?", [telling.seq]) for telling in tellings])
+
+    def shorten(self, telling: Telling) -> None:
+        """It is told without its text, and waits again, behind all others."""
+        changes = self._dropped([telling])
+        self._last += 1
+        short = Telling(self._last, telling.channel, telling.key, replace(telling.item, text=""))
+        self.tellings.append(short)
+        self.write([*changes, _row(short)])
 
     def forget(self, tellings: Sequence[Telling]) -> None:
         """They were delivered, or nobody is to be told any more."""
@@ -159,6 +172,17 @@ class AlertStore:
 
 def _item(fields: dict[str, Any]) -> Item:
     return Item(**fields)
+
+
+def _row(telling: Telling) -> Change:
+    fields: list[str | int | None] = [
+        telling.seq,
+        telling.channel,
+        telling.key,
+        telling.message or None,
+        json.dumps(asdict(telling.item)),
+    ]
+    return "INSERT INTO telling VALUES (?, ?, ?, ?, ?)", fields
 
 
 def _kept(incident: Incident) -> Change:
