@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -56,8 +56,13 @@ class Message:
             "level": self.level,
             "title": self.title,
             "text": self.text,
-            "alerts": [self._alert(item) for item in self.items],
+            "alerts": [alert for item in self.items for alert in self._alerts(item)],
         }
+
+    def _alerts(self, item: Item) -> list[dict[str, Any]]:
+        """To Alertmanager the same thing at another level is another: those at which it was told before are over."""
+        before = [replace(item, what="over", level=level) for level in item.others.split()]
+        return [self._alert(one) for one in [item, *before]]
 
     def _alert(self, item: Item) -> dict[str, Any]:
         """As Alertmanager's API v2 takes it (POST /api/v2/alerts); one that is not told again ends by itself."""
