@@ -3,7 +3,7 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -17,14 +17,20 @@ TABLES = """
     ) STRICT;
     CREATE TABLE silence (pattern TEXT PRIMARY KEY, until TEXT NOT NULL, reason TEXT NOT NULL) STRICT;
 """
+MORE = """
+    ALTER TABLE incident ADD COLUMN is_pending INTEGER NOT NULL DEFAULT 0;
+    ALTER TABLE incident ADD COLUMN is_worse INTEGER NOT NULL DEFAULT 0;
+    UPDATE incident SET is_pending = 1 WHERE told = '';
+"""
 Change = tuple[str, Sequence[str | int | None]]
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """Something that is wrong since then. `told` is the level at which it was told, empty if it was not yet.
+    """Something that is wrong since then. `told` are the levels at which it was told, the worst last; or none.
 
-    What `fades` is over when it was not heard of for a while.
+    It `is_pending` while there is something of it that is still to be told. What `fades` is over when it was not heard
+    of for a while; what `is_worse` has got as bad as it can at its level.
     """
 
     key: str
@@ -37,11 +43,21 @@ class Incident:
     told: str = ""
     told_at: datetime | None = None
     fades: bool = False
+    is_pending: bool = True
+    is_worse: bool = False
+
+    @property
+    def worst(self) -> str:
+        """The worst level at which it was told, which is how bad it is to those who heard; if nobody has, as it is."""
+        return self.told.split()[-1] if self.told else self.level
 
 
 @dataclass(frozen=True, slots=True)
 class Item:
-    """One thing to tell: that something is `wrong`, `still` so, or `over`; times are RFC 3339."""
+    """One thing to tell: that something is `wrong`, `still` so, or `over`; times are RFC 3339.
+
+    `others` are the levels at which the same thing was told before, which hold no more.
+    """
 
     what: str
     id: str
@@ -51,6 +67,7 @@ class Item:
     text: str
     since: str
     at: str
+    others: str = ""
 
 
 @dataclass(slots=True)
@@ -85,11 +102,14 @@ class AlertStore:
 
     def load(self, database: sqlite3.Connection) -> None:
         self.incidents, self.tellings, self.silences = {}, [], {}
-        for key, ident, *texts, since, told, told_at, fades in database.execute("SELECT * FROM incident"):
+        for key, ident, *texts, since, told, told_at, fades, is_pending, is_worse in database.execute(
+            "SELECT * FROM incident"
+        ):
             name, level, title, text = texts
             at = datetime.fromisoformat(told_at) if told_at else None
             when = datetime.fromisoformat(since)
-            self.incidents[key] = Incident(key, ident, name, level, title, text, when, told, at, bool(fades))
+            marks = bool(fades), bool(is_pending), bool(is_worse)
+            self.incidents[key] = Incident(key, ident, name, level, title, text, when, told, at, *marks)
         for seq, channel, key, message, item in database.execute("SELECT * FROM telling ORDER BY seq"):
             self.tellings.append(Telling(seq, channel, key, _item(json.loads(item)), message or ""))
             self._last = seq
@@ -114,8 +134,7 @@ class AlertStore:
             self._last += 1
             telling = Telling(self._last, channel, key, item)
             self.tellings.append(telling)
-            row: list[str | int | None] = [telling.seq, channel, key, None, json.dumps(asdict(item))]
-            changes.append(("INSERT INTO telling VALUES (?, ?, ?, ?, ?)", row))
+            changes.append(_row(telling))
         self.write(changes)
 
     def waiting(self, channel: str) -> list[Telling]:
@@ -132,13 +151,29 @@ class AlertStore:
             telling.message = message
         self.write([("UPDATE telling SET message = ? WHERE seq = ?", [message, telling.seq]) for telling in tellings])
 
+    def put_back(self, tellings: Sequence[Telling]) -> None:
+        """They wait again for a message, where they waited before."""
+        for telling in tellings:
+            telling.message = ""
+        self.write([("UPDATE telling SET message = NULL WHERE seq = ?", [telling.seq]) for telling in tellings])
+
+    def shorten(self, telling: Telling) -> None:
+        """It is told without its text, and waits again, behind all others."""
+        changes = self._dropped([telling])
+        self._last += 1
+        short = Telling(self._last, telling.channel, telling.key, replace(telling.item, text=""))
+        self.tellings.append(short)
+        self.write([*changes, _row(short)])
+
     def forget(self, tellings: Sequence[Telling]) -> None:
         """They were delivered, or nobody is to be told any more."""
         self.write(self._dropped(tellings))
 
-    def withdraw(self, key: str) -> None:
-        """What waits to be told about a thing is not told."""
-        self.write(self._dropped([one for one in self.tellings if one.key == key and not one.message]))
+    def withdraw(self, incident: Incident) -> list[Telling]:
+        """What waits to be told about a thing is not told; returns that."""
+        waits = [one for one in self.tellings if one.item.id == incident.id and not one.message]
+        self.write(self._dropped(waits))
+        return waits
 
     def silence(self, silence: Silence) -> None:
         self.silences[silence.pattern] = silence
@@ -161,8 +196,20 @@ def _item(fields: dict[str, Any]) -> Item:
     return Item(**fields)
 
 
+def _row(telling: Telling) -> Change:
+    fields: list[str | int | None] = [
+        telling.seq,
+        telling.channel,
+        telling.key,
+        telling.message or None,
+        json.dumps(asdict(telling.item)),
+    ]
+    return "INSERT INTO telling VALUES (?, ?, ?, ?, ?)", fields
+
+
 def _kept(incident: Incident) -> Change:
     told_at = incident.told_at.isoformat() if incident.told_at else None
     fields = [incident.key, incident.id, incident.name, incident.level, incident.title, incident.text]
-    rest = [incident.since.isoformat(), incident.told, told_at, int(incident.fades)]
-    return "INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [*fields, *rest]
+    rest = [incident.since.isoformat(), incident.told, told_at]
+    marks = [int(incident.fades), int(incident.is_pending), int(incident.is_worse)]
+    return "INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [*fields, *rest, *marks]

@@ -55,6 +55,10 @@ class Alerts:
         for incident in list(self._store.incidents.values()):
             if incident.key != CASCADE and incident.key not in severities:
                 self._store.note(replace(incident, fades=True))
+        self.catch_up(standings, severities, now)
+
+    def catch_up(self, standings: Iterable[Standing], severities: Mapping[str, str], now: datetime) -> None:
+        """What was told of checks before there was anybody to tell is made up for."""
         for standing in standings:
             open_now = self._store.incidents.get(standing.job)
             if standing.said in ("down", "degraded", "flapping") and open_now is None:
@@ -83,15 +87,21 @@ class Alerts:
         if notice.is_over:
             if before is not None:
                 self._end(before, notice.text, now)
+            for incident in list(self._store.incidents.values()):
+                if notice.ends and incident.key.endswith(notice.ends):
+                    self._end(incident, notice.text, now)
         elif before is None:
             self._raise(_incident(notice, now), now)
         else:
             self._heard[notice.key] = time.monotonic()
             made = replace(before, level=notice.level, title=notice.title, text=notice.text, fades=notice.fades)
-            is_worse = notice.is_worse or LEVELS.index(notice.level) > LEVELS.index(before.level)
-            self._raise(replace(made, told=""), now) if is_worse else self._store.note(made)
+            gets_worse = notice.is_worse and not before.is_worse
+            if gets_worse or LEVELS.index(notice.level) > LEVELS.index(before.worst):
+                self._raise(replace(made, is_pending=True, is_worse=before.is_worse or notice.is_worse), now)
+            else:
+                self._store.note(made)
         if notice.key == CASCADE:
-            self._gather(now, is_over=notice.is_over)
+            self._gather(is_over=notice.is_over)
 
     def went_well(self, job: str, now: datetime) -> None:
         """A run of a job left nothing undone, so that what had failed in one before is over."""
@@ -101,41 +111,43 @@ class Alerts:
 
     def _raise(self, incident: Incident, now: datetime) -> None:
         self._heard[incident.key] = time.monotonic()
-        if CASCADE in self._store.incidents and is_named(incident.name, _OF_CASCADE):
-            self._store.note(replace(incident, told=incident.level, told_at=now))  # it is told of with the cascade
-            self._told[incident.key] = time.monotonic()
-            return
         self._store.note(incident)
-        if not self._is_quiet(incident.name, now):
+        if not self._is_of_cascade(incident) and not self._is_quiet(incident.name, now):
             self._tell(incident, "wrong", now)
+
+    def _is_of_cascade(self, incident: Incident) -> bool:
+        """Whether it is told of with the cascade that lasts, and not by itself."""
+        return CASCADE in self._store.incidents and is_named(incident.name, _OF_CASCADE)
 
     def _tell(self, incident: Incident, what: str, now: datetime) -> None:
         """Has it told on every channel that a route leads to."""
-        channels = self._settings.to(incident.name, incident.level)
-        item = _item(incident, what, incident.text, now)
         self._told[incident.key] = time.monotonic()
-        told = replace(incident, told=incident.level, told_at=now)
+        level = max(incident.level, incident.worst, key=LEVELS.index)
+        channels = self._settings.to(incident.name, level)
+        told = replace(incident, told_at=now, is_pending=False)
+        if channels and level not in incident.told.split():
+            told = replace(told, told=f"{incident.told} {level}".strip())
+        item = _item(told, what, incident.text, now)
         self._store.note(told, [(channel, incident.key, item) for channel in channels])
 
     def _end(self, incident: Incident, text: str, now: datetime, *, silently: bool = False) -> None:
         for known in (self._told, self._heard):
             known.pop(incident.key, None)
-        channels = self._settings.to(incident.name, incident.level) if incident.told else []
-        waiting = {telling.channel for telling in self._store.tellings if telling.key == incident.key}
-        hidden = CASCADE in self._store.incidents and is_named(incident.name, _OF_CASCADE) and not waiting
+        channels = self._settings.to(incident.name, incident.worst) if incident.told else []
         item = _item(incident, "over", f"{text or 'over'}; it was: {incident.text}", now)
-        tellings = [] if hidden or silently else [(channel, incident.key, item) for channel in channels]
+        tellings = [] if silently else [(channel, incident.key, item) for channel in channels]
         self._store.note(None, tellings, gone=incident.key)
 
-    def _gather(self, now: datetime, *, is_over: bool) -> None:
+    def _gather(self, *, is_over: bool) -> None:
         """A cascade has begun: what it consists of is not told one by one. It is over: what is left of it is."""
         members = [one for one in self._store.incidents.values() if is_named(one.name, _OF_CASCADE)]
         for incident in members:
             if is_over:
-                self._store.note(replace(incident, told=""))
-            else:
-                self._store.withdraw(incident.key)
-                self._store.note(replace(incident, told=incident.level, told_at=now))
+                self._store.note(replace(incident, is_pending=True))
+                continue
+            withdrawn = [telling for telling in self._store.withdraw(incident) if telling.item.what == "wrong"]
+            if withdrawn and len(withdrawn) == len(self._settings.to(incident.name, incident.worst)):
+                self._store.note(replace(incident, told=withdrawn[0].item.others))  # so nobody has heard of it
 
     # Silences
 
@@ -171,14 +183,17 @@ class Alerts:
         if incident.fades and at - self._heard.setdefault(incident.key, at) >= remind:
             self._end(incident, "", now, silently=True)
             return
-        if incident.told:
+        if self._is_of_cascade(incident):
+            return
+        if not incident.is_pending:
             if incident.key not in self._told:  # it was told by an earlier maintd, whose clock this may not be
                 ago = (now - (incident.told_at or now)).total_seconds()
                 self._told[incident.key] = at - min(max(ago, 0.0), remind)
             if at - self._told[incident.key] < remind:
                 return
         if not self._is_quiet(incident.name, now):
-            self._tell(incident, "still" if incident.told else "wrong", now)
+            is_new = not incident.told or LEVELS.index(incident.level) > LEVELS.index(incident.worst)
+            self._tell(incident, "wrong" if is_new else "still", now)
 
     # For status
 
@@ -207,9 +222,11 @@ def _incident(notice: Notice, now: datetime) -> Incident:
         text=notice.text,
         since=now,
         fades=notice.fades,
+        is_worse=notice.is_worse,
     )
 
 
 def _item(incident: Incident, what: str, text: str, now: datetime) -> Item:
     since, at = (when.isoformat(timespec="seconds") for when in (incident.since, now))
-    return Item(what, incident.id, incident.name, incident.level, printable(incident.title), text, since, at)
+    others = " ".join(incident.told.split()[:-1])
+    return Item(what, incident.id, incident.name, incident.worst, printable(incident.title), text, since, at, others)

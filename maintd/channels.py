@@ -9,9 +9,11 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from maintd import commands
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, Rejected
 
 _LEAST_SECRET = 6
+_NOT_AS_IT_IS = (400, 413, 422)
+"""What a server answers whom the message does not suit; by others of the 400s it is the address, or the password."""
 _TYPES = {"info": "success", "warning": "warning", "error": "failure", "critical": "failure"}
 
 
@@ -44,7 +46,8 @@ def _to_alertmanager(url: str, limit: float, alerts: list[dict[str, Any]]) -> No
             return
     except urllib.error.HTTPError as error:
         said = error.read(300).decode(errors="replace")
-        raise MaintdError(f"Alertmanager answers {error.code} {error.reason}: {said}") from error
+        kind = Rejected if error.code in _NOT_AS_IT_IS else MaintdError
+        raise kind(f"Alertmanager answers {error.code} {error.reason}: {said}") from error
     except (ValueError, http.client.HTTPException) as error:
         raise MaintdError(f"it is no usable address ({type(error).__name__})") from error
 
@@ -60,6 +63,9 @@ def _by_apprise(url: str, message: Mapping[str, Any]) -> None:
     notifier = apprise.Apprise(asset=asset)
     with apprise.LogCapture(level=apprise.logging.INFO) as log:  # type: ignore[no-untyped-call]
         taken = notifier.add(url)
+        if not re.search(r"[?&]overflow=", url):
+            for service in notifier:
+                service.overflow_mode = apprise.OverflowMode.SPLIT  # what is longer than it takes comes in several
         sent = taken and notifier.notify(
             body=message["text"],
             title=message["title"],
@@ -70,7 +76,8 @@ def _by_apprise(url: str, message: Mapping[str, Any]) -> None:
         said = lines[-1] if lines else ""
     if not sent:
         what = "apprise could not deliver it" if taken else "apprise does not know this kind of URL"
-        raise MaintdError(f"{what}: {_without_secrets(said, url)}", hint="look at https://appriseit.com for its form")
+        kind = Rejected if any(f"error={code}" in said for code in _NOT_AS_IT_IS) else MaintdError
+        raise kind(f"{what}: {_without_secrets(said, url)}", hint="look at https://appriseit.com for its form")
 
 
 def _without_secrets(text: str, url: str) -> str:

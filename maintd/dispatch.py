@@ -11,11 +11,14 @@ from maintd.alert_store import AlertStore, Telling
 from maintd.couriers import Couriers, Delivered
 from maintd.errors import Trouble
 from maintd.events import Event, Failure
-from maintd.messages import Message
+from maintd.messages import Message, fitting
 from maintd.units import counted
 
 _FIRST, _LAST = 5.0, 300.0
 """Seconds after which a delivery that failed is tried again: at first, and at most."""
+_REFUSALS = 3
+"""After so many definite refusals a message is made smaller: something in it is not taken."""
+_DEFINITE = ("rejected", "E2BIG")
 _HOUR = 3600.0
 _MOST_WAITING = 5000
 """So many things wait for a channel that takes none; the oldest recoveries and reminders go first."""
@@ -50,6 +53,7 @@ class _Channel:
     since: float | None = None
     is_busy: bool = False
     failures: int = 0
+    refusals: int = 0
     not_before: float = 0.0
     sent: list[float] = field(default_factory=list)
 
@@ -86,7 +90,7 @@ class Dispatch:
         if not on_the_way:
             on_the_way = self._due(name, channel, at)
         if on_the_way:
-            channel.is_busy, channel.since = True, None
+            channel.is_busy = True
             items = tuple(telling.item for telling in on_the_way)
             message = Message(on_the_way[0].message, self._host, items, self._settings.remind)
             self._couriers.send(name, self._settings.channels[name], message)
@@ -107,8 +111,10 @@ class Dispatch:
             return []
         channel.sent.append(at)
         waiting = self._store.waiting(name)
-        self._store.assign(waiting, os.urandom(8).hex())
-        return waiting
+        fit = fitting(telling.item for telling in waiting)
+        channel.since = channel.since if fit < len(waiting) else None  # what does not fit has waited long enough too
+        self._store.assign(waiting[:fit], os.urandom(8).hex())
+        return waiting[:fit]
 
     def delivered(self, delivered: Delivered) -> None:
         """Takes in what came of a message."""
@@ -117,7 +123,7 @@ class Dispatch:
         if delivered.failed is not None:
             self._note_failure(channel, delivered, delivered.failed)
             return
-        channel.failures, channel.not_before = 0, 0.0
+        channel.failures, channel.refusals, channel.not_before = 0, max(channel.refusals - 1, 0), 0.0
         tellings = [one for one in self._store.sent(delivered.channel) if one.message == delivered.message]
         self._store.forget(tellings)
         self._emit(AlertSent(target=delivered.channel, message=delivered.message, items=len(tellings)))
@@ -125,8 +131,24 @@ class Dispatch:
     def _note_failure(self, channel: _Channel, delivered: Delivered, failed: Trouble) -> None:
         if not channel.failures:
             self._emit(AlertFailed.from_trouble(delivered.channel, "deliver a message", failed))
-        channel.not_before = time.monotonic() + min(_FIRST * 2.0**channel.failures, _LAST)
+        sent = self._store.sent(delivered.channel)
+        can_be_smaller = failed.error in _DEFINITE and any(telling.item.text for telling in sent)
+        channel.not_before = time.monotonic() + min(_FIRST * 2.0 ** (channel.failures * (not can_be_smaller)), _LAST)
         channel.failures = min(channel.failures + 1, 16)
+        channel.refusals = min(channel.refusals + 1, _REFUSALS) if failed.error in _DEFINITE else 0
+        if channel.refusals == _REFUSALS:
+            self._make_smaller(sent)
+
+    def _make_smaller(self, refused: list[Telling]) -> None:
+        """Something in a message is refused: half of it is sent alone; in the end that one thing, by its title alone.
+
+        What is refused even so lets others go first.
+        """
+        if len(refused) == 1:
+            self._store.shorten(refused[0])
+        else:
+            self._store.put_back(refused[len(refused) // 2 :])
+            self._store.assign(refused[: len(refused) // 2], os.urandom(8).hex())
 
     def status(self) -> list[dict[str, Any]]:
         """Each channel, how much waits for it, and whether it takes nothing."""

@@ -48,6 +48,10 @@ class Unreachable(MaintdError):
     """The daemon, or supervisord, does not answer."""
 
 
+class Rejected(MaintdError):
+    """A message is not taken as it is, however often it is sent."""
+
+
 class Denied(MaintdError):
     """supervisord answers, and its answer is that it cannot: there is no such program, for example."""
 

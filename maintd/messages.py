@@ -1,6 +1,8 @@
 """What a message about alerts says: a title, a text, and for Alertmanager its list of alerts."""
 
-from dataclasses import dataclass
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -11,6 +13,8 @@ from maintd.units import counted
 
 _MOST = 50
 """So many things are told one by one; of the others how many they are."""
+_MOST_BYTES = 60_000
+"""So long a message may be: Linux has no environment variable of more than 128 KiB, and some servers take less."""
 _WORDS = {"wrong": "", "still": "still: ", "over": "over: "}
 
 
@@ -52,12 +56,19 @@ class Message:
             "level": self.level,
             "title": self.title,
             "text": self.text,
-            "alerts": [self._alert(item) for item in self.items],
+            "alerts": [alert for item in self.items for alert in self._alerts(item)],
         }
+
+    def _alerts(self, item: Item) -> list[dict[str, Any]]:
+        """To Alertmanager the same thing at another level is another: those at which it was told before are over."""
+        before = [replace(item, what="over", level=level) for level in item.others.split()]
+        return [self._alert(one) for one in [item, *before]]
 
     def _alert(self, item: Item) -> dict[str, Any]:
         """As Alertmanager's API v2 takes it (POST /api/v2/alerts); one that is not told again ends by itself."""
-        ends = item.at if item.what == "over" else (datetime.fromisoformat(item.at) + 3 * self.resend).isoformat()
+        since, at = datetime.fromisoformat(item.since), datetime.fromisoformat(item.at)
+        starts = min(since, at)  # the clock may have gone back meanwhile, and one that ends before it starts is refused
+        ends = at if item.what == "over" else at + 3 * self.resend
         return {
             "labels": {
                 "alertname": item.name,
@@ -66,9 +77,22 @@ class Message:
                 "incident": item.id,
             },
             "annotations": {"summary": item.title, "description": item.text, "message": self.id},
-            "startsAt": item.since,
-            "endsAt": ends,
+            "startsAt": starts.isoformat(),
+            "endsAt": max(ends, starts).isoformat(),
         }
+
+
+def fitting(items: Iterable[Item]) -> int:
+    """How many of these, from the first on, are one message; what is left with its title alone is one by itself."""
+    count, size = 0, 0
+    for item in items:
+        size += len(json.dumps(Message("", "", (item,), timedelta()).fields()["alerts"]))
+        if count and (size > _MOST_BYTES or not item.text):
+            return count
+        count += 1
+        if not item.text:
+            return count
+    return count
 
 
 def _told(item: Item) -> str:

@@ -15,6 +15,7 @@ _PAIRS = {
     "program.failed": "restart",
     "program.started": "restart",
     "program.restarted": "restart",
+    "program.signalled": "restart",
     "storage.low": "storage",
     "guard.spent": "storage",
     "storage.ok": "storage",
@@ -33,6 +34,8 @@ _OVER = (
     "check.recovered",
     "limit.ok",
     "program.started",
+    "program.restarted",
+    "program.signalled",
     "program.recovered",
     "storage.ok",
     "cascade.ended",
@@ -40,8 +43,8 @@ _OVER = (
     "supervisor.recovered",
 )
 _WORSE = ("limit.spent", "guard.spent", "program.fatal")
-"""What is told although the same thing was told before at the same level."""
-_NEVER = ("job.finished", "config.problem", "clock.jumped", "action.waiting", "rotate.waiting", "program.restarted")
+"""What is told, once, although the same thing was told before at the same level."""
+_NEVER = ("job.finished", "config.problem", "clock.jumped", "action.waiting", "rotate.waiting")
 """Warnings that belong to another event, or that need nobody."""
 
 
@@ -50,7 +53,8 @@ class Notice:
     """Something is wrong, or over (`is_over`). The same `key` is the same thing.
 
     `name` is what patterns of routes and silences go by: a job, "program.GROUP:NAME", or a part of maintd. What `fades`
-    has no event that ends it: it counts as over when it was not heard of for a while.
+    has no event that ends it: it counts as over when it was not heard of for a while. What is over `ends` also what has
+    a key with this end.
     """
 
     key: str
@@ -61,6 +65,7 @@ class Notice:
     is_over: bool = False
     fades: bool = False
     is_worse: bool = False
+    ends: str = ""
 
 
 def notice(event: Event, envelope: Envelope) -> Notice | None:
@@ -70,8 +75,12 @@ def notice(event: Event, envelope: Envelope) -> Notice | None:
     if event.name in _NEVER or event.name.startswith("alert.") or not (is_over or LEVELS.index(level) >= LEAST):
         return None
     key, name, fades = _key(event, envelope.job)
-    target = f" {event.target}" if event.target and event.target not in key else ""
-    return Notice(key, name, level, f"{name}{target}: {event.name}", event.msg, is_over, fades, event.name in _WORSE)
+    target = f" {event.target}" if event.target and name != f"program.{event.target}" else ""
+    title = f"{name}{target}: {event.name}"
+    ends = ""
+    if is_over and event.name in ("limit.ok", *_PROGRAMS):
+        ends = f"{envelope.job} restart {event.target}"  # whoever tried in vain to restart it need not any more
+    return Notice(key, name, level, title, event.msg, is_over, fades, event.name in _WORSE, ends)
 
 
 def _key(event: Event, job: str) -> tuple[str, str, bool]:

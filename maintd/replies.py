@@ -17,6 +17,7 @@ _RAISED_AGAIN = {
         errors.Damaged,
         errors.Locked,
         errors.Unreachable,
+        errors.Rejected,
     )
 }
 

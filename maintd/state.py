@@ -41,6 +41,7 @@ _STEPS = (
     CREATE TABLE beat (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;
     """,
     alert_store.TABLES,
+    alert_store.MORE,
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"

@@ -78,15 +78,17 @@ class Upkeep:
         self._log.emit(event, Envelope(job))
 
     def start(self) -> None:
+        self._log.overhear(self._overhear)
         self.lanes.start()
         self.watch.start()
         self.schedule.start()
         self.checkups.start()
         self.supervision.take_over(self.config)
-        self._log.overhear(self._overhear)
         self.supervision.resume(self.alerts.programs, is_cascade=self.alerts.open(CASCADE) is not None)
-        severities = {name: job.severity for name, job in self.config.jobs.items()}
-        self.alerts.resume(self.state.standings(), severities, datetime.now(UTC))
+        self.alerts.resume(self.state.standings(), self._severities(), datetime.now(UTC))
+
+    def _severities(self) -> dict[str, str]:
+        return {name: job.severity for name, job in self.config.jobs.items()}
 
     def _overhear(self, event: Event, envelope: Envelope) -> None:
         notice = notices.notice(event, envelope) if self.alerts.is_on else None
@@ -165,7 +167,10 @@ class Upkeep:
         old, self.config = self.config, new
         self.checkups.take_over(new.jobs, datetime.now(UTC))
         self.supervision.take_over(new)
+        was_silent = not self.alerts.is_on
         self._inform_alerts()
+        if was_silent:
+            self.alerts.catch_up(self.state.standings(), self._severities(), datetime.now(UTC))
         if old.settings.timezone != new.settings.timezone:
             self.schedule.move(ZoneInfo(new.settings.timezone))
         for name in difference.removed:

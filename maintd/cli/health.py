@@ -30,7 +30,7 @@ def lines(checks: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
 def alerts(found: Mapping[str, Any], now: datetime) -> Iterator[str]:
     """What is wrong, what is silenced, and which channels cannot be reached; nothing if there is none of it."""
     if found.get("open"):
-        names = enumerated([printable(one["name"]) for one in found["open"]])
+        names = enumerated([printable(one["title"]) for one in found["open"]])
         yield output.paint(f"alerts: {counted(len(found['open']), 'thing')} wrong: {names}", fg="red")
     for one in found.get("silences", []):
         reason = f" ({printable(one['reason'])})" if one["reason"] else ""

@@ -2,6 +2,7 @@
 
 import json
 import threading
+from datetime import datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
@@ -9,22 +10,27 @@ FILE = '[check.file.{0}]\npaths = ["HERE/{0}"]\nevery = "1s"\ntimeout = "900ms"\
 
 
 class Sink:
-    """An HTTP server that takes what is posted to it, or answers 503 while it is `down`."""
+    """An HTTP server that takes what is posted to it, or answers 503 while it is `down`.
+
+    As Alertmanager it answers 400 to what ends before it starts; and to what names `loathed`.
+    """
 
     def __init__(self, port: int = 0) -> None:
         self.taken: list[tuple[str, Any]] = []
         self.refused: list[Any] = []
         self.is_down = False
+        self.loathed = ""
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_POST(self) -> None:
                 body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-                if outer.is_down:
-                    outer.refused.append(body)
-                else:
+                status = 503 if outer.is_down else 400 if outer.dislikes(body) else 200
+                if status == 200:
                     outer.taken.append((self.path, body))
-                self.send_response(503 if outer.is_down else 200)
+                else:
+                    outer.refused.append(body)
+                self.send_response(status)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
 
@@ -39,6 +45,10 @@ class Sink:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.server.server_port}"
 
+    def dislikes(self, body: Any) -> bool:
+        ends_first = isinstance(body, list) and any(_when(one["endsAt"]) < _when(one["startsAt"]) for one in body)
+        return ends_first or bool(self.loathed and self.loathed in json.dumps(body))
+
     @property
     def messages(self) -> list[list[dict[str, Any]]]:
         return [body for _, body in self.taken]
@@ -47,6 +57,10 @@ class Sink:
         self.server.shutdown()
         self.server.server_close()
         self.thread.join()
+
+
+def _when(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def alerts(sink: Sink, more: str = "", group: str = "1s") -> str:

@@ -100,7 +100,7 @@ def test_a_clock_that_is_set_tells_nothing_twice_and_hides_nothing(daemon, sink,
 
 @pytest.mark.skipif(ALERTMANAGER is None, reason="prometheus-alertmanager is missing: apt-get install it")
 def test_alertmanager_takes_alerts_and_their_end(daemon, sink, folder):
-    """A real Alertmanager has the alert with its labels while it is wrong, and not when it is over."""
+    """A real Alertmanager has the alert with its labels while it is wrong, once as it gets worse, and not when over."""
     port = free_port()
     config = folder / "alertmanager.yml"
     config.write_text("route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")
@@ -114,12 +114,20 @@ def test_alertmanager_takes_alerts_and_their_end(daemon, sink, folder):
             return [f"{one['labels']['alertname']} {one['labels']['severity']}" for one in json.load(answer)]
 
     try:
-        one = daemon(alerts(sink, group="100ms").replace(sink.url, url) + FILE.format("a"))
+        route = '[[alerts.routes]]\nseverity = "warning"\n'
+        check = '[check.program.a]\ncommand = ["/bin/sh", "HERE/end"]\nevery = "1s"\ntimeout = "900ms"\n'
+        one = daemon(
+            alerts(sink, route, group="100ms").replace(sink.url, url) + check + "fail_after = 1\nrecover_after = 1\n"
+        )
+        (folder / "end").write_text("exit 1\n")
         one.start()
         one.event("alert.sent")
-        assert active() == ["check.file.a error"]
-        (folder / "a").touch()
+        assert active() == ["check.program.a warning"]
+        (folder / "end").write_text("exit 2\n")
         one.event("alert.sent", count=2)
+        assert active() == ["check.program.a error"]
+        (folder / "end").write_text("exit 0\n")
+        one.event("alert.sent", count=3)
         until(lambda: active() == [], "it is over there too")
     finally:
         running.terminate()
