@@ -176,6 +176,9 @@ class Runner:
         if is_over or not action.is_possible(done):
             why = "the run was ended" if is_over else "a step that it needs was not done"
             return self._omit(run, action, result, why)
+        if run.is_held():
+            result.aborted = True
+            return self._omit(run, action, result, "nothing is to be done just now")
         begun = time.monotonic()
         said = False
         try:

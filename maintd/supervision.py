@@ -120,6 +120,9 @@ class Supervision:
             if change.was and program.state in lives.STEADY and program.name not in self._failures:
                 self._say(lives.ProgramChanged(target=program.name, state=program.state, was=change.was))
             return
+        is_known = program.name in self._failures
+        if is_known and not change.was:
+            return  # an earlier maintd has told of that one
         failed, lines = change.failed, change.last_lines or None
         self._failures[program.name] = self._failures.get(program.name, (0, 0.0))[0] + 1, now
         if failed.is_final:
@@ -134,9 +137,12 @@ class Supervision:
                 last_lines=lines,
             )
             self._say(crashed)
-        began = self.incident.failed(program.name, now)
-        if began is not None:
-            self._say(began)
+        if change.was and (
+            not is_known or self.incident.lasts
+        ):  # what fails on, or had failed long ago, begins nothing
+            began = self.incident.failed(program.name, now)
+            if began is not None:
+                self._say(began)
 
     def _end_failures(self, now: float) -> None:
         """Programs that have run for a while without a failure have recovered; what was stopped matters no more."""

@@ -269,6 +269,9 @@ class Upkeep:
         job = config.jobs.get(name)
         if job is None or (not isinstance(cause, Asked) and (not job.enabled or self.pauses.hold(name))):
             return None
+        is_automatic = isinstance(cause, Over | Fallen)
+        if is_automatic and self.supervision.incident.lasts:
+            return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
         jumped = bool(self.clock.jump()) or name in self._after_jump
         run = Run(
@@ -282,6 +285,7 @@ class Upkeep:
             is_void=lambda: (
                 not isinstance(cause, Asked) and (self.config.jobs.get(name) != job or self.pauses.hold(name))
             ),
+            is_held=lambda: is_automatic and self.supervision.incident.lasts,
             is_news=lambda event: (
                 isinstance(cause, Asked)
                 or (self.refusals.is_news(name, job, event) and self.observations.is_news(name, event))

@@ -118,8 +118,8 @@ class SignalProgram(Action):
         identity = start_and_uid(self.pid)
         if identity is None:
             raise ProcessLookupError(f"process {self.pid} is gone")
-        send(self.pid, identity, self.number)
-        hands.samples.append(Sample(self.now, self.remembered, 1))
+        hands.samples.append(Sample(self.now, self.remembered, 1))  # tried is tried: the next step of the ladder is due
+        send(self.pid, identity, self.number, hint="choose a signal that the program handles, or only restart it")
         yield ProgramSignalled(target=self.target, reason=self.reason, pid=self.pid, signal=self.signal)
 
 

@@ -151,3 +151,16 @@ def test_a_limit_that_cannot_be_is_refused(daemon):
     assert found.returncode != 0
     assert "nothing is limited" in found.stderr
     assert 'a step "signal" of ladder and the option signal are given together' in found.stderr
+
+
+def test_a_signal_that_is_not_handled_is_followed_by_the_next_step(daemon, supervisord):
+    """A program without a handler gets no signal, which is told with what to do; after `step` it is restarted."""
+    one = daemon(
+        f'[limit.one]\nprogram = "one"\nmemory = "20M"\nladder = ["signal", "restart"]\nsignal = "USR1"\n{FAST}'
+    )
+    supervisord(one=("hold 40", ""))
+    one.start()
+    failed = one.event("program.failed", job="limit.one")
+    assert "has no handler for SIGUSR1" in failed["error_msg"]
+    assert failed["advice"] == "choose a signal that the program handles, or only restart it"
+    assert one.event("program.restarted", job="limit.one")["was_pid"]
