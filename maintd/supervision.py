@@ -69,7 +69,10 @@ class Supervision:
     def forget(self, name: str) -> None:
         """A job that is gone, or has changed and is installed anew."""
         self._awaited.discard(name)
-        self.ceilings.remove(name)
+        if name not in self._config.jobs:
+            self.ceilings.remove(name)
+        else:  # who is over its limit is known on, but no run is awaited for it
+            self.ceilings.ended(name, acted=False)
 
     def ended(self, due: Due, *, acted: bool) -> None:
         """A run that it had begun has ended, or was not even begun."""
@@ -101,7 +104,7 @@ class Supervision:
         self._end_failures(now)
         if self.incident.lasts:
             return []
-        fallen = [program for program in self.programs.known if program.state == "FATAL"]
+        fallen = [program for program in self.programs.known or () if program.state == "FATAL"]
         found = [self._due(name, job, fallen) for name, job in self._config.jobs.items()] if fallen else []
         return [due for due in found if due]
 
@@ -146,9 +149,9 @@ class Supervision:
 
     def _end_failures(self, now: float) -> None:
         """Programs that have run for a while without a failure have recovered; what was stopped matters no more."""
-        calm = self._config.cascade.calm.total_seconds()
-        states = {program.name: program.state for program in self.programs.known}
-        for name, (count, last) in list(self._failures.items()) if states else ():
+        calm, known = self._config.cascade.calm.total_seconds(), self.programs.known
+        states = {program.name: program.state for program in known or ()}
+        for name, (count, last) in list(self._failures.items()) if known is not None else ():
             state = states.get(name, lives.REMOVED)
             if state == "RUNNING" and now - last >= calm:
                 self._say(lives.ProgramRecovered(target=name, failures=count))

@@ -11,6 +11,7 @@ from pathlib import Path
 from tests.conftest import until
 
 FAST = 'sample = "1s"\nover = "2 of 3"\ngrace = "1s"\nstep = "2s"\npause = "1s"\n'
+CHECK = '[check.process.one]\nprogram = "one"\n'
 
 
 def test_shared_memory_counts_once_and_a_leak_is_restarted(daemon, supervisord):
@@ -164,3 +165,27 @@ def test_a_signal_that_is_not_handled_is_followed_by_the_next_step(daemon, super
     assert "has no handler for SIGUSR1" in failed["error_msg"]
     assert failed["advice"] == "choose a signal that the program handles, or only restart it"
     assert one.event("program.restarted", job="limit.one")["was_pid"]
+
+
+def test_a_limit_stays_exceeded_until_it_is_not(daemon, supervisord):
+    """A supervisord that is silent for a while ends nothing; a limit that is raised, or taken out, ends it."""
+    limited = '[limit.one]\nprogram = "one"\nmemory = "{0}M"\nladder = []\n' + FAST
+    one = daemon(limited.format(20))
+    real = supervisord(one=("hold 40", ""))
+    assert real.process
+    one.start()
+    one.event("limit.exceeded")
+    real.process.send_signal(signal.SIGSTOP)
+    one.event("supervisor.failed")
+    real.process.send_signal(signal.SIGCONT)
+    one.event("supervisor.recovered")
+    one.tree.write_config(limited.format(900))
+    assert one.tree.run("reload").returncode == 0
+    assert "of 900.0 MiB of memory" in one.event("limit.ok")["reason"]
+    assert len(one.events("limit.exceeded")) == 1
+    one.tree.write_config(limited.format(20))
+    assert one.tree.run("reload").returncode == 0
+    one.event("limit.exceeded", count=2)
+    one.tree.write_config(CHECK)
+    assert one.tree.run("reload", "--force").returncode == 0
+    assert one.event("limit.ok", count=2)["reason"] == "the limit is gone"
