@@ -154,6 +154,9 @@ class Upkeep:
             self.schedule.reanchor()
             self.pauses.shift(timedelta(seconds=jump))
             self.alerts.shift(timedelta(seconds=jump))
+            for name, job in self.config.jobs.items():
+                if Lane.PROGRAMS in job.lanes:  # pauses and budgets go by what was done when
+                    self.state.shift_samples(name, timedelta(seconds=jump))
             self.emit(story.ClockJumped(by_s=round(jump, 1)))
         self.clock.accept(drift)
 

@@ -6,8 +6,16 @@ import signal
 import socket
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from maintd import intents, restarts
+from maintd.actions.hands import Hands
+from maintd.actions.programs import RestartProgram
+from maintd.errors import Refused
+from maintd.supervisor import Supervisor
 from tests.conftest import until
 
 FAST = 'sample = "1s"\nover = "2 of 3"\ngrace = "1s"\nstep = "2s"\npause = "1s"\n'
@@ -189,3 +197,31 @@ def test_a_limit_stays_exceeded_until_it_is_not(daemon, supervisord):
     one.tree.write_config(CHECK)
     assert one.tree.run("reload", "--force").returncode == 0
     assert one.event("limit.ok", count=2)["reason"] == "the limit is gone"
+
+
+def test_a_cut_off_restart_of_what_supervisord_does_not_know_is_forgotten(daemon, supervisord):
+    """A program that was taken out of supervisord cannot be started: that is told once, and not tried for ever."""
+    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "900M"\n{FAST}')
+    supervisord(one=("idle", ""))
+    notes = one.tree.folder / "state" / intents.DIRECTORY
+    notes.parent.mkdir(mode=0o700, exist_ok=True)
+    restarts.note(str(notes), restarts.Begun("gone:gone", "limit.one", time.time()))
+    one.start()
+    assert "no program gone:gone" in one.event("program.failed", job="limit.one")["error_msg"]
+    until(lambda: not list(notes.glob("*.restart")), "it is forgotten")
+
+
+def test_maintd_never_stops_what_it_runs_under():
+    """A program whose processes maintd is among, started by a shell for one, is not restarted by it."""
+    action = RestartProgram(
+        target="shell:shell",
+        reason="",
+        supervisor=Supervisor("unix:///nonexistent"),
+        pid=os.getppid(),
+        folder="/nonexistent",
+        job="limit.shell",
+        now=datetime.now(UTC),
+        remembered="",
+    )
+    with pytest.raises(Refused, match="maintd itself"):
+        list(action.apply(Hands()))
