@@ -147,10 +147,10 @@ def test_what_fails_on_is_no_new_cascade(daemon, supervisord, sink):
 
 def test_a_cascade_holds_what_was_to_be_started_already(daemon, supervisord):
     """A cascade that begins while revive starts the first of two ends that run; the other comes after it."""
-    one = daemon('[revive.all]\nprograms = ["a", "b"]\npause = "100ms"\n' + CASCADE)
+    one = daemon('[revive.all]\nprograms = ["a", "b"]\npause = "100ms"\n[cascade]\ncalm = "6s"\n')
     licence = one.tree.folder / "licence"
     flags = [one.tree.folder / name for name in "xyz"]
-    fallen = (f"unless {licence}", "startsecs=3\nstartretries=0")
+    fallen = (f"unless {licence}", "startsecs=2\nstartretries=0")
     crashing = {flag.name: (f"while_there {flag}", "autorestart=false") for flag in flags}
     real = supervisord(a=fallen, b=fallen, **crashing)
     until(lambda: real.ctl("status").count("FATAL") == 2, "they are given up", 30)
