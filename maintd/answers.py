@@ -126,7 +126,7 @@ def _silence(daemon: "Daemon", given: Mapping[str, Any]) -> dict[str, Any]:
         return {"ok": found, "error": "" if found else f"{printable(pattern)} is not silenced"}
     until = datetime.now(UTC) + timedelta(seconds=seconds)
     daemon.upkeep.alerts.silence(Silence(pattern, until, given["reason"]))
-    names = [*daemon.config.jobs, *(f"program.{one.name}" for one in daemon.upkeep.supervision.programs.known)]
+    names = [*daemon.config.jobs, *(f"program.{one.name}" for one in daemon.upkeep.supervision.programs.known or ())]
     is_known = any(is_named(name, (pattern,)) for name in [*names, CASCADE, "config", "supervisor"])
     daemon.emit(story.SilenceBegun(target=pattern, until=until.isoformat(timespec="seconds"), reason=given["reason"]))
     return {"ok": True, "error": "", "until": _written(until), "known": is_known}

@@ -32,7 +32,7 @@ class LimitExceeded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitOk(Event):
-    """A program that was over its limit is below it again, in enough samples, or does not run any more."""
+    """A program that was over its limit is below it again, in enough samples, or does not run, or has no limit now."""
 
     name: ClassVar[str] = "limit.ok"
 
@@ -64,14 +64,16 @@ class _Job:
 
 
 class Ceilings:
-    """Measures in one thread. `known` says which programs run, `put` gets what is due, `emit` what is to be said.
+    """Measures in one thread. `known` says which programs run, or None if nobody can tell just now.
+
+    `put` gets what is due, `emit` what is to be said.
 
     `is_held` says whether nothing is to be done now.
     """
 
     def __init__(
         self,
-        known: Callable[[], list[Program]],
+        known: Callable[[], list[Program] | None],
         put: Callable[[Due], None],
         emit: Callable[[Event, str], None],
         is_held: Callable[[], bool],
@@ -91,12 +93,15 @@ class Ceilings:
             self._rhythm.start()
         known = self._jobs.get(job)
         if known is None or known.ceiling != ceiling:
-            self._jobs[job] = _Job(ceiling)
+            self._jobs[job] = _Job(ceiling, over=known.over if known else set())
         self._rhythm.set(job, ceiling.every, min(ceiling.every, 1.0))
 
     def remove(self, job: str) -> None:
-        self._jobs.pop(job, None)
         self._rhythm.remove(job)
+        gone = self._jobs.pop(job, None)
+        if gone is not None:
+            for program in sorted(gone.over):
+                self._end(job, gone, program, "the limit is gone")
 
     def ended(self, job: str, *, acted: bool) -> None:
         """A run for that has ended; the next one is as long away as each step is given to help."""
@@ -107,10 +112,10 @@ class Ceilings:
             found.not_before = time.monotonic() + (step if acted else min(step, every))
 
     def _measure(self, name: str) -> None:
-        job = self._jobs.get(name)
-        if job is None:
+        job, known = self._jobs.get(name), self._known()
+        if job is None or known is None:
             return
-        programs = {program.name: program for program in self._known() if program.is_named(job.ceiling.program)}
+        programs = {program.name: program for program in known if program.is_named(job.ceiling.program)}
         found = [excess for program in programs.values() if (excess := self._sampled(name, job, program))]
         for gone in job.over - programs.keys():
             self._end(name, job, gone, "it is gone")

@@ -43,6 +43,7 @@ class Pings:
     def __init__(self, emit: Callable[[Event, str], None]) -> None:
         self._emit = emit
         self._told = -math.inf
+        self._begun: set[str] = set()
         self._waiting: dict[tuple[str, str], None] = {}
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
@@ -67,10 +68,17 @@ class Pings:
             self._changed.notify()
 
     def started(self, run: Run) -> None:
-        """A run begins, which is told if its job wants that and the schedule started it."""
+        """A run begins, which is told if its job wants that and the schedule started it. For any thread."""
         job = run.job
         if job.ping and job.ping_start and job.lanes and isinstance(run.ctx.cause, Scheduled):
+            self._begun.add(run.id)
             self.send(run.name, starting(job.ping, run.id))
+
+    def is_awaited(self, run: Run) -> bool:
+        """Whether it was told that this run began, so that its end is to be told as well; asked once, when it ended."""
+        was_told = run.id in self._begun
+        self._begun.discard(run.id)
+        return was_told
 
     def ended(self, run: Run, result: Result) -> None:
         """A run has ended, well or not."""

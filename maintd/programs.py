@@ -78,9 +78,9 @@ class Programs:
         self._stopping = threading.Event()
 
     @property
-    def known(self) -> list[Program]:
-        """Its programs as they were seen last; none while supervisord does not answer."""
-        return list((self._known or {}).values()) if not self._silent else []
+    def known(self) -> list[Program] | None:
+        """Its programs as they were seen last; None while supervisord does not answer, or has not been asked."""
+        return None if self._known is None or self._silent else list(self._known.values())
 
     @property
     def alive(self) -> bool:

@@ -62,8 +62,10 @@ class Runner:
                     stack.enter_context(self._lanes[lane])
             run.begun.set()
             result.is_void = run.is_void()
-            if not result.is_void and self._is_alone(run, result, heavy):
-                result.plan = self._frozen(run, result)
+            if not result.is_void:
+                run.on_begun(run)
+                if self._is_alone(run, result, heavy):
+                    result.plan = self._frozen(run, result)
             plan = result.plan or ()
             actions = [step for step in plan if isinstance(step, Action)]
             result.planned = len(actions)
@@ -176,6 +178,9 @@ class Runner:
         if is_over or not action.is_possible(done):
             why = "the run was ended" if is_over else "a step that it needs was not done"
             return self._omit(run, action, result, why)
+        if run.is_held():
+            result.aborted = True
+            return self._omit(run, action, result, "nothing is to be done just now")
         begun = time.monotonic()
         said = False
         try:

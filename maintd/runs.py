@@ -172,7 +172,8 @@ class Run:
     """One run to be: a job by name, what its plan is made from, and who listens.
 
     `is_void` is asked once the locks are held, when it has `begun`: the job may have been changed or paused while they
-    were waited for. An event of a finding, or of an action under observe, that is not `is_news` is not said.
+    were waited for. If not, `on_begun` is called. `is_held` is asked before each action. An event of a finding, or of
+    an action under observe, that is not `is_news` is not said.
     """
 
     name: str
@@ -183,6 +184,8 @@ class Run:
     on_step: Callable[[int, int, Action], None] | None = None
     on_progress: Callable[[Action, int], None] | None = None
     is_void: Callable[[], bool] = lambda: False
+    on_begun: Callable[["Run"], None] = lambda _: None
+    is_held: Callable[[], bool] = lambda: False
     is_news: Callable[[Event], bool] = lambda _: True
     begun: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)

@@ -6,7 +6,7 @@ What cannot be kept there is remembered in memory alone, until the daemon ends.
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -155,6 +155,14 @@ class State:
         rows = [(job, sample.at.isoformat(), os.fsencode(sample.what), sample.size) for sample in new]
         self._database.write_all("INSERT INTO sample VALUES (?, ?, ?, ?)", rows)
         self._database.write("DELETE FROM sample WHERE job = ? AND at < ?", job, oldest.isoformat())
+
+    def shift_samples(self, job: str, by: timedelta) -> None:
+        """The wall clock has jumped by so much: what was measured is as long ago as it was before that."""
+        known = self.samples(job)
+        self._samples[job] = tuple(replace(sample, at=sample.at + by) for sample in known)
+        times = sorted({sample.at for sample in known}, reverse=by > timedelta(0))  # so that none meets another's
+        rows = [((at + by).isoformat(), job, at.isoformat()) for at in times]
+        self._database.write_all("UPDATE sample SET at = ? WHERE job = ? AND at = ?", rows)
 
     # Refusals
 

@@ -69,7 +69,10 @@ class Supervision:
     def forget(self, name: str) -> None:
         """A job that is gone, or has changed and is installed anew."""
         self._awaited.discard(name)
-        self.ceilings.remove(name)
+        if name not in self._config.jobs:
+            self.ceilings.remove(name)
+        else:  # who is over its limit is known on, but no run is awaited for it
+            self.ceilings.ended(name, acted=False)
 
     def ended(self, due: Due, *, acted: bool) -> None:
         """A run that it had begun has ended, or was not even begun."""
@@ -101,7 +104,7 @@ class Supervision:
         self._end_failures(now)
         if self.incident.lasts:
             return []
-        fallen = [program for program in self.programs.known if program.state == "FATAL"]
+        fallen = [program for program in self.programs.known or () if program.state == "FATAL"]
         found = [self._due(name, job, fallen) for name, job in self._config.jobs.items()] if fallen else []
         return [due for due in found if due]
 
@@ -120,6 +123,9 @@ class Supervision:
             if change.was and program.state in lives.STEADY and program.name not in self._failures:
                 self._say(lives.ProgramChanged(target=program.name, state=program.state, was=change.was))
             return
+        is_known = program.name in self._failures
+        if is_known and not change.was:
+            return  # an earlier maintd has told of that one
         failed, lines = change.failed, change.last_lines or None
         self._failures[program.name] = self._failures.get(program.name, (0, 0.0))[0] + 1, now
         if failed.is_final:
@@ -134,15 +140,18 @@ class Supervision:
                 last_lines=lines,
             )
             self._say(crashed)
-        began = self.incident.failed(program.name, now)
-        if began is not None:
-            self._say(began)
+        if change.was and (
+            not is_known or self.incident.lasts
+        ):  # what fails on, or had failed long ago, begins nothing
+            began = self.incident.failed(program.name, now)
+            if began is not None:
+                self._say(began)
 
     def _end_failures(self, now: float) -> None:
         """Programs that have run for a while without a failure have recovered; what was stopped matters no more."""
-        calm = self._config.cascade.calm.total_seconds()
-        states = {program.name: program.state for program in self.programs.known}
-        for name, (count, last) in list(self._failures.items()) if states else ():
+        calm, known = self._config.cascade.calm.total_seconds(), self.programs.known
+        states = {program.name: program.state for program in known or ()}
+        for name, (count, last) in list(self._failures.items()) if known is not None else ():
             state = states.get(name, lives.REMOVED)
             if state == "RUNNING" and now - last >= calm:
                 self._say(lives.ProgramRecovered(target=name, failures=count))

@@ -15,7 +15,8 @@ _URL = "set [supervisor] url to the serverurl of supervisorctl"
 class Program:
     """A program of supervisord: `name` is `group:name`, pid 0 if it does not run, `error` why it cannot be started.
 
-    `stopped_for` is how many seconds ago it stopped last, by supervisord's clock; `exit_status` is -1 after a signal.
+    `stopped_for` is how many seconds ago it stopped last, or was last tried to be started, by supervisord's clock: very
+    many if it never was, or if nobody can say. `exit_status` is -1 after a signal.
     """
 
     name: str
@@ -34,13 +35,19 @@ class Program:
             int(info["pid"]),
             str(info["spawnerr"]),
             int(info["exitstatus"]),
-            float(info["now"] - info["stop"]) if info["stop"] else 0.0,
+            _stopped_for(info),
         )
 
     def is_named(self, wanted: str) -> bool:
         """Whether `wanted` names it: "api", "web:nginx", or "web:*" for a whole group."""
         group, _, name = self.name.partition(":")
         return wanted in (self.name, f"{group}:*") or (group == name and wanted == name)
+
+
+def _stopped_for(info: dict[str, Any]) -> float:
+    last = max(info["stop"], info["start"])
+    ago = float(info["now"] - last)
+    return ago if ago >= 0 else float(info["now"])  # the clock was set back: how long, nobody can say
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,10 +177,11 @@ class Supervisor:
         return rpc.call(self.url, (self.username, self.password), method, *arguments)
 
 
-def send(pid: int, identity: tuple[int, int], number: int) -> None:
+def send(pid: int, identity: tuple[int, int], number: int, hint: str) -> None:
     """Sends a signal to the process that was seen, by its start time and uid, and to no other that got its pid since.
 
-    Raises Refused if it has no handler for the signal (it would be ended), ProcessLookupError if it is gone.
+    Raises Refused, with the `hint`, if it has no handler for the signal (it would be ended), ProcessLookupError if it
+    is gone.
     """
     descriptor = os.pidfd_open(pid)
     try:
@@ -182,7 +190,7 @@ def send(pid: int, identity: tuple[int, int], number: int) -> None:
         if not catches(pid, number):
             raise Refused(
                 f"process {pid} has no handler for {signal.Signals(number).name}, which would end it",
-                hint="choose the signal that makes it reopen its logs",
+                hint=hint,
             )
         signal.pidfd_send_signal(descriptor, number)
     finally:

@@ -156,6 +156,9 @@ class Upkeep:
             self.schedule.reanchor()
             self.pauses.shift(timedelta(seconds=jump))
             self.alerts.shift(timedelta(seconds=jump))
+            for name, job in self.config.jobs.items():
+                if Lane.PROGRAMS in job.lanes:  # pauses and budgets go by what was done when
+                    self.state.shift_samples(name, timedelta(seconds=jump))
             self.emit(story.ClockJumped(by_s=round(jump, 1)))
         self.clock.accept(drift)
 
@@ -274,9 +277,12 @@ class Upkeep:
         job = config.jobs.get(name)
         if job is None or (not isinstance(cause, Asked) and (not job.enabled or self.pauses.hold(name))):
             return None
+        is_automatic = isinstance(cause, Over | Fallen)
+        if is_automatic and self.supervision.incident.lasts:
+            return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
         jumped = bool(self.clock.jump()) or name in self._after_jump
-        run = Run(
+        return Run(
             name=name,
             job=job,
             ctx=replace(ctx, clock_jumped=jumped, told=wanted.due.told, history=self.state.samples(name)),
@@ -287,13 +293,13 @@ class Upkeep:
             is_void=lambda: (
                 not isinstance(cause, Asked) and (self.config.jobs.get(name) != job or self.pauses.hold(name))
             ),
+            on_begun=self._pings.started,
+            is_held=lambda: is_automatic and self.supervision.incident.lasts,
             is_news=lambda event: (
                 isinstance(cause, Asked)
                 or (self.refusals.is_news(name, job, event) and self.observations.is_news(name, event))
             ),
         )
-        self._pings.started(run)
-        return run
 
     def order(self, wanted: Wanted) -> None:
         """Has done what a person asked for."""
@@ -359,7 +365,8 @@ class Upkeep:
             self.schedule.succeeded(run.name, run.ctx.now)
         if result.is_whole and (result.done or isinstance(due.cause, Scheduled | Asked)):
             self.alerts.went_well(run.name, datetime.now(UTC))
-        if not result.waiting and (result.planned or is_open):
+        is_awaited = self._pings.is_awaited(run)
+        if not result.waiting and (result.planned or is_open or is_awaited):  # what is put off begins, and ends, anew
             self._pings.ended(run, result)
         told = rungs.told(result.plan or ())
         if result.deferred:

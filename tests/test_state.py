@@ -15,6 +15,7 @@ import pytest
 from maintd.events import Event
 from maintd.state import ALL_JOBS, Last, Refusal, State
 from maintd.steps import Outcome
+from maintd.trends import Sample
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 SOON = NOW + timedelta(hours=1)
@@ -254,3 +255,16 @@ def test_without_a_database_at_all_the_work_goes_on(opened):
         goes_on(state)
     assert opened.names() == ["state.failed"]
     assert opened.path.is_dir()
+
+
+@pytest.mark.parametrize("by", [timedelta(hours=1), timedelta(hours=-1)])
+def test_samples_go_with_a_clock_that_jumps(opened, by):
+    """What was measured stays as long ago as it was, each for itself, also where one takes the time of another."""
+    samples = [Sample(NOW + number * abs(by), f"restart {number}", 1) for number in range(3)]
+    moved = tuple(replace(sample, at=sample.at + by) for sample in samples)
+    with opened() as state:
+        state.record_samples("limit.a", samples)
+        state.shift_samples("limit.a", by)
+        assert state.samples("limit.a") == moved
+    with opened() as state:
+        assert state.samples("limit.a") == moved

@@ -118,8 +118,8 @@ class SignalProgram(Action):
         identity = start_and_uid(self.pid)
         if identity is None:
             raise ProcessLookupError(f"process {self.pid} is gone")
-        send(self.pid, identity, self.number)
-        hands.samples.append(Sample(self.now, self.remembered, 1))
+        hands.samples.append(Sample(self.now, self.remembered, 1))  # tried is tried: the next step of the ladder is due
+        send(self.pid, identity, self.number, hint="choose a signal that the program handles, or only restart it")
         yield ProgramSignalled(target=self.target, reason=self.reason, pid=self.pid, signal=self.signal)
 
 
@@ -142,7 +142,7 @@ class RestartProgram(Action):
     remembered: str
 
     def apply(self, hands: Hands) -> Iterator[Event]:
-        if self.pid == os.getpid():
+        if os.getpid() in processes.tree(self.pid):
             raise Refused(
                 "that is maintd itself, which nobody would start again", hint="max_memory under [daemon] is for it"
             )
@@ -177,8 +177,8 @@ class StartProgram(Action):
     def apply(self, hands: Hands) -> Iterator[Event]:
         if self.remembered:
             hands.samples.append(Sample(self.now, self.remembered, 1))
-        patience = self.supervisor.habits(self.target).start_seconds + _OVERTIME
         with _seen_through(self.folder, self.target):
+            patience = self.supervisor.habits(self.target).start_seconds + _OVERTIME
             program = _started(self.supervisor, self.target, hands, patience)
         yield ProgramStarted(target=self.target, reason=self.reason, pid=program.pid)
 
@@ -189,10 +189,10 @@ class _NotUpError(MaintdError):
 
 @contextlib.contextmanager
 def _seen_through(folder: str, program: str) -> Iterator[None]:
-    """Keeps what is written down of a restart until the program was started, well or not."""
+    """Keeps what is written down of a restart until the program was started, well or not, or cannot be."""
     try:
         yield
-    except _NotUpError:
+    except (_NotUpError, Denied):
         restarts.forget(folder, program)
         raise
     restarts.forget(folder, program)

@@ -114,7 +114,7 @@ class Tell(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        send(self.pid, (self.start, self.uid), self.number)
+        send(self.pid, (self.start, self.uid), self.number, hint="choose the signal that makes it reopen its logs")
         hands.told_at = time.monotonic()
         yield WriterTold(
             target=self.program, pid=self.pid, program=self.program, signal=self.detail, reason=self.reason

@@ -107,6 +107,18 @@ def test_ping_tells_of_starts_and_of_maintd_itself(daemon, monitor):
     assert end.replace("/0?", "/start?") in told[: told.index(end)]
 
 
+def test_each_run_that_was_told_to_begin_is_told_to_end(daemon, monitor):
+    """What is made up for at each start of maintd, and finds nothing to do, is no run that never ended."""
+    address, asked = monitor
+    one = daemon(f"{JOB}ping = '{address}/a'\nping_start = true\n")
+    for _ in range(2):
+        one.start()
+        begun, ended = asked.get(timeout=20), asked.get(timeout=20)
+        assert begun.startswith("/a/start?rid=")
+        assert ended == begun.replace("/start?", "/0?")
+        one.stop()
+
+
 def test_a_failed_ping_names_its_job_and_hides_the_url(daemon, monitor):
     """ping.failed is found by `events --job`, and says of the URL only the server: the rest is often a secret."""
     address, _ = monitor

@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 
+from maintd.state import State, samples_kept
+from maintd.trends import Sample
+from tests.conftest import until
+
 from .daemon import ONE, Daemon
 from .test_clock import LIBRARY
 
@@ -54,3 +58,22 @@ def test_a_pause_goes_on_though_the_clock_was_set_ahead(daemon):
     left = datetime.fromisoformat(job["paused_until"]) - datetime.now(UTC) - YEAR
     assert timedelta(minutes=59) < left <= timedelta(hours=1)
     assert one.events("job.resumed") == []
+
+
+def test_what_was_done_to_programs_is_as_long_ago_though_the_clock_was_set_back(daemon):
+    """A restart a minute ago is that after the clock went back an hour: no pause and no budget stretches by it."""
+    one = daemon('[limit.one]\nprogram = "one"\nmemory = "1G"\n' + ONE)
+    at, hour = datetime.now(UTC), timedelta(hours=1)
+    folder = one.tree.folder / "state"
+    folder.mkdir(mode=0o700, exist_ok=True)
+    state = State(str(folder), lambda _: None)
+    for job in ("limit.one", "rotate.a"):
+        state.record_samples(job, [Sample(at, "something", 1)])
+    state.close()
+    _start(one)
+    _set(one, -hour)
+    one.event("clock.jumped")
+    until(lambda: samples_kept(str(folder), "limit.one")[0].at < at, "it is moved", 10)
+    (moved,), (kept,) = (samples_kept(str(folder), job) for job in ("limit.one", "rotate.a"))
+    assert abs(moved.at + hour - at) < timedelta(seconds=5)
+    assert kept.at == at

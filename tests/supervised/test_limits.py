@@ -6,11 +6,20 @@ import signal
 import socket
 import threading
 import time
+from datetime import UTC, datetime
 from pathlib import Path
 
+import pytest
+
+from maintd import intents, restarts
+from maintd.actions.hands import Hands
+from maintd.actions.programs import RestartProgram
+from maintd.errors import Refused
+from maintd.supervisor import Supervisor
 from tests.conftest import until
 
 FAST = 'sample = "1s"\nover = "2 of 3"\ngrace = "1s"\nstep = "2s"\npause = "1s"\n'
+CHECK = '[check.process.one]\nprogram = "one"\n'
 
 
 def test_shared_memory_counts_once_and_a_leak_is_restarted(daemon, supervisord):
@@ -151,3 +160,68 @@ def test_a_limit_that_cannot_be_is_refused(daemon):
     assert found.returncode != 0
     assert "nothing is limited" in found.stderr
     assert 'a step "signal" of ladder and the option signal are given together' in found.stderr
+
+
+def test_a_signal_that_is_not_handled_is_followed_by_the_next_step(daemon, supervisord):
+    """A program without a handler gets no signal, which is told with what to do; after `step` it is restarted."""
+    one = daemon(
+        f'[limit.one]\nprogram = "one"\nmemory = "20M"\nladder = ["signal", "restart"]\nsignal = "USR1"\n{FAST}'
+    )
+    supervisord(one=("hold 40", ""))
+    one.start()
+    failed = one.event("program.failed", job="limit.one")
+    assert "has no handler for SIGUSR1" in failed["error_msg"]
+    assert failed["advice"] == "choose a signal that the program handles, or only restart it"
+    assert one.event("program.restarted", job="limit.one")["was_pid"]
+
+
+def test_a_limit_stays_exceeded_until_it_is_not(daemon, supervisord):
+    """A supervisord that is silent for a while ends nothing; a limit that is raised, or taken out, ends it."""
+    limited = '[limit.one]\nprogram = "one"\nmemory = "{0}M"\nladder = []\n' + FAST
+    one = daemon(limited.format(20))
+    real = supervisord(one=("hold 40", ""))
+    assert real.process
+    one.start()
+    one.event("limit.exceeded")
+    real.process.send_signal(signal.SIGSTOP)
+    one.event("supervisor.failed")
+    real.process.send_signal(signal.SIGCONT)
+    one.event("supervisor.recovered")
+    one.tree.write_config(limited.format(900))
+    assert one.tree.run("reload").returncode == 0
+    assert "of 900.0 MiB of memory" in one.event("limit.ok")["reason"]
+    assert len(one.events("limit.exceeded")) == 1
+    one.tree.write_config(limited.format(20))
+    assert one.tree.run("reload").returncode == 0
+    one.event("limit.exceeded", count=2)
+    one.tree.write_config(CHECK)
+    assert one.tree.run("reload", "--force").returncode == 0
+    assert one.event("limit.ok", count=2)["reason"] == "the limit is gone"
+
+
+def test_a_cut_off_restart_of_what_supervisord_does_not_know_is_forgotten(daemon, supervisord):
+    """A program that was taken out of supervisord cannot be started: that is told once, and not tried for ever."""
+    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "900M"\n{FAST}')
+    supervisord(one=("idle", ""))
+    notes = one.tree.folder / "state" / intents.DIRECTORY
+    notes.parent.mkdir(mode=0o700, exist_ok=True)
+    restarts.note(str(notes), restarts.Begun("gone:gone", "limit.one", time.time()))
+    one.start()
+    assert "no program gone:gone" in one.event("program.failed", job="limit.one")["error_msg"]
+    until(lambda: not list(notes.glob("*.restart")), "it is forgotten")
+
+
+def test_maintd_never_stops_what_it_runs_under():
+    """A program whose processes maintd is among, started by a shell for one, is not restarted by it."""
+    action = RestartProgram(
+        target="shell:shell",
+        reason="",
+        supervisor=Supervisor("unix:///nonexistent"),
+        pid=os.getppid(),
+        folder="/nonexistent",
+        job="limit.shell",
+        now=datetime.now(UTC),
+        remembered="",
+    )
+    with pytest.raises(Refused, match="maintd itself"):
+        list(action.apply(Hands()))

@@ -5,6 +5,8 @@ import signal
 
 from tests.conftest import until
 
+from .sink import alerts
+
 CASCADE = '[cascade]\ncalm = "2s"\nwithin = "20s"\n'
 
 
@@ -103,3 +105,62 @@ def test_a_supervisord_that_is_silent_is_told_once(daemon, supervisord):
     first.start()
     one.event("supervisor.recovered", count=2)
     assert one.events("program.crashed") == []
+
+
+def test_a_program_that_never_had_a_process_is_revived(daemon, supervisord):
+    """Where even the command was missing, so that nothing has ever stopped, it is started once that is there."""
+    one = daemon('[revive.all]\nprograms = ["missing"]\npause = "500ms"\n')
+    command = one.tree.folder / "command"
+    real = supervisord(missing=("idle", f"command={command}\nstartsecs=1\nstartretries=0"))
+    one.start()
+    one.event("program.fatal", target="missing:missing")
+    command.write_text("#!/bin/sh\nexec sleep 600\n")
+    command.chmod(0o755)
+    one.event("program.started", target="missing:missing")
+    assert real.state("missing") == "RUNNING"
+
+
+def test_what_fails_on_is_no_new_cascade(daemon, supervisord, sink):
+    """Programs that are FATAL when maintd starts, and attempts of revive that fail, begin none, and are told once."""
+    config = alerts(sink) + CASCADE
+    one = daemon(f'{config}[revive.all]\nprograms = ["a", "b", "c"]\npause = "500ms"\n')
+    flag = one.tree.folder / "flag"
+    failing = dict.fromkeys("abc", (f"unless {one.tree.folder / 'none'}", "startsecs=1\nstartretries=0"))
+    real = supervisord(**failing, other=(f"while_there {flag}", "autorestart=false"))
+    until(lambda: real.ctl("status").count("FATAL") == 3, "they are given up", 30)
+    one.start()
+    for name in "abc":
+        one.event("program.failed", target=f"{name}:{name}")
+    one.event("alert.sent")
+    one.stop()
+    until(lambda: real.ctl("status").count("FATAL") == 3, "they are given up", 30)
+    told = len(one.events("program.fatal"))
+    assert told >= 3
+    one.tree.write_config(config)
+    one.start()
+    until(lambda: one.status()["alerts"]["open"], "it is known what is wrong", 30)
+    flag.touch()
+    one.event("program.crashed", target="other:other")
+    assert len(one.events("program.fatal")) == told
+    assert one.events("cascade.began") == []
+
+
+def test_a_cascade_holds_what_was_to_be_started_already(daemon, supervisord):
+    """A cascade that begins while revive starts the first of two ends that run; the other comes after it."""
+    one = daemon('[revive.all]\nprograms = ["a", "b"]\npause = "100ms"\n[cascade]\ncalm = "6s"\n')
+    licence = one.tree.folder / "licence"
+    flags = [one.tree.folder / name for name in "xyz"]
+    fallen = (f"unless {licence}", "startsecs=2\nstartretries=0")
+    crashing = {flag.name: (f"while_there {flag}", "autorestart=false") for flag in flags}
+    real = supervisord(a=fallen, b=fallen, **crashing)
+    until(lambda: real.ctl("status").count("FATAL") == 2, "they are given up", 30)
+    licence.touch()
+    one.start()
+    until(lambda: real.state("a") == "STARTING", "the first is started", 30)
+    for flag in flags:
+        flag.touch()
+    began = one.event("cascade.began")
+    assert one.event("action.omitted", target="b:b")["seq"] > began["seq"]
+    started = one.event("program.started", target="b:b")
+    assert started["seq"] > one.event("cascade.ended")["seq"]
+    assert one.events("program.started")[0]["target"] == "a:a"
