@@ -125,12 +125,13 @@ def test_what_fails_on_is_no_new_cascade(daemon, supervisord, sink):
     config = alerts(sink) + CASCADE
     one = daemon(f'{config}[revive.all]\nprograms = ["a", "b", "c"]\npause = "500ms"\n')
     flag = one.tree.folder / "flag"
-    failing = dict.fromkeys("abc", (f"unless {one.tree.folder / 'none'}", "startsecs=1\nstartretries=0"))
+    slowly = "command=/bin/sh -c 'sleep 1.2; exit 3'\nstartsecs=3\nstartretries=0"  # so that each attempt is seen
+    failing = dict.fromkeys("abc", ("idle", slowly))
     real = supervisord(**failing, other=(f"while_there {flag}", "autorestart=false"))
     until(lambda: real.ctl("status").count("FATAL") == 3, "they are given up", 30)
     one.start()
     for name in "abc":
-        one.event("program.failed", target=f"{name}:{name}")
+        one.event("program.failed", count=2, target=f"{name}:{name}")
     one.event("alert.sent")
     one.stop()
     until(lambda: real.ctl("status").count("FATAL") == 3, "they are given up", 30)
