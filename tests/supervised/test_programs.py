@@ -31,8 +31,10 @@ def test_a_crash_is_reported_at_once_with_the_end_of_its_log(daemon, supervisord
     flag.unlink()
     recovered = one.event("program.recovered", target="later:later")
     assert recovered["seq"] > crashed["seq"]
-    real.ctl("restart", "steady")
+    real.ctl("stop", "steady")
     one.event("program.changed", target="steady:steady", state="STOPPED")
+    real.ctl("start", "steady")
+    one.event("program.changed", target="steady:steady", state="RUNNING")
     os.kill(until(lambda: real.pid("steady"), "it runs"), signal.SIGKILL)
     killed = one.event("program.crashed", target="steady:steady")
     assert "exit_status" not in killed
@@ -45,7 +47,8 @@ def test_a_check_of_a_program_is_looked_at_when_that_changes(daemon, supervisord
     """A check that looks once an hour knows of a crash at once."""
     one = daemon('[check.process.a]\nprogram = "a"\nevery = "1h"\nspread = "1s"\nfail_after = 1\nrecover_after = 1\n')
     flag = one.tree.folder / "flag"
-    supervisord(a=(f"while_there {flag}", "autorestart=false"))
+    real = supervisord(a=(f"while_there {flag}", "autorestart=false"))
+    until(lambda: real.state("a") == "RUNNING", "it runs")  # or the one look of the hour comes before
     one.start()
     until(lambda: one.status()["checks"][0]["health"] == "up", "it is up", 30)
     flag.touch()
