@@ -17,7 +17,7 @@ def test_a_crash_is_reported_at_once_with_the_end_of_its_log(daemon, supervisord
     real = supervisord(
         steady=("idle", ""),
         crasher=("crash 'KeyError: price' 7", "autostart=false\nautorestart=false"),
-        later=(f"while_there {flag}", "autorestart=unexpected\nexitcodes=0"),
+        later=(f"while_there {flag}", "autorestart=unexpected\nexitcodes=0\nstartretries=100"),
     )
     one.start()
     real.ctl("start", "crasher")
