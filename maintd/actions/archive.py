@@ -4,7 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from maintd import moves, names, trust
 from maintd.actions.hands import Hands
@@ -49,18 +49,13 @@ class MakeArchiveDirectory(MakeDirectory):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ArchiveFile(Action):
-    """Puts one file away as `stored` in the archive `root`, a directory. `at` is when, as RFC 3339.
+class PutAway(Action):
+    """Puts one file away into an archive, as `stored`. `at` is when, as RFC 3339; with `keeps` it also stays."""
 
-    With `keeps` it also stays where it is.
-    """
-
-    verb: ClassVar[str] = "archive"
     failure: ClassVar[type[Failure]] = ArchiveFailed
     parallel: ClassVar[int] = 4  # each waits for the disk, or the network, more than half of its time
 
     seen: Seen
-    root: str
     stored: str
     codec: str
     level: int | None
@@ -69,18 +64,14 @@ class ArchiveFile(Action):
     keeps: bool = False
 
     @property
-    def detail(self) -> str:
-        return os.path.join(self.root, self.stored)
-
-    @property
     def in_bytes(self) -> int:
         return self.seen.size
 
-    def apply(self, hands: Hands) -> Iterator[Event]:
-        hands.check()
-        request = {
+    def request(self, root: str) -> dict[str, Any]:
+        """What the child is asked, as storing.Request reads it."""
+        return {
             "seen": asdict(self.seen),
-            "root": self.root,
+            "root": root,
             "name": self.stored,
             "codec": self.codec,
             "level": self.level,
@@ -89,6 +80,23 @@ class ArchiveFile(Action):
             "job": self.job,
             "keeps": self.keeps,
         }
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveFile(PutAway):
+    """Moves one file into the archive `root`, a directory."""
+
+    verb: ClassVar[str] = "archive"
+
+    root: str
+
+    @property
+    def detail(self) -> str:
+        return os.path.join(self.root, self.stored)
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        request = self.request(self.root)
         within = trust.confinement([os.path.dirname(self.target), os.path.dirname(self.detail), self.root], self.seen)
         try:
             made = hands.call("maintd.storing:store_file", self, within, request=request)

@@ -2,7 +2,7 @@
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -91,6 +91,21 @@ class ProbeMeasured(Event):
         return f"{self.before_ms} ms → {self.after_ms} ms, {plan}: {self.query}"
 
 
+def measured(
+    target: str, queries: Sequence[str], before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]
+) -> Iterator[ProbeMeasured]:
+    """What each query took before and after."""
+    for query, old, new in zip(queries, before, after, strict=True):
+        yield ProbeMeasured(
+            target=target,
+            query=query,
+            before_ms=old["ms"],
+            after_ms=new["ms"],
+            plan_before=old["plan"],
+            plan_after=new["plan"],
+        )
+
+
 @dataclass(frozen=True, kw_only=True)
 class EnsureIndexes(OnDatabase):
     """Makes the declared indexes that are missing, and measures the probes before and after."""
@@ -117,15 +132,7 @@ class EnsureIndexes(OnDatabase):
             self.ask(hands, "indexing:index", indexes=self.indexes, pause=pause, drop=self.drop) if self.indexes else []
         )
         yield from (said(self.target, one) for one in found)
-        for query, old, new in zip(self.probes, before, self._probed(hands), strict=True):
-            yield ProbeMeasured(
-                target=self.target,
-                query=query,
-                before_ms=old["ms"],
-                after_ms=new["ms"],
-                plan_before=old["plan"],
-                plan_after=new["plan"],
-            )
+        yield from measured(self.target, self.probes, before, self._probed(hands))
 
     def _probed(self, hands: Hands) -> list[dict[str, Any]]:
         if not self.probes:

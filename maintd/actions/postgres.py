@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from maintd.actions.hands import Hands
-from maintd.actions.indexes import ProbeMeasured, said
+from maintd.actions.indexes import measured, said
 from maintd.actions.sqlite import DatabaseFailed
 from maintd.child import Worker
 from maintd.errors import MaintdError
@@ -141,15 +141,7 @@ class EnsureServerIndexes(_OnServer):
                 yield IndexRebuilt(target=self.target, **named)
             else:
                 yield said(self.target, one)
-        for query, old, new in zip(self.probes, before, self._probed(hands), strict=True):
-            yield ProbeMeasured(
-                target=self.target,
-                query=query,
-                before_ms=old["ms"],
-                after_ms=new["ms"],
-                plan_before=old["plan"],
-                plan_after=new["plan"],
-            )
+        yield from measured(self.target, self.probes, before, self._probed(hands))
 
     def _probed(self, hands: Hands) -> list[dict[str, Any]]:
         if not self.probes:

@@ -1,16 +1,16 @@
 """Putting files away into an object store: one look whether it can be reached, the uploads, then the manifest."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from os.path import dirname
 from typing import Any, ClassVar
 
 from maintd import durable, grounds, trust
-from maintd.actions.archive import ArchiveFailed, FileArchived
+from maintd.actions.archive import ArchiveFailed, FileArchived, PutAway
 from maintd.actions.hands import Hands
 from maintd.confinement import Confinement
 from maintd.events import Event, Failure
-from maintd.steps import Action, Seen
+from maintd.steps import Action
 from maintd.stores import Store
 
 
@@ -94,47 +94,21 @@ class ConfirmStored(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
-class StoreObject(Action):
-    """Uploads one file as the object `stored`, reads it back, lists it, and removes the file. `at` is RFC 3339.
-
-    With `keeps` the file also stays where it is.
-    """
+class StoreObject(PutAway):
+    """Uploads one file, reads it back, lists it, and removes the file. `directory` is the private one for the store."""
 
     verb: ClassVar[str] = "archive"
-    failure: ClassVar[type[Failure]] = ArchiveFailed
-    parallel: ClassVar[int] = 4  # each waits for the disk, or the network, more than half of its time
 
     store: Store
     directory: str
-    seen: Seen
-    stored: str
-    codec: str
-    level: int | None
-    at: str
-    job: str
-    keeps: bool = False
 
     @property
     def detail(self) -> str:
         return f"{self.store.to.rstrip('/')}/{self.stored}"
 
-    @property
-    def in_bytes(self) -> int:
-        return self.seen.size
-
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        request = {
-            "seen": asdict(self.seen),
-            "root": self.directory,
-            "name": self.stored,
-            "codec": self.codec,
-            "level": self.level,
-            "at": self.at,
-            "why": self.reason,
-            "job": self.job,
-            "keeps": self.keeps,
-        }
+        request = self.request(self.directory)
         folder = dirname(self.target)
         within = trust.confinement([folder, self.directory], self.seen) or alone(folder, self.directory)
         made = called(
