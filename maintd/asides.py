@@ -14,7 +14,6 @@ from maintd.errors import MaintdError, Refused
 from maintd.names import printable
 
 DIRECTORY = "restores"
-SUFFIX = ".maintd-aside"
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,9 +2,10 @@
 
 import hashlib
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from itertools import chain
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeGuard, TypeVar
 
@@ -124,7 +125,7 @@ def load(path: str, *, euid: int | None = None) -> Config:
         tuple(source.file for source in sources if source),
         tuple(reading.warnings({"supervisor": supervisor, "alerts": alerts})),
         MappingProxyType(reading.tables),
-        OwnFiles.at([daemon.state_dir, daemon.runtime_dir, _conf_d(path)], [path, *beside]),
+        reading.own([daemon.state_dir, daemon.runtime_dir, _conf_d(path)], [path, *beside]),
         cascade,
         alerts,
     )
@@ -238,6 +239,12 @@ class _Reading:
                     self._refuse(self.tables[name], path, f'"{other}" is no check')
             if name in _reached(needs, name):
                 self._refuse(self.tables[name], path, "leads back to this check itself")
+
+    def own(self, directories: Iterable[str], files: Iterable[str]) -> OwnFiles:
+        """What no job may name: those, and what jobs keep."""
+        kept = [job.keeps(name) for name, job in self.jobs.items()]
+        stores = chain(directories, *(one.directories for one in kept))
+        return OwnFiles.at(stores, files, chain.from_iterable(one.sets for one in kept))
 
     def _refuse(self, source: Source, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(source.file, *source.places.find(path), f"{dotted(path)}: {message}"))

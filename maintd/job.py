@@ -246,6 +246,10 @@ class Job(Options):
         """The logs that this job alone may rotate, if any; the first job in file order owns what two claim."""
         return None
 
+    def keeps(self, _name: str) -> OwnFiles:
+        """What it has made on this machine that no pattern of a job may name; its own name is `_name`."""
+        return OwnFiles()
+
     def relief(self, _ctx: Context, _wanted: Relief) -> Iterator[Step]:
         """Steps that free space on a file system that runs full, the first ones first; a guard asks for them."""
         return iter(())

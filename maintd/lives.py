@@ -70,7 +70,7 @@ class ProgramRecovered(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramChanged(Event):
-    """A program was started, was stopped, or ended as expected; or one that had failed was taken out of supervisord."""
+    """A program was started, was stopped, or ended as expected; after a failure that it was, or was taken out."""
 
     name: ClassVar[str] = "program.changed"
 
@@ -99,7 +99,7 @@ def failure(before: Program | None, after: Program) -> Failed | None:
         )
     if before is None:
         return None
-    if after.state == "EXITED" and before.state != "EXITED" and after.error:
+    if after.state == "EXITED" and after.error and not after.is_as(before):
         killed = after.exit_status < 0
         how = "it was ended by a signal" if killed else f"it exited with status {after.exit_status}"
         return Failed(how, exit_status=None if killed else after.exit_status)

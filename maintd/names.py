@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
 
+ASIDE = ".maintd-aside"
+"""How the name ends of a directory in which a restore keeps what was there before it."""
 TEMPORARY = ".maintd-tmp"
 INTENT = ".intent"
 MANIFEST = "maintd-manifest.jsonl"

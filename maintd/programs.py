@@ -130,7 +130,7 @@ class Programs:
 
     def _change(self, supervisor: Supervisor, before: Program | None, now: Program) -> Change | None:
         failed = lives.failure(before, now)
-        if not failed and before and (before.state, before.pid) == (now.state, now.pid):
+        if not failed and before and now.is_as(before):
             return None
         lines = ""
         if failed:

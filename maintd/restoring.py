@@ -9,7 +9,7 @@ from itertools import count
 from typing import Any, Literal
 
 from maintd import asides, capabilities, holders, names
-from maintd.asides import SUFFIX, Aside, Item
+from maintd.asides import Aside, Item
 from maintd.child import Worker
 from maintd.confinement import Confinement
 from maintd.errors import MaintdError, Refused
@@ -159,7 +159,7 @@ class InPlace:
         """A name for the aside directories that is free beside every file: an undone restore may have left its own."""
         places = {os.path.dirname(entry.path) for entry in self.entries}
         base = f".{self.manifest.set}.{self._stamp}"
-        tried = (f"{base}{f'-{n}' if n else ''}{SUFFIX}" for n in count())
+        tried = (f"{base}{f'-{n}' if n else ''}{names.ASIDE}" for n in count())
         return next(name for name in tried if not any(os.path.lexists(os.path.join(at, name)) for at in places))
 
     @property

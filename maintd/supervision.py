@@ -120,8 +120,7 @@ class Supervision:
     def _note(self, change: Change) -> None:
         program, now = change.program, time.monotonic()
         if change.failed is None:
-            if change.was and program.state in lives.STEADY and program.name not in self._failures:
-                self._say(lives.ProgramChanged(target=program.name, state=program.state, was=change.was))
+            self._note_change(change)
             return
         is_known = program.name in self._failures
         if is_known and not change.was:
@@ -146,6 +145,16 @@ class Supervision:
             began = self.incident.failed(program.name, now)
             if began is not None:
                 self._say(began)
+
+    def _note_change(self, change: Change) -> None:
+        """What is no failure. A program that was to run once, and did after it had failed, has recovered with that."""
+        program = change.program
+        if program.name not in self._failures:
+            if change.was and program.state in lives.STEADY:
+                self._say(lives.ProgramChanged(target=program.name, state=program.state, was=change.was))
+        elif program.state == "EXITED" and not program.error:
+            del self._failures[program.name]
+            self._say(lives.ProgramChanged(target=program.name, state=program.state, was="failed"))
 
     def _end_failures(self, now: float) -> None:
         """Programs that have run for a while without a failure have recovered; what was stopped matters no more."""

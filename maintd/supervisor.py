@@ -16,7 +16,7 @@ class Program:
     """A program of supervisord: `name` is `group:name`, pid 0 if it does not run, `error` why it cannot be started.
 
     `stopped_for` is how many seconds ago it stopped last, or was last tried to be started, by supervisord's clock: very
-    many if it never was, or if nobody can say. `exit_status` is -1 after a signal.
+    many if it never was, or if nobody can say. `exit_status` is -1 after a signal. `started` is when, by its clock.
     """
 
     name: str
@@ -25,6 +25,7 @@ class Program:
     error: str = ""
     exit_status: int = 0
     stopped_for: float = 0.0
+    started: float = 0.0
 
     @classmethod
     def of(cls, info: dict[str, Any]) -> Self:
@@ -36,7 +37,13 @@ class Program:
             str(info["spawnerr"]),
             int(info["exitstatus"]),
             _stopped_for(info),
+            float(info["start"]),
         )
+
+    def is_as(self, before: "Program") -> bool:
+        """Whether nothing has happened to it since; one that has EXITED may have been started again, and have ended."""
+        is_another = self.state == "EXITED" and self.started != before.started
+        return (self.state, self.pid) == (before.state, before.pid) and not is_another
 
     def is_named(self, wanted: str) -> bool:
         """Whether `wanted` names it: "api", "web:nginx", or "web:*" for a whole group."""

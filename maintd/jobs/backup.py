@@ -13,6 +13,7 @@ from maintd import __version__, destinations, extras, grounds, names, patterns, 
 from maintd.accounts import UserName
 from maintd.errors import MaintdError, trouble
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
+from maintd.own_files import OwnFiles
 from maintd.retention import Policy
 from maintd.rules import rule
 from maintd.snapshots import Snapshot
@@ -125,10 +126,16 @@ class Backup(Job):
             return None
         return Repository(self.repository, self.password_file, os.path.join(stores, "restic"))
 
+    def keeps(self, name: str) -> OwnFiles:
+        if self.repository is not None:
+            return OwnFiles.at([self.repository] if self.repository.startswith("/") else [], [])
+        place = self.place()
+        return OwnFiles() if place.is_remote else OwnFiles(sets=(os.path.join(place.to, self._of(name)),))
+
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd import depots  # noqa: PLC0415 - reading a config does not need what acts
 
-        of = ctx.job.partition(".")[2] or self.kind
+        of = self._of(ctx.job)
         depot = depots.of(self.place(), self.repository_of(ctx.stores), ctx.stores)
         yield from depots.leftovers(depot.making, of)
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
@@ -151,10 +158,14 @@ class Backup(Job):
         yield from depot.clearing(there, of)
         yield from self._snapshot(ctx, found, there.snapshots, depot)
 
+    def _of(self, job: str) -> str:
+        """The name of the set, which is that of the job without its kind."""
+        return job.partition(".")[2] or self.kind
+
     def _snapshot(self, ctx: Context, found: Found, there: list[Snapshot], depot: "Depot") -> Iterator[Step]:
         from maintd.actions.staging import Staged  # noqa: PLC0415 - as above
 
-        of = ctx.job.partition(".")[2] or self.kind
+        of = self._of(ctx.job)
         name = names.next_archive(of, ctx.now, [one.name for one in there])
         staged = Staged(os.path.join(depot.making, names.temporary(str(name))))
         lacking: list[str] = []
@@ -280,7 +291,7 @@ class Backup(Job):
 
     def remark(self, ctx: Context) -> str:
         try:
-            return snapshots.standing(self.found(ctx.job.partition(".")[2] or self.kind, ctx.stores))
+            return snapshots.standing(self.found(self._of(ctx.job), ctx.stores))
         except MaintdError:  # the run itself tells it
             return ""
 

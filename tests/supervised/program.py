@@ -58,6 +58,12 @@ def unless(path: str) -> None:
     time.sleep(600)
 
 
+def once(path: str) -> None:
+    """Does its work and ends well, once somebody has made the file."""
+    if not os.path.exists(path):
+        sys.exit(3)
+
+
 def while_there(path: str) -> None:
     """Runs until a file is there, and then fails."""
     while not os.path.exists(path):

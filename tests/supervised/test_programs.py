@@ -43,6 +43,26 @@ def test_a_crash_is_reported_at_once_with_the_end_of_its_log(daemon, supervisord
     assert [event["target"] for event in one.events("program.crashed")].count("steady:steady") == 1
 
 
+def test_a_program_that_is_to_run_once_has_recovered_when_it_ends_well(daemon, supervisord, sink):
+    """A task that failed, and then ended as it should, is over; also if it ended so while maintd was away."""
+    one = daemon(alerts(sink) + '[cascade]\ncalm = "1h"\n')
+    mark = one.tree.folder / "mark"
+    options = "autostart=false\nautorestart=false\nstartsecs=0\nexitcodes=0"
+    real = supervisord(task=(f"once {mark}", options), other=(f"once {mark}", options))
+    one.start()
+    for name in ("task", "other"):
+        real.ctl("start", name)
+        assert one.event("program.crashed", target=f"{name}:{name}")["exit_status"] == 3
+    mark.touch()
+    real.ctl("start", "task")
+    one.event("program.changed", target="task:task", state="EXITED", was="failed")
+    one.stop()
+    real.ctl("start", "other")
+    until(lambda: real.state("other") == "EXITED", "it has ended")
+    one.start()
+    one.event("program.changed", target="other:other", state="EXITED", was="failed")
+
+
 def test_a_check_of_a_program_is_looked_at_when_that_changes(daemon, supervisord):
     """A check that looks once an hour knows of a crash at once."""
     one = daemon('[check.process.a]\nprogram = "a"\nevery = "1h"\nspread = "1s"\nfail_after = 1\nrecover_after = 1\n')
