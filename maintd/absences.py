@@ -1,12 +1,13 @@
-"""What the options of a rotating job name that is not there on this machine, each as (option, what is wrong)."""
+"""What the options of a job name that is not there on this machine, each as (option, what is wrong)."""
 
 import os
 import stat as st
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from maintd.actions.command import is_runnable
 from maintd.errors import Denied, MaintdError
 from maintd.names import printable
+from maintd.patterns import may_match
 from maintd.supervisor import Supervisor
 
 Absence = tuple[str, str]
@@ -17,6 +18,22 @@ def of_programs(commands: Mapping[str, tuple[str, ...] | None]) -> Iterator[Abse
     for option, argv in commands.items():
         if argv and not is_runnable(argv[0]):
             yield option, f"{printable(argv[0])} does not exist or may not be run"
+
+
+def of_patterns(patterns: Mapping[str, Iterable[str]]) -> Iterator[Absence]:
+    """Glob patterns, by option, whose fixed part is not there: a directory, or all of the path."""
+    for option, ones in patterns.items():
+        yield from ((option, f"{printable(one)} is not there") for one in ones if not may_match(one))
+
+
+def of_names(programs: Mapping[str, Iterable[str]], supervisor: Supervisor) -> Iterator[Absence]:
+    """Programs, by option, that supervisord does not know, or that it does not tell of."""
+    for option, ones in programs.items():
+        for one in ones:
+            try:
+                supervisor.program(one)
+            except MaintdError as error:
+                yield option, str(error)
 
 
 def of_recipient(program: str | None, pidfile: str | None, supervisor: Supervisor) -> Iterator[Absence]:

@@ -3,21 +3,29 @@
 import importlib.util
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
 from pydantic import Field
 
+from maintd import jobs
 from maintd.errors import MaintdError
 from maintd.events import LEVELS
 from maintd.job import AbsolutePath, Age, Argv, Count, Interval, Span, WindowField
+from maintd.notices import PARTS
 from maintd.rules import Options, rule
 
 Severity = Literal["warning", "error", "critical"]
 Names = Annotated[tuple[str, ...], Field(min_length=1)]
 _NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+
+
+def _is_runnable(program: str) -> bool:
+    from maintd.actions.command import is_runnable  # noqa: PLC0415 - reading a config without alerts does not need it
+
+    return is_runnable(program)
 
 
 def is_named(name: str, patterns: tuple[str, ...]) -> bool:
@@ -69,6 +77,8 @@ class Channel(Options):
         return os.environ[self.url_env]
 
     def doubts(self) -> Iterator[str]:
+        if self.command is not None and not _is_runnable(self.command[0]):
+            yield f"{self.command[0]} does not exist or may not be run"
         if self.kind == "apprise" and importlib.util.find_spec("apprise") is None:
             yield "apprise is not installed: install maintd with the extra alerts"
         if self.url_file is None:
@@ -130,8 +140,21 @@ class Alerts(Options):
                 found.update(route.channels or self.channels)
         return sorted(found)
 
-    def doubts(self) -> Iterator[tuple[str, str]]:
-        """What looks wrong on this machine now, as (option, message)."""
+    def doubts(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """What looks wrong on this machine now, with jobs of these names, as (option, message)."""
         for name, channel in self.channels.items():
             for message in channel.doubts():
                 yield "channels", f"{name}: {message}"
+        yield from self._idle(names)
+
+    def _idle(self, names: Iterable[str]) -> Iterator[tuple[str, str]]:
+        """Patterns that name none of these jobs, nor anything else that there is, as (option, message)."""
+        known = [*names, *PARTS]
+        for option, patterns in (
+            *(("routes", route.jobs) for route in self.routes),
+            *(("maintenance", one.jobs) for one in self.maintenance),
+        ):
+            for pattern in patterns:
+                is_of_a_job = "." not in pattern or pattern.rpartition(".")[0] in jobs.kinds()
+                if is_of_a_job and not any(is_named(name, (pattern,)) for name in known):
+                    yield option, f'"{pattern}" matches no job, whose names are KIND.NAME'

@@ -259,11 +259,10 @@ class _Reading:
         if not any(job.enabled for job in self.jobs.values()):
             which = "every job is disabled" if self.jobs else "there is no job, such as [rotate.services]"
             yield Problem(self.files[0], 0, 0, f"{which}: maintd looks after nothing", "warning")
-        for table, model in settings.items():
-            for option, message in model.doubts():
-                source = self.tables[table]
-                place = source.places.find((table, option))
-                yield Problem(source.file, *place, f"{table}.{option}: {message}", "warning")
+        doubts = [(table, *doubt) for table, model in settings.items() for doubt in model.doubts(self.jobs)]
+        for table, option, message in doubts:
+            source = self.tables[table]
+            yield Problem(source.file, *source.places.find((table, option)), f"{table}.{option}: {message}", "warning")
 
 
 def _is_check(table: Options) -> "TypeGuard[Check]":

@@ -1,5 +1,6 @@
 """Declared indexes of live databases, in a child: compared with the schema, made where they are missing."""
 
+import contextlib
 import os
 import re
 import time
@@ -46,6 +47,26 @@ class Declared:
         unique = "UNIQUE " if self.unique else ""
         on = f"{livedb.identifier(self.table)} {self.rest}"
         return f"CREATE {unique}INDEX {livedb.identifier(name or self.name)} ON {on}"
+
+
+def flaw(text: str) -> str:
+    """What is wrong with a declaration, whatever tables there are; "" if it can be one."""
+    try:
+        declared = Declared.parse(text)
+    except MaintdError as error:
+        return f"{error} ({error.hint})"
+    return flaw_of_query(declared.sql())
+
+
+def flaw_of_query(query: str) -> str:
+    """What is wrong with some SQL, whatever tables there are. Nothing is run."""
+    with contextlib.closing(apsw.Connection(":memory:")) as database:
+        try:
+            database.execute(f"EXPLAIN {query}").fetchall()
+        except apsw.SQLError as error:
+            is_about_schema = str(error).startswith("no such")
+            return "" if is_about_schema else f"{query!r}: {error}"
+    return ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,8 @@ def _bytes(value: Any) -> Any:
 
 def _percentage(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise ValueError(f'{value} is not a share: write it as a percentage, as a string: "{value}%"')  # noqa: TRY004 - as above
+        meant = 100 * value if value <= 1 else value
+        raise ValueError(f'{value} is not a share: write it as a percentage, as a string: "{meant:g}%"')  # noqa: TRY004 - as above
     return parse_share(value) if isinstance(value, str) else value
 
 

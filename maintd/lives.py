@@ -105,7 +105,7 @@ def failure(before: Program | None, after: Program) -> Failed | None:
         return Failed(how, exit_status=None if killed else after.exit_status)
     if after.state == "BACKOFF" and before.state != "BACKOFF":
         return Failed(after.error or "it exited too quickly")
-    if before.state == "RUNNING" and after.state in _ALIVE and before.pid != after.pid:
+    if before.state in _ALIVE and after.state in _ALIVE and before.pid != after.pid:
         return Failed("it ended, and was started again before it was looked at")
     return None
 

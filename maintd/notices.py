@@ -30,6 +30,8 @@ _OF_MAINTD = {
     "supervisor.failed": "supervisor",
     "supervisor.recovered": "supervisor",
 }
+PARTS = frozenset(_OF_MAINTD.values())
+"""The parts of maintd that an alert may be about."""
 _OVER = (
     "check.recovered",
     "limit.ok",

@@ -134,6 +134,13 @@ def expand(  # noqa: PLR0913 - what a walk leaves out is said by name
     return out
 
 
+def may_match(pattern: str) -> bool:
+    """Whether the fixed part of a pattern is there; all of it, if it has no wildcard."""
+    prefix = split(pattern)
+    is_fixed = len(prefix.rest) == 1 and not has_wildcard(prefix.rest[0])
+    return os.path.lexists(os.path.join(prefix.root, prefix.rest[0])) if is_fixed else os.path.isdir(prefix.root)
+
+
 def once(misses: Iterable[Miss]) -> list[Miss]:
     """Each of them once, also where several patterns come to it."""
     return list({(miss.path, miss.reason): miss for miss in misses}.values())

@@ -2,7 +2,7 @@
 
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Annotated
@@ -120,7 +120,7 @@ class Supervisor(Options):
             )
         return os.environ[self.password_env]
 
-    def doubts(self) -> Iterator[tuple[str, str]]:
+    def doubts(self, _jobs: Iterable[str]) -> Iterator[tuple[str, str]]:
         """What looks wrong about the secrets on this machine now, as (option, message)."""
         if self.password_env is not None and self.password_env not in os.environ:
             yield "password_env", f"the environment variable {self.password_env} is not set here"

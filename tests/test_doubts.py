@@ -153,3 +153,57 @@ def test_what_python_finds_odd_in_an_expression_is_not_told(tree):
     assert done.returncode == 0
     assert "FutureWarning" not in done.stderr
     assert "matches" not in done.stderr
+
+
+BEYOND = """
+[alerts.channels.pager]
+command = ["/no/such/pager"]
+[[alerts.routes]]
+jobs = ["rotate.*", "rotate.servcies", "program.web:*"]
+[[alerts.maintenance]]
+window = "02:00-03:00"
+jobs = ["api"]
+[backup.app]
+cron = "@daily"
+files = ["HERE/maintd.toml", "HERE/nowhere", "LOGS/*.csv", "HERE/nowhere/*.csv"]
+databases = ["HERE/none.db"]
+commands = {dump = ["/no/such/dump"]}
+destination = "HERE/kept"
+keep = 2
+[drill.app]
+set = "app"
+destination = "HERE/kept"
+cron = "@daily"
+[guard.disk]
+directory = "HERE"
+min_free = "8000T"
+[sqlite.all]
+cron = "@daily"
+paths = ["LOGS/*.db"]
+indexes = ["trades(a, b DESC)", "unique trades(lower(a)) where b = 1", "trades(a,", "trades"]
+probes = ["SELECT a FROM trades where a = 1", "SELEKT 1", "SELECT 'x"]
+"""
+
+
+def test_what_can_never_work_is_said_before_it_is_tried(tree):
+    """Of channels, routes, sources, drills, floors, indexes and probes: each fault once, and nothing of what is right."""
+    tree.write_config(ROTATE + BEYOND)
+    said = re.sub(r"(?m)^[^:]*:\d+:\d+: warning: ", "", tree.run("check").stderr).replace(f"{tree.folder}", "HERE")
+    told = [line for line in said.splitlines() if not line.startswith(("supervisor:", "sqlite.all: "))]
+    assert sorted(told) == sorted(
+        [
+            "alerts.channels: pager: /no/such/pager does not exist or may not be run",
+            'alerts.routes: "rotate.servcies" matches no job, whose names are KIND.NAME',
+            'alerts.maintenance: "api" matches no job, whose names are KIND.NAME',
+            "backup.app.files: HERE/nowhere is not there",
+            "backup.app.files: HERE/nowhere/*.csv is not there",
+            "backup.app.databases: HERE/none.db is not there",
+            "backup.app.commands: /no/such/dump does not exist or may not be run",
+            "drill.app.destination: there is no directory HERE/kept, so there are no snapshots yet",
+            next(line for line in told if line.startswith("guard.disk.min_free: the whole file system has ")),
+            "sqlite.all.indexes: 'trades' declares no index (write \"table(column, column DESC)\")",
+            next(line for line in told if line.startswith("sqlite.all.indexes: 'CREATE INDEX")),
+            "sqlite.all.probes: 'SELEKT 1': near \"SELEKT\": syntax error",
+            next(line for line in told if line.startswith('sqlite.all.probes: "SELECT \'x": ')),
+        ]
+    )

@@ -87,3 +87,38 @@ def test_growth_of_maintds_own_files_is_not_watched(site: Site, maintd: Command)
     assert status["growth"]["files"] == 2
     assert (site.state_dir / "more").read_text() == "x" * 100
     assert not [path for path in site.root.rglob("*.zst") if path.parent != site.logs]
+
+
+def test_snapshots_and_what_a_restore_set_aside_are_named_by_no_pattern(tmp_path):
+    """`**` over a directory for backups touches and stores none of what lies there; files beside it go."""
+    tree = Tree(
+        tmp_path,
+        '[backup.app]\nfiles = ["LOGS/*.csv"]\ndestination = "HERE/kept"\ncron = "@daily"\n'
+        '[backup.all]\nfiles = ["HERE"]\ndestination = "HERE/other"\ncron = "@daily"\n'
+        '[expire.old]\npaths = ["HERE/**"]\nexclude = ["HERE/logs/**"]\ncron = "@daily"\n'
+        'max_age = "1s"\nkeep_last = 1\nmax_share = "100%"\n'
+        '[archive.old]\npaths = ["HERE/kept/**"]\nto = "HERE/archive"\nolder_than = "1s"\ncron = "@daily"\n'
+        '[rotate.all]\npaths = ["HERE/kept/**"]\ncron = "@daily"\n',
+    )
+    tree.log("a.csv", b"one\n", age=9999)
+    assert tree.do("backup.app").code == 0
+    (snapshot,) = (tmp_path / "kept").iterdir()
+    (aside,) = [tmp_path / ".a.maintd-aside"]
+    aside.mkdir()
+    (aside / "a.csv").write_bytes(b"before\n")
+    strange = [tmp_path / "kept/app.csv", tmp_path / "kept/app.20260101T000000Z.csv"]
+    for path in strange:
+        path.write_bytes(b"somebody's\n")
+    for path in [*snapshot.rglob("*"), snapshot, aside / "a.csv", *strange]:
+        os.utime(path, (1e9, 1e9))
+    targets = {
+        step["target"] for step in tree.plan("expire.old", "archive.old", "rotate.all") if step["step"] == "action"
+    }
+    assert not [target for target in targets if target.startswith((str(snapshot), str(aside)))]
+    assert str(strange[0]) in targets
+    assert tree.do("backup.all").code == 0
+    ((whole),) = (tmp_path / "other").iterdir()
+    listed = (whole / "CONTENTS.sha256").read_text()
+    assert "logs/a.csv" in listed
+    assert snapshot.name not in listed
+    assert "maintd-aside" not in listed

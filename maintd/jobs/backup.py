@@ -11,7 +11,7 @@ from pydantic import Field
 
 from maintd import __version__, destinations, extras, grounds, names, patterns, snapshots, sources
 from maintd.accounts import UserName
-from maintd.errors import MaintdError, trouble
+from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
 from maintd.own_files import OwnFiles
 from maintd.retention import Policy
@@ -296,25 +296,18 @@ class Backup(Job):
             return ""
 
     def doubts(self, supervisor: Supervisor) -> Iterator[tuple[str, str]]:
-        from maintd.actions.command import is_runnable  # noqa: PLC0415 - as above
+        from maintd import absences  # noqa: PLC0415 - as above
 
-        for program in self.programs:
-            try:
-                supervisor.program(program)
-            except MaintdError as error:
-                yield "programs", trouble(error).error_msg
+        yield from absences.of_patterns({"databases": self.databases, "files": self.files})
+        yield from absences.of_names({"programs": self.programs}, supervisor)
         for option, lines in (("commands", self.commands.values()), ("checks", self.checks)):
             for argv in lines:
-                if not is_runnable(argv[0]):
-                    yield option, f"{argv[0]} is not there, or may not be run"
-        for is_used, library, option in (
-            (self.place().is_remote, "obstore", "destination"),
-            (self.recipient is not None, "pyrage", "recipient"),
-        ):
-            if is_used and (said := extras.lacking(library)):
-                yield option, said
-        if self.engine == "restic" and not is_runnable("restic"):
-            yield "engine", "restic is not there (apt-get install restic)"
+                yield from absences.of_programs({option: argv})
+        libraries = {"destination": "obstore"} if self.place().is_remote else {}
+        libraries |= {"recipient": "pyrage"} if self.recipient is not None else {}
+        yield from ((option, said) for option, library in libraries.items() if (said := extras.lacking(library)))
+        if self.engine == "restic":
+            yield from absences.of_programs({"engine": ("restic",)})
         if self.keep is None and self.max_age is None and self.max_total is None:
             yield "", "no snapshot is ever deleted: set keep, max_age or max_total"
 

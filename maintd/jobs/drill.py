@@ -9,6 +9,7 @@ from pydantic import Field
 from maintd import destinations, extras, names, snapshots
 from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Context, Flag, Job
+from maintd.names import printable
 from maintd.rules import rule
 from maintd.snapshots import Snapshot
 from maintd.steps import Finding, Step
@@ -169,3 +170,5 @@ class RestoreDrill(Job):
     def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
         if self.place().is_remote and (said := extras.lacking("obstore")):
             yield "destination", said
+        if self.destination and not self.place().is_remote and not os.path.isdir(self.place().to):
+            yield "destination", f"there is no directory {printable(self.place().to)}, so there are no snapshots yet"

@@ -101,6 +101,7 @@ class Guard(Job):
         if not os.path.isdir(path):
             yield "directory", f"{printable(path)} does not exist, so its file system is not guarded"
             return
+        yield from self._beyond(Room.at(path))
         if self.ballast_file is None:
             return
         folder = os.path.dirname(self._ballast_path(self.ballast_file))
@@ -110,6 +111,13 @@ class Guard(Job):
             yield "ballast_file", f"{printable(folder)} is on another file system than {printable(path)}"
         elif grounds.is_shared(folder):
             yield "ballast_file", f"others than root can write {printable(folder)}"
+
+    def _beyond(self, room: Room) -> Iterator[tuple[str, str]]:
+        """Floors that are never reached, as the file system is too small for them."""
+        if self.min_free is not None and self.min_free.of(room.size) >= room.size:
+            yield "min_free", f"the whole file system has {format_size(room.size)}: it can never be met"
+        if self.min_free_inodes is not None and room.inodes and self.min_free_inodes.of(room.inodes) >= room.inodes:
+            yield "min_free_inodes", f"the whole file system has {room.inodes:,} inodes: it can never be met"
 
     def budget(self) -> "Budget | None":
         from maintd.budget import Budget  # noqa: PLC0415 - most guards have none, and reading a config needs no walk

@@ -12,6 +12,7 @@ from maintd.headers import Header
 from maintd.job import Context, FilePattern, Flag, Job, Limit, Span
 from maintd.rules import rule
 from maintd.steps import Finding, Seen, Step
+from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
 
@@ -75,6 +76,18 @@ class SqliteUpkeep(Job):
     def _declares_what_stays(self) -> str:
         is_wrong = self.drop_undeclared and not self.indexes
         return "drop_undeclared needs indexes: what is not declared there goes" if is_wrong else ""
+
+    def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
+        if not (self.indexes or self.probes):
+            return
+        from maintd import indexing  # noqa: PLC0415 - for `maintd check` alone
+
+        for text in self.indexes:
+            if flaw := indexing.flaw(text):
+                yield "indexes", flaw
+        for query in self.probes:
+            if flaw := indexing.flaw_of_query(query):
+                yield "probes", flaw
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)

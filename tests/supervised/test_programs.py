@@ -2,6 +2,7 @@
 
 import os
 import signal
+from typing import Any
 
 from tests.conftest import until
 
@@ -32,15 +33,19 @@ def test_a_crash_is_reported_at_once_with_the_end_of_its_log(daemon, supervisord
     recovered = one.event("program.recovered", target="later:later")
     assert recovered["seq"] > crashed["seq"]
     real.ctl("stop", "steady")
-    one.event("program.changed", target="steady:steady", state="STOPPED")
+    stopped = one.event("program.changed", target="steady:steady", state="STOPPED")
     real.ctl("start", "steady")
-    one.event("program.changed", target="steady:steady", state="RUNNING")
+    until(lambda: any(_runs(event) and event["seq"] > stopped["seq"] for event in one.events()), "it is seen to run")
     os.kill(until(lambda: real.pid("steady"), "it runs"), signal.SIGKILL)
     killed = one.event("program.crashed", target="steady:steady")
     assert "exit_status" not in killed
     told = dict.fromkeys(event["target"] for event in one.events("program.crashed"))
     assert list(told) == ["crasher:crasher", "later:later", "steady:steady"]
     assert [event["target"] for event in one.events("program.crashed")].count("steady:steady") == 1
+
+
+def _runs(event: dict[str, Any]) -> bool:
+    return (event["event"], event.get("target"), event.get("state")) == ("program.changed", "steady:steady", "RUNNING")
 
 
 def test_a_program_that_is_to_run_once_has_recovered_when_it_ends_well(daemon, supervisord, sink):
