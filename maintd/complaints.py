@@ -94,6 +94,8 @@ def _complaint(path: KeyPath, detail: Mapping[str, Any], model: type[BaseModel])
     expected = _EXPECTED.get(kind) or _EXPECTED.get(
         re.sub(r"_(type|parsing|parsing_size|from_float|attributes_type)$", "", kind)
     )
+    if expected == _EXPECTED["list"] and isinstance(detail["input"], dict) and options(model, path):
+        expected = f"tables in a list ([[….{path[-1]}]])"
     return Complaint(path, f"expected {expected}{got}" if expected else detail["msg"] + got)
 
 

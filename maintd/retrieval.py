@@ -171,9 +171,11 @@ def bring_back(listed: Listed, entry: Entry, to: str, progress: Callable[[int], 
     """Makes an archived file again, below the directory `to`, and returns its path.
 
     Mode, owner and mtime are as they were, if this user may give them; the owner is believed of root's manifest alone.
-    Its hash is compared before it gets its name. FileExistsError if there is one of that name; OSError EIO if what the
-    archive holds is not the original.
+    Its hash is compared before it gets its name. MaintdError if the archive has lost it, FileExistsError if there is a
+    file of that name, OSError EIO if what the archive holds is not the original.
     """
+    if not listed.is_there(entry):
+        raise MaintdError(f"it is missing in the archive, where it was {entry.name}")
     path = os.path.join(os.path.realpath(to), os.path.normpath(f"/{below(entry)}").lstrip("/"))
     directory, name = os.path.split(path)
     durable.make_directories(directory)

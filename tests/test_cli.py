@@ -623,15 +623,18 @@ def test_a_config_that_names_no_runtime_dir_is_said(site: Site, maintd: Command)
 
 
 def test_pause_and_resume(daemon: Responder, maintd: Command):
-    """One job or all, for a time or until resumed; a refusal is an error."""
+    """One job, several or all, for a time or until resumed; a refusal is an error."""
     daemon.says("pause", {"ok": True, "error": ""})
     daemon.says("resume", {"ok": True, "error": ""})
     assert maintd("pause").stdout == "paused all jobs until maintd resume\n"
     assert maintd("pause", "rotate.services", "--for", "1h30m").stdout == "paused rotate.services for 1h30m\n"
+    assert maintd("pause", "a.b", "a.c").stdout.count("until maintd resume\n") == 2
     assert maintd("resume").stdout == "resumed all jobs\n"
     assert [dict(request.arguments) for request in daemon.asked] == [
         {"job": "*", "seconds": None},
         {"job": "rotate.services", "seconds": 5400.0},
+        {"job": "a.b", "seconds": None},
+        {"job": "a.c", "seconds": None},
         {"job": "*"},
     ]
     unknown = {"ok": False, "error": "the running config has no job rotate.x", "jobs": ["rotate.services", "rotate.y"]}

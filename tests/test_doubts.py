@@ -186,7 +186,7 @@ probes = ["SELECT a FROM trades where a = 1", "SELEKT 1", "SELECT 'x"]
 
 
 def test_what_can_never_work_is_said_before_it_is_tried(tree):
-    """Of channels, routes, sources, drills, floors, indexes and probes: each fault once, and nothing of what is right."""
+    """Of channels, routes, sources, drills, floors, indexes and probes: each fault once, and no more."""
     tree.write_config(ROTATE + BEYOND)
     said = re.sub(r"(?m)^[^:]*:\d+:\d+: warning: ", "", tree.run("check").stderr).replace(f"{tree.folder}", "HERE")
     told = [line for line in said.splitlines() if not line.startswith(("supervisor:", "sqlite.all: "))]

@@ -13,6 +13,7 @@ from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.sets import PLACE_HELP, place_of, sets
 from maintd.config import load
+from maintd.errors import MaintdError
 from maintd.names import printable
 from maintd.snapshots import Snapshot
 from maintd.units import counted, format_duration, format_size
@@ -37,7 +38,7 @@ def backups(called: Invocation, set_name: str | None, *, place: str | None, as_j
     config = None if place else load(called.config)
     known = sets(config, set_name) if config else {}
     stores = os.path.join(os.path.realpath(config.settings.state_dir), "stores") if config else ""
-    found = destinations.found(place_of(place), set_name) if place else []
+    found = _found_in(place, set_name) if place else []
     found += [one for of, job in known.items() for one in job.found(of, stores)]
     if as_json:
         for one in found:
@@ -47,6 +48,13 @@ def backups(called: Invocation, set_name: str | None, *, place: str | None, as_j
             output.say(line)
     all_sets = {one.name.log for one in found} | known.keys()
     return Exit.OK if all_sets and all_sets == {one.name.log for one in found if one.is_verified} else Exit.NO
+
+
+def _found_in(place: str, set_name: str | None) -> list[Snapshot]:
+    store = place_of(place)
+    if not store.is_remote and not os.path.isdir(store.to):
+        raise MaintdError(f"there is no directory {printable(store.to)}", hint="it is the destination of a backup job")
+    return destinations.found(store, set_name)
 
 
 def _fields(one: Snapshot) -> dict[str, Any]:

@@ -15,9 +15,9 @@ def _span(_ctx: click.Context, _argument: click.Parameter, value: str | None) ->
     try:
         span = None if value is None else parse_duration(value)
     except ValueError as error:
-        raise click.BadParameter(str(error)) from None
+        raise click.BadParameter(str(error), param_hint="TIME") from None
     if span == timedelta():
-        raise click.BadParameter("it lasts no time at all")
+        raise click.BadParameter("it lasts no time at all", param_hint="TIME")
     return span
 
 
