@@ -2,6 +2,7 @@
 
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from contextlib import ExitStack
@@ -14,6 +15,8 @@ from .trial import Bench, Report
 Item = TypeVar("Item")
 WORKERS = 2 + (os.cpu_count() or 1)
 """More than there are cores: a trial in which a writer was not told waits three seconds for it."""
+_TELLING = 60.0
+"""Seconds between two words on how far it has come."""
 
 
 def each(
@@ -38,7 +41,12 @@ def each(
                 free.put(bench)
 
         pool = stack.enter_context(ThreadPoolExecutor(workers))
-        for future in as_completed([pool.submit(done, item) for item in items]):
+        begun = [pool.submit(done, item) for item in items]
+        told = time.monotonic()
+        for number, future in enumerate(as_completed(begun)):
+            if time.monotonic() - told >= _TELLING:
+                told = time.monotonic()
+                print(f"… {number:,} of {len(begun):,}", file=sys.stderr, flush=True)
             for report in future.result():
                 if report.wrongs and not is_quiet:
                     print(report, file=sys.stderr, flush=True)

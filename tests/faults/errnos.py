@@ -14,6 +14,8 @@ from .trial import Bench, Report
 
 NAME = "errnos"
 CODES = ("ENOSPC", "EIO", "EROFS", "EDQUOT", "EACCES", "EMFILE", "ENOMEM", "EOPNOTSUPP", "EXDEV")
+THOROUGH = ("signal", "zstd", "collapse", "pause", "archive", "expire files")
+"""The scenes in which each call gets all of them. The others share most of their calls with these."""
 Lasts = Literal["once", "this kind from there on", "all from there on"]
 LASTS: tuple[Lasts, ...] = ("once", "this kind from there on", "all from there on")
 
@@ -40,13 +42,10 @@ def run(share: float) -> Row:
 
 
 def points(bench: Bench, scene: Scene) -> Iterator[Point]:
-    """Each call with each errno, by turns once and from there on, its kind or all of them.
-
-    Where a scene repeats its calls, each one is for a third of the errnos.
-    """
+    """Each call with each errno, or with a third of them by turns; once, or from there on, its kind or all of them."""
     for call in bench.play(scene, bench.set(scene)).calls:
         for index, code in enumerate(CODES):
-            if scene.repeats and (call.number + index) % 3:
+            if scene.name not in THOROUGH and (call.number + index) % 3:
                 continue
             is_once = (call.number + index) % 2
             yield Point(scene.name, call.number, code, "once" if is_once else LASTS[1 + index // 2 % 2])
