@@ -73,11 +73,20 @@ class Daemon:
             named = self.events(name)
             return [event for event in named if all(event.get(key) == value for key, value in fields.items())]
 
+        def is_over() -> bool:
+            return len(matching()) >= count or (self.process is not None and self.process.poll() is not None)
+
         try:
-            until(lambda: len(matching()) >= count, f"{count} of {name} {fields}", DEADLINE)
+            until(is_over, f"{count} of {name} {fields}", DEADLINE)
+            assert len(matching()) >= count, f"{self._ended()} before there were {count} of {name} {fields}"
         except AssertionError as error:
             raise AssertionError(f"{error}\n" + "\n".join(map(json.dumps, self.events()[-15:]))) from None
         return matching()[count - 1]
+
+    def _ended(self) -> str:
+        assert self.process is not None
+        assert self.process.stderr is not None
+        return f"maintd ended with {self.process.returncode}: {self.process.stderr.read().decode()}"
 
     def grow(self, name: str, content: bytes = b"x" * 2000) -> Path:
         """Writes a log that is larger than every max_size here."""
