@@ -37,10 +37,10 @@ Progress = Callable[[int], None]
 
 
 class Worker:
-    """One child process, started at the first call and kept for the following ones; for one call at a time.
+    """One child process, started at the first call, or before it, and kept for the following ones; for one call at a time.
 
     The child inherits `lock_fd`, so that the lock it stands for is held as long as the child lives. It dies with the
-    thread that made the first call (prctl(2), PR_SET_PDEATHSIG): that thread must outlive the use of the Worker.
+    thread that started it (prctl(2), PR_SET_PDEATHSIG): that thread must outlive the use of the Worker.
     `parting` is the signal that ends it: with SIGTERM a function that catches it can end first what it has started.
     `patience` is for how many seconds it may say nothing in a call: its user may be able to stop it.
     """
@@ -68,6 +68,10 @@ class Worker:
     def pid(self) -> int | None:
         """The child's pid; None before the first call and after the child has ended."""
         return self._process.pid if self._process and self._process.poll() is None else None
+
+    def start(self) -> None:
+        """Starts the child before there is anything for it to do, since that takes a tenth of a second."""
+        self._running()
 
     def call(  # noqa: PLR0913 - what bounds a call is said by name
         self,

@@ -155,6 +155,9 @@ class Runner:
 
         most = max((action.parallel for action in actions), default=1)  # no plan has steps of two such kinds
         with ThreadPoolExecutor(most) as pool, hands:
+            if most > 1 and last_rotate >= 0:  # children start beside the quick work
+                for _ in range(most):
+                    pool.submit(hands.get_ready)
             for indices in _batches(actions):
                 if indices[0] > last_rotate:
                     rotate.close()

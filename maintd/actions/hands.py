@@ -58,6 +58,10 @@ class Hands:
         for worker in self._workers.values():
             worker.__exit__(kind, error, at)
 
+    def get_ready(self) -> None:
+        """Starts the background child of this thread."""
+        self._background().start()
+
     def call(self, function: str, action: Action, within: Confinement | None = None, **arguments: Any) -> Any:
         """Runs a function of maintd in a background child of this thread, for `action`, and returns its answer."""
         asked = partial(
