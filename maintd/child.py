@@ -37,7 +37,7 @@ Progress = Callable[[int], None]
 
 
 class Worker:
-    """One child process, started at the first call, or before it, and kept for the following ones; for one call at a time.
+    """One child process, started at the first call or before it, and kept for the following ones; one call at a time.
 
     The child inherits `lock_fd`, so that the lock it stands for is held as long as the child lives. It dies with the
     thread that started it (prctl(2), PR_SET_PDEATHSIG): that thread must outlive the use of the Worker.
@@ -196,7 +196,10 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGIO, signal.SIG_IGN)  # the break of a lease, whose default is to kill
-    linux.die_with_parent(int(parent), signal.SIGKILL)
+    try:
+        linux.die_with_parent(int(parent), signal.SIGKILL)
+    except ProcessLookupError:  # it is gone already
+        return
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     if background:

@@ -3,7 +3,7 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
@@ -128,7 +128,6 @@ class Runner:
 
     def _act(self, run: Run, actions: Sequence[Action], result: Result, begun: float, rotate: ExitStack) -> None:
         done, spared = set[int](), list[Action]()
-        last_rotate = max((index for index, action in enumerate(actions) if action.lane is Lane.ROTATE), default=-1)
         deadline = begun + run.job.timeout.total_seconds() if run.job.timeout else None
         quick = Worker(lock_fd=self._lock_fd, background=False, patience=QUICK)
         quick = self._quick.setdefault(threading.get_ident(), quick)
@@ -153,16 +152,7 @@ class Runner:
             elif self._step(run, action, done, hands, result):
                 done.add(id(action))
 
-        most = max((action.parallel for action in actions), default=1)  # no plan has steps of two such kinds
-        with ThreadPoolExecutor(most) as pool, hands:
-            if most > 1 and last_rotate >= 0:  # children start beside the quick work
-                for _ in range(most):
-                    pool.submit(hands.get_ready)
-            for indices in _batches(actions):
-                if indices[0] > last_rotate:
-                    rotate.close()
-                for _ in pool.map(step, indices) if len(indices) > 1 else map(step, indices):
-                    pass
+        _go_through(actions, step, hands, rotate)
         if spared:
             self._emit(run, StepsSpared(target=spared[0].target, steps=len(spared), verbs=_verbs(spared)))
         result.samples = tuple(hands.samples)
@@ -242,6 +232,21 @@ def _remark(run: Run) -> str:
         return run.job.remark(run.ctx)
     except OSError:  # it says nothing of what cannot be read, which the run itself has told
         return ""
+
+
+def _go_through(actions: Sequence[Action], step: Callable[[int], None], hands: Hands, rotate: ExitStack) -> None:
+    """Does the actions in order, by index; `rotate` is closed when the last of its lane is done."""
+    last_rotate = max((index for index, action in enumerate(actions) if action.lane is Lane.ROTATE), default=-1)
+    most = max((action.parallel for action in actions), default=1)  # no plan has steps of two such kinds
+    with ThreadPoolExecutor(most) as pool, hands:
+        if most > 1 and last_rotate >= 0:  # children start beside the quick work
+            for _ in range(most):
+                pool.submit(hands.get_ready)
+        for indices in _batches(actions):
+            if indices[0] > last_rotate:
+                rotate.close()
+            for _ in pool.map(step, indices) if len(indices) > 1 else map(step, indices):
+                pass
 
 
 def _batches(actions: Sequence[Action]) -> Iterator[list[int]]:

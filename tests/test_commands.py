@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pwd
+import re
 import signal
 import subprocess
 import tempfile
@@ -75,6 +76,12 @@ def threads_children(pid: int) -> list[str]:
     return [child for task in Path(f"/proc/{pid}/task").iterdir() for child in (task / "children").read_text().split()]
 
 
+def ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
+        pid = int(re.findall(r"(?m)^PPid:\s*(\d+)", Path(f"/proc/{pid}/status").read_text())[0])
+        yield pid
+
+
 def test_nothing_of_a_command_outlives_a_killed_daemon(site: Site, maintd: Command):
     """kill -9 of the daemon ends a command that hangs, the processes that it has started, and their child of maintd."""
     command = script(site.root, HANGS)
@@ -116,7 +123,7 @@ def test_a_command_dies_with_the_child_that_runs_it(place):
     )
     pids = pids_in(place / "pids", 1)
     with ended(pids):
-        (worker,) = (int(child) for child in threads_children(running.pid))
+        (worker,) = {int(child) for child in threads_children(running.pid)} & set(ancestors(pids[0]))
         os.kill(worker, signal.SIGKILL)
         output, _ = running.communicate(timeout=10)
         until(lambda: is_gone(pids[0]), "the command has ended", SOON)

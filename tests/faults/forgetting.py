@@ -5,6 +5,8 @@ import shutil  # noqa: TID251 - clears the stage
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
+from maintd.names import MANIFEST
+
 from .crew import each, row, spread
 from .lab import Answer, Call, Ran
 from .lines import Book
@@ -82,6 +84,14 @@ def states(bench: Bench, scene: Scene, without: str = "") -> list[Found]:
     return found
 
 
+def _moved(state: State, there: str, here: str) -> State:
+    """The same in another place: the manifest of an archive names the paths of the files."""
+    return {
+        path: (info, content.replace(there.encode(), here.encode()) if content and MANIFEST in path else content)
+        for path, (info, content) in state.items()
+    }
+
+
 def trial(bench: Bench, found: Found) -> Iterator[Report]:
     """Starts again from such a state, looks, and recovers."""
     scene, report = SCENES[found.scene], Report(str(found))
@@ -90,7 +100,7 @@ def trial(bench: Bench, found: Found) -> Iterator[Report]:
     place.book = copy.deepcopy(found.book)
     shutil.rmtree(place.logs)
     place.logs.mkdir()
-    restore(place.logs, found.state)
+    restore(place.logs, _moved(found.state, found.folder, str(place.folder)))
     check_safe(place, report)
     check_promises(Ran(out=found.said.replace(found.folder, str(place.folder))), report)
     if scene.holds:

@@ -19,6 +19,7 @@ Manner = Literal["append", "offset", "watch"]
 """How it has its log open: to append, at an offset of its own, or to append until another file has its name."""
 SUPERVISORD = "supervisord"
 _LOOKS = 0.02
+_PATIENCE = 120.0
 
 
 class Holder:
@@ -26,6 +27,7 @@ class Holder:
 
     def __init__(self, name: str = os.path.basename(__file__)) -> None:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._channel.settimeout(_PATIENCE)  # somebody may have stopped it
         self._folder = tempfile.TemporaryDirectory(prefix="faults-holder-")
         program = Path(self._folder.name, name)
         program.symlink_to(os.path.abspath(__file__))
