@@ -1,9 +1,12 @@
 """What an event means to whoever is alerted: that something is wrong, that it is over, or nothing."""
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from maintd.events import LEVELS, Event
-from maintd.log import Envelope
+
+if TYPE_CHECKING:
+    from maintd.log import Envelope
 
 LEAST = LEVELS.index("warning")
 _RAISE_FOR_JOB = ("check.failed", "check.degraded", "check.flapping", "check.unknown")
@@ -70,7 +73,7 @@ class Notice:
     ends: str = ""
 
 
-def notice(event: Event, envelope: Envelope) -> Notice | None:
+def notice(event: Event, envelope: "Envelope") -> Notice | None:
     """What an event means; None if it needs nobody."""
     level = envelope.level or event.level
     is_over = event.name in _OVER or (event.name == "program.changed" and getattr(event, "was", "") == "failed")

@@ -138,19 +138,29 @@ def test_the_config_is_named_in_three_ways(site: Site):
         assert found.returncode == 0, found.stderr
 
 
-def test_a_fast_start_loads_little():
-    """--version loads neither the config's libraries nor the daemon's."""
+@pytest.mark.parametrize(
+    ("arguments", "left_out"),
+    [
+        (["--version"], {"pydantic", "asyncio", "uvicorn", "starlette", "structlog", "apscheduler", "sqlite3"}),
+        (["check"], {"asyncio", "uvicorn", "starlette", "structlog", "apscheduler", "sqlite3", "psutil", "watchdog"}),
+    ],
+)
+def test_a_fast_start_loads_little(site: Site, arguments: list[str], left_out: set[str]):
+    """--version loads neither the config's libraries nor the daemon's; `check` of a rotate job not those of a daemon."""
+    site.configure(ROTATE)
     code = """
 import sys
 from maintd.cli import main
-sys.argv[1:] = ["--version"]
 try:
     main()
 except SystemExit:
-    print(*{"pydantic", "asyncio", "uvicorn", "starlette", "structlog", "apscheduler", "sqlite3"} & set(sys.modules))
+    print(*sys.modules)
 """
-    found = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, text=True, timeout=60)
-    assert found.stdout.splitlines()[1:] == [""]
+    argv = [sys.executable, "-c", code, "-c", str(site.config), *arguments]
+    found = subprocess.run(argv, capture_output=True, check=True, text=True, timeout=60)
+    loaded = found.stdout.splitlines()[-1].split()
+    assert "maintd.cli" in loaded
+    assert not left_out & set(loaded)
 
 
 def test_a_reader_that_leaves_is_no_error(site: Site, maintd: Command):
