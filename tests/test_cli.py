@@ -146,7 +146,7 @@ def test_the_config_is_named_in_three_ways(site: Site):
     ],
 )
 def test_a_fast_start_loads_little(site: Site, arguments: list[str], left_out: set[str]):
-    """--version loads neither the config's libraries nor the daemon's; `check` of a rotate job not those of a daemon."""
+    """--version loads neither the config's libraries nor the daemon's; `check` not those of a daemon."""
     site.configure(ROTATE)
     code = """
 import sys
