@@ -8,14 +8,12 @@ from typing import Literal
 from .crew import each, row, spread
 from .failures import check_failures
 from .lab import Answer, Call, Decide, Fail
-from .scenes import ONE_RUN, SCENES, Scene
+from .scenes import ONE_RUN, SCENES, THOROUGH, Scene
 from .table import Row
 from .trial import Bench, Report
 
 NAME = "errnos"
 CODES = ("ENOSPC", "EIO", "EROFS", "EDQUOT", "EACCES", "EMFILE", "ENOMEM", "EOPNOTSUPP", "EXDEV")
-THOROUGH = ("signal", "zstd", "collapse", "pause", "archive", "expire files")
-"""The scenes in which each call gets all of them. The others share most of their calls with these."""
 Lasts = Literal["once", "this kind from there on", "all from there on"]
 LASTS: tuple[Lasts, ...] = ("once", "this kind from there on", "all from there on")
 

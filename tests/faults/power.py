@@ -9,7 +9,7 @@ from .disk import KEEP_JOURNAL, LOSE_JOURNAL, Disk
 from .disk_bench import DiskBench
 from .lab import Answer, Call, Fail, Kill
 from .promises import check_promises
-from .scenes import ONE_RUN, SCENES, UNSYNCED, Scene
+from .scenes import ONE_RUN, SCENES, THOROUGH, UNSYNCED, Scene
 from .table import Row
 from .trial import Bench, Report, check_safe
 
@@ -46,10 +46,12 @@ def run(share: float) -> Row:
 
 
 def cuts(bench: Bench, scene: Scene, without: str = "") -> Iterator[Cut]:
-    """Before each call of a scene, and after its last."""
+    """Before each call of a scene, and after its last; with the journal lost and kept, or by turns."""
     count = len(bench.play(scene, bench.set(scene), beats=False).calls)
     for number in range(1, count + 2):
-        for how in (LOSE_JOURNAL, KEEP_JOURNAL):
+        both = (LOSE_JOURNAL, KEEP_JOURNAL)
+        is_thorough = without or scene.unsynced or scene.name in THOROUGH
+        for how in both if is_thorough else both[number % 2 :][:1]:
             yield Cut(scene.name, number, how, without)
 
 
