@@ -299,7 +299,7 @@ RENAMES = tuple(scene for scene in SCENES.values() if not scene.script)
 """The scenes that are one run of `maintd do`, with the same calls each time; those in place apart."""
 ONE_RUN = (*RENAMES, *IN_PLACE)
 THOROUGH = ("signal", "zstd", "collapse", "pause", "archive", "expire files")
-"""Those in which each call fails in each way. The others share most of their calls with these, and get them by turns."""
+"""Those in which each call fails in each way; the others share most calls with these, and get the ways by turns."""
 UNSYNCED = tuple(
     replace(scene, name=f"{scene.name}, unsynced", unsynced=300)
     for scene in IN_PLACE
