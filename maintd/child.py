@@ -199,7 +199,7 @@ def main() -> None:
     try:
         linux.die_with_parent(int(parent), signal.SIGKILL)
     except ProcessLookupError:  # it is gone already
-        return
+        sys.exit(1)
     if not sys.warnoptions:
         warnings.simplefilter("ignore")
     if background:

@@ -214,16 +214,19 @@ class _Reading:
         return None
 
     def keep_archives_apart(self) -> None:
-        """Two jobs that put archives into one directory could not tell whose are whose, and would delete them."""
-        owners: dict[str, str] = {}
+        """Two jobs that put archives into one directory could not tell whose are whose, and would delete them.
+
+        Where a pattern has wildcards among its directories that is seen when a log is to be rotated.
+        """
+        owners: dict[str, tuple[str, str]] = {}
         for name, job in self.jobs.items():
             claim = job.claims() if job.enabled else None
-            if claim is None or claim.archives is None:
-                continue
-            owner = owners.setdefault(os.path.realpath(claim.archives), name)
-            if owner != name:
-                message = f"{claim.archives} is the olddir of {owner} as well: give each job a directory of its own"
-                self._refuse(self.tables[name], (*name.split("."), "olddir"), message)
+            for folder, origin in claim.grounds() if claim else ():
+                owner, other = owners.setdefault(folder, (name, origin))
+                if owner != name and not origin == other != "":
+                    message = f"{folder} is the olddir of {owner} as well: give each job a directory of its own"
+                    self._refuse(self.tables[name], (*name.split("."), "olddir"), message)
+                    break
 
     def find_dependencies(self) -> None:
         """What a check depends on is another check, and does not depend on it in turn."""

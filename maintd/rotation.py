@@ -172,7 +172,7 @@ def _finding(family: Family, rung: Rung, lanes: AbstractSet[Lane]) -> Finding | 
             is_deferred=Lane.HEAVY not in lanes,
         )
     if rung.refusal:
-        return _refused(family.log, rung) if Lane.ROTATE in lanes else None
+        return refused(family.log, rung) if Lane.ROTATE in lanes else None
     if rung.way is None:
         return None
     if family.live.size < 2 * _block(family.log):
@@ -189,7 +189,16 @@ def _block(log: str) -> int:
         return 1
 
 
-def _refused(log: str, rung: Rung) -> Finding:
+def shared(job: str) -> Rung:
+    """The refusal of a log whose archives would lie among those of another log of its name, of another job."""
+    return Rung(
+        refusal=f"its archives would lie among those of another log of its name, which {job} rotates",
+        advice="give each of the two jobs an olddir of its own",
+    )
+
+
+def refused(log: str, rung: Rung) -> Finding:
+    """That a log is not rotated, as an event."""
     event = RotateRefused(target=log, reason=rung.refusal, advice=rung.advice)
     return Finding(target=log, reason=f"not rotated: {rung.refusal}; {rung.advice}", event=event, is_put_off=True)
 

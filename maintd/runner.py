@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import ExitStack
 from itertools import groupby
 from typing import Any
@@ -239,14 +239,14 @@ def _go_through(actions: Sequence[Action], step: Callable[[int], None], hands: H
     last_rotate = max((index for index, action in enumerate(actions) if action.lane is Lane.ROTATE), default=-1)
     most = max((action.parallel for action in actions), default=1)  # no plan has steps of two such kinds
     with ThreadPoolExecutor(most) as pool, hands:
-        if most > 1 and last_rotate >= 0:  # children start beside the quick work
-            for _ in range(most):
-                pool.submit(hands.get_ready)
+        has_both = most > 1 and last_rotate >= 0
+        started = [pool.submit(hands.get_ready) for _ in range(most if has_both else 0)]  # beside the quick work
         for indices in _batches(actions):
             if indices[0] > last_rotate:
                 rotate.close()
             for _ in pool.map(step, indices) if len(indices) > 1 else map(step, indices):
                 pass
+        wait(started)  # or one could come to be when all were ended
 
 
 def _batches(actions: Sequence[Action]) -> Iterator[list[int]]:

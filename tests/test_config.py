@@ -218,6 +218,11 @@ def test_two_jobs_never_share_one_olddir(write, tmp_path):
         assert "is the olddir of rotate.first as well" in problem
     assert len(loaded(write(job.format("first", old) + job.format("second", f"{old}/second"))).jobs) == 2
     assert len(loaded(write(job.format("first", "old") + job.format("second", "old"))).jobs) == 2
+    for olddirs in (("../old", "../old"), ("/srv/old", "../old"), ("../old", "../second/../old")):
+        (problem,) = refused(write(job.format("first", olddirs[0]) + job.format("second", olddirs[1])))
+        assert "/srv/old is the olddir of rotate.first as well" in problem
+    apart = "[rotate.{0}]\npaths = ['/srv/{0}.log']\nevery = '1d'\nolddir = 'old'\n"
+    assert len(loaded(write(apart.format("first") + apart.format("second"))).jobs) == 2
 
 
 def test_every_fault_is_told_at_once(write):

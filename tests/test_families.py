@@ -1,5 +1,7 @@
 """Which log the archives of an olddir belong to, where logs of several directories share it."""
 
+from pathlib import Path
+
 import pytest
 
 from .tree import Tree
@@ -36,3 +38,45 @@ def test_archives_of_logs_that_are_gone_stay_with_their_job(tmp_path):
     done = tree.do()
     assert done.code == 0, done
     assert done.event("log.expired")["target"].endswith("/old/gone.log.20260101T000000Z.zst")
+
+
+MEET = """
+[rotate.many]
+paths = ["LOGS/*/l/*.log"]
+exclude = ["LOGS/*/l/own.log"]
+olddir = "../arch"
+max_size = 1
+keep = 1
+[rotate.one]
+paths = ["LOGS/a/*.log", "LOGS/*/l/own.log"]
+olddir = "arch"
+max_size = 1
+keep = 9
+[rotate.beside]
+paths = ["LOGS/beside/arch/*.log"]
+max_size = 1
+"""
+
+
+def test_archives_of_two_jobs_never_meet(tmp_path):
+    """Where archives of two logs of one name, of two jobs, would lie in one place, none is rotated or deleted."""
+    tree = Tree(tmp_path, MEET)
+    kept = [f"arch/x.log.2026010{day}T000000Z.zst" for day in range(1, 6)]
+    for name in ("l/x.log", "l/own.log", *kept):
+        tree.log(f"a/{name}")
+        tree.log(f"b/{name}")
+    tree.log("beside/l/x.log")
+    tree.log("beside/arch/x.log")
+    done = tree.do("rotate.many", "rotate.one", "rotate.beside")
+    refused = {event["target"]: event["reason"] for event in done.events("rotate.refused")}
+    assert {
+        path.removeprefix(f"{tree.logs}/"): reason.rpartition(", which ")[2] for path, reason in refused.items()
+    } == {
+        "a/l/x.log": "rotate.one rotates",
+        "beside/l/x.log": "rotate.beside rotates",
+        "beside/arch/x.log": "rotate.many rotates",
+    }
+    assert {Path(event["target"]).relative_to(tree.logs).parts[0] for event in done.events("log.expired")} == {"b"}
+    assert all((tree.logs / "a" / name).exists() for name in kept)
+    rotated = {event["target"].removeprefix(f"{tree.logs}/") for event in done.events("log.rotated")}
+    assert rotated == {"a/l/own.log", "b/l/own.log", "b/l/x.log"}

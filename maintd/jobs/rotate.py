@@ -166,14 +166,20 @@ class Rotate(Periods, Job):
         yield from absences.of_olddir(self.olddir)
 
     def plan(self, ctx: Context) -> Iterator[Step]:
-        from maintd import families, rungs, settling  # noqa: PLC0415 - reading a config does not need what rotates
+        from maintd import families, rotation, rungs, settling  # noqa: PLC0415 - reading a config does not need what rotates
 
         policy = self._policy(ctx)
         found, misses = families.find(self.paths, self.exclude, self.olddir, ctx.own, owner=self.owner)
         owners = ctx.claims.owners([family.log for family in found], before=ctx.job)
         for log, owner in owners.items():
             yield Finding(target=log, reason=f"belongs to {owner}, which comes first in the config")
-        mine = [family for family in found if family.log not in owners]
+        mine = []
+        for family in found:
+            rival = "" if family.log in owners else ctx.claims.rival(family.log, self._folder(family.log))
+            if rival and family.live and Lane.ROTATE in ctx.lanes:
+                yield rotation.refused(family.log, rotation.shared(rival))
+            elif not (rival or family.log in owners):
+                mine.append(family)
         yield from self._interrupted(mine, ctx)
         rotated: list[Action] = []
         if Lane.ROTATE in ctx.lanes:
@@ -186,12 +192,22 @@ class Rotate(Periods, Job):
             yield from settling.plan_settling(mine, policy, rotated, ctx.now, by_age=not ctx.clock_jumped)
             yield from rungs.plan_confirmation(rotated, ctx.told, ctx.supervisor)
 
+    def _folder(self, log: str) -> str:
+        """The directory for the archives of a log."""
+        from maintd.families import archive_directory  # noqa: PLC0415 - as above
+
+        return archive_directory(log, self.olddir)
+
     def relief(self, ctx: Context, wanted: "Relief") -> Iterator[Step]:
         from maintd import families, relieving  # noqa: PLC0415 - as above
 
         found, _ = families.find(self.paths, self.exclude, self.olddir, ctx.own, owner=self.owner)
         owners = ctx.claims.owners([family.log for family in found], before=ctx.job)
-        mine = [family for family in found if family.log not in owners]
+        mine = [
+            family
+            for family in found
+            if family.log not in owners and not ctx.claims.rival(family.log, self._folder(family.log))
+        ]
         for _ in self._interrupted(mine, ctx):
             pass
         yield from relieving.of_logs(mine, self._policy(ctx), ctx.now, wanted, by_age=not ctx.clock_jumped)
