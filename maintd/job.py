@@ -1,6 +1,7 @@
 """What a Job is: a frozen model whose fields are its options and whose `plan` says what it would do."""
 
 import hashlib
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -46,8 +47,9 @@ def _of_files(pattern: str) -> str:
 
 
 def _span(value: Any) -> Any:
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
-        raise ValueError(f"{value} is not a duration: it needs a unit (write {value}s, {value}m, {value}h or {value}d)")  # noqa: TRY004 - pydantic gathers ValueErrors
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+        units = f"{value}s, {value}m, {value}h or {value}d"
+        raise ValueError(f"{value} is not a duration: it needs a unit (write {units})")  # noqa: TRY004 - pydantic gathers ValueErrors
     return parse_duration(value) if isinstance(value, str) else value
 
 

@@ -207,3 +207,15 @@ def test_what_can_never_work_is_said_before_it_is_tried(tree):
             next(line for line in told if line.startswith('sqlite.all.probes: "SELECT \'x": ')),
         ]
     )
+
+
+def test_logs_that_two_jobs_change_and_logs_with_two_names(tree, supervise):
+    """A `compress` job that takes a job's live logs is warned of, and so is a log that is refused for its hard link."""
+    supervise()
+    os.link(tree.logs / "web.log", tree.folder / "other")
+    tree.write_config(ROTATE + '[compress.old]\npaths = ["LOGS/*"]\nolder_than = "1d"\ncron = "@daily"\n')
+    log = tree.logs / "web.log"
+    assert warnings(tree) == [
+        f"rotate.all: {log} will not be rotated: a log with a second name (hard link) is refused",
+        f"compress.old.paths: {log}: rotated by rotate.all too; exclude it in one of the two jobs",
+    ]

@@ -72,7 +72,10 @@ class _Program(click.Group):
 )
 @click.version_option(__version__, message="maintd %(version)s")
 def cli() -> None:
-    """Keeps the logs of services under supervisord in order: rotates, compresses and expires them, and loses no line.
+    """Looks after a server whose services run under supervisord, and changes none of them.
+
+    Logs are rotated, compressed and expired without losing a line; files archived; storage, databases, programs and
+    health looked after; backups made and proven; and somebody told when it matters.
 
     `maintd plan` shows what would be done and why, `maintd do` does exactly that, and `maintd run` is the daemon.
     """

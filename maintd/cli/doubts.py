@@ -26,6 +26,8 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
     supervisor = contexts.supervisor(config)
     yield from _rollovers(config, [prospect for prospect in enabled if prospect.job.claims()], supervisor)
     for prospect in enabled:
+        yield from _linked(config, prospect)
+        yield from _rotated_too(config, prospect)
         for option, message in prospect.job.doubts(supervisor):
             yield _warning(config, prospect.name, message, option)
     yield from _capabilities(config, enabled)
@@ -53,6 +55,27 @@ def _not_writable(config: Config, prospect: Prospect) -> Iterator[Problem]:
         yield _warning(
             config, prospect.name, f"{printable(folder)}: may not be written by this user (uid {os.geteuid()})"
         )
+
+
+def _linked(config: Config, prospect: Prospect) -> Iterator[Problem]:
+    """Logs with two names, which are not rotated: who writes the other one nobody can say."""
+    if prospect.job.claims() and prospect.files:
+        linked = [match.path for match in prospect.files.matches if match.stat.st_nlink > 1]
+        if linked:
+            why = "a log with a second name (hard link) is refused"
+            yield _warning(config, prospect.name, f"{printable(enumerated(linked))} will not be rotated: {why}")
+
+
+def _rotated_too(config: Config, prospect: Prospect) -> Iterator[Problem]:
+    """Files that are compressed or archived by one job, and are the logs of another."""
+    if prospect.job.claims() or prospect.job.kind not in ("compress", "archive") or not prospect.files:
+        return
+    paths = [match.path for match in prospect.files.matches]
+    owners = config.claims.owners(paths, before="")
+    for owner in sorted(set(owners.values())):
+        shared = [path for path in paths if owners.get(path) == owner]
+        message = f"{printable(enumerated(shared))}: rotated by {owner} too; exclude it in one of the two jobs"
+        yield _warning(config, prospect.name, message, "paths")
 
 
 def _rollovers(config: Config, found: list[Prospect], supervisor: Supervisor) -> Iterator[Problem]:

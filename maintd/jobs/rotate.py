@@ -51,6 +51,8 @@ def _signal_number(name: str) -> str:
 def _octal(mode: str) -> str:
     if not mode or len(mode) > 4 or mode.strip("01234567"):
         raise ValueError(f'{mode!r} is not a mode (write it in octal, as a string: "0640")')
+    if int(mode, 8) & 0o7000:
+        raise ValueError(f"{mode!r} has a set-id or sticky bit, which no log has: one that has is refused")
     return mode
 
 
