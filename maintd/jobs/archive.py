@@ -69,6 +69,16 @@ class ArchiveFiles(Keeping, Job):
     def archive(self) -> Store:
         return store(self.to, self.s3)
 
+    def stored_as(self, path: str) -> str:
+        """The name that a file would get in the archive, if no other has it; of a bundle, one for any."""
+        if self.bundle:
+            return "2026-01-01.tar.zst" if self.bundle == "day" else "2026-01.tar.zst"
+        codec = "none" if path.endswith(dates.PACKED) else self.compress
+        return os.path.relpath(path, self._base()) + names.CODEC_SUFFIXES[codec]
+
+    def _base(self) -> str:
+        return grounds.resolve(self.base or os.path.commonpath([split(pattern).root for pattern in self.paths]))
+
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd import archiving  # noqa: PLC0415 - reading a config does not need what archives
 
@@ -222,7 +232,7 @@ class ArchiveFiles(Keeping, Job):
         from maintd import archiving  # noqa: PLC0415 - as above
 
         root = self._shelf(ctx).root
-        base = grounds.resolve(self.base or os.path.commonpath([split(pattern).root for pattern in self.paths]))
+        base = self._base()
         owners = ctx.claims.owners([match.path for match in matches], before="")
         for match in matches:
             below = os.path.relpath(match.path, base)
