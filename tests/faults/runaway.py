@@ -277,5 +277,7 @@ def trial(kind: str, seconds: float, *, is_full: bool, rate: int = 5 << 20) -> R
                 until(lambda: made.free() >= FLOOR and made.events("job.finished"), "room to begin with", 60)
             lines, least, complaints = made.write(rate, seconds, RAMP if is_full else 0)
             until(lambda: made.free() >= FLOOR, "room at the end", 60)
+        if list(made.logs.glob(f"*{names.TEMPORARY}")):  # the stop came in the middle of a rotation in place
+            made.maintd("do", "rotate.app")
         check(made, lines, least, complaints, report)
     return report
