@@ -8,7 +8,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from maintd.inventory import Entry
 
@@ -29,7 +29,7 @@ class Losses:
 
     def has(self, entry: Entry) -> bool:
         """Whether its object is lost; what was stored after the store was asked is not."""
-        return entry.name in self.found and (self.at is None or datetime.fromisoformat(entry.at) < self.at)
+        return entry.name in self.found and (self.at is None or entry.at[:19] <= f"{self.at:%Y-%m-%dT%H:%M:%S}")
 
     def is_due(self, now: datetime) -> bool:
         """Whether the store is to be asked again."""
@@ -57,7 +57,7 @@ def noted(directory: str) -> Losses:
     try:
         with open(os.path.join(directory, NOTE), "rb") as file:
             said = json.loads(file.read())
-        at = datetime.fromisoformat(said["at"])
+        at = datetime.fromisoformat(said["at"]).astimezone(UTC)
         return Losses({str(name): size for name, size in said["lost"].items()}, at)
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return Losses({})

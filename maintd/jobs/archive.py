@@ -108,7 +108,7 @@ class ArchiveFiles(Keeping, Job):
         from maintd import archiving, inventory, losses, renewing  # noqa: PLC0415 - as above
         from maintd.actions.upload import AskStore  # noqa: PLC0415 - as above
 
-        stored, manifest = self.archive(), inventory.read(shelf.root)
+        stored, manifest = self.archive(), inventory.read(shelf.root) if found else inventory.Manifest()
         yield from renewing.plan_disowning(found, shelf, manifest, is_remote=stored.is_remote, where=self.to)
         if self.bundle:
             yield from self._plan_bundles(found, shelf, manifest, ctx)
