@@ -1,7 +1,8 @@
 """What is valid in a config and yet hardly works on this machine, each as a warning with its place."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 from maintd import capabilities, contexts, grounds
 from maintd.cli import shelves
@@ -21,7 +22,7 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
     enabled = [prospect for prospect in found if prospect.job.enabled]
     yield from config.warnings
     yield from shared_logs(config)
-    stored = shelves.originals(config)
+    stored = cache(lambda: shelves.originals(config))
     for prospect in enabled:
         yield from _misses(config, prospect, stored)
         yield from _not_writable(config, prospect)
@@ -41,7 +42,7 @@ def _warning(config: Config, name: str, message: str, option: str = "") -> Probl
     return Problem(*config.place(name, option), f"{whole}: {message}", "warning")
 
 
-def _misses(config: Config, prospect: Prospect, stored: frozenset[str]) -> Iterator[Problem]:
+def _misses(config: Config, prospect: Prospect, stored: Callable[[], frozenset[str]]) -> Iterator[Problem]:
     """What patterns name that is not there, or is no file; not where the job has done its work on all of it."""
     misses = [
         miss

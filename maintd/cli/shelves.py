@@ -1,7 +1,7 @@
 """What archives hold, as far as it concerns the patterns of jobs: what was put away, and what others would take out."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ def originals(config: Config) -> frozenset[str]:
     return frozenset(found)
 
 
-def has_done_its_work(job: Job, pattern: str, stored: Iterable[str]) -> bool:
+def has_done_its_work(job: Job, pattern: str, stored: Callable[[], Iterable[str]]) -> bool:
     """Whether a pattern names nothing because what it named was archived, or compressed; then it is no slip."""
     prefix = split(pattern)
     if isinstance(job, CompressFiles):
@@ -35,7 +35,7 @@ def has_done_its_work(job: Job, pattern: str, stored: Iterable[str]) -> bool:
         if patterns.expand(packed, job.exclude).matches:
             return True
     if isinstance(job, ArchiveFiles | ExpireFiles | CompressFiles):
-        return any(prefix.is_match(path) for path in stored)
+        return any(prefix.is_match(path) for path in stored())
     return False
 
 
