@@ -45,14 +45,11 @@ class Shelf:
         return self.now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
 
 
-def plan_archive(found: Sequence[Old], shelf: Shelf) -> Iterator[Step]:
-    """Removes what interrupted runs left in the archive, makes what is missing of it, and puts the files away.
-
-    OSError if the archive's manifest cannot be read.
-    """
+def plan_archive(found: Sequence[Old], shelf: Shelf, manifest: inventory.Manifest) -> Iterator[Step]:
+    """Removes what interrupted runs left in the archive, makes what is missing of it, and puts the files away."""
     if not found:
         return
-    naming = Naming(shelf, inventory.read(shelf.root))
+    naming = Naming(shelf, manifest)
     judge = Judge()
     kept: list[tuple[Old, str, str]] = []
     for old in naming.unstored(found):
@@ -100,7 +97,8 @@ class Naming:
     _taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
-        self._taken = {entry.name for entry in self.manifest.entries.values()} | {inventory.NAME}
+        names_given = {entry.name for entry in self.manifest.entries.values()}
+        self._taken = names_given | self.manifest.spoilt | {inventory.NAME}
 
     def unstored(self, found: Sequence[Old]) -> list[Old]:
         """The files that are to be stored: where originals stay, those that are not stored yet as they are."""
@@ -135,10 +133,10 @@ class Naming:
         return info.st_mtime_ns == seen.mtime_ns  # an interrupted run's copy: its content is compared, whatever it is
 
 
-def plan_upload(found: Sequence[Old], shelf: Shelf, store: Store) -> Iterator[Step]:
+def plan_upload(found: Sequence[Old], shelf: Shelf, manifest: inventory.Manifest, store: Store) -> Iterator[Step]:
     """The same for an object store; `root` of the shelf is the private directory for it."""
     is_uploaded = remote.is_uploaded(shelf.root)
-    naming, judge = Naming(shelf, inventory.read(shelf.root)), Judge()
+    naming, judge = Naming(shelf, manifest), Judge()
     missing = naming.unstored(found)
     if not missing and is_uploaded:
         return

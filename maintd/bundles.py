@@ -39,9 +39,9 @@ def period_of(time: datetime, period: Period, zone: tzinfo) -> tuple[str, dateti
     return f"{day:%Y-%m}", after
 
 
-def plan_bundles(found: Sequence[Dated], shelf: Shelf) -> Iterator[Step]:
-    """Into a directory. OSError if the archive's manifest cannot be read."""
-    groups, refused = _grouped(found, shelf, is_remote=False)
+def plan_bundles(found: Sequence[Dated], shelf: Shelf, manifest: inventory.Manifest) -> Iterator[Step]:
+    """Into a directory."""
+    groups, refused = _grouped(found, shelf, manifest, is_remote=False)
     yield from refused
     if not groups:
         return
@@ -53,9 +53,9 @@ def plan_bundles(found: Sequence[Dated], shelf: Shelf) -> Iterator[Step]:
         yield ArchiveBundle(target=os.path.join(shelf.root, stored), needs=needs, **_fields(stored, files, shelf))
 
 
-def plan_uploads(found: Sequence[Dated], shelf: Shelf, store: Store) -> Iterator[Step]:
+def plan_uploads(found: Sequence[Dated], shelf: Shelf, manifest: inventory.Manifest, store: Store) -> Iterator[Step]:
     """Into an object store; `root` of the shelf is the private directory for it."""
-    groups, refused = _grouped(found, shelf, is_remote=True)
+    groups, refused = _grouped(found, shelf, manifest, is_remote=True)
     yield from refused
     was_uploaded = is_uploaded(shelf.root)
     if not groups and was_uploaded:
@@ -84,12 +84,12 @@ def _fields(stored: str, files: Sequence[Wanted], shelf: Shelf) -> dict[str, Any
 
 
 def _grouped(
-    found: Sequence[Dated], shelf: Shelf, *, is_remote: bool
+    found: Sequence[Dated], shelf: Shelf, manifest: inventory.Manifest, *, is_remote: bool
 ) -> tuple[Mapping[str, list[Wanted]], list[Finding]]:
     """The files by the name of their bundle; what an interrupted run has listed stays with the bundle it had."""
-    known = inventory.read(shelf.root).entries
+    known = manifest.entries
     listed = {(entry.original, entry.size, entry.mtime_ns): entry for entry in known.values() if entry.member}
-    taken = {entry.name for entry in known.values()}
+    taken = {entry.name for entry in known.values()} | manifest.spoilt
     judge, refused = Judge(), []
     groups: dict[str, list[Wanted]] = {}
     fresh: dict[str, str] = {}

@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field, replace
 
 from maintd.actions.ballast import DirectorySpent, GuardSpent, Look, LookInto
+from maintd.actions.upload import AskStore
 from maintd.budget import Budget
 from maintd.errors import MaintdError
 from maintd.job import Context
@@ -31,7 +32,7 @@ class Guarding:
         """All that may be done, each step for as long as the goal is not met; then a look whether it is."""
         released = tuple(released)
         room = sum(step.in_bytes or 0 for step in released if isinstance(step, Action))
-        planned: set[tuple[str, str]] = set()
+        planned: dict[tuple[str, str], Action] = {}
         made: dict[int, Action] = {}
         steps: list[Action] = []
         for step in [*released, *self._asked(replace(wanted, free=wanted.free + room))]:
@@ -39,11 +40,15 @@ class Guarding:
                 self._kept.append(f"{step.target}: {step.reason}")
                 yield step
             elif step.needs or (step.verb, step.target) not in planned:
-                planned.add((step.verb, step.target))
-                needs = tuple(made[id(need)] for need in step.needs)
-                made[id(step)] = replace(step, needs=needs, goal=None if needs else self.goal)
                 steps.append(step)  # or its id() might be given again
+                needs = tuple(made[id(need)] for need in step.needs)
+                is_apart = all(isinstance(need, AskStore) for need in needs)
+                made[id(step)] = replace(step, needs=needs, goal=self.goal if is_apart else None)
+                planned[step.verb, step.target] = made[id(step)]
                 yield made[id(step)]
+            else:
+                steps.append(step)
+                made[id(step)] = planned[step.verb, step.target]
         said = [f"the newest {wanted.keep_min} of each log", *self._kept[:_SAID]]
         said += [f"and {len(self._kept) - _SAID} more"] if len(self._kept) > _SAID else []
         yield from self.last("; ".join(said), bool(planned))

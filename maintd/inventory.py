@@ -81,12 +81,14 @@ class Entry:
 class Manifest:
     """The entries by (name, member), in the order in which they were archived; `damaged` lines could not be read.
 
-    `uid` is whom the file belongs to: what it says of owners is believed of root alone.
+    `uid` is whom the file belongs to: what it says of owners is believed of root alone. `spoilt` are names under which
+    something damaged lies, which are not given again.
     """
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
     damaged: int = 0
     uid: int = 0
+    spoilt: set[str] = field(default_factory=set)
 
     def take(self, lines: Iterable[bytes]) -> None:
         for line in filter(bytes.strip, lines):
@@ -94,6 +96,8 @@ class Manifest:
                 found = json.loads(line)
                 if isinstance(found, dict) and found.get("void") is True:
                     self.entries.pop((str(found["name"]), str(found.get("member", ""))), None)
+                    if found.get("spoilt") is True:
+                        self.spoilt.add(str(found["name"]))
                 else:
                     entry = Entry.of(found)
                     self.entries[entry.key] = entry
@@ -106,8 +110,8 @@ def void(entry: Entry) -> bytes:
     return void_line(*entry.key)
 
 
-def void_line(name: str, member: str, **said: str) -> bytes:
-    """The same of an entry by its name and member; `said` is for people."""
+def void_line(name: str, member: str, **said: str | bool) -> bytes:
+    """The same of an entry by its name and member; `said` is for people, but for `spoilt`, by which a name is taken."""
     return _line({"name": name, "void": True} | ({"member": member} if member else {}) | said)
 
 

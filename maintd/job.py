@@ -49,7 +49,7 @@ def _of_files(pattern: str) -> str:
 def _span(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
         units = f"{value}s, {value}m, {value}h or {value}d"
-        raise ValueError(f"{value} is not a duration: it needs a unit (write {units})")  # noqa: TRY004 - pydantic gathers ValueErrors
+        raise ValueError(f"{value} is not a duration: it needs a unit (write {units})")
     return parse_duration(value) if isinstance(value, str) else value
 
 

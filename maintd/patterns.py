@@ -109,7 +109,7 @@ def expand(  # noqa: PLR0913 - what a walk leaves out is said by name
     is_over: Callable[[], bool] = lambda: False,
     barriers: frozenset[str] = frozenset(),
 ) -> Expansion:
-    """Every file that the patterns name now, each once, sorted by path; with `ours`, also those maintd set aside.
+    """Every file that the patterns name now, each once, sorted by path; with `ours`, also what maintd has put there.
 
     What is maintd's `own` is no match; a pattern that names it without a wildcard gets a Miss for it. Raises Aborted if
     meanwhile it `is_over`.
@@ -122,7 +122,8 @@ def expand(  # noqa: PLR0913 - what a walk leaves out is said by name
         misses = len(out.misses)
         for match in _files(pattern, out):
             name = os.path.basename(match.path)
-            if match.path in seen or name.endswith(names.TEMPORARY) or (not ours and names.is_ours(name)):
+            is_ours = names.is_ours(name) or (name == names.MANIFEST and not pattern.endswith(f"/{name}"))
+            if match.path in seen or name.endswith(names.TEMPORARY) or (not ours and is_ours):
                 continue
             if not any(other.is_match(match.path) for other in excluded):
                 seen.add(match.path)

@@ -4,15 +4,17 @@ The manifest is kept in a private directory of maintd's, where files are made re
 each run. On a machine that has none of it, it is fetched from there first.
 """
 
+import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
+from datetime import UTC, datetime
 from typing import Any
 
-from maintd import codec, copies, durable, formats, inventory, names
+from maintd import codec, copies, durable, formats, inventory, losses, names
 from maintd.codec import Codec
 from maintd.durable import Ownership
-from maintd.errors import MaintdError, Refused
+from maintd.errors import MaintdError
 from maintd.inventory import Entry
 from maintd.objects import Bucket, sha256
 from maintd.stores import Store
@@ -69,15 +71,14 @@ def _marked(directory: str) -> int | None:
         return None
 
 
-def require_stored(_progress: codec.Progress, *, store: dict[str, Any], name: str, size: int) -> None:
-    """Refused unless the store has an object of that name and size now."""
-    found = Bucket(Store.of(store)).size(name)
-    if found != size:
-        there = "is not there any more" if found is None else f"has {found} bytes there, and not {size}"
-        raise Refused(
-            f"{names.printable(name)} {there}: what is here may be the only copy, and stays",
-            hint="look at the store, and at rules by which it expires objects",
-        )
+def ask(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> dict[str, int]:
+    """The bytes of all objects that are listed here and that the store has now; what it has lost of them is noted."""
+    sizes = Bucket(Store.of(store)).sizes()
+    entries = inventory.read(directory).entries.values()
+    note = {"at": datetime.now(UTC).isoformat(), "lost": losses.compared(entries, sizes)}
+    with durable.directory(directory) as dir_fd:
+        durable.write_whole(losses.NOTE, json.dumps(note).encode(), dir_fd=dir_fd)
+    return {entry.name: sizes[entry.name] for entry in entries if entry.name in sizes}
 
 
 def is_uploaded(directory: str) -> bool:

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
-from maintd import dates, inventory
+from maintd import dates, inventory, losses
 from maintd.actions.drop import DropObject, DropStored
-from maintd.actions.upload import ReachStore, UploadManifest
+from maintd.actions.upload import AskStore, ReachStore, UploadManifest
 from maintd.archiving import Shelf
 from maintd.inventory import Entry
 from maintd.retention import Generation, Verdict
@@ -19,11 +19,15 @@ from maintd.trust import Judge
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """An object of an archive with what it holds; `seen` is None if it is not there, or in an object store."""
+    """An object of an archive with what it holds; `seen` is None if it is not there, or in an object store.
+
+    One that `is_lost`, gone or cut off, is no generation among others.
+    """
 
     name: str
     entries: Sequence[Entry]
     seen: Seen | None
+    is_lost: bool = False
 
     @property
     def members(self) -> tuple[str, ...]:
@@ -49,10 +53,25 @@ def held(shelf: Shelf, *, is_remote: bool) -> dict[str, Held]:
     for entry in inventory.read(shelf.root).entries.values():
         by_name[entry.name].append(entry)
     found = {}
+    lost = losses.noted(shelf.root) if is_remote else None
     for name, entries in by_name.items():
         if all(entry.job == shelf.job and not entry.is_unmoved() for entry in entries):
-            found[name] = Held(name, entries, None if is_remote else _seen(os.path.join(shelf.root, name)))
+            seen = None if lost else _seen(os.path.join(shelf.root, name))
+            is_lost = lost.has(entries[0]) if lost else seen is None or seen.size != entries[0].stored_bytes
+            found[name] = Held(name, entries, seen, is_lost)
     return found
+
+
+def judged(found: dict[str, Held], judge: Callable[[Iterable[Held]], list[Verdict]]) -> list[Verdict]:
+    """A verdict for each object that is whole, as if there were no others; and what goes of those that are lost.
+
+    Of these the lines go once they would have gone anyway: until then the manifest says what was lost.
+    """
+    whole = judge(one for one in found.values() if not one.is_lost)
+    if len(whole) == len(found):
+        return whole
+    gone = (verdict for verdict in judge(found.values()) if not verdict.kept)
+    return [*whole, *(verdict for verdict in gone if found[verdict.generation.path].is_lost)]
 
 
 def _seen(path: str) -> Seen | None:
@@ -87,11 +106,21 @@ def plan_drops_in(store: Store, verdicts: Sequence[Verdict], found: dict[str, He
         return
     reach = ReachStore(target=store.to, reason="what is given up goes from there", store=store, directory=shelf.root)
     yield reach
+    kept = tuple(verdict.generation.path for verdict in verdicts if verdict.kept)
+    ask = AskStore(
+        target=store.to,
+        reason="what stays has to be there",
+        needs=(reach,),
+        store=store,
+        directory=shelf.root,
+        relied_on=kept,
+    )
+    yield ask
     for name, reason in given_up:
         yield DropStored(
             target=f"{store.to.rstrip('/')}/{name}",
             reason=reason,
-            needs=(reach,),
+            needs=(ask,),
             root=shelf.root,
             stored=name,
             members=found[name].members,

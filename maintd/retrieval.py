@@ -110,20 +110,28 @@ def content(archive: Archive, entry: Entry) -> Iterator[bytes]:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """The entries of an archive with those that are there, and what does not fit together."""
+    """The entries of an archive with those that are there, and what does not fit together.
+
+    `keepers` are the jobs that leave originals where they are.
+    """
 
     archive: Archive
     manifest: Manifest
     sizes: dict[str, int]
+    keepers: frozenset[str] = frozenset()
     _hashes: dict[str, str] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, archive: Archive) -> "Listed":
-        return cls(archive, archive.manifest(), archive.sizes())
+    def of(cls, archive: Archive, keepers: frozenset[str] = frozenset()) -> "Listed":
+        return cls(archive, archive.manifest(), archive.sizes(), keepers)
 
     def entries(self) -> list[Entry]:
         """In the order in which they were archived, without what was listed and then not moved."""
-        return [entry for entry in self.manifest.entries.values() if self.is_there(entry) or not entry.is_unmoved()]
+        return [
+            entry
+            for entry in self.manifest.entries.values()
+            if self.is_there(entry) or entry.job in self.keepers or not entry.is_unmoved()
+        ]
 
     def is_there(self, entry: Entry) -> bool:
         return entry.name in self.sizes
@@ -153,6 +161,16 @@ def fault(listed: Listed, entry: Entry) -> str:
     if not is_stored:
         return "it is not what was stored: its SHA-256 is another"
     return "" if is_original else "what it holds is not the original: its SHA-256 is another"
+
+
+def remedy(listed: Listed, entry: Entry) -> str:
+    """What can be done about an archived file that has a fault; it is said of this machine, where its original was."""
+    original = names.printable(entry.original)
+    if not entry.is_unmoved():
+        return f"{original} is not here any more either: only a backup, or another copy, has it"
+    is_whole = listed.sizes.get(entry.name) == entry.stored_bytes
+    first = "remove the object, and then " if is_whole else ""
+    return f"{original} is still here: {first}{entry.job} stores it anew by itself"
 
 
 def _sha256(chunks: Iterator[bytes]) -> str:

@@ -347,6 +347,23 @@ def test_a_file_with_other_links_or_set_id_bits_is_refused(tree):
     assert stat.S_IMODE(set_id.stat().st_mode) == 0o4755
 
 
+@needs_root
+def test_where_it_may_not_look_it_says_so_and_does_the_rest(tree):
+    """Without the rights for a directory below, that one is named, and the others are archived."""
+    tree.write_config(job(pattern="LOGS/**/*.csv"))
+    for name in ("open/a.csv", "closed/b.csv"):
+        tree.log(name, age=40 * DAY)
+    closed = tree.logs / "closed"
+    closed.chmod(0o700)
+    os.chown(closed, 1000, 1000)
+    did = tree.do(powerless=True)
+    assert archived(tree) == ["open/a.csv.zst"], did
+    assert tree.names() == ["closed/b.csv"]
+    assert f"{closed}: cannot open it: Permission denied" in " ".join(
+        f"{event['target']}: {event.get('reason')}" for event in did.events("paths.missed")
+    )
+
+
 def test_what_changes_after_the_plan_stays(tree):
     """A file that is written between plan and action is refused, and nothing of it is in the archive."""
     old = tree.log("a.csv", age=40 * DAY)

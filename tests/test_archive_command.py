@@ -142,3 +142,41 @@ def test_without_an_archive_job_it_says_what_would_be_one(tree):
     shown = tree.run("archive", "list")
     assert shown.returncode == 1
     assert "[archive.NAME]" in shown.stderr
+
+
+def test_what_can_be_done_about_a_fault_is_said_and_done(tree):
+    """With keep_originals verify says that the file is still here; what is gone or cut off the next run stores anew.
+
+    What only its hash gives away is stored anew once it was removed; what is nowhere else is said to be so.
+    """
+    tree.write_config(job("keep_originals = true\n"))
+    for name in ("gone", "cut", "flipped", "nowhere"):
+        tree.log(f"{name}.csv", name.encode() * 1000, age=40 * DAY)
+    assert tree.do().code == 0
+    root = tree.folder / "archive"
+    (root / "gone.csv.zst").unlink()
+    (root / "cut.csv.zst").write_bytes(b"cut")
+    _spoil(root / "flipped.csv.zst")
+    _spoil(root / "nowhere.csv.zst")
+    (tree.logs / "nowhere.csv").unlink()
+    said = tree.run("archive", "verify").stdout
+    for name in ("gone", "cut"):
+        assert f"{tree.logs}/{name}.csv is still here: archive.old stores it anew by itself" in said
+    assert f"{tree.logs}/flipped.csv is still here: remove the object, and then archive.old stores it anew" in said
+    assert f"{tree.logs}/nowhere.csv is not here any more either" in said
+    (root / "flipped.csv.zst").unlink()
+    planned = [step["verb"] for step in tree.plan() if step["step"] == "action"]
+    did = tree.do()
+    assert (did.code, planned) == (0, ["disown"] * 3 + ["archive"] * 3), did
+    assert {os.path.basename(event["target"]) for event in did.events("object.lost")} == {
+        "gone.csv.zst",
+        "cut.csv.zst",
+        "flipped.csv.zst",
+    }
+    assert (root / "cut.csv.zst").read_bytes() == b"cut", "nothing is overwritten"
+    done = tree.run("archive", "verify")
+    assert "cut.csv.zst: it is not in the manifest" in done.stdout
+    assert "1 wrong" in done.stdout, "the one that is nowhere else"
+    assert [step for step in tree.plan() if step["step"] == "action"] == []
+    assert tree.run("archive", "get", "cut.csv", "--to", str(tree.folder / "back")).returncode == 0
+    assert (tree.folder / "back/cut.csv-1").read_bytes() == b"cut" * 1000

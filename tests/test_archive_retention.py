@@ -197,3 +197,19 @@ def test_a_copy_elsewhere_lets_a_guard_free_the_archive_here(tree, outer):
         rest = 5 - len(gone)
         whole = rf"(?m)^{tree.folder}/archive: read {rest} of {rest} files?, .*: all as they were$"
         assert re.search(whole, told), told
+
+
+def test_what_is_lost_is_no_generation(tree):
+    """An object that is gone or cut off keeps no other from being kept; its own line goes once it would have gone."""
+    tree.write_config(job('keep_last = 2\nmax_share = "100%"\n'))
+    newest, next_, *older = sorted(archived(tree), reverse=True)
+    (tree.folder / "archive" / newest).unlink()
+    (tree.folder / "archive" / next_).write_bytes(b"cut")
+    did = succeeded(tree.do())
+    assert len(did.events("file.expired")) == 1
+    assert set(archived(tree)) == {next_, *older[:2]}
+    listed = {one["name"] for one in lines(tree) if "void" not in one} - {
+        one["name"] for one in lines(tree) if "void" in one
+    }
+    assert {newest, next_} <= listed, "what was lost is still said by verify"
+    assert tree.run("archive", "verify").returncode == 3

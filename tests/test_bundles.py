@@ -156,6 +156,24 @@ def test_originals_can_stay(tree):
     assert [step for step in tree.plan() if step["step"] == "action"] == []
 
 
+@pytest.mark.parametrize("is_cut", [True, False])
+def test_a_bundle_that_is_lost_is_made_anew_of_what_is_still_here(tree, is_cut):
+    """With keep_originals a bundle that is gone or cut off is made anew; what was nowhere else is said by verify."""
+    tree.write_config(job(MONTH + "keep_originals = true\n", pattern="LOGS/**/*.csv"))
+    succeeded(tree.do())
+    (tree.logs / "eur/2026-02-04.csv").unlink()
+    bundle = tree.folder / "archive/2026-02.tar.zst"
+    bundle.write_bytes(b"cut") if is_cut else bundle.unlink()
+    did = succeeded(tree.do())
+    assert did.event("object.lost")["target"] == str(bundle)
+    assert did.event("bundle.stored")["files"] == 2
+    assert set(archived(tree)) - {"2026-02.tar.zst"} == {"2026-02-1.tar.zst", "2026-03.tar.zst"}
+    said = tree.run("archive", "verify").stdout
+    assert "1 wrong" in said
+    assert "eur/2026-02-04.csv is not here any more either" in said
+    assert [step for step in tree.plan() if step["step"] == "action"] == []
+
+
 def test_a_bundle_is_zstd(tree):
     """Another codec beside bundle is refused."""
     tree.write_config(job(MONTH + 'compress = "gzip"\n'))

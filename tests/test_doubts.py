@@ -219,3 +219,60 @@ def test_logs_that_two_jobs_change_and_logs_with_two_names(tree, supervise):
         f"rotate.all: {log} will not be rotated: a log with a second name (hard link) is refused",
         f"compress.old.paths: {log}: rotated by rotate.all too; exclude it in one of the two jobs",
     ]
+
+
+ARCHIVE = '[archive.old]\npaths = ["LOGS/**/*.csv"]\nto = "LOGS/archive"\nolder_than = "30d"\ncron = "@daily"\n'
+
+
+def test_a_job_that_has_done_its_work_is_not_warned_of(tree, supervise):
+    """A pattern whose files were all archived, or compressed, is no slip; one that never named anything is."""
+    supervise()
+    jobs = ARCHIVE + '[expire.old]\npaths = ["LOGS/2*.csv", "LOGS/archvie/*.x"]\nmax_age = "365d"\ncron = "@daily"\n'
+    jobs += '[compress.old]\npaths = ["LOGS/*.json"]\nolder_than = "1d"\ncron = "@daily"\n'
+    tree.write_config(jobs)
+    tree.log("2026-01-01.csv")
+    tree.log("b.json", b"{}" * 999, age=90_000)
+    slip = f"expire.old: {tree.logs}/archvie/*.x: {tree.logs}/archvie does not exist"
+    assert warnings(tree) == [slip]
+    assert tree.do("archive.old", "compress.old").code == 0
+    assert warnings(tree) == [slip]
+    tree.write_config(jobs.replace("*.csv", "*.cvs").replace("*.json", "*.jsno"))
+    assert len(warnings(tree)) == 4
+
+
+@pytest.mark.parametrize(
+    ("other", "is_warned"),
+    [
+        ('[expire.x]\npaths = ["LOGS/**/*.zst"]\nkeep_last = 3\n', True),
+        ('[expire.x]\npaths = ["LOGS/**/*.zst"]\nexclude = ["LOGS/archive/**"]\nkeep_last = 3\n', False),
+        ('[expire.x]\npaths = ["LOGS/**/*.csv"]\nkeep_last = 3\n', False),
+        ('[compress.x]\npaths = ["LOGS/archive/*"]\nolder_than = "1d"\n', True),
+        ('[rotate.x]\npaths = ["LOGS/archive/*"]\n', True),
+        ('[archive.x]\npaths = ["LOGS/**/*"]\nto = "HERE/other"\nolder_than = "1d"\n', True),
+        ('[archive.x]\npaths = ["LOGS/**/*"]\nto = "HERE/other"\nolder_than = "1d"\nkeep_originals = true\n', False),
+        ('[archive.x]\npaths = ["LOGS/**/*"]\nto = "LOGS/archive"\nolder_than = "1d"\n', False),
+    ],
+)
+def test_patterns_that_name_what_lies_in_an_archive(tree, supervise, other, is_warned):
+    """What another job would take out of an archive, or change there, is warned of before the first file lies in it."""
+    supervise()
+    tree.write_config(f'{ARCHIVE}{other}cron = "@daily"\n')
+    for is_empty in (True, False):
+        tree.log("2026-01-01.csv")
+        (tree.logs / "archive").mkdir(exist_ok=True)
+        said = [warning for warning in warnings(tree) if "lies in the archive of archive.old" in warning]
+        assert len(said) == is_warned, (is_empty, said)
+        assert tree.do("archive.old").code == 0
+
+
+def test_an_archive_inside_its_own_patterns_is_left_alone(tree, supervise):
+    """A job whose patterns name its own archive takes nothing out of it, run after run, and check says nothing."""
+    supervise()
+    tree.write_config(ARCHIVE.replace("*.csv", "*").replace('older_than = "30d"', 'older_than = "0s"'))
+    tree.log("2026-01-01.csv")
+    assert tree.do().code == 0
+    kept = tree.names()
+    assert "archive/2026-01-01.csv.zst" in kept
+    assert tree.do().code == 0
+    assert tree.names() == kept
+    assert [warning for warning in warnings(tree) if "archive" in warning] == []

@@ -500,25 +500,71 @@ def test_what_the_policy_gives_up_goes_from_the_store(tree, moto, bucket):
 def test_a_guard_gives_up_what_the_store_has(tree, moto, bucket):
     """With keep_originals files stay until a budget is exceeded; then the oldest go, if the store says it has them.
 
-    One that the store has no more, or that cannot be asked for, stays: it may be the only copy.
+    It is asked once for all of them. One that it has no more, or that it cannot be asked for, stays: it may be the only
+    copy. Its job stores it anew.
     """
-    configure(tree, moto.url, f"s3://{bucket}/p", more="keep_originals = true\n")
-    for name, age in (("c.csv", 60), ("d.csv", 59)):
-        tree.log(name, os.urandom(20_000), age=age * DAY)
+    asks: list[bytes] = []
+
+    def meddle(data: bytes) -> str:
+        asks.append(data.partition(b" HTTP")[0])
+        return ""
+
+    with proxied(moto, meddle) as url:
+        configure(tree, url, f"s3://{bucket}/p", more="keep_originals = true\n")
+        for number in range(5):
+            tree.log(f"{number}.csv", os.urandom(20_000), age=(60 - number) * DAY)
+        assert do(tree).code == 0
+        assert len(tree.names()) == 7
+        assert '"action"' not in run(tree, "plan", "--json").stdout
+        alone = tree.config.read_text()
+        tree.config.write_text(f'{alone}[guard.logs]\ndirectory = "{tree.logs}"\nmax_used = "85K"\n')
+        (failed,) = failures(guarded(tree, env={}))
+        assert "AWS_ACCESS_KEY_ID" in failed["error_msg"], "without a key: said once"
+        assert len(tree.names()) == 7
+        asked(f"{moto.url}/{bucket}/p/0.csv.zst", "DELETE")
+        asked(f"{moto.url}/{bucket}/p/1.csv.zst", "PUT", b"cut off")
+        asks.clear()
+        did = guarded(tree)
+        assert len(asks) == 1, "one listing"
+        gone = {Path(event["target"]).name: event["reason"] for event in did.events("file.expired")}
+        assert set(gone) == {"2.csv", "3.csv"}, "and no more than were needed"
+        assert f"stored as s3://{bucket}/p/2.csv.zst" in gone["2.csv"]
+        gone_there, cut_there = sorted(event["error_msg"] for event in failures(did))
+        assert gone_there.startswith("0.csv.zst is not there any more")
+        assert cut_there.startswith("1.csv.zst has 7 bytes there, and not 200")
+        tree.config.write_text(alone)
+        did = do(tree)
+        assert did.code == 0, did
+        assert {event["target"].rpartition("/")[2] for event in did.events("object.lost")} == {"0.csv.zst", "1.csv.zst"}
+        assert "p/0.csv.zst" in objects(moto, bucket)
+        done = run(tree, "archive", "verify").stdout
+        assert "all as they were" in done
+        assert "p/1.csv.zst: it is not in the manifest" in done, "nothing is overwritten"
+        assert '"action"' not in run(tree, "plan", "--json").stdout
+
+
+def guarded(tree: Tree, env: dict[str, str] = KEYS) -> Did:
+    done = run(tree, "do", "guard.logs", "--json", env=env)
+    return Did(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
+
+
+def test_a_policy_does_not_count_what_the_store_has_lost(tree, moto, bucket):
+    """Before anything goes the store is asked for what stays; if that is gone, nothing goes until it is judged anew."""
+    configure(tree, moto.url, f"s3://{bucket}/p", more='base = "/"\n')
+    for day in (1, 2, 3, 4):
+        tree.log(f"d-2026-02-0{day}.csv", b"%d" % day)
     assert do(tree).code == 0
-    assert len(tree.names()) == 4
-    assert '"action"' not in run(tree, "plan", "--json").stdout
-    guard = f'[guard.logs]\ndirectory = "{tree.logs}"\nmax_used = "8K"\n'
-    tree.config.write_text(tree.config.read_text() + guard)
-    run(tree, "do", "guard.logs", "--json", env={})  # without a key
-    assert len(tree.names()) == 4
-    asked(f"{moto.url}/{bucket}/p/c.csv.zst", "DELETE")
-    done = run(tree, "do", "guard.logs", "--json")
-    said = [json.loads(line) for line in done.stdout.splitlines() if '"event"' in line]
-    gone = {Path(event["target"]).name: event["reason"] for event in said if event["event"] == "file.expired"}
-    assert f"stored as s3://{bucket}/p/d.csv.zst" in gone["d.csv"]
-    assert "c.csv" in tree.names()
-    assert any("is not there any more" in event.get("error_msg", "") for event in said)
+    stored = [key for key in objects(moto, bucket) if "/d-" in key]
+    (lost,) = (key for key in stored if "02-04" in key)
+    asked(f"{moto.url}/{bucket}/{lost}", "DELETE")
+    more = 'base = "/"\nper = "log"\nkeep_last = 2\nmax_share = "100%"\n'
+    configure(tree, moto.url, f"s3://{bucket}/p", more=more)
+    (failed,) = failures(do(tree))
+    assert "1 object that the policy keeps is not there any more" in failed["error_msg"]
+    assert [key for key in objects(moto, bucket) if "/d-" in key] == [key for key in stored if key != lost]
+    assert do(tree).code == 0
+    assert [key[-14:-8] for key in objects(moto, bucket) if "/d-" in key] == ["-02-02", "-02-03"]
+    assert "it is missing" in run(tree, "archive", "verify").stdout
 
 
 def test_what_another_machine_has_listed_stays_in_the_manifest_of_the_store(tree, moto, bucket):

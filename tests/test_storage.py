@@ -137,6 +137,23 @@ def test_growth_of_several_days_has_a_date_with_bounds(tree: Tree):
     assert any(abs(int(days) - likely) <= 0.1 * likely + 1 for days in shown)  # others fill and free the disk meanwhile
 
 
+def test_a_run_without_a_daemon_knows_what_a_daemon_has_measured(tree: Tree):
+    """`do` tells growth and the date from the history of an earlier daemon, and adds nothing to it."""
+    from maintd.state import samples_kept
+
+    space = os.statvfs(tree.logs)
+    used = (space.f_blocks - space.f_bavail) * space.f_frsize
+    mount = report(tree)["file_systems"][0]["mount"]
+    remember(tree, mount, [used - days * GIB for days in range(9, 0, -1)])
+    remember(tree, str(tree.logs), [size * 10_000 for size in range(1, 8)])
+    before = samples_kept(str(tree.folder / "state"), "storage.app")
+    did = tree.do()
+    assert did.event("storage.measured")["growth_bytes"] == pytest.approx(GIB, rel=0.1)
+    assert did.event("storage.measured")["full_days"] > 0
+    assert did.event("directory.measured")["growth_bytes"] >= 10_000
+    assert samples_kept(str(tree.folder / "state"), "storage.app") == before
+
+
 def test_what_grows_fastest_is_named(tree: Tree):
     """Files and services with the steepest growth of several days, for programs and for people."""
     remember(tree, f"{tree.logs}/api.log", [size * 20_000 for size in range(1, 8)])

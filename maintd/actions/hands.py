@@ -35,7 +35,8 @@ class Hands:
 
     `progress` is told how many bytes a long action has done so far. `quick` is a child for the thread that makes these
     Hands, which outlives them. `done` are the id() of the plan's actions that were done so far.
-    What is put into `samples` is remembered. Long work is done in the `background`, unless it is urgent.
+    What is put into `samples` is remembered. Long work is done in the `background`, unless it is urgent. `listings` are
+    what object stores have, by their private directories: when that was asked (monotonic), and bytes by name.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -48,6 +49,7 @@ class Hands:
     done: AbstractSet[int] = frozenset()
     background: bool = True
     samples: list[Sample] = field(default_factory=list)
+    listings: dict[str, tuple[float, dict[str, int]]] = field(default_factory=dict)
     _thread: int = field(default_factory=threading.get_ident)
     _workers: dict[int, Worker] = field(default_factory=dict)
 

@@ -1,17 +1,24 @@
 """Putting files away into an object store: one look whether it can be reached, the uploads, then the manifest."""
 
+import math
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from os.path import dirname
 from typing import Any, ClassVar
 
-from maintd import durable, grounds, trust
+from maintd import durable, grounds, names, trust
 from maintd.actions.archive import ArchiveFailed, FileArchived, PutAway
 from maintd.actions.hands import Hands
 from maintd.confinement import Confinement
+from maintd.errors import Refused
 from maintd.events import Event, Failure
 from maintd.steps import Action
 from maintd.stores import Store
+from maintd.units import counted
+
+_FRESH = 60.0
+"""Seconds for which a list of what a store has is believed."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,7 +50,7 @@ def called(
     return hands.call(function, action, within or alone(private), **given)
 
 
-def _given(action: "ReachStore | UploadManifest") -> dict[str, Any]:
+def _given(action: "ReachStore | AskStore | ConfirmStored | UploadManifest") -> dict[str, Any]:
     return {"store": action.store.fields(), "directory": action.directory}
 
 
@@ -72,10 +79,44 @@ class ReachStore(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
-class ConfirmStored(Action):
-    """Asks the store whether it has the object `stored`, of `size` bytes, before the file that it is of is given up.
+class AskStore(Action):
+    """Asks the store for a list of what it has, once for all that is given up because of it.
 
-    `directory` is the private one for it.
+    If one of the objects `relied_on` is not there, nothing goes: Refused. `directory` is the private one for the store.
+    """
+
+    verb: ClassVar[str] = "ask"
+    failure: ClassVar[type[Failure]] = ArchiveFailed
+
+    store: Store
+    directory: str
+    relied_on: tuple[str, ...] = ()
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        sizes = asked(hands, self)
+        missing = [name for name in self.relied_on if name not in sizes]
+        if missing:
+            raise Refused(
+                f"{counted(len(missing), 'object')} that the policy keeps {'is' if len(missing) == 1 else 'are'} not "
+                f"there any more ({names.printable(names.enumerated(missing))}): nothing goes before it is judged anew",
+                hint="the next run counts without them; look at rules by which the store expires objects",
+            )
+        yield from ()
+
+
+def asked(hands: Hands, action: "AskStore | ConfirmStored") -> dict[str, int]:
+    """What the store has of what is listed here, by name with the bytes, as it says now; noted in these hands."""
+    sizes: dict[str, int] = called(hands, action, "maintd.remote:ask", action.directory, **_given(action))
+    hands.listings[action.directory] = time.monotonic(), sizes
+    return sizes
+
+
+@dataclass(frozen=True, kw_only=True)
+class ConfirmStored(Action):
+    """Sees that the store has the object `stored`, of `size` bytes, before the file that it is of is given up.
+
+    It goes by the list that the store gave a minute ago at most. `directory` is the private one for it.
     """
 
     verb: ClassVar[str] = "confirm"
@@ -88,8 +129,16 @@ class ConfirmStored(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        given: dict[str, Any] = {"store": self.store.fields(), "name": self.stored, "size": self.size}
-        called(hands, self, "maintd.remote:require_stored", self.directory, **given)
+        at, sizes = hands.listings.get(self.directory, (-math.inf, {}))
+        if time.monotonic() - at > _FRESH:
+            sizes = asked(hands, self)
+        found = sizes.get(self.stored)
+        if found != self.size:
+            there = "is not there any more" if found is None else f"has {found} bytes there, and not {self.size}"
+            raise Refused(
+                f"{names.printable(self.stored)} {there}: what is here may be the only copy, and stays",
+                hint="its job stores it anew at its next run; look at rules by which the store expires objects",
+            )
         yield from ()
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from maintd import retrieval
-from maintd.cli import output, tables
+from maintd.cli import output, stowed, tables
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
 from maintd.config import load
@@ -128,7 +128,7 @@ def get(called: Invocation, /, pattern: str, *, to: str) -> int:
 def verify(called: Invocation, /, *, sample: float) -> int:
     """Reads what lies in the archives, decompresses it, and compares it with the hashes in the manifest.
 
-    What is missing, damaged, or in an archive without being listed is named; then it ends with 3.
+    What is missing or damaged is named, with what can be done, and what is there unlisted; then it ends with 3.
     """
     code = Exit.OK
     for listed in _archives(called):
@@ -140,6 +140,7 @@ def verify(called: Invocation, /, *, sample: float) -> int:
             wrong = retrieval.fault(listed, entry)
             if wrong:
                 output.say(f"{printable(os.path.join(listed.archive.where, entry.name))}: {wrong}")
+                output.say(f"  {retrieval.remedy(listed, entry)}")
                 faults += 1
         strays = listed.strays()
         for name in strays:
@@ -154,14 +155,15 @@ def verify(called: Invocation, /, *, sample: float) -> int:
 
 def _archives(called: Invocation) -> Iterator[Listed]:
     """The archives of the config, each once."""
-    places = [job.archive() for job in load(called.config).jobs.values()]
+    config = load(called.config)
+    places = [job.archive() for job in config.jobs.values()]
     known = [place for place in dict.fromkeys(places) if place is not None]
     if not known:
         raise MaintdError(
             "the config has no archive job", hint="an [archive.NAME] with paths, to and older_than is one"
         )
     for place in known:
-        yield Listed.of(retrieval.archive_at(place))
+        yield Listed.of(retrieval.archive_at(place), stowed.keepers(config))
 
 
 def _said_damaged(listed: Listed) -> Exit | None:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -19,10 +19,12 @@ from maintd.cli.plan import is_observed
 from maintd.cli.showing import Json, Message, People, Tally
 from maintd.config import Config, load
 from maintd.errors import Locked, MaintdError, Unreachable
+from maintd.jobs.storage import Storage
 from maintd.log import Log
 from maintd.runner import Runner
 from maintd.runs import Result, Run
 from maintd.steps import Action
+from maintd.trends import Sample
 from maintd.triggers import Asked
 
 
@@ -136,10 +138,12 @@ def _run(order: _Order, name: str, stop: threading.Event) -> Run:
         step = {"type": "step", "job": name, "index": index, "of": count, "verb": action.verb, "target": action.target}
         order.note(step | {"in_bytes": action.in_bytes})
 
+    now = datetime.now(UTC)
+    ctx = contexts.context(order.config, name, now, Asked(due_only=order.due_only))
     return Run(
         name=name,
         job=order.config.jobs[name],
-        ctx=contexts.context(order.config, name, datetime.now(UTC), Asked(due_only=order.due_only)),
+        ctx=replace(ctx, history=_history(order.config, name)),
         observe=is_observed(order.config, name),
         listener=lambda fields: order.note({"type": "event", **fields}),
         on_step=on_step,
@@ -148,6 +152,15 @@ def _run(order: _Order, name: str, stop: threading.Event) -> Run:
         ),
         stop=stop,
     )
+
+
+def _history(config: Config, name: str) -> tuple[Sample, ...]:
+    """What a daemon's runs of the job have measured, if it measures; what this run does is not added to it."""
+    if not isinstance(config.jobs[name], Storage):
+        return ()
+    from maintd.state import samples_kept  # noqa: PLC0415 - most runs need no database
+
+    return tuple(samples_kept(config.settings.state_dir, name))
 
 
 def _result(name: str, result: Result) -> Message:

@@ -1,9 +1,11 @@
 """What is valid in a config and yet hardly works on this machine, each as a warning with its place."""
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import cache
 
 from maintd import capabilities, contexts, grounds
+from maintd.cli import shelves
 from maintd.cli.prospect import Prospect
 from maintd.config import Config, shared_logs
 from maintd.errors import MaintdError, Problem
@@ -20,9 +22,12 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
     enabled = [prospect for prospect in found if prospect.job.enabled]
     yield from config.warnings
     yield from shared_logs(config)
+    stored = cache(lambda: shelves.originals(config))
     for prospect in enabled:
-        yield from _misses(config, prospect)
+        yield from _misses(config, prospect, stored)
         yield from _not_writable(config, prospect)
+    for name, message in shelves.trespasses(config, enabled):
+        yield _warning(config, name, message, "paths")
     supervisor = contexts.supervisor(config)
     yield from _rollovers(config, [prospect for prospect in enabled if prospect.job.claims()], supervisor)
     for prospect in enabled:
@@ -39,8 +44,13 @@ def _warning(config: Config, name: str, message: str, option: str = "") -> Probl
     return Problem(*config.place(name, option), f"{whole}: {message}", "warning")
 
 
-def _misses(config: Config, prospect: Prospect) -> Iterator[Problem]:
-    misses = prospect.files.misses if prospect.files else []
+def _misses(config: Config, prospect: Prospect, stored: Callable[[], frozenset[str]]) -> Iterator[Problem]:
+    """What patterns name that is not there, or is no file; not where the job has done its work on all of it."""
+    misses = [
+        miss
+        for miss in (prospect.files.misses if prospect.files else ())
+        if not (miss.missing and shelves.has_done_its_work(prospect.job, miss.path, stored))
+    ]
     for miss in misses[:_MOST]:
         yield _warning(config, prospect.name, f"{printable(miss.path)}: {miss.reason}")
     if len(misses) > _MOST:

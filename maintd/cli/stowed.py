@@ -9,6 +9,7 @@ from maintd.cli import output, tables
 from maintd.config import Config
 from maintd.contexts import stores
 from maintd.errors import MaintdError, trouble
+from maintd.jobs.archive import ArchiveFiles
 from maintd.names import printable
 from maintd.retrieval import Listed
 from maintd.stores import Store
@@ -32,6 +33,11 @@ class Stowed:
     problem: str | None = None
 
 
+def keepers(config: Config) -> frozenset[str]:
+    """The jobs that leave originals where they are."""
+    return frozenset(name for name, job in config.jobs.items() if isinstance(job, ArchiveFiles) and job.keep_originals)
+
+
 def stowed(config: Config) -> list[Stowed]:
     """The archives of all archive jobs, each once."""
     places = [job.archive() for job in config.jobs.values()]
@@ -44,7 +50,7 @@ def _looked_at(place: Store, config: Config) -> Stowed:
             manifest = inventory.read(place.directory(stores(config)))
             entries, missing = list(manifest.entries.values()), None
         else:
-            listed = Listed.of(retrieval.archive_at(place))
+            listed = Listed.of(retrieval.archive_at(place), keepers(config))
             manifest, entries = listed.manifest, listed.entries()
             missing = sum(not listed.is_there(entry) for entry in entries)
     except (OSError, MaintdError) as error:

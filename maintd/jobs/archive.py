@@ -1,7 +1,7 @@
 """The kind `archive`: puts old files away into an archive that lists them, and never one that a process has open."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -22,7 +22,8 @@ from maintd.triggers import Asked, Settling
 from maintd.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from maintd import archiving
+    from maintd import archiving, inventory, retiring
+    from maintd.retention import Verdict
 
 
 class ArchiveFiles(Keeping, Job):
@@ -68,6 +69,16 @@ class ArchiveFiles(Keeping, Job):
     def archive(self) -> Store:
         return store(self.to, self.s3)
 
+    def stored_as(self, path: str) -> str:
+        """The name that a file would get in the archive, if no other has it; of a bundle, one for any."""
+        if self.bundle:
+            return "2026-01-01.tar.zst" if self.bundle == "day" else "2026-01.tar.zst"
+        codec = "none" if path.endswith(dates.PACKED) else self.compress
+        return os.path.relpath(path, self._base()) + names.CODEC_SUFFIXES[codec]
+
+    def _base(self) -> str:
+        return grounds.resolve(self.base or os.path.commonpath([split(pattern).root for pattern in self.paths]))
+
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd import archiving  # noqa: PLC0415 - reading a config does not need what archives
 
@@ -85,20 +96,33 @@ class ArchiveFiles(Keeping, Job):
                 found.append(step)
             elif isinstance(ctx.cause, Asked):
                 yield step
-        stored, shelf = self.archive(), self._shelf(ctx)
+        shelf = self._shelf(ctx)
         try:
-            if self.bundle:
-                yield from self._plan_bundles(found, shelf, ctx)
-            elif stored.is_remote:
-                yield from archiving.plan_upload(found, shelf, stored)
-            else:
-                yield from archiving.plan_archive(found, shelf)
+            yield from self._store(found, shelf, ctx)
             yield from self._retire(ctx, shelf)
         except OSError as error:
             event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))
             yield Finding(target=self.to, reason=event.msg, event=event)
 
-    def _plan_bundles(self, found: "Sequence[archiving.Old]", shelf: "archiving.Shelf", ctx: Context) -> Iterator[Step]:
+    def _store(self, found: "Sequence[archiving.Old]", shelf: "archiving.Shelf", ctx: Context) -> Iterator[Step]:
+        from maintd import archiving, inventory, losses, renewing  # noqa: PLC0415 - as above
+        from maintd.actions.upload import AskStore  # noqa: PLC0415 - as above
+
+        stored, manifest = self.archive(), inventory.read(shelf.root) if found else inventory.Manifest()
+        yield from renewing.plan_disowning(found, shelf, manifest, is_remote=stored.is_remote, where=self.to)
+        if self.bundle:
+            yield from self._plan_bundles(found, shelf, manifest, ctx)
+        elif stored.is_remote:
+            yield from archiving.plan_upload(found, shelf, manifest, stored)
+        else:
+            yield from archiving.plan_archive(found, shelf, manifest)
+        if stored.is_remote and self.keep_originals and found and losses.noted(shelf.root).is_due(ctx.now):
+            reason = "what it has lost, and is still here, can be stored anew"
+            yield AskStore(target=self.to, reason=reason, store=stored, directory=shelf.root)
+
+    def _plan_bundles(
+        self, found: "Sequence[archiving.Old]", shelf: "archiving.Shelf", manifest: "inventory.Manifest", ctx: Context
+    ) -> Iterator[Step]:
         from maintd import bundles  # noqa: PLC0415 - as above
 
         assert self.bundle
@@ -113,9 +137,9 @@ class ArchiveFiles(Keeping, Job):
                 yield Finding(target=old.seen.path, reason=reason)
         stored = self.archive()
         if stored.is_remote:
-            yield from bundles.plan_uploads(dated, shelf, stored)
+            yield from bundles.plan_uploads(dated, shelf, manifest, stored)
         else:
-            yield from bundles.plan_bundles(dated, shelf)
+            yield from bundles.plan_bundles(dated, shelf, manifest)
 
     def _retire(self, ctx: Context, shelf: "archiving.Shelf") -> Iterator[Step]:
         """What the policy gives up of what this job has put away; nothing without one."""
@@ -126,8 +150,12 @@ class ArchiveFiles(Keeping, Job):
 
         stored = self.archive()
         found = retiring.held(shelf, is_remote=stored.is_remote)
-        files = ((retiring.group(one, self.group), one.generation(ctx.now, ctx.zone)) for one in found.values())
-        verdicts = self.verdicts(files, ctx, lambda name: bool((seen := found[name].seen) and writers.is_open(seen)))
+
+        def judge(among: "Iterable[retiring.Held]") -> "list[Verdict]":
+            files = ((retiring.group(one, self.group), one.generation(ctx.now, ctx.zone)) for one in among)
+            return self.verdicts(files, ctx, lambda name: bool((seen := found[name].seen) and writers.is_open(seen)))
+
+        verdicts = retiring.judged(found, judge)
         if stored.is_remote:
             yield from retiring.plan_drops_in(stored, verdicts, found, shelf)
         else:
@@ -144,7 +172,7 @@ class ArchiveFiles(Keeping, Job):
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
         from maintd import archiving, retiring  # noqa: PLC0415 - as above
         from maintd.actions.expire import GiveUpFile  # noqa: PLC0415 - as above
-        from maintd.actions.upload import ConfirmStored  # noqa: PLC0415 - as above
+        from maintd.actions.upload import AskStore, ConfirmStored  # noqa: PLC0415 - as above
 
         stored, shelf = self.archive(), self._shelf(ctx)
         if wanted.means is Means.EXPIRED and not stored.is_remote and not ctx.clock_jumped:
@@ -162,7 +190,10 @@ class ArchiveFiles(Keeping, Job):
         stores = (job.archive() for job in ctx.jobs.values())
         others = (grounds.resolve(one.to) for one in stores if one and not one.is_remote)
         elsewhere = retiring.Elsewhere(others, shelf.at)
-        for old, entry in archiving.stored_elsewhere(found, shelf, is_remote=stored.is_remote):
+        ask = AskStore(target=self.to, reason="what is given up has to be there", store=stored, directory=shelf.root)
+        pairs = list(archiving.stored_elsewhere(found, shelf, is_remote=stored.is_remote))
+        yield from [ask] if pairs and stored.is_remote else []
+        for old, entry in pairs:
             reason = f"{wanted.reason}; stored as {os.path.join(self.to, entry.name)}"
             if refusal := judge.finding(old.seen):
                 yield refusal
@@ -172,6 +203,7 @@ class ArchiveFiles(Keeping, Job):
                 confirm = ConfirmStored(
                     target=os.path.join(self.to, entry.name),
                     reason="what is given up for room has to be there",
+                    needs=(ask,),
                     store=stored,
                     directory=shelf.root,
                     stored=entry.name,
@@ -200,7 +232,7 @@ class ArchiveFiles(Keeping, Job):
         from maintd import archiving  # noqa: PLC0415 - as above
 
         root = self._shelf(ctx).root
-        base = grounds.resolve(self.base or os.path.commonpath([split(pattern).root for pattern in self.paths]))
+        base = self._base()
         owners = ctx.claims.owners([match.path for match in matches], before="")
         for match in matches:
             below = os.path.relpath(match.path, base)
