@@ -21,6 +21,8 @@ from maintd.events import SCHEMA, Event
 from maintd.hearing import Hearing
 from maintd.log import Envelope, Log, silence_stdlib_logging, to_descriptor
 from maintd.names import enumerated
+from maintd.notices import Notice
+from maintd.ping import Pinged
 from maintd.requests import Request
 from maintd.upkeep import Heard, Noted, Upkeep
 from maintd.vitals import Pulse, Vitals
@@ -104,6 +106,12 @@ class Daemon:
         """In the thread of the pulse: the main thread cannot be ended in order, so all of it is."""
         self._failed(Trouble("hangs", f"the main thread has not come round for {seconds:.0f} s", ""))
         self.log.close(LEAST_PATIENCE)
+        left: list[Notice] = []
+        with contextlib.suppress(Empty):
+            while True:
+                item = self.inbox.get_nowait()
+                left += [item.notice] if isinstance(item, Noted) else []
+        self.upkeep.leave(left)
         os._exit(1)
 
     def _start(self) -> None:
@@ -175,8 +183,9 @@ class Daemon:
 
     def _end(self, reason: str) -> None:
         end = time.monotonic() + STOP_PATIENCE
-        self._note_what_is_left()
         clean = self.upkeep.stop(LANES_PATIENCE)
+        self._hear_the_rest()
+        self.upkeep.pings.finish(end - 2 * LEAST_PATIENCE)
         for control in filter(None, (self.control, self.open_control)):
             control.stop(max(end - time.monotonic(), LEAST_PATIENCE))
         uptime = (datetime.now(UTC) - self.started).total_seconds()
@@ -184,13 +193,18 @@ class Daemon:
             reason += "; a step was cut off and is recovered at the next start"
         self.emit(story.DaemonStopped(reason=reason, uptime_s=round(uptime, 1)))
         self.log.close(max(end - time.monotonic(), LEAST_PATIENCE))
+        self._hear_the_rest(is_silent=True)
+        self.upkeep.close()
 
-    def _note_what_is_left(self) -> None:
-        """What somebody has to be told of, the reason of a bad end above all, is kept for the next maintd to tell."""
+    def _hear_the_rest(self, *, is_silent: bool = False) -> None:
+        """How runs have ended, and what somebody has to be told of, is kept for the next maintd to tell.
+
+        Once it `is_silent`, and no event is written any more, nothing is heard that would lead to one.
+        """
         with contextlib.suppress(Empty):
             while True:
                 item = self.inbox.get_nowait()
-                if isinstance(item, Noted):
+                if isinstance(item, Noted | Pinged if is_silent else Heard):
                     self.upkeep.hear(item)
 
     def _handle(self, item: Heard | Reload | Request) -> None:

@@ -58,6 +58,18 @@ def unless(path: str) -> None:
     time.sleep(600)
 
 
+def until_allowed(megabytes: str, path: str) -> None:
+    """Has memory of its own, and when it is told to stop does so only once a file is there."""
+
+    def linger(*_: object) -> None:
+        while not os.path.exists(path):
+            time.sleep(0.02)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, linger)
+    hold(megabytes)
+
+
 def once(path: str) -> None:
     """Does its work and ends well, once somebody has made the file."""
     if not os.path.exists(path):
