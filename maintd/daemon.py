@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 
 from maintd import __version__, answers, capabilities, durable, holders, lock, powers, reloading, story
 from maintd import config as configuration
+from maintd.awake import Awake
 from maintd.client import SOCKET, STATUS_SOCKET
 from maintd.config import Config
 from maintd.control import Control
@@ -70,14 +71,15 @@ class Daemon:
         self.started = datetime.now(UTC)
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         self.log = Log(to_descriptor(1))
-        self.upkeep = Upkeep(config, self.log, lock_fd, self.inbox.put)
+        self.awake = Awake()
+        self.upkeep = Upkeep(config, self.log, lock_fd, self.inbox.put, self.awake)
         self.rejected: reloading.Rejected | None = None
         self.parent = os.getppid() if "SUPERVISOR_ENABLED" in os.environ else None
         self.control: Control | None = None
         self.open_control: Control | None = None
         self.stopping: Stop | None = None
         self.vitals = Vitals(self.emit)
-        self.pulse = Pulse(self._hangs)
+        self.pulse = Pulse(self.awake, self._hangs)
 
     @property
     def config(self) -> Config:
@@ -232,7 +234,7 @@ class Daemon:
             "status": self.open_control is None or self.open_control.alive,
         }
         cause = self.vitals.look(
-            time.monotonic(), self.inbox.qsize(), self.upkeep.lanes.overdue(), self.config.settings.max_memory
+            self.awake.now(), self.inbox.qsize(), self.upkeep.lanes.overdue(), self.config.settings.max_memory
         )
         if cause:
             return self._failed(Trouble("unwell", cause, ""))

@@ -10,6 +10,7 @@ from zoneinfo import ZoneInfo
 from maintd import again, contexts, differences, notices, rungs, state, story
 from maintd.agenda import Agenda
 from maintd.alerts import CASCADE, Alerts, incident_of
+from maintd.awake import Awake
 from maintd.checkups import Checkups
 from maintd.clock import Clock, as_jump
 from maintd.config import Config
@@ -50,17 +51,17 @@ Heard = Due | Done | Changes | Noted | Delivered | Begun | Pinged
 class Upkeep:
     """Used by the main thread alone, `begin` apart. `put` takes what is due and what is done to its inbox."""
 
-    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Heard], None]) -> None:
+    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Heard], None], awake: Awake) -> None:
         now = datetime.now(UTC)
         self.config = config
         self._log, self._put = log, put
         log.overhear(self._overhear)
         self.clock = Clock()
         self.state = State(config.settings.state_dir, self.emit)
-        self.lanes = Lanes(Runner(log, lock_fd), self._begin, put)
-        self.checkups = Checkups(log, self.state, self._begin, put)
+        self.lanes = Lanes(Runner(log, lock_fd), self._begin, put, awake.now)
+        self.checkups = Checkups(log, self.state, self._begin, put, awake)
         self.checkups.take_over(config.jobs, now)
-        self.supervision = Supervision(config, log, put)
+        self.supervision = Supervision(config, log, put, awake)
         self.alerts = Alerts(self.state.alerts, self.emit, put)
         self._inform_alerts(now)
         self.watch = Watch(put)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from maintd.awake import STEP, Awake
 from maintd.events import Event
 from maintd.units import counted, format_size
 
@@ -47,7 +48,7 @@ def memory() -> int:
 
 @dataclass(slots=True)
 class Vitals:
-    """Used by the main thread once a second; times are monotonic, in seconds. `emit` gets what is to be said."""
+    """Used by the main thread once a second; times are those of Awake. `emit` gets what is to be said."""
 
     emit: Callable[[Event], None]
     _memory: deque[bool] = field(default_factory=lambda: deque(maxlen=_OF))
@@ -95,11 +96,14 @@ class Vitals:
 
 
 class Pulse:
-    """A thread that calls `give_up` if nobody has called `beat` for so long: the main thread hangs."""
+    """A thread that calls `give_up` if nobody has called `beat` for so long: the main thread hangs.
 
-    def __init__(self, give_up: Callable[[float], None], patience: float = PATIENCE) -> None:
-        self._give_up, self._patience = give_up, patience
-        self._last = time.monotonic()
+    It keeps `awake` going, by which that is measured: the time in which all of maintd was stopped does not count.
+    """
+
+    def __init__(self, awake: Awake, give_up: Callable[[float], None], patience: float = PATIENCE) -> None:
+        self._awake, self._give_up, self._patience = awake, give_up, patience
+        self._last = awake.now()
         self._thread = threading.Thread(target=self._work, name="pulse", daemon=True)
 
     @property
@@ -107,13 +111,14 @@ class Pulse:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        self._last = time.monotonic()
+        self._last = self._awake.now()
         self._thread.start()
 
     def beat(self) -> None:
-        self._last = time.monotonic()
+        self._last = self._awake.now()
 
     def _work(self) -> None:
-        while (silent := time.monotonic() - self._last) < self._patience:
-            threading.Event().wait(min(self._patience - silent, self._patience / 10) + 0.01)
+        while (silent := self._awake.now() - self._last) < self._patience:
+            time.sleep(min(self._patience - silent + 0.01, STEP))
+            self._awake.step()
         self._give_up(silent)
