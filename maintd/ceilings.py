@@ -33,7 +33,10 @@ class LimitExceeded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitOk(Event):
-    """A program that was over its limit is below it again, in enough samples, or does not run, or has no limit now."""
+    """A program that was over its limit is below it again, in enough samples, or does not run, or has no limit now.
+
+    Also one that could not be measured, and can be again.
+    """
 
     name: ClassVar[str] = "limit.ok"
 
@@ -41,12 +44,12 @@ class LimitOk(Event):
 
     @property
     def msg(self) -> str:
-        return f"below its limit: {self.reason}"
+        return f"not over its limit: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitFailed(Failure):
-    """What a program takes cannot be measured. Told once until it can be."""
+    """What a program takes cannot be measured, or measuring it hangs. Told once until it can be."""
 
     name: ClassVar[str] = "limit.failed"
     level: ClassVar[str] = "warning"
