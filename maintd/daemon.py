@@ -236,6 +236,7 @@ class Daemon:
         cause = self.vitals.look(
             self.awake.now(), self.inbox.qsize(), self.upkeep.lanes.overdue(), self.config.settings.max_memory
         )
+        self.vitals.look_at_threads(self.awake.now(), self.upkeep.rounds())
         if cause:
             return self._failed(Trouble("unwell", cause, ""))
         dead = [name for name, alive in parts.items() if not alive]

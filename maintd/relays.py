@@ -26,6 +26,8 @@ class Relay:
         self._queue: SimpleQueue[str] = SimpleQueue()
         self._lock = threading.Lock()
         self._pending: set[str] = set()
+        self._hanging: set[str] = set()
+        self._changed = threading.Condition(self._lock)
         self._current: _Thread | None = None
         self._has_failed = False
 
@@ -42,6 +44,11 @@ class Relay:
             if self._current is None:
                 self._start()
 
+    def settle(self, patience: float) -> None:
+        """Waits until nothing is left to be called but what hangs, at most so many seconds."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._pending <= self._hanging, patience)
+
     def lost(self) -> str:
         """The name whose call hangs, once; asked every now and then, by one thread."""
         with self._lock:
@@ -49,6 +56,7 @@ class Relay:
             if current is None or not current.name or self._clock() - current.since <= self._longest:
                 return ""
             current.is_lost = True
+            self._hanging.add(current.name)
             self._start()
             return current.name
 
@@ -66,6 +74,8 @@ class Relay:
                 with self._lock:
                     own.name = ""
                     self._pending.discard(name)
+                    self._hanging.discard(name)
+                    self._changed.notify_all()
         except BaseException:
             self._has_failed = True
             raise

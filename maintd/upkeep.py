@@ -68,7 +68,7 @@ class Upkeep:
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
         self.pauses = Pauses(self.state, now)
-        self.floors = Floors(self.emit)
+        self.floors = Floors(self.emit, awake.now)
         self.spending = Spending(self.emit)
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
@@ -131,7 +131,12 @@ class Upkeep:
         parts = {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
         parts |= {"ping": self.pings.alive, "checks": self.checkups.alive}
         parts |= {"spending": self.spending.alive, "supervision": self.supervision.alive}
-        return parts | {"alerts": self.alerts.dispatch.alive}
+        return parts | {"alerts": self.alerts.dispatch.alive, "floors": self.floors.alive}
+
+    def rounds(self) -> dict[str, int]:
+        """How often the threads that look at file systems have come round."""
+        found = {"watch": self.watch.rounds, "spending": self.spending.rounds}
+        return {name: count for name, count in found.items() if count}
 
     def hear(self, heard: Heard) -> None:
         """Takes in what threads have put to the inbox."""

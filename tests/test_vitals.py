@@ -72,6 +72,19 @@ def test_a_run_beyond_its_timeout_is_told_once_and_then_given_up_on():
     assert one.look(602, 0, {}, MUCH) == ""
 
 
+def test_a_thread_that_does_not_come_round_is_told_once():
+    """A minute in which the watch of the logs does not come round is told, once until it does; maintd goes on."""
+    told: list[Event] = []
+    one = Vitals(told.append)
+    for second in range(200):
+        one.look_at_threads(second, {"watch": 1 + (second > 150), "spending": second})
+    assert [(event.name, event.target) for event in told] == [("daemon.strained", "watch")]
+    assert "has not come round for 61 s" in told[0].msg
+    for second in range(200, 300):
+        one.look_at_threads(second, {"watch": 2, "spending": second})
+    assert [event.target for event in told] == ["watch", "watch"]
+
+
 def test_lanes_know_which_runs_are_overdue():
     """A run that does not end by its timeout is named while it goes on, and not before or after."""
     go_on = threading.Event()

@@ -1,4 +1,4 @@
-"""A limit whose measuring hangs holds up no other one, and is told; a read of /proc cannot be ended."""
+"""A limit, or a file system, that cannot be measured holds up no other one, and is told: a read cannot be ended."""
 
 import os
 import threading
@@ -11,7 +11,9 @@ import pytest
 
 from maintd.ceilings import Ceilings
 from maintd.events import Event
+from maintd.floors import Floors
 from maintd.limits import Ceiling
+from maintd.room import Floor, Portion, Room
 from maintd.supervisor import Program
 from tests.conftest import until
 
@@ -69,3 +71,33 @@ def test_measuring_that_hangs_is_told_once_and_holds_up_nothing(ceilings):
     until(lambda: hears("limit.stuck", "limit.ok"), "that it goes on")
     assert seen.count(("limit.stuck", "limit.failed")) == 1
     assert made.alive
+
+
+def test_a_file_system_that_hangs_is_told_once_and_holds_up_nothing(monkeypatch):
+    """While one file system does not answer the floor of another is watched; that it answers again ends the alert."""
+    let_go = threading.Event()
+    at = Room.at
+
+    def hanging(path: str) -> Room:
+        if path == "/dead":
+            let_go.wait(60)
+        return at("/")
+
+    monkeypatch.setattr(Room, "at", hanging)  # no test can make a file system hang
+    told: list[tuple[str, str]] = []
+    floors = Floors(lambda event, job: told.append((job, event.name)), time.monotonic, 0.2)
+    for job, path, free in (("guard.dead", "/dead", "1"), ("guard.full", "/full", "900T")):
+        floors.set(job, Floor(path, Portion.parse(free), None, None))
+    due: list[str] = []
+
+    def looks() -> list[tuple[str, str]]:
+        due.extend(one.job for one in floors.look())
+        return told
+
+    until(lambda: ("guard.dead", "storage.failed") in looks() and ("guard.full", "storage.low") in told, "both")
+    assert due == ["guard.full"]
+    for _ in range(5):
+        looks()
+    assert told.count(("guard.dead", "storage.failed")) == 1
+    let_go.set()
+    until(lambda: ("guard.dead", "storage.ok") in looks(), "it answers")
