@@ -22,6 +22,10 @@ MORE = """
     ALTER TABLE incident ADD COLUMN is_worse INTEGER NOT NULL DEFAULT 0;
     UPDATE incident SET is_pending = 1 WHERE told = '';
 """
+HEARD = """
+    ALTER TABLE incident ADD COLUMN heard TEXT NOT NULL DEFAULT '';
+    UPDATE incident SET told = '', is_pending = 1;
+"""
 Change = tuple[str, Sequence[str | int | None]]
 
 
@@ -29,8 +33,9 @@ Change = tuple[str, Sequence[str | int | None]]
 class Incident:
     """Something that is wrong since then. `told` are the levels at which it was told, the worst last; or none.
 
-    It `is_pending` while there is something of it that is still to be told. What `fades` is over when it was not heard
-    of for a while; what `is_worse` has got as bad as it can at its level.
+    `heard` are the channels on which it was told, sorted. It `is_pending` while there is something of it that is still
+    to be told. What `fades` is over when it was not heard of for a while; what `is_worse` has got as bad as it can at
+    its level.
     """
 
     key: str
@@ -45,6 +50,7 @@ class Incident:
     fades: bool = False
     is_pending: bool = True
     is_worse: bool = False
+    heard: tuple[str, ...] = ()
 
     @property
     def worst(self) -> str:
@@ -102,14 +108,15 @@ class AlertStore:
 
     def load(self, database: sqlite3.Connection) -> None:
         self.incidents, self.tellings, self.silences = {}, [], {}
-        for key, ident, *texts, since, told, told_at, fades, is_pending, is_worse in database.execute(
+        for key, ident, *texts, since, told, told_at, fades, is_pending, is_worse, heard in database.execute(
             "SELECT * FROM incident"
         ):
             name, level, title, text = texts
             at = datetime.fromisoformat(told_at) if told_at else None
             when = datetime.fromisoformat(since)
             marks = bool(fades), bool(is_pending), bool(is_worse)
-            self.incidents[key] = Incident(key, ident, name, level, title, text, when, told, at, *marks)
+            channels = tuple(heard.split())
+            self.incidents[key] = Incident(key, ident, name, level, title, text, when, told, at, *marks, channels)
         for seq, channel, key, message, item in database.execute("SELECT * FROM telling ORDER BY seq"):
             self.tellings.append(Telling(seq, channel, key, _item(json.loads(item)), message or ""))
             self._last = seq
@@ -124,7 +131,7 @@ class AlertStore:
         changes: list[Change] = []
         if incident is not None:
             self.incidents[incident.key] = incident
-            changes.append(_kept(incident))
+            changes.append(kept(incident))
         if gone:
             self.incidents.pop(gone, None)
             changes.append(("DELETE FROM incident WHERE key = ?", [gone]))
@@ -207,9 +214,11 @@ def _row(telling: Telling) -> Change:
     return "INSERT INTO telling VALUES (?, ?, ?, ?, ?)", fields
 
 
-def _kept(incident: Incident) -> Change:
+def kept(incident: Incident, verb: str = "INSERT OR REPLACE") -> Change:
+    """What writes an incident down."""
     told_at = incident.told_at.isoformat() if incident.told_at else None
     fields = [incident.key, incident.id, incident.name, incident.level, incident.title, incident.text]
     rest = [incident.since.isoformat(), incident.told, told_at]
     marks = [int(incident.fades), int(incident.is_pending), int(incident.is_worse)]
-    return "INSERT OR REPLACE INTO incident VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)", [*fields, *rest, *marks]
+    values = [*fields, *rest, *marks, " ".join(incident.heard)]
+    return f"{verb} INTO incident VALUES ({', '.join('?' * len(values))})", values

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -16,12 +16,17 @@ from maintd.names import printable
 from maintd.notices import Notice
 from maintd.state import Standing
 
-CASCADE = "cascade"
+CASCADE, CONFIG = "cascade", "config"
 _OF_CASCADE = ("program.*", "check.process.*", "limit.*", "revive.*")
+_MOST_FADING = 1000
+"""So many things that nothing ends are known at a time; beyond that the oldest are forgotten."""
 
 
 class Alerts:
-    """Used by the daemon's main thread alone. What it knows outlives the daemon, in `store`."""
+    """Used by the daemon's main thread alone. What it knows outlives the daemon, in `store`.
+
+    What is wrong is known whether there is anybody to tell or not: a channel, or a route, that comes later is told.
+    """
 
     def __init__(self, store: AlertStore, emit: Callable[[Event], None], put: Callable[[Delivered], None]) -> None:
         self._store = store
@@ -36,16 +41,21 @@ class Alerts:
         """Whether there is anybody to tell."""
         return bool(self._settings.channels)
 
-    def take_over(self, settings: Settings, zone: tzinfo, host: str, jobs: Iterable[str]) -> None:
-        """Goes by these settings; what is known of jobs that are gone is forgotten."""
+    def take_over(self, settings: Settings, zone: tzinfo, host: str, jobs: Iterable[str], now: datetime) -> None:
+        """Goes by these settings, of a config that is not refused; what is known of jobs that are gone is forgotten."""
         self._settings, self._zone = settings, zone
         self.dispatch.take_over(settings, host)
         known = set(jobs)
         for incident in list(self._store.incidents.values()):
             kind, _, _ = incident.name.partition(".")
             is_job = "." in incident.name and kind != "program" and not incident.fades
-            if not self.is_on or (is_job and incident.name not in known):
+            heard = tuple(name for name in incident.heard if name in settings.channels)
+            if is_job and incident.name not in known:
                 self._store.note(None, gone=incident.key)
+            elif incident.key == CONFIG:
+                self._end(incident, "another config was taken over", now)
+            elif heard != incident.heard:
+                self._store.note(replace(incident, heard=heard, told=incident.told if heard else ""))
 
     def resume(self, standings: Iterable[Standing], severities: Mapping[str, str], now: datetime) -> None:
         """What an earlier maintd knew of checks and could not write down before its end is made up for.
@@ -55,10 +65,6 @@ class Alerts:
         for incident in list(self._store.incidents.values()):
             if incident.key != CASCADE and incident.key not in severities:
                 self._store.note(replace(incident, fades=True))
-        self.catch_up(standings, severities, now)
-
-    def catch_up(self, standings: Iterable[Standing], severities: Mapping[str, str], now: datetime) -> None:
-        """What was told of checks before there was anybody to tell is made up for."""
         for standing in standings:
             open_now = self._store.incidents.get(standing.job)
             if standing.said in ("down", "degraded", "flapping") and open_now is None:
@@ -81,8 +87,6 @@ class Alerts:
 
     def note(self, notice: Notice, now: datetime) -> None:
         """Takes in that something is wrong, or over."""
-        if not self.is_on:
-            return
         before = self._store.incidents.get(notice.key)
         if notice.is_over:
             if before is not None:
@@ -91,7 +95,7 @@ class Alerts:
                 if notice.ends and incident.key.endswith(notice.ends):
                     self._end(incident, notice.text, now)
         elif before is None:
-            self._raise(_incident(notice, now), now)
+            self._raise(incident_of(notice, now), now)
         else:
             self._heard[notice.key] = time.monotonic()
             made = replace(before, level=notice.level, title=notice.title, text=notice.text, fades=notice.fades)
@@ -113,18 +117,22 @@ class Alerts:
         self._heard[incident.key] = time.monotonic()
         self._store.note(incident)
         if not self._is_of_cascade(incident) and not self._is_quiet(incident.name, now):
-            self._tell(incident, "wrong", now)
+            self._tell(incident, "wrong", now, self._channels(incident))
+
+    def _channels(self, incident: Incident) -> list[str]:
+        """The channels that a route leads to."""
+        return self._settings.to(incident.name, max(incident.level, incident.worst, key=LEVELS.index))
 
     def _is_of_cascade(self, incident: Incident) -> bool:
         """Whether it is told of with the cascade that lasts, and not by itself."""
         return CASCADE in self._store.incidents and is_named(incident.name, _OF_CASCADE)
 
-    def _tell(self, incident: Incident, what: str, now: datetime) -> None:
-        """Has it told on every channel that a route leads to."""
+    def _tell(self, incident: Incident, what: str, now: datetime, channels: Sequence[str]) -> None:
+        """Has it told on these channels."""
         self._told[incident.key] = time.monotonic()
         level = max(incident.level, incident.worst, key=LEVELS.index)
-        channels = self._settings.to(incident.name, level)
-        told = replace(incident, told_at=now, is_pending=False)
+        heard = tuple(sorted({*incident.heard, *channels}))
+        told = replace(incident, told_at=now, is_pending=False, heard=heard)
         if channels and level not in incident.told.split():
             told = replace(told, told=f"{incident.told} {level}".strip())
         item = _item(told, what, incident.text, now)
@@ -133,9 +141,9 @@ class Alerts:
     def _end(self, incident: Incident, text: str, now: datetime, *, silently: bool = False) -> None:
         for known in (self._told, self._heard):
             known.pop(incident.key, None)
-        channels = self._settings.to(incident.name, incident.worst) if incident.told else []
         item = _item(incident, "over", f"{text or 'over'}; it was: {incident.text}", now)
-        tellings = [] if silently else [(channel, incident.key, item) for channel in channels]
+        heard = [] if silently else [name for name in incident.heard if name in self._settings.channels]
+        tellings = [(channel, incident.key, item) for channel in heard]
         self._store.note(None, tellings, gone=incident.key)
 
     def _gather(self, *, is_over: bool) -> None:
@@ -146,8 +154,13 @@ class Alerts:
                 self._store.note(replace(incident, is_pending=True))
                 continue
             withdrawn = [telling for telling in self._store.withdraw(incident) if telling.item.what == "wrong"]
-            if withdrawn and len(withdrawn) == len(self._settings.to(incident.name, incident.worst)):
-                self._store.note(replace(incident, told=withdrawn[0].item.others))  # so nobody has heard of it
+            if not withdrawn:
+                continue
+            others = withdrawn[0].item.others  # at which levels they have heard of it nevertheless
+            unheard = {telling.channel for telling in withdrawn}
+            told = others if unheard >= {*incident.heard} else incident.told
+            heard = incident.heard if others else tuple(name for name in incident.heard if name not in unheard)
+            self._store.note(replace(incident, told=told, heard=heard))
 
     # Silences
 
@@ -174,6 +187,9 @@ class Alerts:
         """Tells what was put off, and what goes on for long; sends what has waited for its like."""
         for pattern in [pattern for pattern, one in self._store.silences.items() if one.until <= now]:
             self._store.end_silence(pattern)
+        fading = [incident for incident in self._store.incidents.values() if incident.fades]
+        for incident in fading[:-_MOST_FADING]:
+            self._end(incident, "", now, silently=True)
         for incident in list(self._store.incidents.values()):
             self._look_again(incident, now)
         self.dispatch.tick()
@@ -183,17 +199,18 @@ class Alerts:
         if incident.fades and at - self._heard.setdefault(incident.key, at) >= remind:
             self._end(incident, "", now, silently=True)
             return
-        if self._is_of_cascade(incident):
+        if incident.key not in self._told:  # it was told by an earlier maintd, whose clock this may not be
+            ago = (now - (incident.told_at or now)).total_seconds()
+            self._told[incident.key] = at - min(max(ago, 0.0), remind)
+        channels = self._channels(incident)
+        is_new = not incident.told or LEVELS.index(incident.level) > LEVELS.index(incident.worst)
+        if not incident.is_pending and at - self._told[incident.key] < remind:
+            channels = [name for name in channels if name not in incident.heard]  # new ones, or a route leads there now
+            is_new = True
+        if not (incident.is_pending or channels) or self._is_of_cascade(incident):
             return
-        if not incident.is_pending:
-            if incident.key not in self._told:  # it was told by an earlier maintd, whose clock this may not be
-                ago = (now - (incident.told_at or now)).total_seconds()
-                self._told[incident.key] = at - min(max(ago, 0.0), remind)
-            if at - self._told[incident.key] < remind:
-                return
         if not self._is_quiet(incident.name, now):
-            is_new = not incident.told or LEVELS.index(incident.level) > LEVELS.index(incident.worst)
-            self._tell(incident, "wrong" if is_new else "still", now)
+            self._tell(incident, "wrong" if is_new else "still", now, channels)
 
     # For status
 
@@ -203,6 +220,7 @@ class Alerts:
             "open": [
                 {"name": one.name, "level": one.level, "title": printable(one.title), "since": one.since.isoformat()}
                 for one in sorted(self._store.incidents.values(), key=lambda one: -LEVELS.index(one.level))
+                if self.is_on
             ],
             "silences": [
                 {"pattern": one.pattern, "until": one.until.isoformat(timespec="seconds"), "reason": one.reason}
@@ -212,7 +230,8 @@ class Alerts:
         }
 
 
-def _incident(notice: Notice, now: datetime) -> Incident:
+def incident_of(notice: Notice, now: datetime) -> Incident:
+    """What begins with a notice."""
     return Incident(
         key=notice.key,
         id=os.urandom(8).hex(),

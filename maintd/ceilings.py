@@ -6,10 +6,11 @@ from dataclasses import dataclass, field
 from typing import ClassVar
 
 from maintd import processes
-from maintd.errors import trouble
+from maintd.errors import Trouble, trouble
 from maintd.events import Event, Failure
 from maintd.limits import Ceiling, Samples
 from maintd.measured import taken
+from maintd.relays import Relay
 from maintd.rhythm import Rhythm
 from maintd.supervisor import Program
 from maintd.triggers import Due, Excess, Over
@@ -32,7 +33,10 @@ class LimitExceeded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class LimitOk(Event):
-    """A program that was over its limit is below it again, in enough samples, or does not run, or has no limit now."""
+    """A program that was over its limit is below it again, in enough samples, or does not run, or has no limit now.
+
+    Also one that could not be measured, and can be again.
+    """
 
     name: ClassVar[str] = "limit.ok"
 
@@ -40,25 +44,35 @@ class LimitOk(Event):
 
     @property
     def msg(self) -> str:
-        return f"below its limit: {self.reason}"
+        return f"not over its limit: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LimitFailed(Failure):
-    """What a program takes cannot be measured. Told once until it can be."""
+    """What a program takes cannot be measured, or measuring it hangs. Told once until it can be."""
 
     name: ClassVar[str] = "limit.failed"
     level: ClassVar[str] = "warning"
 
 
+LONGEST = 10.0
+"""Seconds that measuring the programs of one limit may take; the kernel makes a read of /proc wait for its process."""
+
+_HANGS = "a process in state D, perhaps, which waits for a disk or a network file system: ps -o pid,stat,wchan,cmd"
+
+
 @dataclass(slots=True)
 class _Job:
-    """One limit: the last samples of each of its programs, who is over, and when a run may be begun for it again."""
+    """One limit: the last samples of each of its programs, who is over, and when a run may be begun for it again.
+
+    `current` is the program that is being measured; `blind` has those that cannot be.
+    """
 
     ceiling: Ceiling
     samples: dict[str, Samples] = field(default_factory=dict)
     over: set[str] = field(default_factory=set)
     blind: set[str] = field(default_factory=set)
+    current: str = ""
     is_awaited: bool = False
     not_before: float = 0.0
 
@@ -68,24 +82,28 @@ class Ceilings:
 
     `put` gets what is due, `emit` what is to be said.
 
-    `is_held` says whether nothing is to be done now.
+    `is_held` says whether nothing is to be done now. A limit whose measuring hangs, by `clock`, holds up no other one.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what it asks and tells is said by name
         self,
         known: Callable[[], list[Program] | None],
         put: Callable[[Due], None],
         emit: Callable[[Event, str], None],
         is_held: Callable[[], bool],
+        *,
+        clock: Callable[[], float],
+        longest: float = LONGEST,
     ) -> None:
         self._known, self._put, self._emit, self._is_held = known, put, emit, is_held
         self._jobs: dict[str, _Job] = {}
-        self._rhythm = Rhythm(self._measure)
+        self._relay, self._longest = Relay(self._measure, clock, longest), longest
+        self._rhythm = Rhythm(self._relay.put)
         self._is_started = False
 
     @property
     def alive(self) -> bool:
-        return not self._is_started or self._rhythm.alive
+        return not self._is_started or (self._rhythm.alive and self._relay.alive)
 
     def set(self, job: str, ceiling: Ceiling) -> None:
         if not self._is_started:
@@ -111,13 +129,22 @@ class Ceilings:
             step, every = found.ceiling.step, found.ceiling.every
             found.not_before = time.monotonic() + (step if acted else min(step, every))
 
+    def tick(self) -> None:
+        """Once a second: says whose measuring hangs. It is measured again when that ends."""
+        name = self._relay.lost()
+        job = self._jobs.get(name)
+        if job is not None:
+            seconds = f"{self._longest:.0f} s"
+            error = Trouble("hangs", f"it did not end within {seconds}, and cannot be ended", _HANGS)
+            self._note_blind(name, job, job.current or job.ceiling.program, error)
+
     def _measure(self, name: str) -> None:
         job, known = self._jobs.get(name), self._known()
         if job is None or known is None:
             return
         programs = {program.name: program for program in known if program.is_named(job.ceiling.program)}
         found = [excess for program in programs.values() if (excess := self._sampled(name, job, program))]
-        for gone in job.over - programs.keys():
+        for gone in (job.over | job.blind) - programs.keys() - {job.ceiling.program}:
             self._end(name, job, gone, "it is gone")
         if found and not job.is_awaited and time.monotonic() >= job.not_before and not self._is_held():
             job.is_awaited = True
@@ -126,12 +153,13 @@ class Ceilings:
     def _sampled(self, name: str, job: _Job, program: Program) -> Excess | None:
         """Takes one sample; what is too much, if it is so in enough of them."""
         if program.state != "RUNNING":
-            if program.name in job.over and program.state in ("STOPPED", "EXITED", "FATAL"):
+            if program.name in job.over | job.blind and program.state in ("STOPPED", "EXITED", "FATAL"):
                 self._end(name, job, program.name, f"it is {program.state}")
             return None
         samples = job.samples.get(program.name)
         if samples is None or samples.pid != program.pid:
             samples = job.samples[program.name] = Samples(program.pid, job.ceiling.of)
+        job.current = program.name
         try:
             if processes.uptime(program.pid) < job.ceiling.grace:
                 return None
@@ -139,11 +167,11 @@ class Ceilings:
         except FileNotFoundError:
             return None
         except OSError as error:
-            self._note_blind(name, job, program.name, error)
+            self._note_blind(name, job, program.name, trouble(error))
             return None
-        job.blind.discard(program.name)
         above = [measure.text for measure in measures if measure.is_above]
         samples.above.append(bool(above))
+        self._note_sight(name, job, program.name, is_above=bool(above))
         if program.name in job.over and samples.is_well(job.ceiling.count):
             self._end(name, job, program.name, ", ".join(measure.text for measure in measures))
         if not above or not samples.is_over(job.ceiling.count):
@@ -158,9 +186,18 @@ class Ceilings:
 
     def _end(self, name: str, job: _Job, program: str, reason: str) -> None:
         job.over.discard(program)
+        job.blind.discard(program)
         self._emit(LimitOk(target=program, reason=reason), name)
 
-    def _note_blind(self, name: str, job: _Job, program: str, error: OSError) -> None:
+    def _note_blind(self, name: str, job: _Job, program: str, found: Trouble) -> None:
         if program not in job.blind:
             job.blind.add(program)
-            self._emit(LimitFailed.from_trouble(program, "measure what it takes", trouble(error)), name)
+            self._emit(LimitFailed.from_trouble(program, "measure what it takes", found), name)
+
+    def _note_sight(self, name: str, job: _Job, program: str, *, is_above: bool) -> None:
+        """It could be measured; that it can be again is said, unless it may be over its limit."""
+        for known in job.blind & {program, job.ceiling.program}:
+            if is_above or known in job.over:
+                job.blind.discard(known)
+            else:
+                self._end(name, job, known, "it can be measured again")

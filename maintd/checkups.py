@@ -7,6 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from maintd.awake import Awake
 from maintd.check import Check
 from maintd.child import Worker
 from maintd.job import Job
@@ -32,7 +33,12 @@ class Checkups:
     """Used by the daemon's main thread alone, `begin` apart, which makes a run in the thread of its look."""
 
     def __init__(
-        self, log: Log, state: State, begin: Callable[[Wanted], Run | None], put: Callable[[Looked | Due], None]
+        self,
+        log: Log,
+        state: State,
+        begin: Callable[[Wanted], Run | None],
+        put: Callable[[Looked | Due], None],
+        awake: Awake,
     ) -> None:
         self._put = put
         self._begin = begin
@@ -40,8 +46,8 @@ class Checkups:
         self._jobs: Mapping[str, Job] = {}
         self.standings = Standings(state, log.emit, self._look_now)
         runner = Runner(log)
-        self._here = Rounds(runner, self._begun, put, most=MOST)
-        self._in_children = Rounds(runner, self._begun, put, most=MOST_CHILDREN, in_child=True)
+        self._here = Rounds(runner, self._begun, put, awake, most=MOST)
+        self._in_children = Rounds(runner, self._begun, put, awake, most=MOST_CHILDREN, in_child=True)
         self._rhythm = Rhythm(self._in_time)
 
     def start(self) -> None:

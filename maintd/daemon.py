@@ -13,6 +13,7 @@ from queue import Empty, SimpleQueue
 
 from maintd import __version__, answers, capabilities, durable, holders, lock, powers, reloading, story
 from maintd import config as configuration
+from maintd.awake import Awake
 from maintd.client import SOCKET, STATUS_SOCKET
 from maintd.config import Config
 from maintd.control import Control
@@ -21,6 +22,8 @@ from maintd.events import SCHEMA, Event
 from maintd.hearing import Hearing
 from maintd.log import Envelope, Log, silence_stdlib_logging, to_descriptor
 from maintd.names import enumerated
+from maintd.notices import Notice
+from maintd.ping import Pinged
 from maintd.requests import Request
 from maintd.upkeep import Heard, Noted, Upkeep
 from maintd.vitals import Pulse, Vitals
@@ -68,14 +71,15 @@ class Daemon:
         self.started = datetime.now(UTC)
         self.inbox: SimpleQueue[Item] = SimpleQueue()
         self.log = Log(to_descriptor(1))
-        self.upkeep = Upkeep(config, self.log, lock_fd, self.inbox.put)
+        self.awake = Awake()
+        self.upkeep = Upkeep(config, self.log, lock_fd, self.inbox.put, self.awake)
         self.rejected: reloading.Rejected | None = None
         self.parent = os.getppid() if "SUPERVISOR_ENABLED" in os.environ else None
         self.control: Control | None = None
         self.open_control: Control | None = None
         self.stopping: Stop | None = None
         self.vitals = Vitals(self.emit)
-        self.pulse = Pulse(self._hangs)
+        self.pulse = Pulse(self.awake, self._hangs)
 
     @property
     def config(self) -> Config:
@@ -104,6 +108,12 @@ class Daemon:
         """In the thread of the pulse: the main thread cannot be ended in order, so all of it is."""
         self._failed(Trouble("hangs", f"the main thread has not come round for {seconds:.0f} s", ""))
         self.log.close(LEAST_PATIENCE)
+        left: list[Notice] = []
+        with contextlib.suppress(Empty):
+            while True:
+                item = self.inbox.get_nowait()
+                left += [item.notice] if isinstance(item, Noted) else []
+        self.upkeep.leave(left)
         os._exit(1)
 
     def _start(self) -> None:
@@ -175,8 +185,9 @@ class Daemon:
 
     def _end(self, reason: str) -> None:
         end = time.monotonic() + STOP_PATIENCE
-        self._note_what_is_left()
         clean = self.upkeep.stop(LANES_PATIENCE)
+        self._hear_the_rest()
+        self.upkeep.pings.finish(end - 2 * LEAST_PATIENCE)
         for control in filter(None, (self.control, self.open_control)):
             control.stop(max(end - time.monotonic(), LEAST_PATIENCE))
         uptime = (datetime.now(UTC) - self.started).total_seconds()
@@ -184,13 +195,18 @@ class Daemon:
             reason += "; a step was cut off and is recovered at the next start"
         self.emit(story.DaemonStopped(reason=reason, uptime_s=round(uptime, 1)))
         self.log.close(max(end - time.monotonic(), LEAST_PATIENCE))
+        self._hear_the_rest(is_silent=True)
+        self.upkeep.close()
 
-    def _note_what_is_left(self) -> None:
-        """What somebody has to be told of, the reason of a bad end above all, is kept for the next maintd to tell."""
+    def _hear_the_rest(self, *, is_silent: bool = False) -> None:
+        """How runs have ended, and what somebody has to be told of, is kept for the next maintd to tell.
+
+        Once it `is_silent`, and no event is written any more, nothing is heard that would lead to one.
+        """
         with contextlib.suppress(Empty):
             while True:
                 item = self.inbox.get_nowait()
-                if isinstance(item, Noted):
+                if isinstance(item, Noted | Pinged if is_silent else Heard):
                     self.upkeep.hear(item)
 
     def _handle(self, item: Heard | Reload | Request) -> None:
@@ -218,8 +234,9 @@ class Daemon:
             "status": self.open_control is None or self.open_control.alive,
         }
         cause = self.vitals.look(
-            time.monotonic(), self.inbox.qsize(), self.upkeep.lanes.overdue(), self.config.settings.max_memory
+            self.awake.now(), self.inbox.qsize(), self.upkeep.lanes.overdue(), self.config.settings.max_memory
         )
+        self.vitals.look_at_threads(self.awake.now(), self.upkeep.rounds())
         if cause:
             return self._failed(Trouble("unwell", cause, ""))
         dead = [name for name, alive in parts.items() if not alive]

@@ -70,13 +70,23 @@ def fetch(request: Request, deadline: float) -> Answer:
         status, body, location, valid_s = _once(request, url, headers, deadline)
         if location is None or not request.redirects:
             return Answer(status, body, time.monotonic() - begun, url, valid_s)
-        following = urljoin(url, location)
+        following = _joined(url, location)
         if urlsplit(following).scheme not in ("http", "https"):
             raise MaintdError(f"it redirects to {following}, which is not HTTP")
         if urlsplit(following)[:2] != urlsplit(url)[:2]:
             headers.pop("Authorization", None)  # for that server alone
         url = following
     raise MaintdError(f"it redirects more than {request.redirects} times, at last to {url}")
+
+
+def _joined(url: str, location: str) -> str:
+    """Where a redirect leads."""
+    try:
+        following = urljoin(url, location)
+        urlsplit(following).port  # noqa: B018 - asked for its ValueError
+    except ValueError:
+        raise MaintdError(f"it redirects to {location[:200]}, which is no URL") from None
+    return following
 
 
 def _once(
@@ -101,6 +111,9 @@ def _once(
 
 
 def _body(response: http.client.HTTPResponse) -> bytes:
+    said = response.getheader("Content-Length", "0")
+    if not all(part.strip().isdecimal() for part in said.split(",")) or len(set(said.replace(" ", "").split(","))) > 1:
+        raise MaintdError(f"the answer is not HTTP: its Content-Length is {said[:80]}")
     body = b""
     while len(body) < LARGEST:
         more = response.read(min(1 << 16, LARGEST - len(body)))

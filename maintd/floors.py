@@ -1,5 +1,6 @@
 """Watches how much room file systems have, once a second at the cost of a system call each, and says when it is low."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -7,11 +8,17 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import ClassVar
 
-from maintd.events import Event
+from maintd.errors import Trouble
+from maintd.events import Event, Failure
+from maintd.relays import Relay
 from maintd.room import Floor, Room
 from maintd.triggers import Due, Low, Settling
 from maintd.units import format_size
 
+LONGEST = 10.0
+"""Seconds after which a file system that is asked for its room is told not to answer."""
+_AT_ONCE = 0.05
+"""Seconds that are waited for the answers, which take microseconds; those that are later count at the next look."""
 LOOKAHEAD = 3.0
 """Seconds for which what is free has to last, at the pace of the last ones, before anything is done."""
 CALM = 5.0
@@ -47,7 +54,7 @@ class StorageLow(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class StorageOk(Event):
-    """A file system that was low has room again."""
+    """A file system that was low has room again, or one that did not answer does, and has room."""
 
     name: ClassVar[str] = "storage.ok"
 
@@ -59,9 +66,20 @@ class StorageOk(Event):
         return f"{format_size(self.free_bytes)} free again; the floor is {format_size(self.floor_bytes)}"
 
 
+@dataclass(frozen=True, kw_only=True)
+class StorageFailed(Failure):
+    """How much room a file system has cannot be told: it does not answer. Told once until it does."""
+
+    name: ClassVar[str] = "storage.failed"
+
+
 @dataclass(slots=True)
 class _Watched:
+    """`room` is what was found since it was last looked at, or None."""
+
     floor: Floor
+    room: Room | None = None
+    is_silent: bool = False
     readings: "deque[tuple[float, int]]" = field(default_factory=lambda: deque(maxlen=_READINGS))
     is_low: bool = False
     calm_since: float | None = None
@@ -76,28 +94,53 @@ class _Watched:
 
 
 class Floors:
-    """Used by the daemon's main thread alone. `emit` gets what is to be said of a job's file system."""
+    """Used by the daemon's main thread alone. `emit` gets what is to be said of a job's file system.
 
-    def __init__(self, emit: Callable[[Event, str], None]) -> None:
+    The file systems are asked in a thread: one that does not answer, by `clock`, holds up nothing.
+    """
+
+    def __init__(
+        self, emit: Callable[[Event, str], None], clock: Callable[[], float] = time.monotonic, longest: float = LONGEST
+    ) -> None:
         self._emit = emit
         self._watched: dict[str, _Watched] = {}
+        self._relay = Relay(self._ask, clock, longest)
+
+    @property
+    def alive(self) -> bool:
+        return self._relay.alive
 
     def set(self, job: str, floor: Floor) -> None:
         known = self._watched.get(job)
         if known is None or known.floor != floor:
-            self._watched[job] = _Watched(floor)
+            self._watched = self._watched | {job: _Watched(floor)}
 
     def remove(self, job: str) -> None:
-        self._watched.pop(job, None)
+        self._watched = {name: watched for name, watched in self._watched.items() if name != job}
+
+    def _ask(self, job: str) -> None:
+        """In the thread of the relay."""
+        watched = self._watched.get(job)
+        if watched is not None:
+            with contextlib.suppress(OSError):  # it is not there now, which the job's own run says
+                watched.room = Room.at(watched.floor.path)
 
     def look(self) -> Iterator[Due]:
         """What is due: a guard whose file system is low, or one that is not any more, to put its ballast back."""
+        self._note_silence(self._relay.lost())
+        for job in self._watched:
+            self._relay.put(job)
+        if self._watched:
+            self._relay.settle(_AT_ONCE)
         now = time.monotonic()
         for job, watched in self._watched.items():
-            try:
-                room = Room.at(watched.floor.path)
-            except OSError:  # it is not there now, which the job's own run says
+            room, watched.room = watched.room, None
+            if room is None:
                 continue
+            if watched.is_silent:
+                watched.is_silent = False
+                if not watched.is_low:
+                    self._say_ok(job, watched, room)
             if not watched.is_awaited:  # or what is written and freed by the run itself would count
                 watched.readings.append((now, room.free))
             yield from self._looked_at(job, watched, room, now)
@@ -116,11 +159,22 @@ class Floors:
                 self._say_low(job, watched, room, int(pace))
         elif watched.is_low and watched.calm_since is not None and now - watched.calm_since >= CALM:
             watched.is_low, watched.wait = False, 0.0
-            self._emit(StorageOk(target=watched.floor.path, free_bytes=room.free, floor_bytes=floor.free), job)
+            self._say_ok(job, watched, room)
             yield Due(job, Settling())
         if lacks and not watched.is_awaited and now >= watched.not_before:
             watched.is_awaited = True
             yield Due(job, Low(wanted))
+
+    def _note_silence(self, job: str) -> None:
+        watched = self._watched.get(job)
+        if watched is not None:
+            watched.is_silent = True
+            found = Trouble("hangs", "it does not answer", "look at dmesg and at the mounts")
+            self._emit(StorageFailed.from_trouble(watched.floor.path, "see how much room it has", found), job)
+
+    def _say_ok(self, job: str, watched: _Watched, room: Room) -> None:
+        floor = watched.floor.goal(room).free
+        self._emit(StorageOk(target=watched.floor.path, free_bytes=room.free, floor_bytes=floor), job)
 
     def _say_low(self, job: str, watched: _Watched, room: Room, pace: int) -> None:
         event = StorageLow(

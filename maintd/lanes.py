@@ -44,11 +44,17 @@ class Done:
 class Lanes:
     """Runs wait in the queue of their lane. `begin` makes a run when its turn comes, `put` gets what came of it.
 
-    Both are called in the lane's thread.
+    Both are called in the lane's thread. How long a run takes goes by `clock`.
     """
 
-    def __init__(self, runner: Runner, begin: Callable[[Wanted], Run | None], put: Callable[[Done], None]) -> None:
-        self._runner = runner
+    def __init__(
+        self,
+        runner: Runner,
+        begin: Callable[[Wanted], Run | None],
+        put: Callable[[Done], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._runner, self._clock = runner, clock
         self._begin = begin
         self._put = put
         self._queues: dict[Lane, SimpleQueue[Wanted | None]] = {lane: SimpleQueue() for lane in Lane}
@@ -78,7 +84,7 @@ class Lanes:
 
     def overdue(self) -> dict[str, float]:
         """The jobs at work that should have ended by their timeout, and by how many seconds they are beyond it."""
-        now, found = time.monotonic(), {}
+        now, found = self._clock(), {}
         for run in list(self._current.values()):
             since = self._since.get(run.id)
             if run.job.timeout is not None and since is not None and run.begun.is_set():
@@ -131,7 +137,7 @@ class Lanes:
                 continue
             self._current[run.id] = run
             self._at_work[run.id] = wanted, run
-            self._since[run.id] = time.monotonic()
+            self._since[run.id] = self._clock()
             if self._stopping.is_set():
                 run.stop.set()
             try:

@@ -95,6 +95,8 @@ class Log:
     def emit(self, event: Event, envelope: "Envelope | None" = None, listener: Listener | None = None) -> None:
         """Queues one event; `listener` gets the same fields, for whoever asked for this run."""
         given = envelope or Envelope()
+        if self._overheard is not None:  # first, so that nothing is written that was not heard
+            self._overheard(event, given)
         fields: dict[str, Any] = {
             "ts": datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
             "level": given.level or event.level,
@@ -113,8 +115,6 @@ class Log:
             self._lines.line(event.name, **{key: value for key, value in fields.items() if key != "event"})
         if listener is not None:
             listener(fields)
-        if self._overheard is not None:
-            self._overheard(event, given)
 
     def overhear(self, listener: Callable[[Event, "Envelope"], None]) -> None:
         """Has every event told to `listener` as well, in the thread that emits it."""

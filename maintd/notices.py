@@ -22,6 +22,7 @@ _PAIRS = {
     "storage.low": "storage",
     "guard.spent": "storage",
     "storage.ok": "storage",
+    "storage.failed": "storage",
 }
 """Events of jobs that tell of a thing of their own, which is over by another event, and not when a run goes well."""
 _PROGRAMS = ("program.crashed", "program.fatal", "program.recovered", "program.changed")

@@ -8,14 +8,16 @@ import time
 import urllib.error
 import urllib.parse
 import urllib.request
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
 from maintd.child import Worker
 from maintd.errors import MaintdError, trouble
 from maintd.events import Event, Failure
+from maintd.job import Job
+from maintd.owed import Owed, Owing
 from maintd.runs import Result, Run
 from maintd.steps import Outcome
 from maintd.triggers import Scheduled
@@ -24,6 +26,21 @@ DEADLINE = 10.0
 _MOST = 4
 _PARTLY = 5
 """The exit code of `maintd do` for a run that did some of its work."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """A run has begun whose start and end are told, for the daemon's inbox."""
+
+    run: str
+    job: str
+
+
+@dataclass(frozen=True)
+class Pinged:
+    """The end of a run was told, or is not to be told any more, for the daemon's inbox."""
+
+    run: str
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,14 +54,16 @@ class PingFailed(Failure):
 class Pings:
     """Fetches URLs one after the other in a child, each with a hard deadline; `emit` gets what went wrong, and the job.
 
-    A URL that already waits is not fetched twice, and only the last few of a job wait.
+    A URL that already waits is not fetched twice, and only the last few of a job wait. What is still to be told of
+    runs is in `owed`, and outlives the daemon; `put` takes to its inbox what changes that.
     """
 
-    def __init__(self, emit: Callable[[Event, str], None]) -> None:
-        self._emit = emit
+    def __init__(self, owed: Owed, emit: Callable[[Event, str], None], put: Callable[[Begun | Pinged], None]) -> None:
+        self._owed, self._emit, self._put = owed, emit, put
         self._told = -math.inf
         self._begun: set[str] = set()
-        self._waiting: dict[tuple[str, str], None] = {}
+        self._waiting: dict[tuple[str, str], str] = {}
+        self._current = ""
         self._changed = threading.Condition()
         self._thread: threading.Thread | None = None
 
@@ -53,25 +72,57 @@ class Pings:
         """Whether what is sent is fetched; there is no thread before the first."""
         return self._thread is None or self._thread.is_alive()
 
-    def send(self, job: str, url: str) -> None:
-        """Has a job's URL fetched, after all that it has told before: what it tells last is how its last run went."""
+    def resume(self, jobs: Mapping[str, Job]) -> None:
+        """Tells the ends of runs that an earlier maintd could not tell; what its end has cut off has failed."""
+        for owing in list(self._owed.runs.values()):
+            job = jobs.get(owing.job)
+            if job is None or not job.ping or (owing.code is None and not job.ping_start):
+                self._owed.settle(owing.run)
+            else:
+                self._send_end(job, replace(owing, code=1 if owing.code is None else owing.code))
+
+    def hear(self, heard: Begun | Pinged) -> None:
+        if isinstance(heard, Begun):
+            self._owed.note(Owing(heard.run, heard.job))
+        else:
+            self._owed.settle(heard.run)
+
+    def finish(self, end: float) -> None:
+        """Waits until all is told that is to be told of runs, at most until then (monotonic)."""
+        with self._changed:
+            self._changed.wait_for(
+                lambda: not self._current and not any(self._waiting.values()), max(end - time.monotonic(), 0)
+            )
+
+    def send(self, job: str, url: str, run: str = "") -> None:
+        """Has a job's URL fetched, after all that it has told before: what it tells last is how its last run went.
+
+        With `run` that is the end of that run.
+        """
         with self._changed:
             if self._thread is None:
                 self._thread = threading.Thread(target=self._work, name="ping", daemon=True)
                 self._thread.start()
             own = [key for key in self._waiting if key[0] == job]
-            if own[-1:] == [(job, url)]:
-                return  # it keeps its place, or what is told often would never come to its turn
+            if own[-1:] == [(job, url)]:  # it keeps its place, or what is told often would never come to its turn
+                self._settle(self._waiting[job, url])
+                self._waiting[job, url] = run
+                return
             for key in {*own[: -_MOST + 1], (job, url)}:
-                self._waiting.pop(key, None)
-            self._waiting[job, url] = None
-            self._changed.notify()
+                self._settle(self._waiting.pop(key, ""))
+            self._waiting[job, url] = run
+            self._changed.notify_all()
+
+    def _settle(self, run: str) -> None:
+        if run:
+            self._put(Pinged(run))
 
     def started(self, run: Run) -> None:
         """A run begins, which is told if its job wants that and the schedule started it. For any thread."""
         job = run.job
         if job.ping and job.ping_start and job.lanes and isinstance(run.ctx.cause, Scheduled):
             self._begun.add(run.id)
+            self._put(Begun(run.id, run.name))
             self.send(run.name, starting(job.ping, run.id))
 
     def is_awaited(self, run: Run) -> bool:
@@ -81,15 +132,20 @@ class Pings:
         return was_told
 
     def ended(self, run: Run, result: Result) -> None:
-        """A run has ended, well or not."""
-        if not run.job.ping:
+        """A run has ended, well or not. One that was broken off is begun anew, and is told only if its start was."""
+        if not run.job.ping or (result.aborted and not result.failed and not run.job.ping_start):
             return
-        failed = result.outcome is Outcome.FAILURE
-        if run.job.ping_start:
-            code = (_PARTLY if result.done else 1) if failed else 0
-            self.send(run.name, ending(run.job.ping, run.id, code))
+        is_bad = result.aborted or result.outcome is Outcome.FAILURE
+        self._send_end(run.job, Owing(run.id, run.name, (_PARTLY if result.done else 1) if is_bad else 0))
+
+    def _send_end(self, job: Job, owing: Owing) -> None:
+        assert job.ping is not None
+        self._owed.note(owing)
+        if job.ping_start:
+            url = ending(job.ping, owing.run, owing.code or 0)
         else:
-            self.send(run.name, failing(run.job.ping) if failed else run.job.ping)
+            url = failing(job.ping) if owing.code else job.ping
+        self.send(owing.job, url, owing.run)
 
     def tell_of_maintd(self, url: str | None, every: timedelta) -> None:
         """Maintd is at work: called again and again by its main thread, which is what is told by it."""
@@ -103,13 +159,17 @@ class Pings:
             with self._changed:
                 self._changed.wait_for(lambda: self._waiting)
                 job, url = next(iter(self._waiting))
-                del self._waiting[job, url]
+                self._current = self._waiting.pop((job, url))
             try:
                 with Worker() as worker:
                     worker.call("maintd.ping:fetch", {"url": url}, deadline=time.monotonic() + DEADLINE)
             except (OSError, MaintdError) as error:
                 event = PingFailed.from_trouble(server(url), "fetch the ping URL", trouble(error))
                 self._emit(event, job)
+            with self._changed:
+                self._settle(self._current)
+                self._current = ""
+                self._changed.notify_all()
 
 
 def fetch(_progress: Callable[[int], None], *, url: str) -> dict[str, Any]:

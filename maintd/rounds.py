@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 
+from maintd.awake import Awake
 from maintd.child import Worker
 from maintd.lanes import Done, Wanted
 from maintd.runner import Runner
@@ -33,11 +34,15 @@ class _Thread:
 
 @dataclass(eq=False)
 class _Look:
-    """A look that is being taken; `run` is None before it has begun. Once it is `lost`, what it finds is not wanted."""
+    """A look that is being taken; `run` is None before it has begun. Once it is `lost`, what it finds is not wanted.
+
+    It has `begun` at that time of Awake, and `began` at that of the monotonic clock.
+    """
 
     wanted: Wanted
     run: Run | None = None
     begun: float = 0.0
+    began: float = 0.0
     is_lost: bool = False
 
 
@@ -45,20 +50,22 @@ class Rounds:
     """At most `most` looks at a time; more wait. With `in_child` each thread keeps a child for its looks.
 
     `begin` makes a run when its turn comes, in the thread of the look; `put` gets what came of it. The thread that was
-    busy last is taken first, so that no more children are kept than are needed.
+    busy last is taken first, so that no more children are kept than are needed. What was looked at while all of maintd
+    was stopped, as `awake` knows, says nothing of what it looked at.
     """
 
-    def __init__(
+    def __init__(  # noqa: PLR0913 - what bounds it is said by name
         self,
         runner: Runner,
         begin: Callable[[Wanted, Worker | None], Run | None],
         put: Callable[[Looked], None],
+        awake: Awake,
         *,
         most: int,
         in_child: bool = False,
     ) -> None:
         self._runner, self._begin, self._put = runner, begin, put
-        self._most, self._in_child = most, in_child
+        self._awake, self._most, self._in_child = awake, most, in_child
         self._lock = threading.Lock()
         self._idle: list[_Thread] = []
         self._backlog: deque[Wanted] = deque()
@@ -111,7 +118,7 @@ class Rounds:
 
         As long as it hangs, no second look of that job is begun.
         """
-        now, found = time.monotonic(), []
+        now, found = self._awake.now(), []
         with self._lock:
             for look in self._looks.values():
                 if look.run is None or look.is_lost or look.run.job.timeout is None:
@@ -163,7 +170,7 @@ class Rounds:
     def _look(self, thread: _Thread, wanted: Wanted) -> bool:
         """Takes one look, and whether the thread may go on: if it was given up meanwhile, another took its place."""
         look = self._looks[id(wanted)]
-        look.begun = time.monotonic()
+        look.begun, look.began = self._awake.now(), time.monotonic()
         look.run = self._begin(wanted, thread.worker)
         result = self._runner.run(look.run) if look.run else Result("", aborted=True)
         with self._lock:
@@ -177,7 +184,8 @@ class Rounds:
             return False
         if wanted.on_end:
             wanted.on_end(result)
-        self._put(Looked(wanted, look.run, result))
+        stood_still = time.monotonic() - look.began - (self._awake.now() - look.begun) > OVERTIME
+        self._put(Looked(wanted, None if stood_still else look.run, result))
         return True
 
     def _next(self, thread: _Thread) -> Wanted | None:

@@ -69,6 +69,8 @@ class Spending:
         self._watched: dict[str, _Watched] = {}
         self._over = threading.Event()
         self._thread: threading.Thread | None = None
+        self.rounds = 0
+        """How often it has gone through all directories."""
 
     @property
     def alive(self) -> bool:
@@ -115,6 +117,7 @@ class Spending:
 
     def _walk_all(self) -> None:
         while not self._over.wait(1):
+            self.rounds += 1
             for watched in self._watched.values():
                 if not watched.is_awaited and time.monotonic() >= watched.next_walk:
                     begun = time.thread_time()

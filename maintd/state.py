@@ -3,6 +3,7 @@
 What cannot be kept there is remembered in memory alone, until the daemon ends.
 """
 
+import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
@@ -10,10 +11,11 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from maintd import alert_store
-from maintd.alert_store import AlertStore, Change
+from maintd import alert_store, owed
+from maintd.alert_store import AlertStore, Change, Incident
 from maintd.database import Database, rows_of
 from maintd.events import Event
+from maintd.owed import Owed
 from maintd.readings import Health
 from maintd.steps import Outcome
 from maintd.trends import Sample
@@ -42,6 +44,8 @@ _STEPS = (
     """,
     alert_store.TABLES,
     alert_store.MORE,
+    alert_store.HEARD,
+    owed.TABLES,
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
@@ -97,6 +101,7 @@ class State:
         self._standings: dict[str, Standing] = {}
         self._beats: dict[str, datetime] = {}
         self.alerts = AlertStore(self._write_together)
+        self.pings = Owed(self._write_together)
         self._database = Database(_file(directory), _STEPS, self._load, report)
 
     def _load(self, database: sqlite3.Connection) -> None:
@@ -116,8 +121,8 @@ class State:
         for job, health, since, reason, said in rows:
             self._standings[job] = Standing(job, Health(health), datetime.fromisoformat(since), reason, said)
         self._beats = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM beat")}
-
         self.alerts.load(database)
+        self.pings.load(database)
 
     def close(self) -> None:
         self._database.close()
@@ -236,6 +241,14 @@ class State:
     def _end(self, job: str) -> None:
         self._pauses.pop(job, None)
         self._database.write("DELETE FROM pause WHERE job = ?", job)
+
+
+def leave(directory: str, incidents: Sequence[Incident]) -> None:
+    """Has the next maintd find these, from any thread: the main thread hangs, perhaps while it writes."""
+    with contextlib.suppress(sqlite3.Error), contextlib.closing(sqlite3.connect(_file(directory), timeout=0.5)) as base:
+        for incident in incidents:
+            base.execute(*alert_store.kept(incident, "INSERT OR IGNORE"))
+        base.commit()
 
 
 def samples_kept(directory: str, job: str) -> list[Sample]:

@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 
 from maintd import contexts, lives
+from maintd.awake import Awake
 from maintd.cascades import Incident
 from maintd.ceilings import Ceilings
 from maintd.config import Config
@@ -25,7 +26,7 @@ class Supervision:
     Without a job that goes by programs, or [cascade] in the config, supervisord is not asked for anything.
     """
 
-    def __init__(self, config: Config, log: Log, put: Callable[[Due | Changes], None]) -> None:
+    def __init__(self, config: Config, log: Log, put: Callable[[Due | Changes], None], awake: Awake) -> None:
         self._config = config
         self._log = log
         self._put = put
@@ -34,7 +35,9 @@ class Supervision:
         self._not_before: dict[str, float] = {}
         self.incident = Incident(config.cascade)
         self.programs = Programs(lambda: contexts.supervisor(self._config), put, self._say)
-        self.ceilings = Ceilings(lambda: self.programs.known, put, self._emit_for, lambda: self.incident.lasts)
+        self.ceilings = Ceilings(
+            lambda: self.programs.known, put, self._emit_for, lambda: self.incident.lasts, clock=awake.now
+        )
 
     @property
     def alive(self) -> bool:
@@ -102,6 +105,7 @@ class Supervision:
         if ended is not None:
             self._say(ended)
         self._end_failures(now)
+        self.ceilings.tick()
         if self.incident.lasts:
             return []
         fallen = [program for program in self.programs.known or () if program.state == "FATAL"]

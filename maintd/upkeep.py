@@ -2,14 +2,15 @@
 
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from maintd import again, contexts, differences, notices, rungs, story
+from maintd import again, contexts, differences, notices, rungs, state, story
 from maintd.agenda import Agenda
-from maintd.alerts import CASCADE, Alerts
+from maintd.alerts import CASCADE, Alerts, incident_of
+from maintd.awake import Awake
 from maintd.checkups import Checkups
 from maintd.clock import Clock, as_jump
 from maintd.config import Config
@@ -21,7 +22,7 @@ from maintd.log import Envelope, Log
 from maintd.notices import Notice
 from maintd.observations import Observations
 from maintd.pauses import Pauses
-from maintd.ping import Pings
+from maintd.ping import Begun, Pinged, Pings
 from maintd.programs import Changes
 from maintd.refusals import Refusals
 from maintd.rounds import Looked
@@ -44,82 +45,98 @@ class Noted:
     notice: Notice
 
 
-Heard = Due | Done | Changes | Noted | Delivered
+Heard = Due | Done | Changes | Noted | Delivered | Begun | Pinged
 
 
 class Upkeep:
     """Used by the main thread alone, `begin` apart. `put` takes what is due and what is done to its inbox."""
 
-    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Heard], None]) -> None:
+    def __init__(self, config: Config, log: Log, lock_fd: int, put: Callable[[Heard], None], awake: Awake) -> None:
         now = datetime.now(UTC)
         self.config = config
         self._log, self._put = log, put
+        log.overhear(self._overhear)
         self.clock = Clock()
         self.state = State(config.settings.state_dir, self.emit)
-        self.lanes = Lanes(Runner(log, lock_fd), self._begin, put)
-        self.checkups = Checkups(log, self.state, self._begin, put)
+        self.lanes = Lanes(Runner(log, lock_fd), self._begin, put, awake.now)
+        self.checkups = Checkups(log, self.state, self._begin, put, awake)
         self.checkups.take_over(config.jobs, now)
-        self.supervision = Supervision(config, log, put)
+        self.supervision = Supervision(config, log, put, awake)
         self.alerts = Alerts(self.state.alerts, self.emit, put)
-        self._inform_alerts()
+        self._inform_alerts(now)
         self.watch = Watch(put)
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
         self.pauses = Pauses(self.state, now)
-        self.floors = Floors(self.emit)
+        self.floors = Floors(self.emit, awake.now)
         self.spending = Spending(self.emit)
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
-        self._pings = Pings(self.emit)
+        self.pings = Pings(self.state.pings, self.emit, put)
         self._after_jump: set[str] = set()
         self._broken_off: list[Wanted] = []
+        self._is_ending = False
 
     def emit(self, event: Event, job: str = "") -> None:
         self._log.emit(event, Envelope(job))
 
     def start(self) -> None:
-        self._log.overhear(self._overhear)
         self.lanes.start()
         self.watch.start()
         self.schedule.start()
         self.checkups.start()
         self.supervision.take_over(self.config)
         self.supervision.resume(self.alerts.programs, is_cascade=self.alerts.open(CASCADE) is not None)
-        self.alerts.resume(self.state.standings(), self._severities(), datetime.now(UTC))
-
-    def _severities(self) -> dict[str, str]:
-        return {name: job.severity for name, job in self.config.jobs.items()}
+        severities = {name: job.severity for name, job in self.config.jobs.items()}
+        self.alerts.resume(self.state.standings(), severities, datetime.now(UTC))
+        self.pings.resume(self.config.jobs)
 
     def _overhear(self, event: Event, envelope: Envelope) -> None:
-        notice = notices.notice(event, envelope) if self.alerts.is_on else None
+        notice = notices.notice(event, envelope)
         if notice is not None:
             self._put(Noted(notice))
 
-    def _inform_alerts(self) -> None:
+    def _inform_alerts(self, now: datetime) -> None:
         zone = contexts.zone(self.config)
         enabled = [name for name, job in self.config.jobs.items() if job.enabled]
-        self.alerts.take_over(self.config.alerts, zone, socket.gethostname(), enabled)
+        self.alerts.take_over(self.config.alerts, zone, socket.gethostname(), enabled, now)
 
     def stop(self, patience: float) -> bool:
         """Whether the runs that are at work came to an end within `patience` seconds.
 
-        The schedule goes on until the process ends: what it puts nobody reads, and to wait for it may take long.
+        What they have put may still be heard; nothing more is begun. The schedule goes on until the process ends: what
+        it puts leads to nothing, and to wait for it may take long.
         """
+        self._is_ending = True
         end = time.monotonic() + patience
         self.checkups.stop()
         self.spending.stop()
         self.supervision.stop()
         clean = self.lanes.stop(patience)
         self.watch.stop(max(end - time.monotonic(), 0.1))
-        self.state.close()
         return clean
+
+    def close(self) -> None:
+        """Nothing can be heard any more."""
+        self.state.close()
+
+    def leave(self, notices_left: Sequence[Notice]) -> None:
+        """Has the next maintd know of these, from any thread, if the main thread hangs."""
+        now = datetime.now(UTC)
+        left = [incident_of(notice, now) for notice in notices_left if not notice.is_over]
+        state.leave(self.config.settings.state_dir, left)
 
     def alive(self) -> dict[str, bool]:
         """Its threads, each with whether it lives."""
         parts = {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
-        parts |= {"ping": self._pings.alive, "checks": self.checkups.alive}
+        parts |= {"ping": self.pings.alive, "checks": self.checkups.alive}
         parts |= {"spending": self.spending.alive, "supervision": self.supervision.alive}
-        return parts | {"alerts": self.alerts.dispatch.alive}
+        return parts | {"alerts": self.alerts.dispatch.alive, "floors": self.floors.alive}
+
+    def rounds(self) -> dict[str, int]:
+        """How often the threads that look at file systems have come round."""
+        found = {"watch": self.watch.rounds, "spending": self.spending.rounds}
+        return {name: count for name, count in found.items() if count}
 
     def hear(self, heard: Heard) -> None:
         """Takes in what threads have put to the inbox."""
@@ -133,9 +150,12 @@ class Upkeep:
                     self.due(due)
             case Noted():
                 self.alerts.note(heard.notice, datetime.now(UTC))
-                self.alerts.dispatch.tick()
+                if not self._is_ending:
+                    self.alerts.dispatch.tick()
             case Delivered():
                 self.alerts.dispatch.delivered(heard)
+            case Begun() | Pinged():
+                self.pings.hear(heard)
 
     # Once a second
 
@@ -144,7 +164,7 @@ class Upkeep:
         for due in [*self.agenda.ripe(time.monotonic()), *low, *self.supervision.tick()]:
             self.due(due)
         self.checkups.tick()
-        self._pings.tell_of_maintd(self.config.settings.ping, self.config.settings.ping_every)
+        self.pings.tell_of_maintd(self.config.settings.ping, self.config.settings.ping_every)
         self.alerts.tick(datetime.now(UTC))
         self._end_pauses(datetime.now(UTC))
 
@@ -170,10 +190,7 @@ class Upkeep:
         old, self.config = self.config, new
         self.checkups.take_over(new.jobs, datetime.now(UTC))
         self.supervision.take_over(new)
-        was_silent = not self.alerts.is_on
-        self._inform_alerts()
-        if was_silent:
-            self.alerts.catch_up(self.state.standings(), self._severities(), datetime.now(UTC))
+        self._inform_alerts(datetime.now(UTC))
         if old.settings.timezone != new.settings.timezone:
             self.schedule.move(ZoneInfo(new.settings.timezone))
         for name in difference.removed:
@@ -237,7 +254,7 @@ class Upkeep:
 
     def due(self, due: Due) -> None:
         job = self.config.jobs.get(due.job)
-        if job is None or not job.enabled:
+        if job is None or not job.enabled or self._is_ending:
             return
         if self.pauses.hold(due.job):
             self._put_off(due)
@@ -293,7 +310,7 @@ class Upkeep:
             is_void=lambda: (
                 not isinstance(cause, Asked) and (self.config.jobs.get(name) != job or self.pauses.hold(name))
             ),
-            on_begun=self._pings.started,
+            on_begun=self.pings.started,
             is_held=lambda: is_automatic and self.supervision.incident.lasts,
             is_news=lambda event: (
                 isinstance(cause, Asked)
@@ -314,7 +331,7 @@ class Upkeep:
         if isinstance(done, Looked):
             self.checkups.done(done)
             if run is not None and isinstance(due.cause, Scheduled):
-                self._pings.ended(run, result)
+                self.pings.ended(run, result)
             return
         self._note_guard(due, run, result)
         if isinstance(due.cause, Over | Fallen):
@@ -365,9 +382,9 @@ class Upkeep:
             self.schedule.succeeded(run.name, run.ctx.now)
         if result.is_whole and (result.done or isinstance(due.cause, Scheduled | Asked)):
             self.alerts.went_well(run.name, datetime.now(UTC))
-        is_awaited = self._pings.is_awaited(run)
+        is_awaited = self.pings.is_awaited(run)
         if not result.waiting and (result.planned or is_open or is_awaited):  # what is put off begins, and ends, anew
-            self._pings.ended(run, result)
+            self.pings.ended(run, result)
         told = rungs.told(result.plan or ())
         if result.deferred:
             self.due(replace(due, rest=True, told=told))

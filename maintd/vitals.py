@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from maintd.awake import STEP, Awake
 from maintd.events import Event
 from maintd.units import counted, format_size
 
@@ -21,13 +22,18 @@ _LONG = 30.0
 """Seconds for which the inbox has to be long before that is told: a start with many jobs fills it."""
 STUCK, HOPELESS = 60.0, 600.0
 """Seconds beyond its timeout after which a run is told to be stuck, and after which maintd gives up on it."""
+SLOW = {"watch": 60.0, "spending": 600.0}
+"""Seconds after which a thread is told not to come round: who looks at logs, and who walks what has a budget."""
 PATIENCE = 300.0
 """Seconds in which the main thread comes round, whatever it does."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class DaemonStrained(Event):
-    """maintd does not keep up: its inbox grows, or a run does not end by its timeout. Told once until that is over."""
+    """maintd does not keep up: its inbox grows, a run does not end by its timeout, or a thread waits for a file system.
+
+    Told once until that is over.
+    """
 
     name: ClassVar[str] = "daemon.strained"
     level: ClassVar[str] = "error"
@@ -47,13 +53,15 @@ def memory() -> int:
 
 @dataclass(slots=True)
 class Vitals:
-    """Used by the main thread once a second; times are monotonic, in seconds. `emit` gets what is to be said."""
+    """Used by the main thread once a second; times are those of Awake. `emit` gets what is to be said."""
 
     emit: Callable[[Event], None]
     _memory: deque[bool] = field(default_factory=lambda: deque(maxlen=_OF))
     _measured: float = 0.0
     _long_since: float | None = None
     _told: set[str] = field(default_factory=set)
+    _rounds: dict[str, tuple[int, float]] = field(default_factory=dict)
+    _slow: set[str] = field(default_factory=set)
 
     def look(self, now: float, waiting: int, overdue: Mapping[str, float], most_memory: int) -> str:
         """Why maintd cannot go on, or nothing.
@@ -66,6 +74,18 @@ class Vitals:
             or next((f"{job} is stuck in its lane" for job, late in overdue.items() if late > HOPELESS), "")
             or self._watch_memory(now, most_memory)
         )
+
+    def look_at_threads(self, now: float, rounds: Mapping[str, int]) -> None:
+        """Tells which do not come round; `rounds` is how often each has. To end maintd would not help them."""
+        for name, count in rounds.items():
+            known, since = self._rounds.get(name, (-1, 0.0))
+            if count != known:
+                self._rounds[name] = count, now
+                self._slow.discard(name)
+            elif now - since > SLOW[name] and name not in self._slow:
+                self._slow.add(name)
+                reason = f"its thread has not come round for {now - since:.0f} s: it waits for a file system, perhaps"
+                self.emit(DaemonStrained(target=name, reason=reason))
 
     def _watch_inbox(self, now: float, waiting: int) -> str:
         if waiting < LONG_INBOX:
@@ -95,11 +115,14 @@ class Vitals:
 
 
 class Pulse:
-    """A thread that calls `give_up` if nobody has called `beat` for so long: the main thread hangs."""
+    """A thread that calls `give_up` if nobody has called `beat` for so long: the main thread hangs.
 
-    def __init__(self, give_up: Callable[[float], None], patience: float = PATIENCE) -> None:
-        self._give_up, self._patience = give_up, patience
-        self._last = time.monotonic()
+    It keeps `awake` going, by which that is measured: the time in which all of maintd was stopped does not count.
+    """
+
+    def __init__(self, awake: Awake, give_up: Callable[[float], None], patience: float = PATIENCE) -> None:
+        self._awake, self._give_up, self._patience = awake, give_up, patience
+        self._last = awake.now()
         self._thread = threading.Thread(target=self._work, name="pulse", daemon=True)
 
     @property
@@ -107,13 +130,14 @@ class Pulse:
         return self._thread.is_alive()
 
     def start(self) -> None:
-        self._last = time.monotonic()
+        self._last = self._awake.now()
         self._thread.start()
 
     def beat(self) -> None:
-        self._last = time.monotonic()
+        self._last = self._awake.now()
 
     def _work(self) -> None:
-        while (silent := time.monotonic() - self._last) < self._patience:
-            threading.Event().wait(min(self._patience - silent, self._patience / 10) + 0.01)
+        while (silent := self._awake.now() - self._last) < self._patience:
+            time.sleep(min(self._patience - silent + 0.01, STEP))
+            self._awake.step()
         self._give_up(silent)

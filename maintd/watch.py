@@ -89,6 +89,8 @@ class Watch:
         self._jobs: dict[str, _Job] = {}
         self._followers = Followers()
         self._interval = Pace.QUICKEST
+        self.rounds = 0
+        """How often it has looked at all files."""
 
     def set(self, job: str, watched: Sequence[Watched]) -> None:
         """Watches for this job, in place of what it watched before. Any thread may call this, before start or after.
@@ -158,6 +160,7 @@ class Watch:
                     self._put(Due(job, Grown(paths)))
             self._pace.polled(time.thread_time() - spent - surveys, now - last)
             self._interval = self._pace.poll_every(len(self._sizes))
+            self.rounds += 1
             self._wait(now + self._interval)
             last = now
 

@@ -1,10 +1,16 @@
 """The daemon watches itself: what is too much ends it, what is long is told once, and a main thread that hangs too."""
 
+import signal
+import subprocess
+import sys
 import threading
+import time
 from datetime import UTC, datetime, timedelta
+from subprocess import PIPE
 from typing import ClassVar
 
 from maintd import vitals
+from maintd.awake import Awake
 from maintd.events import Event
 from maintd.job import Context, Job
 from maintd.lanes import Done, Lanes, Wanted
@@ -66,6 +72,19 @@ def test_a_run_beyond_its_timeout_is_told_once_and_then_given_up_on():
     assert one.look(602, 0, {}, MUCH) == ""
 
 
+def test_a_thread_that_does_not_come_round_is_told_once():
+    """A minute in which the watch of the logs does not come round is told, once until it does; maintd goes on."""
+    told: list[Event] = []
+    one = Vitals(told.append)
+    for second in range(200):
+        one.look_at_threads(second, {"watch": 1 + (second > 150), "spending": second})
+    assert [(event.name, event.target) for event in told] == [("daemon.strained", "watch")]
+    assert "has not come round for 61 s" in told[0].msg
+    for second in range(200, 300):
+        one.look_at_threads(second, {"watch": 2, "spending": second})
+    assert [event.target for event in told] == ["watch", "watch"]
+
+
 def test_lanes_know_which_runs_are_overdue():
     """A run that does not end by its timeout is named while it goes on, and not before or after."""
     go_on = threading.Event()
@@ -95,10 +114,60 @@ def test_lanes_know_which_runs_are_overdue():
     log.close()
 
 
+STOPPED = """
+import sys, time
+from maintd.awake import Awake
+from maintd.lanes import Lanes
+from maintd.vitals import Pulse
+awake = Awake()
+pulse = Pulse(awake, lambda seconds: print("given up", flush=True), 5)
+pulse.start()
+begun = awake.now()
+print("beats", flush=True)
+for line in sys.stdin:
+    pulse.beat()
+    print(round(awake.now() - begun), flush=True)
+"""
+
+
+def test_a_process_that_was_stopped_does_not_hang():
+    """SIGSTOP of a whole process for longer than its main thread may hang: it goes on, and the time does not count."""
+    with subprocess.Popen([sys.executable, "-c", STOPPED], stdin=PIPE, stdout=PIPE, text=True) as process:
+        assert process.stdout.readline() == "beats\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(7)
+        process.send_signal(signal.SIGCONT)
+        time.sleep(0.5)  # the thread of the pulse would give up at once
+        said, _ = process.communicate("\n", timeout=20)
+    assert said.strip() in ("1", "2", "3", "4")
+
+
+def test_a_maintd_that_was_stopped_tells_nothing_bad(daemon, tmp_path):  # noqa: F811
+    """SIGSTOP while a look and a run with a timeout are under way: after SIGCONT neither hangs, and both go on."""
+    gate, log = tmp_path / "gate", "LOGS/x.log"
+    look = f'[check.program.a]\ncommand = ["/bin/sh", "-c", "echo >> {gate}; sleep 1.5"]\nevery = "1s"\n'
+    one = daemon(
+        f'{look}timeout = "3s"\nfail_after = 1\n[rotate.a]\npaths = ["{log}"]\nmax_size = "1K"\n'
+        f'timeout = "1h"\nbefore = ["/bin/sh", "-c", "touch HERE/runs; sleep 2"]\n'
+    )
+    one.start()
+    one.tree.log("x.log", b"x" * 2000)
+    until((one.tree.folder / "runs").exists, "a run has begun")
+    looks = gate.stat().st_size
+    until(lambda: gate.stat().st_size > looks, "a look has begun")
+    one.process.send_signal(signal.SIGSTOP)
+    time.sleep(6)
+    one.process.send_signal(signal.SIGCONT)
+    one.event("log.rotated")
+    looks = gate.stat().st_size
+    until(lambda: gate.stat().st_size > looks + 1, "two more looks")
+    assert [event["event"] for event in one.events() if event["level"] not in ("info", "debug")] == []
+
+
 def test_a_main_thread_that_does_not_come_round_is_given_up_on():
     """As long as there are beats nothing happens; without them it is given up."""
     given_up = threading.Event()
-    pulse = Pulse(lambda _: given_up.set(), 0.3)
+    pulse = Pulse(Awake(), lambda _: given_up.set(), 0.3)
     pulse.start()
     for _ in range(10):
         pulse.beat()

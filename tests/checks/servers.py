@@ -28,6 +28,8 @@ class Server:
             "/hang": lambda made, _: _until_closed(made),
             "/reset": _reset,
             "/short": lambda made, _: made.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nten bytes."),
+            "/no-length": lambda made, _: made.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: -5\r\n\r\nsome."),
+            "/nowhere": lambda made, _: respond(made, 302, b"", "Location: http://[oops:port/"),
             "/loop": lambda made, _: respond(made, 302, b"", "Location: /loop"),
             "/moved": lambda made, _: respond(made, 301, b"", "Location: /ok"),
             "/500": lambda made, _: respond(made, 500, b"broken"),

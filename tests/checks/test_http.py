@@ -13,6 +13,8 @@ BAD = {
     "hang": ("no answer within 500ms", "timedout"),
     "reset": ("", ""),
     "short": ("the answer broke off: 90 bytes of its body are missing", "mainterror"),
+    "no-length": ("the answer is not HTTP: its Content-Length is -5", ""),
+    "nowhere": ("it redirects to http://[oops:port/, which is no URL", ""),
     "loop": ("it redirects more than 5 times", ""),
     "500": ("status 500, not 2xx", ""),
     "garbage": ("the answer is not HTTP", ""),

@@ -9,6 +9,7 @@ from typing import ClassVar
 import pytest
 
 from maintd import jobs
+from maintd.awake import Awake
 from maintd.check import Check
 from maintd.job import Context
 from maintd.lanes import Wanted
@@ -54,7 +55,7 @@ def rounds() -> Iterator[tuple[Rounds, "SimpleQueue[Looked]"]]:
         return Run(name=name, job=CHECKS[name], ctx=Context(now=NOW, cause=wanted.due.cause, lanes=frozenset()))
 
     Stuck.released.clear()
-    made = Rounds(Runner(log), begin, done.put, most=1)
+    made = Rounds(Runner(log), begin, done.put, Awake(), most=1)
     yield made, done
     Stuck.released.set()
     made.stop()

@@ -1,5 +1,6 @@
 """The options that every kind of job has, as the real program goes by them: severity, timeout, spread, ping."""
 
+import signal
 import socket
 import threading
 from collections.abc import Iterator
@@ -117,6 +118,30 @@ def test_each_run_that_was_told_to_begin_is_told_to_end(daemon, monitor):
         assert begun.startswith("/a/start?rid=")
         assert ended == begun.replace("/start?", "/0?")
         one.stop()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_a_run_that_the_end_of_maintd_cuts_off_is_told_to_end(daemon, monitor, number):
+    """Its start was told; its end is told by its exit code 1, before maintd ends or by the next one; then a new run."""
+    address, asked = monitor
+    job = JOB.replace("@yearly", "@hourly") + 'before = ["/bin/sleep", "300"]\ntimeout = "1h"\n'
+    one = daemon(f"{job}ping = '{address}/a'\nping_start = true\n")
+    one.tree.log("x.log")
+    one.tree.log("x.log.20260101T000000Z")
+    one.start()
+    told = [asked.get(timeout=20)]
+    while not told[-1].startswith("/a/start?"):
+        told.append(asked.get(timeout=20))
+    begun = told[-1]
+    one.process.send_signal(number)
+    one.process.communicate()
+    one.tree.write_config(f"{JOB}ping = '{address}/a'\nping_start = true\n")
+    one.start()
+    while begun.replace("/start?", "/1?") not in told:
+        told.append(asked.get(timeout=20))
+    one.stop()
+    rid = begun.partition("?")[2]
+    assert [path for path in told if rid in path] == [begun, begun.replace("/start?", "/1?")]
 
 
 def test_a_failed_ping_names_its_job_and_hides_the_url(daemon, monitor):

@@ -58,6 +58,34 @@ def unless(path: str) -> None:
     time.sleep(600)
 
 
+def leak(megabytes: str) -> None:
+    """Takes more memory all the time, up to that much."""
+    kept = []
+    for _ in range(int(megabytes) // 5):
+        kept.append(os.urandom(5 << 20))
+        time.sleep(0.3)
+    time.sleep(600)
+
+
+def busy(files: str) -> None:
+    """Has that many files open, and works without end."""
+    kept = [open(os.devnull, "rb") for _ in range(int(files))]
+    while kept:
+        pass
+
+
+def until_allowed(megabytes: str, path: str) -> None:
+    """Has memory of its own, and when it is told to stop does so only once a file is there."""
+
+    def linger(*_: object) -> None:
+        while not os.path.exists(path):
+            time.sleep(0.02)
+        os._exit(0)
+
+    signal.signal(signal.SIGTERM, linger)
+    hold(megabytes)
+
+
 def once(path: str) -> None:
     """Does its work and ends well, once somebody has made the file."""
     if not os.path.exists(path):

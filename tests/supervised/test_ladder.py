@@ -5,12 +5,14 @@ from typing import Any
 
 import pytest
 
-from maintd.actions.programs import RestartProgram, SignalProgram
+from maintd.actions.programs import RestartProgram, SignalProgram, StartProgram
 from maintd.job import Context
 from maintd.jobs.limit import ProgramLimit
+from maintd.jobs.revive import Revive
 from maintd.steps import Finding, Step
+from maintd.supervisor import Program, Supervisor
 from maintd.trends import Sample
-from maintd.triggers import Excess, Over
+from maintd.triggers import Excess, Fallen, Over
 
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
 EXCESS = Excess("api:api", 4711, "more than 1G of memory in 3 of 5 samples")
@@ -51,6 +53,37 @@ def test_no_more_restarts_than_the_window_has(ago):
     assert isinstance(step, Finding)
     assert step.event is not None
     assert step.event.name == "limit.spent"
+
+
+def test_the_window_of_restarts_is_as_long_as_it_says():
+    """With restarts_within = "10m" three restarts of the last half hour leave room for another."""
+    assert isinstance(planned(restarts(3000, 2000, 1000), restarts_within="10m"), RestartProgram)
+    assert isinstance(planned(restarts(590, 400), restarts_within="10m", max_restarts=2), Finding)
+
+
+@pytest.mark.parametrize(
+    ("ago", "options", "is_started"),
+    [
+        ((), {}, True),
+        ((59,), {}, False),
+        ((61,), {}, True),
+        ((3000, 2000, 1000, 230), {}, False),
+        ((3000, 2000, 1000, 230), {"longest_pause": "200s"}, True),
+        ((3000, 2000, 1000, 130), {"forget": "600s"}, True),
+    ],
+)
+def test_pauses_between_attempts_to_revive_grow_up_to_the_longest_and_are_forgotten(ago, options, is_started):
+    """Doubled with each attempt, no longer than longest_pause, and what is older than forget counts no more."""
+
+    class Known(Supervisor):
+        def programs(self) -> list[Program]:
+            return [Program("api:api", "FATAL", 0, stopped_for=1000.0)]
+
+    job = Revive.model_validate({"programs": ["api"], "pause": "30s"} | options)
+    samples = tuple(Sample(NOW - timedelta(seconds=seconds), "start api:api", 1) for seconds in ago)
+    cause = Fallen(("api:api",))
+    (step,) = job.plan(Context(now=NOW, cause=cause, history=samples, job="revive.a", supervisor=Known("")))
+    assert isinstance(step, StartProgram if is_started else Finding)
 
 
 def test_a_signal_is_sent_once_to_each_process_and_given_time():

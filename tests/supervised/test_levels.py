@@ -32,7 +32,7 @@ class Told:
         self.alerts = Alerts(self.store, lambda _: None, lambda _: None)
         routes = [{"severity": severity}]
         settings = Settings.model_validate({"channels": {"x": {"command": ["/bin/true"]}}, "routes": routes})
-        self.alerts.take_over(settings, UTC, "host", ["check.file.a", "limit.a"])
+        self.alerts.take_over(settings, UTC, "host", ["check.file.a", "limit.a"], NOW)
 
     def hear(self, event: Event, job: str = "", level: str = "") -> list[tuple[str, str]]:
         found = notice(event, Envelope(job, level=level))
@@ -123,6 +123,18 @@ def test_what_waits_when_a_cascade_begins_is_told_with_it_alone():
     assert told.hear(ProgramRecovered(target="a:a", failures=1)) == []
 
 
+def test_more_than_can_be_known_at_a_time_is_forgotten_the_oldest_first():
+    """What nothing ends is known a thousand times; what has an end stays."""
+    told = Told()
+    told.check("error")
+    for number in range(1003):
+        told.alerts.note(Notice(f"a {number}", "a", "warning", "t", "x", fades=True), NOW)
+    told.alerts.tick(NOW)
+    assert len(told.store.incidents) == 1001
+    assert "check.file.a" in told.store.incidents
+    assert "a 2" not in told.store.incidents
+
+
 def test_what_is_worse_at_the_same_level_is_told_once():
     """A program that is given up again and again is told once; so is a limit whose restarts are spent."""
     told = Told()
@@ -195,14 +207,35 @@ def test_status_says_which_program_is_wrong(daemon, supervisord):
     assert "limit.hog one:one: limit.exceeded" in one.tree.run("status").stdout
 
 
-def test_alerts_that_a_reload_adds_tell_what_is_wrong_already(daemon, sink):
-    """A check is down, then [alerts] is added: it is told, and later that it is over."""
-    one = daemon(FILE.format("a"))
+def test_alerts_that_a_reload_adds_tell_what_is_wrong_already(daemon, supervisord, sink):
+    """A check is down, a program FATAL, a limit exceeded, a job failed; then [alerts] is added: all of it is told once.
+
+    A second channel is told the same once it is there, and the first not again. That it is over is told to both.
+    """
+    job = '[rotate.a]\npaths = ["LOGS/*.log"]\nmax_size = "1M"\nbefore = ["/bin/false"]\n'
+    jobs = f'[limit.hog]\nprogram = "hog"\nmemory = "20M"\n{FAST}{job}{FILE.format("a")}'
+    one = daemon(jobs)
+    supervisord(hog=("hold 40", ""), fallen=("crash gone 3", "startsecs=1\nstartretries=0"))
     one.start()
-    one.event("check.failed")
-    one.tree.write_config(alerts(sink, group="100ms") + FILE.format("a"))
+    one.tree.log("x.log")
+    assert one.tree.run("do", "rotate.a").returncode == 1
+    for name in ("check.failed", "program.fatal", "limit.exceeded"):
+        one.event(name)
+    one.tree.write_config("rubbish")
+    assert one.tree.run("reload").returncode != 0
+    one.tree.write_config(alerts(sink, group="1500ms") + jobs)
     assert one.tree.run("reload").returncode == 0
     one.event("alert.sent")
+    wrong = [(name, False) for name in ("check.file.a", "limit.hog", "program.fallen:fallen", "rotate.a")]
+    assert sorted(said(sink)) == wrong
+    told = one.tree.folder / "told"
+    (one.tree.folder / "tell").write_text(f'echo "$MAINTD_ALERT_TEXT" >> {told}\n')
+    second = f'[alerts.channels.second]\ncommand = ["/bin/sh", "{one.tree.folder}/tell"]\n'
+    one.tree.write_config(alerts(sink, group="1500ms") + second + jobs)
+    assert one.tree.run("reload").returncode == 0
+    one.event("alert.sent", target="second")
+    assert all(name in told.read_text() for name, _ in wrong)
     (one.tree.folder / "a").touch()
-    one.event("alert.sent", count=2)
-    assert said(sink) == [("check.file.a", False), ("check.file.a", True)]
+    for channel, count in (("ops", 2), ("second", 2)):
+        one.event("alert.sent", count=count, target=channel)
+    assert said(sink)[4:] == [("check.file.a", True)]

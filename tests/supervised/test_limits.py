@@ -28,7 +28,7 @@ def test_shared_memory_counts_once_and_a_leak_is_restarted(daemon, supervisord):
         f'[limit.prefork]\nprogram = "prefork"\nmemory = "500M"\n{FAST}'
         f'[limit.leak]\nprogram = "leak"\nmemory = "20M"\nseverity = "warning"\n{FAST}max_restarts = 1\n'
     )
-    real = supervisord(prefork=("shared 200 4", ""), leak=("hold 40", ""))
+    real = supervisord(prefork=("shared 200 4", ""), leak=("leak 60", ""))
     one.start()
     exceeded = one.event("limit.exceeded", job="limit.leak")
     assert (exceeded["level"], exceeded["target"]) == ("warning", "leak:leak")
@@ -41,6 +41,18 @@ def test_shared_memory_counts_once_and_a_leak_is_restarted(daemon, supervisord):
     assert [event for event in one.events() if event.get("job") == "limit.prefork"] == []
     assert not list((one.tree.folder / "state").rglob("*.restart"))
     assert real.state("leak") == "RUNNING"
+
+
+def test_open_files_and_cpu_have_their_limits_too(daemon, supervisord):
+    """A program with too many open files, or that takes too much of a core, is over its limit, and is told to be."""
+    one = daemon(
+        f'[limit.files]\nprogram = "one"\nfiles = 40\nladder = []\n{FAST}'
+        f'[limit.cpu]\nprogram = "one"\ncpu = "2%"\nladder = []\n{FAST}'
+    )
+    supervisord(one=("busy 50", ""))
+    one.start()
+    assert "of 40 open files in 2 of" in one.event("limit.exceeded", job="limit.files")["reason"]
+    assert "of 2% of a core in 2 of" in one.event("limit.exceeded", job="limit.cpu")["reason"]
 
 
 def test_a_signal_comes_before_a_restart(daemon, supervisord):
