@@ -11,7 +11,7 @@ from maintd import destinations
 from maintd.cli import output, tables
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place_of, sets
+from maintd.cli.sets import PLACE_HELP, place_of, sets, stores
 from maintd.config import load
 from maintd.errors import MaintdError
 from maintd.names import printable
@@ -37,9 +37,9 @@ def backups(called: Invocation, set_name: str | None, *, place: str | None, as_j
     """
     config = None if place else load(called.config)
     known = sets(config, set_name) if config else {}
-    stores = os.path.join(os.path.realpath(config.settings.state_dir), "stores") if config else ""
     found = _found_in(place, set_name) if place else []
-    found += [one for of, job in known.items() for one in job.found(of, stores)]
+    if config:
+        found += [one for of, job in known.items() for one in job.found(of, stores(config))]
     if as_json:
         for one in found:
             output.say_json(_fields(one))

@@ -18,7 +18,7 @@ from maintd.cli import output, tables
 from maintd.cli.alone import alone
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
+from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot, stores
 from maintd.cli.showing import Json, Message, People
 from maintd.config import Config, load
 from maintd.errors import MaintdError, Refused
@@ -27,7 +27,7 @@ from maintd.matching import is_match
 from maintd.names import printable
 from maintd.restoring import Deed, InPlace, Places, Told
 from maintd.snapshots import Snapshot
-from maintd.stores import Store
+from maintd.stores import NOT_UTF8, Repository, Store
 from maintd.units import counted, format_size
 
 _Paths = Sequence[tuple[str, str]]
@@ -43,6 +43,7 @@ class _Order:
     only: tuple[str, ...]
     place: str | None
     identity: str | None
+    scratch: str | None
     show: Callable[[Message], None]
 
     def entries(self, found: Snapshot) -> list[Entry]:
@@ -55,7 +56,13 @@ class _Order:
             )
         return entries
 
-    def store(self, config: Config | None) -> Store:
+    def brought(self, default: str) -> str:
+        """The directory, not there yet, for what is brought from elsewhere."""
+        if self.scratch is None:
+            return default
+        return os.path.join(os.path.realpath(self.scratch), names.temporary(f"{self.set_name}.restore"))
+
+    def store(self, config: Config | None) -> Store | Repository:
         """Where the snapshot is."""
         if self.place:
             return place_of(self.place)
@@ -77,6 +84,11 @@ class _Order:
 @click.option("--only", multiple=True, metavar="PATH", help="Only this file, directory or pattern; may be repeated.")
 @click.option("--in", "place", metavar="PLACE", help=PLACE_HELP)
 @click.option("--identity", metavar="FILE", help="The secret key of age, for encrypted snapshots.")
+@click.option(
+    "--scratch",
+    metavar="DIR",
+    help="Where there is room for what is brought from a bucket or by restic; default: beside --to, or state_dir.",
+)
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be done, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @config_option()
@@ -96,7 +108,8 @@ def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
         raise usage("which set? maintd backups lists them")
     set_name, _, stamp = (what or _the_one(load(called.config))).partition("@")
     show = Json() if options["as_json"] else People()
-    order = _Order(called, set_name, stamp, options["only"], options["place"], options["identity"], show)
+    given = {name: options[name] for name in ("only", "place", "identity", "scratch")}
+    order = _Order(called, set_name, stamp, show=show, **given)
     with _interruptible():
         if ways == ["to"]:
             return _to(order, os.path.abspath(options["to"]), plan_only=options["plan_only"])
@@ -129,7 +142,9 @@ def _to(order: _Order, target: str, *, plan_only: bool) -> int:
     store = order.store(None)
     found = snapshot(store, order.set_name, order.stamp)
     entries = order.entries(found)
-    with Worker() as worker, at_hand(store, found, entries, names.temporary_beside(f"{target}.packs")) as local:
+    _tell_what_is_not(found, store)
+    directory = order.brought(names.temporary_beside(f"{target}.packs"))
+    with Worker() as worker, at_hand(store, found, entries, directory) as local:
         deeds = [*local.deeds, *_deeds_to(local, entries, target, order, worker)]
         if plan_only:
             return _show_plan(found, deeds)
@@ -172,6 +187,12 @@ def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: _Order
     yield Deed("name", target, "all is there and checked", lambda _: _publish(target))
 
 
+def _tell_what_is_not(found: Snapshot, store: Store | Repository) -> None:
+    """Restic cannot tell every name; what other engines have left out they told when they made the snapshot."""
+    known = found.manifest.left_out if found.manifest and isinstance(store, Repository) else ()
+    output.complain(*(f"maintd: not restored: {one}" for one in known if one.endswith(NOT_UTF8)))
+
+
 def _unpack(order: _Order, found: Snapshot, paths: _Paths, worker: Worker, told: Told) -> None:
     restoring.unpack(worker, found.path, paths, told, identity=order.identity)
 
@@ -209,7 +230,8 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     store = order.store(config)
     found = snapshot(store, order.set_name, order.stamp)
     entries = [entry for entry in order.entries(found) if entry.kind != "output"]
-    directory = os.path.join(os.path.realpath(state_dir), "stores", names.temporary(f"{order.set_name}.restore"))
+    _tell_what_is_not(found, store)
+    directory = order.brought(os.path.join(stores(config), names.temporary(f"{order.set_name}.restore")))
     with Worker() as worker, at_hand(store, found, entries, directory) as local:
         restoration = InPlace(
             local.snapshot, entries, Places(state_dir, contexts.supervisor(config), worker), order.identity
