@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
-from maintd import destinations, durable
+from maintd import destinations, durable, names
 from maintd.child import Worker
 from maintd.manifest import Entry
 from maintd.restoring import Deed, Told
@@ -28,6 +28,11 @@ class Local:
     snapshot: Snapshot
     packs: tuple[str, ...] | None = None
     deeds: tuple[Deed, ...] = ()
+
+
+def brought(stores: str, of: str) -> str:
+    """Where what is brought for a restore in place of a set lies, below maintd's private directory for all stores."""
+    return os.path.join(stores, names.temporary(f"{of}.restore"))
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -26,7 +27,41 @@ _LISTING = 120.0
 
 
 def said(where: Repository, arguments: Sequence[str], limit: float = math.inf, place: str = "/") -> commands.Answer:
-    """What restic says. Raises MaintdError if it is not there, or fails and has not made a snapshot."""
+    """What restic says. Raises MaintdError if it is not there, or fails and has not made a snapshot.
+
+    A lock that an interrupted run has left is removed: `restic unlock` takes those of processes of this machine that
+    have ended, and those that nobody has renewed for half an hour, alone.
+    """
+    try:
+        return _said(where, arguments, limit, place)
+    except _Locked:
+        if any(map(_may_be_hurt, _locks(where))):
+            raise
+        _said(where, ["unlock"], limit, place)
+        return _said(where, arguments, limit, place)
+
+
+def _locks(where: Repository) -> list[Mapping[str, Any]]:
+    ids = _said(where, ["list", "locks", "--no-lock"], _LISTING, "/").output.decode().split()
+    return [json.loads(_said(where, ["cat", "lock", one, "--no-lock"], _LISTING, "/").output) for one in ids]
+
+
+def _may_be_hurt(lock: Mapping[str, Any]) -> bool:
+    """Whether its pid is of another program by now: restic looks for a process by sending SIGHUP to it."""
+    if lock["hostname"] != socket.gethostname():
+        return False
+    try:
+        with open(f"/proc/{lock['pid']}/comm", encoding="utf-8") as file:
+            return file.read() != "restic\n"
+    except FileNotFoundError:
+        return False
+
+
+class _Locked(MaintdError):
+    """The repository is locked."""
+
+
+def _said(where: Repository, arguments: Sequence[str], limit: float, place: str) -> commands.Answer:
     url, secret = _reached(where.url)
     more = {
         "RESTIC_REPOSITORY": url,
@@ -41,7 +76,8 @@ def said(where: Repository, arguments: Sequence[str], limit: float = math.inf, p
         answer = replace(answer, complaint=answer.complaint.replace(secret, "***"))
     if answer.status not in (0, _UNREADABLE):
         told = " ".join(answer.complaint.split()) or f"it ended with {answer.status}"
-        raise MaintdError(f"restic {arguments[0]}: {told[-300:]}", hint=_hint(told))
+        kind = _Locked if "already locked" in told else MaintdError
+        raise kind(f"restic {arguments[0]}: {told[-300:]}", hint=_hint(told))
     return answer
 
 
@@ -64,7 +100,9 @@ def _hint(told: str) -> str:
     if "Is there a repository" in told or "config" in told:
         return "is repository right? a new one is made with: restic init"
     if "lock" in told:
-        return "restic unlock removes a lock that an interrupted run left"
+        return (
+            "somebody is at work there; or restic unlock removes a lock that an interrupted run on another machine left"
+        )
     return "this is tried again at the next run"
 
 

@@ -47,9 +47,9 @@ def restic(tree: Tree, *arguments: str, cwd: Path | None = None) -> str:
     return subprocess.run(line, check=True, capture_output=True, text=True, env=environment(), cwd=cwd).stdout
 
 
-def initialized(tree: Tree) -> None:
+def initialized(tree: Tree) -> Repository:
     """As `restic init`, with a key that takes no half second each time that it is used."""
-    Repository(tree.folder / "repository", [])
+    return Repository(tree.folder / "repository", [])
 
 
 def snapshots(tree: Tree) -> list[dict[str, object]]:
@@ -125,6 +125,20 @@ def test_the_retention_has_restic_forget(tree):
     did = taken(tree)
     assert did.events("repository.pruned")
     assert [one["tags"] for one in snapshots(tree)].count(["maintd:app", "maintd-whole"]) == 2
+
+
+def test_a_lock_of_a_restic_that_was_killed_holds_nothing_up(tree):
+    """It is removed, as `restic unlock` does. If its pid is of another program by now, such as this one, it stays, and
+    the run is a failure: restic would send that program a SIGHUP."""
+    repository = initialized(tree)
+    tree.log("p.csv", b"1\n")
+    with subprocess.Popen(["true"]) as ended:
+        pass
+    repository.lock(ended.pid)
+    taken(tree)
+    repository.lock(os.getpid())
+    assert "somebody is at work there" in tree.do().event("backup.failed")["advice"]
+    assert len(list((tree.folder / "repository/locks").iterdir())) == 1
 
 
 @pytest.mark.parametrize(("what", "advice"), [("no repository", "restic init"), ("wrong password", "password_file")])

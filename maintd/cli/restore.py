@@ -12,7 +12,7 @@ import click
 
 from maintd import asides, contexts, durable, names, restoring
 from maintd.asides import Aside
-from maintd.at_hand import Local, at_hand
+from maintd.at_hand import Local, at_hand, brought
 from maintd.child import Worker
 from maintd.cli import output, tables
 from maintd.cli.alone import alone
@@ -58,9 +58,7 @@ class _Order:
 
     def brought(self, default: str) -> str:
         """The directory, not there yet, for what is brought from elsewhere."""
-        if self.scratch is None:
-            return default
-        return os.path.join(os.path.realpath(self.scratch), names.temporary(f"{self.set_name}.restore"))
+        return default if self.scratch is None else brought(os.path.realpath(self.scratch), self.set_name)
 
     def store(self, config: Config | None) -> Store | Repository:
         """Where the snapshot is."""
@@ -231,7 +229,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     found = snapshot(store, order.set_name, order.stamp)
     entries = [entry for entry in order.entries(found) if entry.kind != "output"]
     _tell_what_is_not(found, store)
-    directory = order.brought(os.path.join(stores(config), names.temporary(f"{order.set_name}.restore")))
+    directory = order.brought(brought(stores(config), order.set_name))
     with Worker() as worker, at_hand(store, found, entries, directory) as local:
         restoration = InPlace(
             local.snapshot, entries, Places(state_dir, contexts.supervisor(config), worker), order.identity
