@@ -104,7 +104,7 @@ def test_a_drill_proves_a_restore(tree):
             data = bytearray(pack.read_bytes())
             data[len(data) // 2] ^= 1
             pack.write_bytes(data)
-    assert tree.do("drill.app").events("drill.failed")
+    assert "could not drill the set app" in tree.do("drill.app").event("drill.failed")["msg"]
 
 
 def test_the_retention_has_restic_forget(tree):

@@ -66,6 +66,10 @@ class _OnSnapshot(Action):
     store: Store
     now: datetime
 
+    @property
+    def what(self) -> str:
+        return snapshots.label_of(self.target)
+
     def verified(self, hands: Hands, packs: tuple[str, ...] | None) -> int:
         """Bytes that are what they were; what is not is noted in the snapshot, with the packs that are damaged."""
         try:

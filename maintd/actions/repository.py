@@ -62,6 +62,7 @@ class DrillWithRestic(Action):
     failure: ClassVar[type[Failure]] = DrillFailed
 
     repository: Repository
+    set: str
     scratch: str
     now: datetime
     taken: datetime
@@ -70,6 +71,10 @@ class DrillWithRestic(Action):
     @property
     def detail(self) -> str:
         return f"into {names.printable(self.scratch)}"
+
+    @property
+    def what(self) -> str:
+        return f"the set {self.set}"
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()

@@ -10,11 +10,11 @@ from typing import Any
 
 import click
 
-from maintd import asides, contexts, durable, names, restoring
+from maintd import contexts, durable, names, restoring
 from maintd.asides import Aside
 from maintd.at_hand import Local, at_hand, brought
 from maintd.child import Worker
-from maintd.cli import output, tables
+from maintd.cli import output, tables, undoing
 from maintd.cli.alone import alone
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
@@ -78,7 +78,9 @@ class _Order:
 @click.option("--to", metavar="DIR", help="Restore into this directory, which is made.")
 @click.option("--in-place", is_flag=True, help="Restore to where it was; what is there is kept aside.")
 @click.option("--undo", is_flag=True, help="Put back what the last restore in place of the set has kept aside.")
-@click.option("--forget", is_flag=True, help="Delete what the last restore in place of the set has kept aside.")
+@click.option(
+    "--forget", is_flag=True, help="Delete what restores in place of the set have kept aside, also after --undo."
+)
 @click.option("--only", multiple=True, metavar="PATH", help="Only this file, directory or pattern; may be repeated.")
 @click.option("--in", "place", metavar="PLACE", help=PLACE_HELP)
 @click.option("--identity", metavar="FILE", help="The secret key of age, for encrypted snapshots.")
@@ -94,7 +96,7 @@ class _Order:
 def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
     """Restores the newest verified snapshot of a set, or the one that was taken at STAMP.
 
-    For --undo and --forget SET may be left out if only one was restored in place.
+    For --undo and --forget SET may be left out if it is the only one that has something kept aside.
 
     Every file is compared with its checksum, and every database is opened and checked, before anything is replaced. A
     restore in place that fails puts everything back as it was.
@@ -104,24 +106,18 @@ def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
         raise usage("give one of --to DIR, --in-place, --undo, --forget")
     if what is None and ways[0] in ("to", "in_place"):
         raise usage("which set? maintd backups lists them")
-    set_name, _, stamp = (what or _the_one(load(called.config))).partition("@")
+    if ways[0] in ("undo", "forget"):
+        act = undoing.undo if ways[0] == "undo" else undoing.forget
+        with _interruptible():
+            return act(called, load(called.config), what, plan_only=options["plan_only"])
+    set_name, _, stamp = str(what).partition("@")
     show = Json() if options["as_json"] else People()
     given = {name: options[name] for name in ("only", "place", "identity", "scratch")}
     order = _Order(called, set_name, stamp, show=show, **given)
     with _interruptible():
         if ways == ["to"]:
             return _to(order, os.path.abspath(options["to"]), plan_only=options["plan_only"])
-        config = load(called.config)
-        act = {"in_place": _in_place, "undo": _undo, "forget": _forget}[ways[0]]
-        return act(order, config, plan_only=options["plan_only"])
-
-
-def _the_one(config: Config) -> str:
-    """The only set of which there is a restore in place that can be undone."""
-    found = asides.noted(config.settings.state_dir)
-    if len(found) != 1:
-        raise usage(f"which set? there are restores in place of: {', '.join(found) or 'none'}")
-    return found[0]
+        return _in_place(order, load(called.config), plan_only=options["plan_only"])
 
 
 def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
@@ -256,41 +252,6 @@ def _put_back(restoration: InPlace) -> None:
     output.complain("maintd: it failed, and everything was put back as it was")
     for path in kept:
         output.complain(f"maintd: what others had put in its place meanwhile is in {printable(path)}")
-
-
-def _undo(order: _Order, config: Config, *, plan_only: bool) -> int:
-    aside = _required(order, config)
-    if plan_only:
-        rows = [["put back", printable(item.path), "from " + printable(item.aside)] for item in aside.items]
-        for line in tables.table(rows, below=1):
-            output.say(line)
-        return Exit.OK
-    with alone(order.called, config), Worker() as worker:
-        places = Places(config.settings.state_dir, contexts.supervisor(config), worker)
-        kept = restoring.back(aside, places, keep=aside.phase == "done")
-    output.say(f"put back {counted(len(aside.items), 'file')} as before the restore of {aside.snapshot}")
-    for path in kept:
-        output.say(f"what had been restored, and was changed since, is in {printable(path)}")
-    return Exit.OK
-
-
-def _forget(order: _Order, config: Config, *, plan_only: bool) -> int:
-    aside = _required(order, config)
-    if aside.phase != "done":
-        raise Refused("it was cut off, and what is aside is the only whole state", hint="put it back first: --undo")
-    for path in sorted({item.aside for item in aside.items}):
-        output.say(f"{'would delete' if plan_only else 'deleting'} {printable(path)}")
-    if not plan_only:
-        asides.drop(aside.items)
-        aside.forget(config.settings.state_dir)
-    return Exit.OK
-
-
-def _required(order: _Order, config: Config) -> Aside:
-    aside = Aside.read(config.settings.state_dir, order.set_name)
-    if aside is None:
-        raise MaintdError(f"there is no restore of {order.set_name} in place that could be undone")
-    return aside
 
 
 # Both
