@@ -14,7 +14,7 @@ from .vaults_afar import OF_BUCKET, OF_RESTIC, BucketBench, ResticBench, store, 
 
 NAME = "vaults"
 WORKERS = 3
-AFAR = 22
+AFAR = 12
 """How many runs each scene has whose snapshots are elsewhere."""
 
 
