@@ -140,7 +140,7 @@ def test_damage_is_found_by_the_check(tree):
 
 
 def test_odd_databases_are_looked_after_and_what_is_none_is_told(tree):
-    """FTS5, generated columns, WITHOUT ROWID and a read-only file are no obstacle; a file that is encrypted or foreign is
+    """FTS5, generated columns, WITHOUT ROWID and a read-only file are no obstacle; an encrypted or a foreign file is
     a failure with advice, and is as it was; an empty one is let be, a link passed over."""
     path = tree.logs / "odd.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
