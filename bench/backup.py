@@ -9,6 +9,7 @@ import os
 import random
 import shutil  # noqa: TID251 - clears what the script has made
 import sqlite3
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -25,6 +26,9 @@ from tests.conftest import environment, until
 from tests.tree import MAINTD, Tree, files
 
 JOB = '[backup.app]\ncron = "@daily"\ndestination = "HERE/kept"\ndatabases = ["LOGS/*.db"]\nfiles = ["LOGS/csv"]\n'
+PAIRS = 3
+POLITE = ("nice", "-n", "19", "ionice", "-c", "3")
+"""As maintd's children run in the background."""
 WRITER = """
 import sqlite3, sys, time
 database = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=60)
@@ -58,16 +62,12 @@ def one_database(tree: Tree, mib: int) -> None:
     fill(path, mib << 20)
     print(f"one database of {path.stat().st_size >> 20} MiB, WAL")
     target = tree.folder / "theirs.db"
-    theirs = timed(lambda: subprocess.run(["sqlite3", path, f".backup {target}"], check=True))
-    target.unlink()
-    begun = time.monotonic()
-    did = tree.do()
-    whole = time.monotonic() - begun
-    assert did.code == 0, did
-    copied = did.event("database.copied")["copy_ms"] / 1000
-    print(f"  sqlite3 .backup                     {theirs:7.2f} s")
-    print(f"  maintd, the copy                    {copied:7.2f} s   {copied / theirs:.2f} times")
-    print(f"  maintd, checked, packed, read back  {whole:7.2f} s   {whole / theirs:.2f} times")
+    pairs = [_pair(tree, path, target) for _ in range(PAIRS)]
+    theirs, copied, whole = (statistics.median(column) for column in zip(*pairs, strict=True))
+    ratios = [statistics.median(pair[number] / pair[0] for pair in pairs) for number in (1, 2)]
+    print(f"  sqlite3 .backup, with maintd's priority {theirs:7.2f} s   (medians of {PAIRS} pairs)")
+    print(f"  maintd, the copy                        {copied:7.2f} s   {ratios[0]:.2f} times")
+    print(f"  maintd, checked, packed, read back      {whole:7.2f} s   {ratios[1]:.2f} times")
     writer = subprocess.Popen([sys.executable, "-c", WRITER, path])
     try:
         did = tree.do()
@@ -82,6 +82,19 @@ def one_database(tree: Tree, mib: int) -> None:
     finally:
         writer.kill()
         writer.wait()
+
+
+def _pair(tree: Tree, path: Path, target: Path) -> tuple[float, float, float]:
+    """Seconds of sqlite3's copy, of maintd's, and of maintd's whole run."""
+    theirs = timed(lambda: subprocess.run([*POLITE, "sqlite3", path, f".backup {target}"], check=True))
+    target.unlink()
+    shutil.rmtree(tree.folder / "kept", ignore_errors=True)
+    os.sync()
+    begun = time.monotonic()
+    did = tree.do()
+    whole = time.monotonic() - begun
+    assert did.code == 0, did
+    return theirs, did.event("database.copied")["copy_ms"] / 1000, whole
 
 
 def a_set(tree: Tree, mib: int) -> None:

@@ -5,6 +5,7 @@ It is durable before anything is moved, so that a restore that is cut off can be
 
 import json
 import os
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from itertools import count
 from typing import Any, Literal, Self
@@ -165,9 +166,9 @@ def remove_empty(items: tuple[Item, ...]) -> list[str]:
     return [path for path in there if not durable.remove_empty(path)]
 
 
-def drop(items: tuple[Item, ...]) -> None:
-    """Removes the aside directories with all that was kept in them."""
-    for path in sorted({item.aside for item in items}):
+def drop(paths: Iterable[str]) -> None:
+    """Removes aside directories with all that was kept in them."""
+    for path in sorted(set(paths)):
         if _exists(path):
             parent, name = os.path.split(path)
             with durable.directory(parent) as dir_fd:

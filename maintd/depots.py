@@ -1,11 +1,12 @@
 """Where a set's snapshots go, and the steps that put one there and take one away: a directory, a bucket, or restic."""
 
+import contextlib
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from maintd import destinations, snapshots
+from maintd import at_hand, destinations, snapshots
 from maintd.actions.backup import CleanSnapshot, ExpireSnapshot, StoreSnapshot
 from maintd.actions.offsite import ClearObjects, ExpireObjects, UploadSnapshot
 from maintd.actions.repository import ForgetSnapshot, PruneRepository, StoreWithRestic
@@ -47,8 +48,11 @@ def of(place: Store, repository: Repository | None, stores: str) -> Depot:
     return InBucket(place, place.directory(stores)) if place.is_remote else InDirectory(place.to)
 
 
-def leftovers(making: str, of: str) -> Iterator[Action]:
-    """What takes away the snapshots of a set that interrupted runs were making."""
+def leftovers(making: str, of: str, stores: str) -> Iterator[Action]:
+    """What takes away the snapshots of a set that interrupted runs were making, or had brought for a restore."""
+    with contextlib.suppress(FileNotFoundError):
+        info = os.lstat(left := at_hand.brought(stores, of))
+        yield CleanSnapshot(target=left, reason="a restore that was cut off left it", inode=(info.st_dev, info.st_ino))
     for name, inode in snapshots.leftovers(making, of):
         yield CleanSnapshot(target=os.path.join(making, name), reason="an interrupted run left it", inode=inode)
 

@@ -61,6 +61,18 @@ def in_repository(where: Repository, of: str) -> list[Snapshot]:
     return snapshots.in_order(_of_restic(one, where.url, of) for one in answer)
 
 
+def described(where: Repository, one: Snapshot) -> Snapshot:
+    """One of those, with all that is known of its files. Raises MaintdError."""
+    with Worker(background=False, parting=signal.SIGTERM) as worker:
+        text = worker.call("maintd.restored:describe", {"repository": where.fields(), "snapshot": id_of(one.path)})
+    return replace(one, manifest=Manifest.read(text.encode()))
+
+
+def id_of(path: str) -> str:
+    """By which restic knows it: what stands behind the # of a snapshot's path."""
+    return path.rpartition("#")[2]
+
+
 def _of_restic(one: Mapping[str, Any], url: str, of: str) -> Snapshot:
     is_whole = WHOLE in one["tags"]
     known = Manifest(of, one["time"], "", "", (), (), missing=() if is_whole else ("something",))

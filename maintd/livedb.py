@@ -24,6 +24,7 @@ from maintd.names import printable
 Progress = Callable[[int], None]
 BUSY_MS = 5000
 _STEP = 4 << 20  # bytes that are copied between two looks at the clock
+_MAPPED = 1 << 40  # as much of it as SQLite maps; the transaction keeps it as long as it is
 _PROGRESS_OPS = 20_000
 _VFS = "maintd"
 
@@ -128,6 +129,7 @@ def copy(progress: Progress, *, source: Mapping[str, Any], target: Mapping[str, 
     with opened(planned) as live, opened(made, create=True) as new:
         new.execute("PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE").fetchall()
         new.execute("PRAGMA journal_mode = OFF").fetchall()
+        live.execute(f"PRAGMA mmap_size = {_MAPPED}").fetchall()
         live.execute("BEGIN").fetchall()
         live.execute("SELECT count(*) FROM sqlite_schema").fetchall()
         page = number(live, "PRAGMA page_size")

@@ -5,11 +5,10 @@ snapshots of the set, each once: a manifest names those that belong to it. It is
 """
 
 import os
-import stat as st
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
-from maintd import durable, grounds, manifest, names, snapshots, unpacking
+from maintd import durable, manifest, names, scratch, snapshots, unpacking
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, Refused
 from maintd.manifest import Manifest
@@ -143,7 +142,7 @@ def bring(
 ) -> int:
     """Fetches a snapshot's small files and packs, all or these, into a new private directory; returns their bytes."""
     bucket, count = Bucket(Store.of(store)), 0
-    _make_anew(directory)
+    scratch.make_anew(directory)
     read = _reader(bucket, snapshot)
     with durable.directory(directory) as dir_fd:
         for text in reversed(_TEXTS):
@@ -153,32 +152,6 @@ def bring(
             if packs is None or pack.name in packs:
                 count = _write(pack.name, read(pack.name), count, progress, dir_fd=dir_fd)
     return count
-
-
-def _make_anew(directory: str) -> None:
-    """A directory of our own, also in one for everybody, such as /tmp, where nobody else can then rename it."""
-    parent, name = os.path.split(directory)
-    if not os.path.lexists(parent):
-        durable.private_directory(parent)
-    with durable.directory(parent) as dir_fd:
-        durable.discard_tree(name, dir_fd=dir_fd)
-        durable.make_private(name, dir_fd=dir_fd)
-        if meddler := _meddler(directory, os.fstat(dir_fd).st_mode):
-            durable.discard_tree(name, dir_fd=dir_fd)
-            raise Refused(
-                f"{meddler} could put another directory in the place of one that is made in {printable(parent)}",
-                hint="name a directory in another one, such as /tmp, or make that one sticky (chmod +t)",
-            )
-
-
-def _meddler(directory: str, mode_above: int) -> str:
-    """Who could exchange a directory of ours: what is read back from it decides on owners and modes of what root makes.
-
-    Another user who asks for it in a directory of a group is taken to know that group.
-    """
-    if os.geteuid() == 0:
-        return grounds.survey(directory).meddler
-    return "anybody" if mode_above & (st.S_IWOTH | st.S_ISVTX) == st.S_IWOTH else ""
 
 
 def _write(name: str, chunks: Iterable[bytes], count: int, progress: Progress, *, dir_fd: int) -> int:

@@ -59,7 +59,7 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         said = dict(wanted.about)
         said["missing"] = [*said["missing"], *members.gone.values()]
         whole = Manifest(entries=tuple(entries), packs=(*linked, *made), **said)
-        _describe(whole, staging)
+        describe(whole, staging)
     return {
         "files": len(entries),
         "new": len(members.entries),
@@ -200,7 +200,7 @@ def _pieces(parts: Iterator[bytes]) -> Iterator[bytes]:
     yield bytes(buffer)
 
 
-def _describe(whole: Manifest, staging: int) -> None:
+def describe(whole: Manifest, staging: int) -> None:
     """Writes the manifest, the checksums of the files that are in it, and those of the snapshot's own files."""
     written = whole.written()
     of_files = manifest.sums([(entry.sha256, entry.name) for entry in whole.entries])

@@ -8,28 +8,60 @@ import hashlib
 import json
 import math
 import os
+import socket
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from typing import Any
 from urllib.parse import quote
 
 from maintd import commands, durable, manifest, members, packing
 from maintd.durable import Ownership
-from maintd.errors import Damaged, MaintdError
+from maintd.errors import MaintdError
 from maintd.manifest import Manifest, Source
-from maintd.snapshots import contents
-from maintd.stores import PROVEN, WHOLE, Repository, set_tag
+from maintd.stores import PROVEN, TOP, WHOLE, Repository, set_tag
 
 Progress = Callable[[int], None]
-TOP = "maintd"
-"""What is below it would not be there otherwise: restic does not merge a tree with one of the same path."""
 _UNREADABLE = 3
 """What `restic backup` ends with if it made a snapshot and could not read some file."""
 _LISTING = 120.0
 
 
-def _run(where: Repository, arguments: Sequence[str], limit: float = math.inf, place: str = "/") -> commands.Answer:
-    """What restic says. Raises MaintdError if it is not there, or fails and has not made a snapshot."""
+def said(where: Repository, arguments: Sequence[str], limit: float = math.inf, place: str = "/") -> commands.Answer:
+    """What restic says. Raises MaintdError if it is not there, or fails and has not made a snapshot.
+
+    A lock that an interrupted run has left is removed: `restic unlock` takes those of processes of this machine that
+    have ended, and those that nobody has renewed for half an hour, alone.
+    """
+    try:
+        return _said(where, arguments, limit, place)
+    except _Locked:
+        if any(map(_may_be_hurt, _locks(where))):
+            raise
+        _said(where, ["unlock"], limit, place)
+        return _said(where, arguments, limit, place)
+
+
+def _locks(where: Repository) -> list[Mapping[str, Any]]:
+    ids = _said(where, ["list", "locks", "--no-lock"], _LISTING, "/").output.decode().split()
+    return [json.loads(_said(where, ["cat", "lock", one, "--no-lock"], _LISTING, "/").output) for one in ids]
+
+
+def _may_be_hurt(lock: Mapping[str, Any]) -> bool:
+    """Whether its pid is of another program by now: restic looks for a process by sending SIGHUP to it."""
+    if lock["hostname"] != socket.gethostname():
+        return False
+    try:
+        with open(f"/proc/{lock['pid']}/comm", encoding="utf-8") as file:
+            return file.read() != "restic\n"
+    except FileNotFoundError:
+        return False
+
+
+class _Locked(MaintdError):
+    """The repository is locked."""
+
+
+def _said(where: Repository, arguments: Sequence[str], limit: float, place: str) -> commands.Answer:
     url, secret = _reached(where.url)
     more = {
         "RESTIC_REPOSITORY": url,
@@ -44,7 +76,8 @@ def _run(where: Repository, arguments: Sequence[str], limit: float = math.inf, p
         answer = replace(answer, complaint=answer.complaint.replace(secret, "***"))
     if answer.status not in (0, _UNREADABLE):
         told = " ".join(answer.complaint.split()) or f"it ended with {answer.status}"
-        raise MaintdError(f"restic {arguments[0]}: {told[-300:]}", hint=_hint(told))
+        kind = _Locked if "already locked" in told else MaintdError
+        raise kind(f"restic {arguments[0]}: {told[-300:]}", hint=_hint(told))
     return answer
 
 
@@ -67,14 +100,16 @@ def _hint(told: str) -> str:
     if "Is there a repository" in told or "config" in told:
         return "is repository right? a new one is made with: restic init"
     if "lock" in told:
-        return "restic unlock removes a lock that an interrupted run left"
+        return (
+            "somebody is at work there; or restic unlock removes a lock that an interrupted run on another machine left"
+        )
     return "this is tried again at the next run"
 
 
 def snapshots(_progress: Progress, *, repository: dict[str, Any], only: str) -> list[dict[str, Any]]:
     """The snapshots of a set: `id`, `time` (RFC 3339), `tags`. Nothing is changed, not even a cache."""
     arguments = ["snapshots", "--json", "--no-lock", "--no-cache", "--tag", set_tag(only)]
-    found = json.loads(_run(Repository(**repository), arguments, _LISTING).output or b"null")
+    found = json.loads(said(Repository(**repository), arguments, _LISTING).output or b"null")
     return [{"id": one["id"], "time": one["time"], "tags": one.get("tags") or []} for one in found or []]
 
 
@@ -96,7 +131,7 @@ def store(_progress: Progress, *, repository: dict[str, Any], request: dict[str,
     tags = [set_tag(str(about["set"])), *([] if about["missing"] else [WHOLE])]
     arguments = ["backup", "--json", "--tag", ",".join(tags), "--host", str(about["host"])]
     arguments += ["--files-from-raw", os.path.join(wanted.staging, "files")] if files else []
-    answer = _run(where, [*arguments, TOP], place=wanted.staging)
+    answer = said(where, [*arguments, TOP], place=wanted.staging)
     return _summary(answer, [source.size for source in files + copies])
 
 
@@ -133,45 +168,17 @@ def _summary(answer: commands.Answer, sizes: Sequence[int]) -> dict[str, Any]:
     }
 
 
-def size(_progress: Progress, *, repository: dict[str, Any], snapshot: str) -> int:
-    """The bytes that a snapshot restores to."""
-    arguments = ["stats", "--json", "--no-lock", "--mode", "restore-size", snapshot]
-    return int(json.loads(_run(Repository(**repository), arguments).output)["total_size"])
-
-
-def restore(_progress: Progress, *, repository: dict[str, Any], snapshot: str, directory: str) -> list[dict[str, Any]]:
-    """Restores a snapshot there, every byte of which restic verifies, and compares maintd's copies with their manifest.
-
-    Returns the entries of that manifest, and says in `at` where each is. Damaged if one is not what it was.
-    """
-    try:
-        _run(Repository(**repository), ["restore", "--no-lock", snapshot, "--target", directory])
-    except MaintdError as error:
-        raise Damaged(str(error), hint=error.hint) from error
-    top = os.path.join(directory, TOP)
-    with durable.directory(top) as dir_fd:
-        known = Manifest.read(contents(dir_fd, manifest.NAME))
-    told = []
-    for entry in known.entries:
-        path = os.path.join(top, entry.name)
-        with open(path, "rb") as file:
-            if hashlib.file_digest(file, "sha256").hexdigest() != entry.sha256:
-                raise Damaged(f"{entry.path} is not what its manifest says")
-        told.append(asdict(entry) | {"at": path, "invariants": known.invariants.get(entry.path, ())})
-    return told
-
-
 def prove(_progress: Progress, *, repository: dict[str, Any], snapshot: str, at: str, before: str | None) -> None:
     """Notes at a snapshot, by a tag, when a restore of it was proven; the note `before` goes."""
     arguments = ["tag", "--add", PROVEN + at, *(["--remove", PROVEN + before] if before else []), snapshot]
-    _run(Repository(**repository), arguments)
+    said(Repository(**repository), arguments)
 
 
 def forget(_progress: Progress, *, repository: dict[str, Any], snapshot: str) -> None:
     """Takes one snapshot away; what it alone had is given back by `prune`."""
-    _run(Repository(**repository), ["forget", snapshot])
+    said(Repository(**repository), ["forget", snapshot])
 
 
 def prune(_progress: Progress, *, repository: dict[str, Any]) -> None:
     """Gives back what no snapshot has any more."""
-    _run(Repository(**repository), ["prune"])
+    said(Repository(**repository), ["prune"])

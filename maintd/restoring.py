@@ -8,7 +8,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Literal
 
-from maintd import asides, capabilities, holders, names
+from maintd import asides, capabilities, holders, names, undone
 from maintd.asides import Aside, Item
 from maintd.child import Worker
 from maintd.confinement import Confinement
@@ -220,6 +220,8 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
     kept = asides.remove_empty(aside.items)
     for program in aside.programs:
         start(places.supervisor, program)
+    if kept:
+        undone.add(places.state_dir, aside.set, kept)
     aside.forget(places.state_dir)
     return kept
 

@@ -202,7 +202,7 @@ class Runner:
         return False
 
     def _fail(self, run: Run, action: Action, found: Trouble) -> None:
-        event = action.failure.from_trouble(action.target, f"{action.verb} it", found)
+        event = action.failure.from_trouble(action.target, f"{action.verb} {action.what}", found)
         self._emit(run, event, level=run.job.severity, outcome=Outcome.FAILURE)
 
     def _finish(self, run: Run, result: Result, begun: float) -> None:

@@ -51,8 +51,18 @@ class Snapshot:
     @property
     def label(self) -> str:
         """How people name it: SET@STAMP."""
-        stamp = str(self.name).removeprefix(f"{self.name.log}.")
-        return f"{self.name.log}@{stamp}"
+        return _label(self.name)
+
+
+def label_of(path: str) -> str:
+    """How people name the snapshot at a path of ours."""
+    name = names.parse_archive(os.path.basename(path))
+    return _label(name) if name else path
+
+
+def _label(name: ArchiveName) -> str:
+    stamp = str(name).removeprefix(f"{name.log}.")
+    return f"{name.log}@{stamp}"
 
 
 def found(destination: str, only: str | None = None) -> list[Snapshot]:

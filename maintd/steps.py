@@ -133,6 +133,11 @@ class Action:
         return ""
 
     @property
+    def what(self) -> str:
+        """What the verb is about, in the message that it failed, beside the target."""
+        return "it"
+
+    @property
     def in_bytes(self) -> int | None:
         """How many bytes it is about, as planned; None where bytes do not count."""
         return None

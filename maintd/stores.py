@@ -77,6 +77,10 @@ PROVEN = "maintd-proven:"
 """The beginning of the tag that says when a restore of a snapshot was proven, as YYYYMMDDTHHMMSSZ."""
 WHOLE = "maintd-whole"
 """The tag of a snapshot in a repository of restic that lacks nothing."""
+TOP = "maintd"
+"""What is below it would not be there otherwise: restic does not merge a tree with one of the same path."""
+NOT_UTF8 = "its name is not UTF-8"
+"""Why maintd cannot restore a file out of it: restic does not tell such names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +90,11 @@ class Repository:
     url: str
     password_file: str
     cache: str
+
+    @property
+    def to(self) -> str:
+        """What people call it."""
+        return self.url
 
     def fields(self) -> dict[str, Any]:
         return asdict(self)

@@ -15,6 +15,7 @@ from maintd.errors import Damaged, MaintdError
 from maintd.manifest import Entry, Manifest
 from maintd.names import printable
 from maintd.snapshots import contents
+from maintd.stores import TOP
 
 Progress = Callable[[int], None]
 _CHUNK = 1 << 20
@@ -32,6 +33,15 @@ class Request:
     targets: tuple[tuple[str, str], ...]
     identity: str | None = None
     private: bool = True
+
+
+TREE = "tree"
+"""The directory of a snapshot that restic restored, in which its files lie as restic had them."""
+
+
+def loose(entry: Entry) -> str:
+    """Where, below such a snapshot, a file lies that is in no pack."""
+    return os.path.join(TREE, *([] if entry.kind == "file" else [TOP]), entry.name)
 
 
 Read = Callable[[str], Iterable[bytes]]
@@ -104,7 +114,27 @@ def unpack(progress: Progress, *, request: dict[str, Any]) -> int:
             if inside:
                 with _contents(pack.name, wanted.identity, dir_fd=dir_fd) as stream:
                     count = _write_all(stream, inside, paths, _Told(progress, count))
+    for entry in entries.values():
+        if not entry.pack:
+            count = _copy(entry, wanted.snapshot, paths[entry.name], _Told(progress, count))
     return count
+
+
+def _copy(entry: Entry, snapshot: str, path: str, told: "_Told") -> int:
+    """One that lies loose."""
+    directory, name = os.path.split(os.path.join(snapshot, loose(entry)))
+    try:
+        with (
+            durable.directory(directory) as dir_fd,
+            durable.opened(name, dir_fd=dir_fd) as descriptor,
+            os.fdopen(os.dup(descriptor), "rb") as source,
+        ):
+            is_whole = _write(source, entry, path, told)
+    except FileNotFoundError:
+        is_whole = False
+    if not is_whole:
+        raise Damaged(f"{printable(entry.path)} is not there as the manifest says")
+    return told.count
 
 
 def _make_directories(paths: Iterable[str], *, private: bool) -> None:

@@ -8,10 +8,11 @@ import base64
 import hashlib
 import json
 import os
+import socket
 import subprocess
 from collections.abc import Iterable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -69,6 +70,11 @@ class Repository:
             snapshot = {"time": time.isoformat().replace("+00:00", "Z"), "tree": "0" * 64, "paths": ["/p"]}
             snapshot |= {"hostname": "h", "username": name}
             self._named("snapshots", self._master.seal(json.dumps(snapshot).encode()))
+
+    def lock(self, pid: int) -> None:
+        """As a restic of this machine has it that is pruning, or was killed while it was."""
+        fields = {"time": datetime.now(UTC).isoformat(), "exclusive": True, "hostname": socket.gethostname()}
+        self._named("locks", self._master.seal(json.dumps(fields | {"username": "u", "pid": pid}).encode()))
 
     def _named(self, kind: str, data: bytes) -> None:
         (self.folder / kind / hashlib.sha256(data).hexdigest()).write_bytes(data)

@@ -125,6 +125,7 @@ def test_an_invariant_that_does_not_hold_any_more_condemns_no_snapshot(tree):
     before = rows_of(tree.logs / "a.db")
     failed = tree.do("drill.app").event("drill.failed")
     assert "an invariant does not hold" in failed["error_msg"]
+    assert failed["msg"].startswith(f"could not drill {snapshots(tree)[-1].name.replace('.', '@')}: ")
     assert not (snapshots(tree)[-1] / "proof.json").exists()
     assert tree.run("backups").returncode == 0
     for way in (["--to", f"{tree.folder}/out"], ["--in-place"]):
@@ -139,4 +140,4 @@ def test_a_drill_without_a_snapshot_fails(tree):
     tree.write_config(DRILL.replace('set = "app"', 'set = "none"'))
     did = tree.do()
     assert did.code == 1
-    assert "there is no snapshot of none" in did.event("drill.failed")["error_msg"]
+    assert "could not drill the set none: there is no snapshot of none" in did.event("drill.failed")["msg"]

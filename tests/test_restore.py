@@ -269,6 +269,29 @@ def test_an_earlier_restore_must_be_settled_first(site):
     restored(site, "app", "--in-place")
 
 
+def test_what_is_left_after_an_undo_can_be_forgotten(site):
+    """`backups` says what is kept aside, of a restore that can be undone and of one that was; --forget deletes it, and
+    then there is nothing to forget. What was written between is not lost before that, nor in the way of another
+    restore."""
+    assert "nothing of app is kept aside" in refused(site, "app", "--forget")
+    restored(site, "app", "--in-place")
+    assert "was restored in place: maintd restore app --undo" in site.run("backups").stdout
+    write(site.logs / "a.db", 3)
+    restored(site, "--undo")
+    (aside,) = site.logs.glob(".*aside")
+    assert f"{aside} is left of a restore that was undone: maintd restore app --forget" in site.run("backups").stdout
+    assert len(rows_of(aside / "a.db.undone")) == 3
+    assert taken(site).event("snapshot.stored")["files"] == 2
+    restored(site, "app", "--in-place")
+    restored(site, "app", "--undo")
+    assert len(list(site.logs.glob(".*aside"))) == 2
+    assert site.run("restore", "--forget", "--plan").stdout.count("would delete") == 2
+    restored(site, "--forget")
+    assert not list(site.logs.glob(".*aside"))
+    assert not list((site.folder / "state/restores").iterdir())
+    assert "aside" not in site.run("backups").stdout
+
+
 def test_owners_and_modes_come_back(tree):
     """As root a file gets the owner and mode it had, and another user's database is checked as that user."""
     if os.geteuid() != 0:

@@ -139,6 +139,36 @@ def test_damage_is_found_by_the_check(tree):
     )
 
 
+def test_odd_databases_are_looked_after_and_what_is_none_is_told(tree):
+    """FTS5, generated columns, WITHOUT ROWID and a read-only file are no obstacle; an encrypted or a foreign file is
+    a failure with advice, and is as it was; an empty one is let be, a link passed over."""
+    path = tree.logs / "odd.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
+        made.executescript("""
+            CREATE VIRTUAL TABLE notes USING fts5(body); INSERT INTO notes VALUES ('one word');
+            CREATE TABLE k (a TEXT, b INT, c AS (b * 2) STORED, d AS (b + 1), PRIMARY KEY (a, b)) WITHOUT ROWID;
+            INSERT INTO k VALUES ('x', 1), ('y', 2);
+        """)
+    path.chmod(0o444)
+    outside = database(tree.folder / "outside.db")
+    (tree.logs / "link.db").symlink_to(outside)
+    strange = {tree.log("encrypted.db", os.urandom(8192)), tree.log("foreign.db", b"no database\n" * 100)}
+    tree.log("empty.db", b"")
+    before = {one: one.read_bytes() for one in (*strange, outside)}
+    probes = '"SELECT a FROM k where d = 3", "SELECT body FROM notes where notes MATCH \'word\'"'
+    tree.write_config(JOB + f"integrity_check = true\nprobes = [{probes}]\n")
+    found = tree.do()
+    failed = found.events("database.failed")
+    assert {Path(event["target"]) for event in failed} == strange
+    assert all("exclude it" in event["advice"] for event in failed)
+    assert len(found.events("probe.measured")) == 2
+    assert {one: one.read_bytes() for one in (*strange, outside)} == before
+    tree.write_config(JOB.replace("*.db", "odd.db") + 'indexes = ["k(c)", "k(d)"]\n')
+    assert tree.do().code == 0
+    assert len(indexes(path)) == 2
+    assert path.stat().st_mode & 0o777 == 0o444
+
+
 def test_what_litestream_owns_is_only_read(tree):
     """A database that litestream replicates is checked and asked, and nothing of it, or of its log, is changed."""
     path = database(tree.logs / "a.db")

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, ClassVar
 
-from maintd import durable, names, restoring, snapshots
+from maintd import durable, names, restoring, scratch, snapshots
 from maintd.actions import offsite
 from maintd.actions.hands import Hands
-from maintd.errors import Damaged, Refused
+from maintd.errors import Damaged
 from maintd.events import Event, Failure
 from maintd.manifest import Entry, Manifest
 from maintd.steps import Action
@@ -17,6 +17,7 @@ from maintd.stores import Store
 from maintd.units import counted, format_size
 
 _FILES = "files"
+ROOM = "set scratch to a directory with more room"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,6 +65,10 @@ class _OnSnapshot(Action):
 
     store: Store
     now: datetime
+
+    @property
+    def what(self) -> str:
+        return snapshots.label_of(self.target)
 
     def verified(self, hands: Hands, packs: tuple[str, ...] | None) -> int:
         """Bytes that are what they were; what is not is noted in the snapshot, with the packs that are damaged."""
@@ -135,7 +140,7 @@ class Drill(_OnSnapshot):
         if self.store.is_remote:
             durable.private_directory(parent)
         packed = sum(pack.size for pack in self.manifest.packs) if self.store.is_remote else 0
-        require_space(parent, self.manifest.size + packed)
+        scratch.require_space(parent, self.manifest.size + packed, ROOM)
         with durable.directory(parent) as dir_fd:
             durable.discard_tree(name, dir_fd=dir_fd)
             try:
@@ -180,13 +185,3 @@ class Drill(_OnSnapshot):
             fence = restoring.within(entry, os.path.dirname(path))
             queries = self.manifest.invariants.get(entry.path, ())
             hands.call("maintd.livedb:hold", self, fence, **restoring.to_hold(path, queries))
-
-
-def require_space(directory: str, size: int) -> None:
-    """Refused if there are not so many bytes free for a restore."""
-    info = os.statvfs(directory)
-    if info.f_bavail * info.f_frsize < size:
-        raise Refused(
-            f"a restore takes {format_size(size)}, more than is free in {names.printable(directory)}",
-            hint="set scratch to a directory with more room",
-        )

@@ -7,14 +7,15 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from maintd import durable, names
+from maintd import durable, names, scratch
 from maintd.actions.backup import SnapshotExpired, StoreSnapshot
-from maintd.actions.drill import DrillFailed, RestoreProven, require_space
+from maintd.actions.drill import ROOM, DrillFailed, RestoreProven
 from maintd.actions.hands import Hands
 from maintd.actions.staging import BackupFailed
 from maintd.child import Worker
-from maintd.destinations import STAMP
+from maintd.destinations import STAMP, id_of
 from maintd.events import Event, Failure
+from maintd.manifest import Manifest
 from maintd.steps import Action
 from maintd.stores import Repository
 
@@ -38,7 +39,7 @@ def _ask(hands: Hands, repository: Repository, function: str, **given: Any) -> A
     """In a child that ends restic if it is told to end."""
     with Worker(lock_fd=hands.lock_fd, background=hands.background, parting=signal.SIGTERM) as worker:
         arguments = {"repository": repository.fields(), **given}
-        return worker.call(f"maintd.restic:{function}", arguments, deadline=hands.deadline, stop=hands.stop)
+        return worker.call(f"maintd.{function}", arguments, deadline=hands.deadline, stop=hands.stop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,7 +49,7 @@ class StoreWithRestic(StoreSnapshot):
     repository: Repository
 
     def made(self, hands: Hands) -> dict[str, Any]:
-        made: dict[str, Any] = _ask(hands, self.repository, "store", request=self.request())
+        made: dict[str, Any] = _ask(hands, self.repository, "restic:store", request=self.request())
         self.staged.discard()
         return made
 
@@ -61,6 +62,7 @@ class DrillWithRestic(Action):
     failure: ClassVar[type[Failure]] = DrillFailed
 
     repository: Repository
+    set: str
     scratch: str
     now: datetime
     taken: datetime
@@ -70,18 +72,22 @@ class DrillWithRestic(Action):
     def detail(self) -> str:
         return f"into {names.printable(self.scratch)}"
 
+    @property
+    def what(self) -> str:
+        return f"the set {self.set}"
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        snapshot = self.target.rpartition("#")[2]
-        size = _ask(hands, self.repository, "size", snapshot=snapshot)
+        snapshot = id_of(self.target)
+        known = _ask(hands, self.repository, "restored:describe", snapshot=snapshot)
+        size = Manifest.read(known.encode()).size
         parent, name = os.path.split(self.scratch)
         durable.private_directory(parent)
-        require_space(parent, size)
+        scratch.require_space(parent, size, ROOM)
+        what = {"snapshot": snapshot, "known": known, "only": None, "directory": self.scratch}
         with durable.directory(parent) as dir_fd:
-            durable.discard_tree(name, dir_fd=dir_fd)
             try:
-                durable.make_private(name, dir_fd=dir_fd)
-                entries = _ask(hands, self.repository, "restore", snapshot=snapshot, directory=self.scratch)
+                entries = _ask(hands, self.repository, "restored:bring", **what)
                 databases = [one for one in entries if one["kind"] == "sqlite"]
                 for one in databases:
                     self._prove(hands, one)
@@ -89,7 +95,7 @@ class DrillWithRestic(Action):
                 durable.discard_tree(name, dir_fd=dir_fd)
         before = self.proven.strftime(STAMP) if self.proven else None
         at = self.now.astimezone(UTC).strftime(STAMP)
-        _ask(hands, self.repository, "prove", snapshot=snapshot, at=at, before=before)
+        _ask(hands, self.repository, "restic:prove", snapshot=snapshot, at=at, before=before)
         age = int((self.now - self.taken).total_seconds())
         yield RestoreProven(
             target=self.target, files=len(entries), databases=len(databases), bytes=size, snapshot_age_s=age
@@ -113,7 +119,7 @@ class ForgetSnapshot(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        _ask(hands, self.repository, "forget", snapshot=self.target.rpartition("#")[2])
+        _ask(hands, self.repository, "restic:forget", snapshot=id_of(self.target))
         yield SnapshotExpired(target=self.target, reason=self.reason)
 
 
@@ -128,5 +134,5 @@ class PruneRepository(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        _ask(hands, self.repository, "prune")
+        _ask(hands, self.repository, "restic:prune")
         yield RepositoryPruned(target=self.target)

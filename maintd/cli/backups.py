@@ -1,18 +1,18 @@
 """`maintd backups`: the snapshots that there are, and which of them are proven."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
 from maintd import destinations
-from maintd.cli import output, tables
+from maintd.cli import output, tables, undoing
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place_of, sets
-from maintd.config import load
+from maintd.cli.sets import PLACE_HELP, place_of, sets, stores
+from maintd.config import Config, load
 from maintd.errors import MaintdError
 from maintd.names import printable
 from maintd.snapshots import Snapshot
@@ -33,21 +33,31 @@ from maintd.units import counted, format_duration, format_size
 def backups(called: Invocation, set_name: str | None, *, place: str | None, as_json: bool) -> int:
     """Shows each snapshot: its age, its size, whether it is whole, and when a restore of it was last proven.
 
+    Below, what restores in place have kept aside, which can be undone or forgotten.
+
     Ends with 3 if a set has no snapshot that is verified.
     """
     config = None if place else load(called.config)
     known = sets(config, set_name) if config else {}
-    stores = os.path.join(os.path.realpath(config.settings.state_dir), "stores") if config else ""
     found = _found_in(place, set_name) if place else []
-    found += [one for of, job in known.items() for one in job.found(of, stores)]
+    if config:
+        found += [one for of, job in known.items() for one in job.found(of, stores(config))]
     if as_json:
         for one in found:
             output.say_json(_fields(one))
     else:
         for line in _lines(found, called.now):
             output.say(line)
+        for line in _aside(config, known):
+            output.say(line)
     all_sets = {one.name.log for one in found} | known.keys()
     return Exit.OK if all_sets and all_sets == {one.name.log for one in found if one.is_verified} else Exit.NO
+
+
+def _aside(config: Config | None, known: Iterable[str]) -> Iterator[str]:
+    if config is not None:
+        for of in known:
+            yield from undoing.standing(config, of)
 
 
 def _found_in(place: str, set_name: str | None) -> list[Snapshot]:

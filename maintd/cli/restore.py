@@ -10,15 +10,15 @@ from typing import Any
 
 import click
 
-from maintd import asides, contexts, durable, names, restoring
+from maintd import contexts, durable, names, restoring
 from maintd.asides import Aside
-from maintd.at_hand import Local, at_hand
+from maintd.at_hand import Local, at_hand, brought
 from maintd.child import Worker
-from maintd.cli import output, tables
+from maintd.cli import output, tables, undoing
 from maintd.cli.alone import alone
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
+from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot, stores
 from maintd.cli.showing import Json, Message, People
 from maintd.config import Config, load
 from maintd.errors import MaintdError, Refused
@@ -27,7 +27,7 @@ from maintd.matching import is_match
 from maintd.names import printable
 from maintd.restoring import Deed, InPlace, Places, Told
 from maintd.snapshots import Snapshot
-from maintd.stores import Store
+from maintd.stores import NOT_UTF8, Repository, Store
 from maintd.units import counted, format_size
 
 _Paths = Sequence[tuple[str, str]]
@@ -43,6 +43,7 @@ class _Order:
     only: tuple[str, ...]
     place: str | None
     identity: str | None
+    scratch: str | None
     show: Callable[[Message], None]
 
     def entries(self, found: Snapshot) -> list[Entry]:
@@ -55,7 +56,11 @@ class _Order:
             )
         return entries
 
-    def store(self, config: Config | None) -> Store:
+    def brought(self, default: str) -> str:
+        """The directory, not there yet, for what is brought from elsewhere."""
+        return default if self.scratch is None else brought(os.path.realpath(self.scratch), self.set_name)
+
+    def store(self, config: Config | None) -> Store | Repository:
         """Where the snapshot is."""
         if self.place:
             return place_of(self.place)
@@ -73,10 +78,17 @@ class _Order:
 @click.option("--to", metavar="DIR", help="Restore into this directory, which is made.")
 @click.option("--in-place", is_flag=True, help="Restore to where it was; what is there is kept aside.")
 @click.option("--undo", is_flag=True, help="Put back what the last restore in place of the set has kept aside.")
-@click.option("--forget", is_flag=True, help="Delete what the last restore in place of the set has kept aside.")
+@click.option(
+    "--forget", is_flag=True, help="Delete what restores in place of the set have kept aside, also after --undo."
+)
 @click.option("--only", multiple=True, metavar="PATH", help="Only this file, directory or pattern; may be repeated.")
 @click.option("--in", "place", metavar="PLACE", help=PLACE_HELP)
 @click.option("--identity", metavar="FILE", help="The secret key of age, for encrypted snapshots.")
+@click.option(
+    "--scratch",
+    metavar="DIR",
+    help="Where there is room for what is brought from a bucket or by restic; default: beside --to, or state_dir.",
+)
 @click.option("--plan", "plan_only", is_flag=True, help="Show what would be done, and change nothing.")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object a line.")
 @config_option()
@@ -84,7 +96,7 @@ class _Order:
 def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
     """Restores the newest verified snapshot of a set, or the one that was taken at STAMP.
 
-    For --undo and --forget SET may be left out if only one was restored in place.
+    For --undo and --forget SET may be left out if it is the only one that has something kept aside.
 
     Every file is compared with its checksum, and every database is opened and checked, before anything is replaced. A
     restore in place that fails puts everything back as it was.
@@ -94,23 +106,18 @@ def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
         raise usage("give one of --to DIR, --in-place, --undo, --forget")
     if what is None and ways[0] in ("to", "in_place"):
         raise usage("which set? maintd backups lists them")
-    set_name, _, stamp = (what or _the_one(load(called.config))).partition("@")
+    if ways[0] in ("undo", "forget"):
+        act = undoing.undo if ways[0] == "undo" else undoing.forget
+        with _interruptible():
+            return act(called, load(called.config), what, plan_only=options["plan_only"])
+    set_name, _, stamp = str(what).partition("@")
     show = Json() if options["as_json"] else People()
-    order = _Order(called, set_name, stamp, options["only"], options["place"], options["identity"], show)
+    given = {name: options[name] for name in ("only", "place", "identity", "scratch")}
+    order = _Order(called, set_name, stamp, show=show, **given)
     with _interruptible():
         if ways == ["to"]:
             return _to(order, os.path.abspath(options["to"]), plan_only=options["plan_only"])
-        config = load(called.config)
-        act = {"in_place": _in_place, "undo": _undo, "forget": _forget}[ways[0]]
-        return act(order, config, plan_only=options["plan_only"])
-
-
-def _the_one(config: Config) -> str:
-    """The only set of which there is a restore in place that can be undone."""
-    found = asides.noted(config.settings.state_dir)
-    if len(found) != 1:
-        raise usage(f"which set? there are restores in place of: {', '.join(found) or 'none'}")
-    return found[0]
+        return _in_place(order, load(called.config), plan_only=options["plan_only"])
 
 
 def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
@@ -129,7 +136,9 @@ def _to(order: _Order, target: str, *, plan_only: bool) -> int:
     store = order.store(None)
     found = snapshot(store, order.set_name, order.stamp)
     entries = order.entries(found)
-    with Worker() as worker, at_hand(store, found, entries, names.temporary_beside(f"{target}.packs")) as local:
+    _tell_what_is_not(found, store)
+    directory = order.brought(names.temporary_beside(f"{target}.packs"))
+    with Worker() as worker, at_hand(store, found, entries, directory) as local:
         deeds = [*local.deeds, *_deeds_to(local, entries, target, order, worker)]
         if plan_only:
             return _show_plan(found, deeds)
@@ -172,6 +181,12 @@ def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: _Order
     yield Deed("name", target, "all is there and checked", lambda _: _publish(target))
 
 
+def _tell_what_is_not(found: Snapshot, store: Store | Repository) -> None:
+    """Restic cannot tell every name; what other engines have left out they told when they made the snapshot."""
+    known = found.manifest.left_out if found.manifest and isinstance(store, Repository) else ()
+    output.complain(*(f"maintd: not restored: {one}" for one in known if one.endswith(NOT_UTF8)))
+
+
 def _unpack(order: _Order, found: Snapshot, paths: _Paths, worker: Worker, told: Told) -> None:
     restoring.unpack(worker, found.path, paths, told, identity=order.identity)
 
@@ -209,7 +224,8 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     store = order.store(config)
     found = snapshot(store, order.set_name, order.stamp)
     entries = [entry for entry in order.entries(found) if entry.kind != "output"]
-    directory = os.path.join(os.path.realpath(state_dir), "stores", names.temporary(f"{order.set_name}.restore"))
+    _tell_what_is_not(found, store)
+    directory = order.brought(brought(stores(config), order.set_name))
     with Worker() as worker, at_hand(store, found, entries, directory) as local:
         restoration = InPlace(
             local.snapshot, entries, Places(state_dir, contexts.supervisor(config), worker), order.identity
@@ -236,41 +252,6 @@ def _put_back(restoration: InPlace) -> None:
     output.complain("maintd: it failed, and everything was put back as it was")
     for path in kept:
         output.complain(f"maintd: what others had put in its place meanwhile is in {printable(path)}")
-
-
-def _undo(order: _Order, config: Config, *, plan_only: bool) -> int:
-    aside = _required(order, config)
-    if plan_only:
-        rows = [["put back", printable(item.path), "from " + printable(item.aside)] for item in aside.items]
-        for line in tables.table(rows, below=1):
-            output.say(line)
-        return Exit.OK
-    with alone(order.called, config), Worker() as worker:
-        places = Places(config.settings.state_dir, contexts.supervisor(config), worker)
-        kept = restoring.back(aside, places, keep=aside.phase == "done")
-    output.say(f"put back {counted(len(aside.items), 'file')} as before the restore of {aside.snapshot}")
-    for path in kept:
-        output.say(f"what had been restored, and was changed since, is in {printable(path)}")
-    return Exit.OK
-
-
-def _forget(order: _Order, config: Config, *, plan_only: bool) -> int:
-    aside = _required(order, config)
-    if aside.phase != "done":
-        raise Refused("it was cut off, and what is aside is the only whole state", hint="put it back first: --undo")
-    for path in sorted({item.aside for item in aside.items}):
-        output.say(f"{'would delete' if plan_only else 'deleting'} {printable(path)}")
-    if not plan_only:
-        asides.drop(aside.items)
-        aside.forget(config.settings.state_dir)
-    return Exit.OK
-
-
-def _required(order: _Order, config: Config) -> Aside:
-    aside = Aside.read(config.settings.state_dir, order.set_name)
-    if aside is None:
-        raise MaintdError(f"there is no restore of {order.set_name} in place that could be undone")
-    return aside
 
 
 # Both

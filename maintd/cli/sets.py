@@ -1,6 +1,7 @@
 """The sets of a config that are backed up: where their snapshots are, and one snapshot by its name."""
 
 import os
+from collections.abc import Sequence
 from typing import Any
 
 import click
@@ -9,7 +10,7 @@ from maintd import destinations
 from maintd.config import Config
 from maintd.errors import MaintdError
 from maintd.snapshots import Snapshot
-from maintd.stores import SCHEME, Store, set_tag
+from maintd.stores import SCHEME, Repository, Store
 
 KIND = "backup"
 PLACE_HELP = (
@@ -35,33 +36,36 @@ def sets(config: Config, only: str | None = None) -> dict[str, Any]:
     return {of: job for of, job in found.items() if only in (None, of)}
 
 
-def place(config: Config, of: str) -> Store:
-    """Where the snapshots of a set are. MaintdError if that is for restic to restore from."""
+def place(config: Config, of: str) -> Store | Repository:
+    """Where the snapshots of a set are."""
     job = sets(config, of)[of]
-    if job.repository is not None:
-        raise MaintdError(
-            f"the snapshots of {of} are restic's",
-            hint=f"restic -r {job.repository} -p {job.password_file} restore latest --tag {set_tag(of)} --target DIR",
-        )
-    found: Store = job.place()
+    found: Store | Repository = job.repository_of(stores(config)) or job.place()
     return found
 
 
-def snapshot(where: Store, of: str, stamp: str) -> Snapshot:
+def stores(config: Config) -> str:
+    """The private directory of maintd for all stores that are elsewhere."""
+    return os.path.join(os.path.realpath(config.settings.state_dir), "stores")
+
+
+def snapshot(where: Store | Repository, of: str, stamp: str) -> Snapshot:
     """The snapshot of a set that was taken at `stamp`, or the newest that is verified. Raises MaintdError."""
-    found = destinations.found(where, of)
+    if isinstance(where, Repository):
+        return destinations.described(where, _chosen(destinations.in_repository(where, of), where.to, of, stamp))
+    return _chosen(destinations.found(where, of), where.to, of, stamp)
+
+
+def _chosen(found: Sequence[Snapshot], place: str, of: str, stamp: str) -> Snapshot:
     if stamp:
         at = [one for one in found if one.label == f"{of}@{stamp}"]
         if not at:
-            raise MaintdError(
-                f"there is no snapshot {of}@{stamp} in {where.to}", hint=f"maintd backups {of} lists them"
-            )
+            raise MaintdError(f"there is no snapshot {of}@{stamp} in {place}", hint=f"maintd backups {of} lists them")
         if at[0].manifest is None:
             raise MaintdError(f"{at[0].label} cannot be read: {at[0].trouble}")
         return at[0]
     sound = [one for one in found if one.is_verified]
     if not sound:
         raise MaintdError(
-            f"there is no verified snapshot of {of} in {where.to}", hint=f"maintd backups {of} says what is wrong"
+            f"there is no verified snapshot of {of} in {place}", hint=f"maintd backups {of} says what is wrong"
         )
     return sound[-1]

@@ -137,7 +137,7 @@ class Backup(Job):
 
         of = self._of(ctx.job)
         depot = depots.of(self.place(), self.repository_of(ctx.stores), ctx.stores)
-        yield from depots.leftovers(depot.making, of)
+        yield from depots.leftovers(depot.making, of, ctx.stores)
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
             yield Finding(target=depot.where, reason="only the daemon knows whether it is due: left out by --due")
             return

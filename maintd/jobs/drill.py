@@ -72,11 +72,13 @@ class RestoreDrill(Job):
         try:
             found = destinations.found(place, self.set)
         except MaintdError as error:
-            yield self._failing(place.to, str(error), error.hint)
+            yield self._failing(f"the snapshots of {self.set}", place.to, str(error), error.hint)
             return
         for one in found:
             if one.manifest is None:
-                yield self._failing(one.path, one.trouble, "it cannot be restored: move it away if you know it")
+                yield self._failing(
+                    one.label, one.path, one.trouble, "it cannot be restored: move it away if you know it"
+                )
         newest = next((one for one in reversed(found) if one.is_verified), None)
         if newest is None or newest.manifest is None:
             yield self._nothing(place.to, found)
@@ -103,7 +105,7 @@ class RestoreDrill(Job):
         try:
             found = destinations.in_repository(where, self.set)
         except MaintdError as error:
-            yield self._failing(where.url, str(error), error.hint)
+            yield self._failing(f"the snapshots of {self.set}", where.url, str(error), error.hint)
             return
         newest = next((one for one in reversed(found) if one.is_verified), None)
         if newest is None:
@@ -114,6 +116,7 @@ class RestoreDrill(Job):
             target=newest.path,
             reason=self._why(found),
             repository=where,
+            set=self.set,
             scratch=os.path.join(scratch, names.temporary(f"{self.set}.drill")),
             now=ctx.now,
             taken=newest.name.stamp,
@@ -138,14 +141,18 @@ class RestoreDrill(Job):
     def _nothing(self, place: str, found: Sequence[Snapshot]) -> Finding:
         if found:
             why = f"none of its {len(found)} snapshots is verified"
-            return self._failing(place, why, f"maintd backups says why; maintd do backup.{self.set} takes a new one")
-        why = f"there is no snapshot of {self.set}"
-        return self._failing(place, why, f"maintd do backup.{self.set} takes one; or correct destination and set")
+            advice = f"maintd backups {self.set} says why; maintd do backup.{self.set} takes a new one"
+            return self._failing(f"the set {self.set}", place, why, advice)
+        why, advice = (
+            f"there is no snapshot of {self.set}",
+            f"maintd do backup.{self.set} takes one; or correct destination and set",
+        )
+        return self._failing(f"the set {self.set}", place, why, advice)
 
-    def _failing(self, target: str, why: str, advice: str) -> Finding:
+    def _failing(self, what: str, target: str, why: str, advice: str) -> Finding:
         from maintd.actions.drill import DrillFailed  # noqa: PLC0415 - as above
 
-        event = DrillFailed(target=target, tried="drill it", error="unusable", error_msg=why, advice=advice)
+        event = DrillFailed(target=target, tried=f"drill {what}", error="unusable", error_msg=why, advice=advice)
         return Finding(target=target, reason=why, event=event)
 
     def _verifications(self, found: Sequence[Snapshot], newest: Snapshot, ctx: Context) -> Iterator[Step]:

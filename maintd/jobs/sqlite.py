@@ -101,13 +101,24 @@ class SqliteUpkeep(Job):
             header = headers.read(match.path)
             directory, name = os.path.split(match.path)
             if header is None:
-                yield Finding(target=match.path, reason="left alone: it is no SQLite database, or an encrypted one")
+                yield self._strange(match.path, match.stat.st_size)
             else:
                 is_owned = os.path.isdir(os.path.join(directory, f".{name}-litestream"))
                 yield Finding(target=match.path, reason=_told(header, match.stat.st_size))
                 if is_owned:
                     yield Finding(target=match.path, reason="only read: litestream owns its write-ahead log")
                 yield from self._steps(Seen.of(match.path, match.stat), header, ctx, only_read=is_owned)
+
+    def _strange(self, path: str, size: int) -> Finding:
+        """What is no database. One that is damaged may look so; an empty file is one before its first table."""
+        from maintd.actions.sqlite import DatabaseFailed  # noqa: PLC0415 - as below
+
+        if not size:
+            return Finding(target=path, reason="left alone: it is empty")
+        why = "it is no SQLite database, or an encrypted one"
+        advice = "exclude it; if it was a database, restore it: maintd backups, maintd restore"
+        event = DatabaseFailed(target=path, tried="look after it", error="refused", error_msg=why, advice=advice)
+        return Finding(target=path, reason=f"{why} ({advice})", event=event)
 
     def _steps(self, seen: Seen, header: Header, ctx: Context, *, only_read: bool) -> Iterator[Step]:
         from maintd.actions import sqlite  # noqa: PLC0415 - reading a config does not need what acts

@@ -93,7 +93,13 @@ class Ran:
 
 
 class Lab:
-    """A server that has maintd loaded, from which each run is forked; for one run at a time."""
+    """A server that has maintd loaded, from which each run is forked; for one run at a time.
+
+    `program` is the maintd of an environment, `more` is added to what is in its own.
+    """
+
+    def __init__(self, program: Path = PROGRAM, **more: str) -> None:
+        self._program, self._more = program, more
 
     def __enter__(self) -> Self:
         self._channel, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -101,10 +107,15 @@ class Lab:
         for descriptor in self._output:
             fcntl.fcntl(descriptor, fcntl.F_SETFL, os.O_APPEND)
         self._server = subprocess.Popen(
-            [PROGRAM.with_name("python"), "-m", "tests.faults.subject", *map(str, (theirs.fileno(), *self._output))],
+            [
+                self._program.with_name("python"),
+                "-m",
+                "tests.faults.subject",
+                *map(str, (theirs.fileno(), *self._output)),
+            ],
             pass_fds=[theirs.fileno(), *self._output],
             cwd=ROOT,
-            env=environment(PYTHONDONTWRITEBYTECODE="1"),
+            env=environment(PYTHONDONTWRITEBYTECODE="1", **self._more),
         )
         theirs.close()
         return self

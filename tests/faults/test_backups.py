@@ -4,15 +4,37 @@ import pytest
 
 from . import beside_upkeep, beside_writers, locks
 from .crew import spread
-from .vault import SCENES, VaultBench, points, trial
+from .vault import SCENES, Scene, VaultBench, points, trial
+from .vaults_afar import OF_BUCKET, OF_RESTIC, BucketBench, ResticBench, store, why_not_buckets, why_not_restic
 
 
 @pytest.mark.parametrize("scene", SCENES, ids=lambda scene: scene.name)
 def test_whatever_is_cut_off_is_whole_before_or_after(scene):
     """Killed or failing at a system call: the old state exactly, or the new; a sound snapshot; the next run works."""
     with VaultBench() as bench:
-        some = spread(list(points(bench, scene)), 0.02)
-        reports = [trial(bench, point) for point in some]
+        _hold(bench, scene, 0.02)
+
+
+@pytest.mark.skipif(bool(why_not_buckets()), reason=why_not_buckets())
+def test_whatever_is_cut_off_a_bucket_has_a_sound_snapshot():
+    """So with a bucket: and nothing is left in it, after the next run, that belongs to no snapshot."""
+    server = store()
+    try:
+        with BucketBench(server) as bench:
+            _hold(bench, OF_BUCKET[1], 0.01)
+    finally:
+        server.kill()
+
+
+@pytest.mark.skipif(bool(why_not_restic()), reason=why_not_restic())
+def test_whatever_is_cut_off_a_repository_has_a_sound_snapshot():
+    """So with a repository of restic's, every byte of which is read then."""
+    with ResticBench() as bench:
+        _hold(bench, OF_RESTIC[1], 0.008)
+
+
+def _hold(bench: VaultBench, scene: Scene, share: float) -> None:
+    reports = [trial(bench, point) for point in spread(list(points(bench, scene)), share)]
     assert any(report.reached for report in reports)
     assert not [str(report) for report in reports if report.wrongs]
 

@@ -50,7 +50,7 @@ CODES = ("ENOSPC", "EIO", "EROFS", "EACCES", "EMFILE", "ENOMEM")
 
 @dataclass
 class Vault:
-    """The stage as a scene begins: what the services have, and what the newest snapshot has."""
+    """The stage as a scene begins: what the services have, and what the newest snapshot has; in a directory."""
 
     tree: Tree
     old: State
@@ -72,7 +72,11 @@ class Vault:
         """The snapshots of which every file has its checksum, and that lack nothing."""
         return [path for path in self.snapshots() if _is_sound(path)]
 
+    def is_newest_sound(self) -> bool:
+        return self.snapshots()[-1] in self.sound()
+
     def temporaries(self) -> list[str]:
+        """What maintd has left on its way."""
         return [str(path) for path in self.tree.folder.rglob("*.maintd-tmp")]
 
     @property
@@ -97,13 +101,22 @@ class VaultBench:
         root = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
         self._temporary = tempfile.TemporaryDirectory(prefix="faults-", dir=root)
         self.root = Path(self._temporary.name).resolve()
-        self.lab = Lab().__enter__()
+        self.lab = self.laboratory().__enter__()
         self._made: dict[str, tuple[State, State]] = {}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.lab.__exit__(kind, error, at)
         self._temporary.cleanup()
+
+    def laboratory(self) -> Lab:
+        return Lab()
+
+    def fill(self, tree: Tree) -> None:
+        """What a scene needs before its first snapshot."""
+
+    def vault(self, tree: Tree, old: State, kept: State) -> Vault:
+        return Vault(tree, old, kept)
 
     def set(self, scene: Scene) -> Vault:
         folder, template = self.root / "site", self.root / f"template of {scene.name}"
@@ -114,12 +127,13 @@ class VaultBench:
         tree = Tree.__new__(Tree)
         tree.folder, tree.logs, tree.config = folder, folder / "logs", folder / "maintd.toml"
         _renew_note(folder)
-        return Vault(tree, *self._made[scene.name])
+        return self.vault(tree, *self._made[scene.name])
 
     def _make(self, scene: Scene, folder: Path, template: Path) -> tuple[State, State]:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir()
         tree = Tree(folder, scene.jobs)
+        self.fill(tree)
         vault = Vault(tree, {}, {})
         path = tree.logs / "a.db"
         with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as database:
@@ -129,7 +143,8 @@ class VaultBench:
         tree.log("p.csv", b"first\n")
         for content in (b"first\n", b"second\n"):
             tree.log("p.csv", content)
-            assert self.do(tree).code == 0
+            did = self.do(tree)
+            assert did.code == 0, did
         kept = vault.services()
         _change(tree)
         old = vault.services()
@@ -174,44 +189,74 @@ def _renew_note(folder: Path) -> None:
 
 @dataclass(frozen=True)
 class Point:
-    """What happens at this call: a kill of everything, of the caller alone, or an errno, once or from there on."""
+    """What happens at this call: a kill of everything, of the caller alone, or an errno, once or from there on.
+
+    Calls are counted that maintd makes itself, or those of restic, whichever is `of`.
+    """
 
     scene: Scene
     number: int
     what: str
+    of: str = "maintd"
 
     def __str__(self) -> str:
-        return f"{self.what} in {self.scene.name!r} at call {self.number}"
+        return f"{self.what} in {self.scene.name!r} at call {self.number} of {self.of}"
 
-    def decide(self, call: Call) -> Answer:
-        if call.number < self.number or (call.number > self.number and not self.what.endswith("on")):
+
+class Strike:
+    """Has the fault take place in one run; `struck` is the call, once it was reached."""
+
+    def __init__(self, point: Point) -> None:
+        self._point, self._count = point, 0
+        self.struck: Call | None = None
+
+    def __call__(self, call: Call) -> Answer:
+        what = self._point.what
+        if maker(call) != self._point.of:
             return None
-        if self.what.startswith("kill"):
-            return Kill(caller_only=self.what.endswith("caller"))
-        return Fail(getattr(errno, self.what.split()[0]))
+        self._count += 1
+        if self._count == self._point.number:
+            self.struck = call
+        if self.struck is None or (self.struck is not call and not what.endswith("on")):
+            return None
+        if what.startswith("kill"):
+            return Kill(caller_only=what.endswith("caller"))
+        return Fail(getattr(errno, what.split()[0]))
+
+
+def maker(call: Call) -> str:
+    """Which program makes a call."""
+    return "restic" if Path(f"/proc/{call.pid}/comm").read_text() == "restic\n" else "maintd"
 
 
 def points(bench: VaultBench, scene: Scene) -> Iterator[Point]:
     """Each call with a kill, and with three of the errnos in turn, once and from there on."""
-    vault = bench.set(scene)
-    calls = bench.run(vault.tree, *scene.argv).calls
-    for call in calls:
-        yield Point(scene, call.number, "kill")
-        if call.pid != calls[0].pid:
-            yield Point(scene, call.number, "kill the caller")
+    vault, made = bench.set(scene), list[tuple[str, int]]()
+
+    def note(call: Call) -> None:
+        made.append((maker(call), call.pid))
+
+    bench.run(vault.tree, *scene.argv, decide=note)
+    own = [pid for by, pid in made if by == "maintd"]
+    for number, pid in enumerate(own, 1):
+        yield Point(scene, number, "kill")
+        if pid != own[0]:
+            yield Point(scene, number, "kill the caller")
         for turn, rest in enumerate((" once", " from there on", " once")):
-            yield Point(scene, call.number, CODES[(call.number + turn) % len(CODES)] + rest)
+            yield Point(scene, number, CODES[(number + turn) % len(CODES)] + rest)
+    for number in range(1, len(made) - len(own) + 1):
+        yield Point(scene, number, "kill", "restic")
 
 
 def trial(bench: VaultBench, point: Point) -> Report:
     """The fault, what is there right after it, and what is there after the next run."""
-    report, vault = Report(str(point)), bench.set(point.scene)
-    ran = bench.run(vault.tree, *point.scene.argv, decide=point.decide)
-    report.reached = len(ran.calls) >= point.number
+    report, vault, strike = Report(str(point)), bench.set(point.scene), Strike(point)
+    ran = bench.run(vault.tree, *point.scene.argv, decide=strike)
+    report.reached = strike.struck is not None
     report.noticed = ran.code != 0
     if not report.reached:
         return report
-    report.what += f" ({ran.calls[point.number - 1]})"
+    report.what += f" ({strike.struck})"
     wrong = report.wrongs.append
     if "Traceback" in ran.err:
         wrong(f"a traceback: {ran}")
@@ -219,7 +264,7 @@ def trial(bench: VaultBench, point: Point) -> Report:
         wrong(f"no sound snapshot is left: {ran}")
     CHECKS[point.scene.argv[0] if point.scene.name != "undo" else "undo"](bench, vault, ran, wrong)
     again = bench.do(vault.tree)
-    if again.code != 0 or not vault.sound() or vault.snapshots()[-1] not in vault.sound():
+    if again.code != 0 or not vault.is_newest_sound():
         wrong(f"the next backup failed: {again}")
     if vault.temporaries():
         wrong(f"temporaries were left: {vault.temporaries()}")

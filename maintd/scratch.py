@@ -1,0 +1,42 @@
+"""The private directory for what is brought of a snapshot: there is room for it, and nobody else could exchange it."""
+
+import os
+import stat as st
+
+from maintd import durable, grounds
+from maintd.errors import Refused
+from maintd.names import printable
+from maintd.units import format_size
+
+
+def make_anew(directory: str) -> None:
+    """A directory of our own, also in one for everybody, such as /tmp, where nobody else can then rename it."""
+    parent, name = os.path.split(directory)
+    if not os.path.lexists(parent):
+        durable.private_directory(parent)
+    with durable.directory(parent) as dir_fd:
+        durable.discard_tree(name, dir_fd=dir_fd)
+        durable.make_private(name, dir_fd=dir_fd)
+        if meddler := _meddler(directory, os.fstat(dir_fd).st_mode):
+            durable.discard_tree(name, dir_fd=dir_fd)
+            raise Refused(
+                f"{meddler} could put another directory in the place of one that is made in {printable(parent)}",
+                hint="name a directory in another one, such as /tmp, or make that one sticky (chmod +t)",
+            )
+
+
+def _meddler(directory: str, mode_above: int) -> str:
+    """Who could exchange a directory of ours: what is read back from it decides on owners and modes of what root makes.
+
+    Another user who asks for it in a directory of a group is taken to know that group.
+    """
+    if os.geteuid() == 0:
+        return grounds.survey(directory).meddler
+    return "anybody" if mode_above & (st.S_IWOTH | st.S_ISVTX) == st.S_IWOTH else ""
+
+
+def require_space(directory: str, size: int, hint: str) -> None:
+    """Refused if there are not so many bytes free for a restore."""
+    info = os.statvfs(directory)
+    if info.f_bavail * info.f_frsize < size:
+        raise Refused(f"a restore takes {format_size(size)}, more than is free in {printable(directory)}", hint=hint)
