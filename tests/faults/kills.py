@@ -11,7 +11,7 @@ from .table import Row
 from .trial import Bench, Report, check_safe
 
 NAME = "kills"
-AGAIN = 18
+AGAIN = 30
 """At each how many-th call of a recovery it is killed again, beginning with another one for each first kill."""
 
 

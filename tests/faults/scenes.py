@@ -298,7 +298,7 @@ IN_PLACE = (
 RENAMES = tuple(scene for scene in SCENES.values() if not scene.script)
 """The scenes that are one run of `maintd do`, with the same calls each time; those in place apart."""
 ONE_RUN = (*RENAMES, *IN_PLACE)
-THOROUGH = ("signal", "zstd", "collapse", "pause", "archive", "expire files")
+THOROUGH = ("zstd", "collapse")
 """Those in which each call fails in each way; the others share most calls with these, and get the ways by turns."""
 UNSYNCED = tuple(
     replace(scene, name=f"{scene.name}, unsynced", unsynced=300)
