@@ -61,6 +61,8 @@ def complaints(error: ValidationError, model: type[BaseModel], table: Any) -> li
         if detail["type"] == BROKEN:
             broken.append(Complaint(path, detail["msg"]))
             continue
+        if detail["type"] == "too_short" and len(detail["input"]) >= detail["ctx"]["min_length"]:
+            continue  # it would be long enough, but for entries that are told of themselves
         complaint = _complaint(path, detail, model)
         earlier = found.get(path)
         found[path] = complaint if earlier is None else _either(earlier, complaint)

@@ -260,6 +260,7 @@ HALF_A_SIGNAL = "signal needs either program or pidfile, to say whom it goes to"
         ("rotate.a]\nlevel = 10\ncompress = 'gzip'\npaths=1", "2:9", "a.level: level goes from 1 to 9 with gzip"),
         ("rotate.a]\nreopen = 'signal'", "2:10", 'a.reopen: reopen = "signal" needs signal = …'),
         ("rotate.a]\nreopen = 'command'\ncommand = []", "3:11", "a.command: must have 1 or more entries"),
+        ("rotate.a]\npaths = ['x']\ncron = '@daily'", "2:10", "a.paths[0]: 'x' is not an absolute path: a daemon has…"),
         ("rotate.a]\nsignal = { name = 'HUP' }", "2:10", f"a.signal: {HALF_A_SIGNAL}"),
         ("rotate.a]\nsignal = { name = 'KILL' }", "2:10", f"a.signal: {HALF_A_SIGNAL}"),
         ("rotate.a.signal]\nname='HUP'\nprogram=''", "3:9", "a.signal.program: must have 1 or more characters, …"),

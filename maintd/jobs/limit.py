@@ -91,8 +91,11 @@ class ProgramLimit(Job):
 
     @rule("ladder", "signal")
     def _signal_has_its_step(self) -> str:
-        is_half = ("signal" in self.ladder) != (self.signal is not None)
-        return 'a step "signal" of ladder and the option signal are given together' if is_half else ""
+        if "signal" in self.ladder and self.signal is None:
+            return 'the step "signal" of ladder needs the option signal, which says the one: signal = "USR1"'
+        if "signal" not in self.ladder and self.signal is not None:
+            return 'signal is sent by a step "signal" of ladder, and there is none'
+        return ""
 
     @rule("ladder")
     def _ladder_is_clear(self) -> str:

@@ -171,7 +171,7 @@ def test_a_limit_that_cannot_be_is_refused(daemon):
     found = one.tree.run("check")
     assert found.returncode != 0
     assert "nothing is limited" in found.stderr
-    assert 'a step "signal" of ladder and the option signal are given together' in found.stderr
+    assert 'the step "signal" of ladder needs the option signal' in found.stderr
 
 
 def test_a_signal_that_is_not_handled_is_followed_by_the_next_step(daemon, supervisord):
