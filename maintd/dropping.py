@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
-from maintd import durable, holders, inventory, names
+from maintd import durable, holders, inventory, losses, names
 from maintd.errors import NotYet
 from maintd.objects import Bucket
 from maintd.steps import Seen
@@ -32,6 +32,16 @@ def drop(_progress: Progress, *, root: str, lines: str, seen: dict[str, Any] | N
                 durable.remove(file, dir_fd=dir_fd)
                 os.fsync(dir_fd)
         inventory.add(lines.encode(), dir_fd=root_fd)
+
+
+def disown(_progress: Progress, *, root: str, lines: str, noted: str | None) -> None:
+    """Adds lines that take others back, and takes the name of an object off the note of what a store has lost."""
+    with durable.directory(root) as root_fd:
+        inventory.add(lines.encode(), dir_fd=root_fd)
+        known = losses.noted(root) if noted is not None else None
+        if known and known.at:
+            left = {name: size for name, size in known.found.items() if name != noted}
+            durable.write_whole(losses.NOTE, losses.written(known.at, left), dir_fd=root_fd)
 
 
 def drop_object(_progress: Progress, *, store: dict[str, Any], root: str, name: str, lines: str) -> None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
@@ -171,6 +172,10 @@ class Job(Options):
     """Whether something makes it due also without `cron` and `every`."""
     follows_programs: ClassVar[bool] = False
     """Whether it goes by how supervisord's programs are, so that these are followed."""
+    takes_archives: ClassVar[bool] = False
+    """Whether what it takes may be what a rotation has set aside."""
+    remembers: ClassVar[bool] = False
+    """Whether what its runs measure is remembered."""
     is_urgent: ClassVar[bool] = False
     """Whether it does not wait for long work: that is broken off, and begun anew afterwards."""
 
@@ -280,3 +285,15 @@ class Job(Options):
     def archive(self) -> Store | None:
         """The archive that this job puts files into, if it does."""
         return None
+
+    def stored_as(self, path: str) -> str:
+        """The name that a file would get in its archive, if no other has it."""
+        return os.path.basename(path)
+
+    def takes(self) -> Claim | None:
+        """The files that it changes, moves or removes, if it does; not those that it only copies."""
+        return self.claims()
+
+    def makes(self, _pattern: str) -> tuple[str, ...]:
+        """What it makes, where they are, of the files that a pattern names: by patterns."""
+        return ()

@@ -63,6 +63,11 @@ def noted(directory: str) -> Losses:
         return Losses({})
 
 
+def written(at: datetime, found: Mapping[str, int | None]) -> bytes:
+    """The note, as `noted` reads it."""
+    return json.dumps({"at": at.isoformat(), "lost": dict(found)}).encode()
+
+
 def compared(entries: Iterable[Entry], sizes: Mapping[str, int]) -> dict[str, int | None]:
     """What is listed and not there as it is listed, of what there is."""
     listed = {entry.name: entry.stored_bytes for entry in entries}

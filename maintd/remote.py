@@ -4,7 +4,6 @@ The manifest is kept in a private directory of maintd's, where files are made re
 each run. On a machine that has none of it, it is fetched from there first.
 """
 
-import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
@@ -75,9 +74,9 @@ def ask(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> 
     """The bytes of all objects that are listed here and that the store has now; what it has lost of them is noted."""
     sizes = Bucket(Store.of(store)).sizes()
     entries = inventory.read(directory).entries.values()
-    note = {"at": datetime.now(UTC).isoformat(), "lost": losses.compared(entries, sizes)}
+    note = losses.written(datetime.now(UTC), losses.compared(entries, sizes))
     with durable.directory(directory) as dir_fd:
-        durable.write_whole(losses.NOTE, json.dumps(note).encode(), dir_fd=dir_fd)
+        durable.write_whole(losses.NOTE, note, dir_fd=dir_fd)
     return {entry.name: sizes[entry.name] for entry in entries if entry.name in sizes}
 
 

@@ -39,5 +39,6 @@ def plan_disowning(
             stored=name,
             members=tuple(entry.member for entry in entries),
             is_spoilt=there is not None,
+            is_noted=is_remote,
             at=shelf.at,
         )

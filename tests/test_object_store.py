@@ -548,6 +548,29 @@ def guarded(tree: Tree, env: dict[str, str] = KEYS) -> Did:
     return Did(done.returncode, [json.loads(line) for line in done.stdout.splitlines()], done.stderr)
 
 
+def test_a_bundle_that_the_store_has_lost_is_made_anew(tree, moto, bucket):
+    """With keep_originals the store is asked once a day what it has; one that is gone is made anew."""
+    dated(tree, moto.url, bucket)
+    tree.config.write_text(tree.config.read_text().replace('"day"', '"day"\nkeep_originals = true'))
+    assert do(tree).code == 0
+    asked(f"{moto.url}/{bucket}/p/2026-02-03.tar.zst", "DELETE")
+    (note,) = (tree.folder / "state/stores").glob("*/losses")
+    said = json.loads(note.read_text())
+    note.write_text(json.dumps(said | {"at": said["at"].replace("20", "19", 1)}))  # asked long ago
+    assert [step["verb"] for step in planned(tree)] == ["ask"]
+    assert do(tree).code == 0
+    assert [step["verb"] for step in planned(tree)] == ["disown", "reach", "bundle", "list"]
+    did = do(tree)
+    assert (did.code, len(did.events("object.lost"))) == (0, 1), did
+    assert planned(tree) == []
+    assert "read 5 of 5 files" in run(tree, "archive", "verify").stdout
+
+
+def planned(tree: Tree) -> list[dict[str, Any]]:
+    steps = map(json.loads, run(tree, "plan", "--json").stdout.splitlines())
+    return [step for step in steps if step["step"] == "action"]
+
+
 def test_a_policy_does_not_count_what_the_store_has_lost(tree, moto, bucket):
     """Before anything goes the store is asked for what stays; if that is gone, nothing goes until it is judged anew."""
     configure(tree, moto.url, f"s3://{bucket}/p", more='base = "/"\n')

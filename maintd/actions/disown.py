@@ -29,7 +29,8 @@ class ObjectLost(Event):
 class Disown(Action):
     """Takes the lines of the object `stored` off the manifest in `root`: those of `members`, whose files are here.
 
-    If it `is_spoilt` its name is not given again, and what lies there stays. `at` is when, as RFC 3339.
+    If it `is_spoilt` its name is not given again, and what lies there stays. If it `is_noted`, `root` is the private
+    directory of a store, and has a note of what that has lost. `at` is when, as RFC 3339.
     """
 
     verb: ClassVar[str] = "disown"
@@ -39,6 +40,7 @@ class Disown(Action):
     stored: str
     members: tuple[str, ...]
     is_spoilt: bool
+    is_noted: bool
     at: str
 
     def apply(self, hands: Hands) -> Iterator[Event]:
@@ -46,5 +48,6 @@ class Disown(Action):
         said: dict[str, str | bool] = {"why": self.reason, "at": self.at}
         said |= {"spoilt": True} if self.is_spoilt else {}
         lines = b"".join(inventory.void_line(self.stored, member, **said) for member in self.members).decode()
-        hands.work(dropping.drop, trust.confinement([self.root]), root=self.root, lines=lines, seen=None)
+        noted = self.stored if self.is_noted else None
+        hands.work(dropping.disown, trust.confinement([self.root]), root=self.root, lines=lines, noted=noted)
         yield ObjectLost(target=self.target, reason=self.reason)

@@ -19,7 +19,6 @@ from maintd.cli.plan import is_observed
 from maintd.cli.showing import Json, Message, People, Tally
 from maintd.config import Config, load
 from maintd.errors import Locked, MaintdError, Unreachable
-from maintd.jobs.storage import Storage
 from maintd.log import Log
 from maintd.runner import Runner
 from maintd.runs import Result, Run
@@ -156,7 +155,7 @@ def _run(order: _Order, name: str, stop: threading.Event) -> Run:
 
 def _history(config: Config, name: str) -> tuple[Sample, ...]:
     """What a daemon's runs of the job have measured, if it measures; what this run does is not added to it."""
-    if not isinstance(config.jobs[name], Storage):
+    if not config.jobs[name].remembers:
         return ()
     from maintd.state import samples_kept  # noqa: PLC0415 - most runs need no database
 

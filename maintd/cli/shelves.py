@@ -6,13 +6,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from maintd import contexts, grounds, inventory, names, patterns
+from maintd.claims import Claim
 from maintd.cli.prospect import Prospect
 from maintd.config import Config
 from maintd.job import Job
-from maintd.jobs.archive import ArchiveFiles
-from maintd.jobs.compress import CompressFiles
-from maintd.jobs.expire import ExpireFiles
-from maintd.matching import Prefix, split
+from maintd.matching import split
 from maintd.names import printable
 
 
@@ -29,14 +27,13 @@ def originals(config: Config) -> frozenset[str]:
 
 def has_done_its_work(job: Job, pattern: str, stored: Callable[[], Iterable[str]]) -> bool:
     """Whether a pattern names nothing because what it named was archived, or compressed; then it is no slip."""
+    if job.takes() is None:
+        return False
+    made = job.makes(pattern)
+    if made and patterns.expand(made).matches:
+        return True
     prefix = split(pattern)
-    if isinstance(job, CompressFiles):
-        packed = [f"{pattern}{suffix}" for suffix in names.CODEC_SUFFIXES.values() if suffix]
-        if patterns.expand(packed, job.exclude).matches:
-            return True
-    if isinstance(job, ArchiveFiles | ExpireFiles | CompressFiles):
-        return any(prefix.is_match(path) for path in stored())
-    return False
+    return any(prefix.is_match(path) for path in stored())
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +50,9 @@ def trespasses(config: Config, found: Iterable[Prospect]) -> Iterator[tuple[str,
     prospects = list(found)
     shelves = list(_shelves(prospects))
     for prospect in prospects:
-        wanted, unwanted, has_ours = _patterns(prospect.job)
+        taken = prospect.job.takes() or Claim(())
+        wanted, unwanted = tuple(map(split, taken.paths)), tuple(map(split, taken.exclude))
+        has_ours = prospect.job.takes_archives
         for shelf in shelves:
             if _is_at_home(prospect.job, shelf.root):
                 continue
@@ -79,29 +78,18 @@ def trespasses(config: Config, found: Iterable[Prospect]) -> Iterator[tuple[str,
 
 def _shelves(found: Iterable[Prospect]) -> Iterator[_Shelf]:
     for prospect in found:
-        job = prospect.job
-        if isinstance(job, ArchiveFiles) and not job.archive().is_remote:
-            root = grounds.resolve(job.to)
-            stored: dict[str, None] = {}
-            with suppress(OSError):
-                stored = dict.fromkeys(entry.name for entry in inventory.read(root).entries.values())
-            stored |= dict.fromkeys(
-                job.stored_as(match.path) for match in (prospect.files.matches if prospect.files else ())
-            )
-            yield _Shelf(prospect.name, root, tuple(os.path.normpath(os.path.join(root, name)) for name in stored))
-
-
-def _patterns(job: Job) -> tuple[tuple[Prefix, ...], tuple[Prefix, ...], bool]:
-    """What a job changes, what it leaves alone, and whether it also takes what rotations have set aside."""
-    if isinstance(job, ArchiveFiles | ExpireFiles | CompressFiles):
-        has_ours = not isinstance(job, CompressFiles)
-        return tuple(map(split, job.paths)), tuple(map(split, job.exclude)), has_ours
-    claim = job.claims()
-    return (tuple(map(split, claim.paths)), tuple(map(split, claim.exclude)), False) if claim else ((), (), False)
+        place = prospect.job.archive()
+        if place is None or place.is_remote:
+            continue
+        root, stored = grounds.resolve(place.to), dict[str, None]()
+        with suppress(OSError):
+            stored = dict.fromkeys(entry.name for entry in inventory.read(root).entries.values())
+        matches = prospect.files.matches if prospect.files else ()
+        stored |= dict.fromkeys(prospect.job.stored_as(match.path) for match in matches)
+        yield _Shelf(prospect.name, root, tuple(os.path.normpath(os.path.join(root, name)) for name in stored))
 
 
 def _is_at_home(job: Job, root: str) -> bool:
-    """Whether a job takes nothing out of an archive: its own, or as it leaves what it copies."""
-    if not isinstance(job, ArchiveFiles):
-        return False
-    return job.keep_originals or (not job.archive().is_remote and f"{root}/".startswith(f"{grounds.resolve(job.to)}/"))
+    """Whether an archive is the job's own, or lies in it: from there it takes nothing."""
+    place = job.archive()
+    return place is not None and not place.is_remote and f"{root}/".startswith(f"{grounds.resolve(place.to)}/")

@@ -9,7 +9,6 @@ from maintd.cli import output, tables
 from maintd.config import Config
 from maintd.contexts import stores
 from maintd.errors import MaintdError, trouble
-from maintd.jobs.archive import ArchiveFiles
 from maintd.names import printable
 from maintd.retrieval import Listed
 from maintd.stores import Store
@@ -35,7 +34,7 @@ class Stowed:
 
 def keepers(config: Config) -> frozenset[str]:
     """The jobs that leave originals where they are."""
-    return frozenset(name for name, job in config.jobs.items() if isinstance(job, ArchiveFiles) and job.keep_originals)
+    return frozenset(name for name, job in config.jobs.items() if job.archive() is not None and job.takes() is None)
 
 
 def stowed(config: Config) -> list[Stowed]:

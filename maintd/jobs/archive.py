@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from maintd import dates, grounds, mounts, names, patterns, trust
+from maintd.claims import Claim
 from maintd.errors import trouble
 from maintd.job import AbsolutePath, Age, Context, FilePattern, Flag, Job, Level, Size, gzip_level
 from maintd.keeping import Keeping
@@ -33,6 +34,7 @@ class ArchiveFiles(Keeping, Job):
     """
 
     kind: ClassVar[str] = "archive"
+    takes_archives: ClassVar[bool] = True
 
     paths: tuple[FilePattern, ...] = Field(min_length=1, description="the files, by glob patterns")
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
@@ -69,8 +71,10 @@ class ArchiveFiles(Keeping, Job):
     def archive(self) -> Store:
         return store(self.to, self.s3)
 
+    def takes(self) -> Claim | None:
+        return None if self.keep_originals else Claim(self.paths, self.exclude)
+
     def stored_as(self, path: str) -> str:
-        """The name that a file would get in the archive, if no other has it; of a bundle, one for any."""
         if self.bundle:
             return "2026-01-01.tar.zst" if self.bundle == "day" else "2026-01.tar.zst"
         codec = "none" if path.endswith(dates.PACKED) else self.compress

@@ -8,6 +8,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from maintd import dates, names, patterns, trust
+from maintd.claims import Claim
 from maintd.job import Age, Context, FilePattern, Job, Level, Size, gzip_level
 from maintd.matching import is_match
 from maintd.room import Means, Relief
@@ -29,6 +30,12 @@ class CompressFiles(Job):
     level: Level | None = Field(default=None, description="the compression level; default: zstd 1, gzip 5")
 
     _level_fits = gzip_level
+
+    def takes(self) -> Claim:
+        return Claim(self.paths, self.exclude)
+
+    def makes(self, pattern: str) -> tuple[str, ...]:
+        return tuple(f"{pattern}{suffix}" for suffix in names.CODEC_SUFFIXES.values() if suffix)
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd.actions.compress import Compress  # noqa: PLC0415 - reading a config does not need what compresses

@@ -9,6 +9,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from maintd import dates, mounts, names, patterns, retention, trust
+from maintd.claims import Claim
 from maintd.errors import MaintdError
 from maintd.job import Context, FilePattern, Flag, Job
 from maintd.keeping import Keeping
@@ -31,6 +32,7 @@ class ExpireFiles(Keeping, Job):
     """
 
     kind: ClassVar[str] = "expire"
+    takes_archives: ClassVar[bool] = True
 
     paths: tuple[FilePattern, ...] = Field(min_length=1, description="the files, by glob patterns")
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
@@ -46,6 +48,9 @@ class ExpireFiles(Keeping, Job):
             if self.retention().is_empty
             else ""
         )
+
+    def takes(self) -> Claim:
+        return Claim(self.paths, self.exclude)
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         expansion = patterns.expand(self.paths, self.exclude, ours=True, own=ctx.own, barriers=mounts.points())

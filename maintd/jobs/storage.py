@@ -19,6 +19,7 @@ class Storage(Job):
     """Measures directories and their file systems, and says how fast they grow and when that ends. Changes nothing."""
 
     kind: ClassVar[str] = "storage"
+    remembers: ClassVar[bool] = True
 
     directories: tuple[AbsolutePath, ...] = Field(min_length=1, description="the directories that are measured")
     top: Count = Field(default=10, description="how many of the largest files are named")
