@@ -2,7 +2,6 @@
 
 import os
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -138,6 +137,8 @@ class Pulse:
 
     def _work(self) -> None:
         while (silent := self._awake.now() - self._last) < self._patience:
-            time.sleep(min(self._patience - silent + 0.01, STEP))
+            threading.Event().wait(  # time.sleep fails under libfaketime
+                min(self._patience - silent + 0.01, STEP)
+            )
             self._awake.step()
         self._give_up(silent)
