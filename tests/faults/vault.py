@@ -140,6 +140,8 @@ class VaultBench:
         for content in (b"first\n", b"second\n"):
             tree.log("p.csv", content)
             did = self.do(tree)
+            if did.code != 0:  # moto answered 500 to the first requests once, on a busy machine
+                did = self.do(tree)
             assert did.code == 0, did
         kept = vault.services()
         _change(tree)
