@@ -1,5 +1,6 @@
 """`maintd restore` out of a repository of restic: as out of maintd's own snapshots."""
 
+import json
 import os
 import shutil  # noqa: TID251 - only to find a tool
 from pathlib import Path
@@ -42,6 +43,7 @@ def test_into_a_directory(site):
     """--to has copies, files and output, with mode and time; --only takes what it names, however it is spelt; --plan
     shows what restic will do, and changes nothing."""
     before = state(site)
+    assert json.loads(site.run("backups", "--json").stdout)["files"] is None
     planned = site.run("restore", "app", "--to", f"{site.folder}/out", "--plan").stdout
     assert [line.split()[0] for line in planned.splitlines()[1:]] == ["bring", "verify", "unpack", "check", "name"]
     assert not (site.folder / "out").exists()

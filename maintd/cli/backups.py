@@ -14,6 +14,7 @@ from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.sets import PLACE_HELP, place_of, sets, stores
 from maintd.config import Config, load
 from maintd.errors import MaintdError
+from maintd.manifest import Manifest
 from maintd.names import printable
 from maintd.snapshots import Snapshot
 from maintd.units import counted, format_duration, format_size
@@ -67,15 +68,21 @@ def _found_in(place: str, set_name: str | None) -> list[Snapshot]:
     return destinations.found(store, set_name)
 
 
+def _known(one: Snapshot) -> Manifest | None:
+    """What is known of its files: nothing where restic lists the snapshots, which leaves a manifest empty."""
+    return one.manifest if one.manifest and one.manifest.entries else None
+
+
 def _fields(one: Snapshot) -> dict[str, Any]:
+    known = _known(one)
     return {
         "set": one.name.log,
         "snapshot": one.label,
         "target": one.path,
         "taken": one.name.stamp.isoformat(),
-        "files": len(one.manifest.entries) if one.manifest else None,
-        "bytes": one.manifest.size if one.manifest else None,
-        "stored_bytes": one.stored,
+        "files": len(known.entries) if known else None,
+        "bytes": known.size if known else None,
+        "stored_bytes": one.stored or None,
         "verified": one.is_verified,
         "proven": one.proven.isoformat() if one.proven else None,
         "trouble": _trouble(one) or None,
@@ -98,13 +105,13 @@ def _lines(found: Sequence[Snapshot], now: datetime) -> Iterator[str]:
 
 
 def _row(one: Snapshot, now: datetime) -> list[str]:
-    known = one.manifest
+    known = _known(one)
     return [
         one.label,
         _age(one.name.stamp, now),
         str(len(known.entries)) if known else "?",
         format_size(known.size) if known else "?",
-        format_size(one.stored),
+        format_size(one.stored) if one.stored else "?",
         f"{_age(one.proven, now)} ago" if one.proven else "never",
         output.paint(printable(_trouble(one)), fg="red"),
     ]

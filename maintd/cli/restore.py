@@ -52,7 +52,8 @@ class _Order:
         entries = [entry for entry in found.manifest.entries if _is_wanted(entry, self.only)]
         if not entries:
             raise MaintdError(
-                f"{found.label} has nothing of {', '.join(self.only)}", hint="tar -tf on its packs lists all"
+                f"{found.label} has nothing of {', '.join(self.only)}",
+                hint="give paths as they were when it was taken; its manifest.json, or restic ls, lists them",
             )
         return entries
 

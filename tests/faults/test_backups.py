@@ -4,7 +4,8 @@ import pytest
 
 from . import beside_upkeep, beside_writers, locks
 from .crew import spread
-from .vault import SCENES, Scene, VaultBench, points, trial
+from .vault import SCENES, Scene, VaultBench
+from .vault_trials import points, trial
 from .vaults_afar import OF_BUCKET, OF_RESTIC, BucketBench, ResticBench, store, why_not_buckets, why_not_restic
 
 

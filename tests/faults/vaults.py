@@ -9,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 from .crew import each, row, spread
 from .table import Row, Skipped
 from .trial import Report
-from .vault import SCENES, Scene, VaultBench, points, trial
+from .vault import SCENES, Scene, VaultBench
+from .vault_trials import points, trial
 from .vaults_afar import OF_BUCKET, OF_RESTIC, BucketBench, ResticBench, store, why_not_buckets, why_not_restic
 
 NAME = "vaults"
