@@ -73,7 +73,7 @@ class Logrotate(Job):
     def doubts(self, _supervisor: "Supervisor") -> Iterator[tuple[str, str]]:
         from maintd.logrotate import dangers, sources  # noqa: PLC0415 - as above
 
-        yield from (("include", message) for message in dangers.of(sources.read(self.include)))
+        yield from (("include", message) for message in dangers.of(sources.read(self.include, is_resident=True)))
         yield from (("state", message) for message in dangers.of_state(self.state))
         yield from (("", message) for message in dangers.of_schedules())
 
@@ -97,7 +97,7 @@ class Logrotate(Job):
     def _stanzas(self) -> "tuple[Stanza, ...]":
         from maintd.logrotate import sources  # noqa: PLC0415 - as above
 
-        return sources.read(self.include).stanzas
+        return sources.read(self.include, is_resident=True).stanzas
 
     def _amended(self, log: "Considered", last: datetime | None, ctx: Context) -> "Considered | None":
         """The log as this run takes it; None if it is not this job's."""

@@ -121,9 +121,12 @@ class _Draft:
 
 
 def archive_directory(log: str, options: Options) -> str:
-    """The directory of the archives of the log with this path."""
-    folder = os.path.dirname(log)
-    return folder if options.olddir is None else os.path.normpath(os.path.join(folder, options.olddir))
+    """The directory of the archives of the log with this path; of a relative one as logrotate writes it."""
+    folder = os.path.dirname(log) or "."
+    if options.olddir is None:
+        return folder
+    joined = os.path.join(folder, options.olddir)
+    return ("./" if joined.startswith("./") else "") + os.path.normpath(joined)
 
 
 def stem(log: str, options: Options) -> str:

@@ -27,7 +27,8 @@ class Setting:
 
     `streams` are those of scripts. `intents` is the directory where rotations in place are noted, "" if there is none;
     `interrupted` are those there, by the path of the log. A daemon that `is_resident` comes back to what has to wait,
-    and `unfinished` are logs that a run of it may have set aside without coming to its end.
+    and `unfinished` are logs that a run of it may have set aside without coming to its end. Programs run in the
+    `directory`.
     """
 
     forecast: Forecast
@@ -38,6 +39,7 @@ class Setting:
     interrupted: Mapping[str, Interrupted] = field(default_factory=dict)
     is_resident: bool = False
     unfinished: Mapping[str, Inode] = field(default_factory=dict)
+    directory: str = "/"
 
 
 class LogSteps:
@@ -60,6 +62,7 @@ class LogSteps:
         self._options: Options = stanza.options
         self._setting = setting
         self._forecast = setting.forecast
+        self._forecast.know(log.seen)
         self._shown = generations.archive_directory(log.path, stanza.options)
         self._folder = grounds.resolve(generations.archive_directory(self.path, stanza.options))
         self._is_collapsed = is_collapsed
@@ -236,7 +239,8 @@ class LogSteps:
         if self._was_held or (path != self._in(self.rotation.target or "") and self._is_held(path)):
             yield self._then(WaitForWriter, path, "its writer has to let go of it")
         inode = self._inode(path)
-        yield self._then(CompressFile, path, reason, to=to, keeps=keeps, inode=inode, options=self._options)
+        how = {"called": os.path.join(self._shown, os.path.basename(path)), "directory": self._setting.directory}
+        yield self._then(CompressFile, path, reason, to=to, keeps=keeps, inode=inode, options=self._options, **how)
         self._forecast.put(to)
         if keeps:
             yield from self._removed(path, "it is compressed")
@@ -269,7 +273,8 @@ class LogSteps:
     def _mail(self, path: str, subject: str) -> Action:
         options = self._options
         assert options.mail is not None
-        how = {"address": options.mail, "program": self._setting.mail, "options": options}
+        where = self._setting.directory
+        how = {"address": options.mail, "program": self._setting.mail, "options": options, "directory": where}
         return self._then(MailFile, path, f"mail {options.mail}", subject=subject, **how)
 
 
