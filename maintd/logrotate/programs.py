@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from maintd import environment
 from maintd.errors import Aborted, MaintdError, TimedOut
 
 _TAIL = 1000
@@ -26,7 +27,7 @@ def run_here(argv: Sequence[str], streams: tuple[int, int, int | None], latest: 
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
     actions += [(os.POSIX_SPAWN_DUP2, fd, number) for fd, number in given]  # type: ignore[misc]
     default = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
-    pid = os.posix_spawn(argv[0], list(argv), os.environ, file_actions=actions, setsid=True, setsigdef=default)
+    pid = os.posix_spawn(argv[0], list(argv), environment.given(), file_actions=actions, setsid=True, setsigdef=default)
     pidfd = os.pidfd_open(pid)
     try:
         while not select.select([pidfd], [], [], _NOTICE)[0]:
@@ -45,14 +46,14 @@ def run_here(argv: Sequence[str], streams: tuple[int, int, int | None], latest: 
 
 
 def filter_file(
-    argv: Sequence[str], source: int, target: int, directory: str, environment: Mapping[str, str] | None = None
+    argv: Sequence[str], source: int, target: int, directory: str, more: Mapping[str, str] | None = None
 ) -> str:
-    """Runs a program that makes a file of another, in a child's own environment and that; returns what it complains of.
+    """Runs a program that makes a file of another, in its own environment and `more`; returns what it says on stderr.
 
     It runs in the directory, as far as it may enter that. Raises OSError if it cannot be started, MaintdError if it
     fails.
     """
-    done = _run_on(argv, source, target, directory, environment or {})
+    done = _run_on(argv, source, target, directory, more or {})
     said = done.stderr[-_TAIL:].decode(errors="replace").strip()
     if done.returncode:
         raise MaintdError(f"{argv[0]} {_how(done.returncode)}" + (f": {said}" if said else ""))
@@ -65,7 +66,7 @@ def feed(reader: Sequence[str], argv: Sequence[str], source: int, directory: str
         filter_file(argv, source, subprocess.DEVNULL, directory)
         return
     program, where = _placed(reader, directory)
-    with subprocess.Popen(program, stdin=source, stdout=subprocess.PIPE, cwd=where) as reading:
+    with subprocess.Popen(program, stdin=source, stdout=subprocess.PIPE, cwd=where, env=environment.given()) as reading:
         assert reading.stdout is not None
         done = _run_on(argv, reading.stdout.fileno(), subprocess.DEVNULL, directory, {})
         reading.stdout.close()
@@ -76,10 +77,10 @@ def feed(reader: Sequence[str], argv: Sequence[str], source: int, directory: str
 
 
 def _run_on(
-    argv: Sequence[str], source: int, target: int, directory: str, environment: Mapping[str, str]
+    argv: Sequence[str], source: int, target: int, directory: str, more: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[bytes]":
     program, where = _placed(argv, directory)
-    given = {"env": {**os.environ, **environment}, "cwd": where}
+    given = {"env": {**environment.given(), **more}, "cwd": where}
     return subprocess.run(program, stdin=source, stdout=target, stderr=subprocess.PIPE, check=False, **given)  # type: ignore[call-overload,no-any-return]
 
 
