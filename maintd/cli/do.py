@@ -151,7 +151,9 @@ def _run(order: _Order, name: str, stop: threading.Event) -> Run:
 
 
 def _result(name: str, result: Result) -> Message:
-    counts = {key: getattr(result, key) for key in ("planned", "done", "failed", "omitted", "waiting", "aborted")}
+    counts = {
+        key: getattr(result, key) for key in ("planned", "done", "failed", "omitted", "waiting", "refused", "aborted")
+    }
     return {"type": "result", "job": name, "outcome": str(result.outcome), **counts}
 
 
