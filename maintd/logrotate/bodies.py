@@ -204,3 +204,13 @@ class WaitForWriter(Wait):
     advice: ClassVar[str] = (
         "it is compressed as soon as its writer opens the new log; let postrotate tell it to, or set copytruncate"
     )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitOnce(WaitForWriter):
+    """The same on the command line, which does not come back to it before the next rotation."""
+
+    advice: ClassVar[str] = (
+        "that is done when the log is rotated the next time, and its writer has opened the new one by then; "
+        "let postrotate tell it to, or set copytruncate"
+    )

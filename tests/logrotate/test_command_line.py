@@ -258,3 +258,18 @@ def test_who_is_not_root_cannot_work_as_another(su: str, code: int):
             argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", PROGRAM, "-f", "-s"]
             theirs = subprocess.run([*argv, folder / "t", path], capture_output=True, check=False, timeout=20)
             assert theirs.returncode == code
+
+
+@needed
+def test_a_state_in_the_future_is_an_error_that_is_told(tmp_path: Path):
+    """It is said on standard error without -v as well, and the log is rotated, as logrotate does."""
+    found = []
+    for command in ([str(PROGRAM)], NAME):
+        path = config(tmp_path, "L/a {\ndaily\n}\n")
+        (tmp_path / "a").write_text("x\n")
+        (tmp_path / "s").write_text(f'logrotate state -- version 2\n"{tmp_path}/a" 2099-1-1-1:1:1\n')
+        (tmp_path / "s").chmod(0o640)
+        done = run(command, "-s", tmp_path / "s", path)
+        found.append((done.code, done.stderr, (tmp_path / "a").exists()))
+    assert found[0] == found[1]
+    assert found[0][1].startswith("error: ")
