@@ -1,6 +1,7 @@
 """Where maintd does to a tree of logs what Debian's logrotate does not do, on purpose: each case with its reason."""
 
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -142,3 +143,16 @@ def test_an_archive_that_was_not_compressed_is_kept(place: Place):
     assert {name: found[-1] for name, found in theirs.tree.items()} == {"a.1.gz": b"a\n", "a.3.gz": b"2\n"}
     contents = {name: found[-1] for name, found in mine.tree.items()}
     assert contents == {"a.1.gz": b"a\n", "a.2.gz": b"1\n", "a.3.gz": b"2\n"}
+
+
+@pytest.mark.parametrize("wrong", ["chmod 664 more", "chmod 646 more", "chown nobody more"])
+@pytest.mark.parametrize("named", ["L/more", "HERE/c"], ids=["named", "included"])
+def test_a_config_file_that_others_can_change_makes_the_exit_code_1(place: Place, wrong: str, named: str):
+    """It is skipped and named; 3.22 says 1 for it (its ChangeLog, #508), while 3.21 says 0."""
+    files = f"echo a > a; printf '%s {{\\n}}\\n' $PWD/a > more; chmod 644 more; {wrong}"
+    theirs, mine = place.both(Case(files, "include L/more\n", options=("-f", named) if named == "L/more" else ("-f",)))
+    assert mine.tree == theirs.tree
+    assert "a" in mine.tree
+    assert (theirs.code, mine.code) == (0, 1)
+    for did in (theirs, mine):
+        assert re.search("error: .*more.*(writable by group or others|owner is wrong)", did.stderr)
