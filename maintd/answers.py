@@ -13,6 +13,7 @@ from maintd.alerts import CASCADE
 from maintd.job import Job
 from maintd.lanes import Wanted
 from maintd.names import printable
+from maintd.refusals import IN_CONFIG
 from maintd.requests import Request
 from maintd.runs import Result
 from maintd.state import ALL_JOBS, Refusal
@@ -173,7 +174,8 @@ def _job_status(daemon: "Daemon", name: str, job: Job) -> dict[str, Any]:
 
 def _refusal_status(refusal: Refusal) -> dict[str, Any]:
     told = {key: getattr(refusal, key) for key in ("job", "reason", "advice")}
-    return {"log": printable(refusal.log)} | told | {"since": _written(refusal.since)}
+    in_config = refusal.inode == IN_CONFIG
+    return {"log": printable(refusal.log)} | told | {"since": _written(refusal.since), "in_config": in_config}
 
 
 def _written(when: datetime | None) -> str | None:
@@ -193,7 +195,7 @@ def _state_of(daemon: "Daemon", name: str, job: Job) -> str:
 
 
 def _counts(result: Result) -> dict[str, Any]:
-    keys = ("planned", "done", "failed", "omitted", "waiting", "aborted")
+    keys = ("planned", "done", "failed", "omitted", "waiting", "refused", "aborted")
     return {"outcome": result.outcome} | {key: getattr(result, key) for key in keys}
 
 

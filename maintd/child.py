@@ -26,7 +26,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from maintd import errors, linux, replies
+from maintd import environment, errors, linux, replies
 from maintd.confinement import Confinement
 
 _FUNCTION = re.compile(r"(maintd(?:\.\w+)+):(\w+)")
@@ -144,6 +144,7 @@ class Worker:
             stdout=subprocess.PIPE,
             pass_fds=() if self._lock_fd is None else (self._lock_fd,),
             cwd="/",
+            env=environment.given(),
             start_new_session=True,  # a terminal's Ctrl-C is the parent's to handle
         )
 

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
 
-from maintd import durable, linux
+from maintd import durable, environment, linux
 from maintd.durable import Ownership
 from maintd.errors import Refused, TimedOut
 from maintd.units import format_duration
@@ -194,7 +194,7 @@ def _started(
             stdin=subprocess.DEVNULL,
             stdout=target if target is not None else output if place is None else 2,
             stderr=subprocess.STDOUT if target is None else output,
-            env=(_environment(entry) if place is None else dict(os.environ)) | dict(setting.more),
+            env=(_environment(entry) if place is None else environment.given()) | dict(setting.more),
             cwd=place or "/",
             start_new_session=True,
             user=other.pw_uid if other else None,

@@ -132,6 +132,7 @@ def resolve(path: str) -> str:
     A link is followed if root alone could have put it there, or if it leads to a directory of the user it belongs to,
     who is not root: such a user can lead root to nothing but its own.
     """
+    path = path if path.startswith("/") else os.path.join(os.getcwd(), path)
     real = os.path.realpath(path)
     if os.geteuid() != 0 or real == os.path.normpath(path):
         return real

@@ -13,6 +13,9 @@ from maintd.state import Refusal, State
 from maintd.steps import Action, Finding, Lane
 from maintd.triggers import Asked, Cause, Scheduled
 
+IN_CONFIG = "config"
+"""Stands for the inode where a place in a config file is refused, and no log."""
+
 
 class Refusals:
     """Refusals outlive the daemon, in `state`, as long as their job is as it was and their log the same file.
@@ -24,7 +27,7 @@ class Refusals:
         self._state = state
         for refusal in state.refusals():
             job = jobs.get(refusal.job)
-            if job is None or job.digest != refusal.digest or _inode(refusal.log) != refusal.inode:
+            if job is None or job.digest != refusal.digest or refusal.inode not in (IN_CONFIG, _inode(refusal.log)):
                 state.accept(refusal)
         self._remember()
 
@@ -55,7 +58,8 @@ class Refusals:
         cause = run.ctx.cause
         settled = {step.target for step in result.plan if isinstance(step, Action) or not isinstance(cause, Asked)}
         for log, refusal in known.items():
-            if log in settled or _is_about_all(cause):
+            is_read_anew = refusal.inode == IN_CONFIG  # by each run
+            if is_read_anew or log in settled or _is_about_all(cause):
                 self._state.accept(refusal)
         self._remember()
 
@@ -75,7 +79,7 @@ def _refusal(name: str, job: Job, event: RotateRefused, since: datetime) -> Refu
         advice=printable(event.advice),
         since=since,
         digest=job.digest,
-        inode=_inode(event.target),
+        inode=IN_CONFIG if event.in_config else _inode(event.target),
     )
 
 

@@ -30,17 +30,21 @@ APART = Rung(
 
 @dataclass(frozen=True, kw_only=True)
 class RotateRefused(Event):
-    """A log is not rotated, because that could lose lines or change a service; the advice says what would allow it."""
+    """A log is not rotated, because that could lose lines or change a service; the advice says what would allow it.
+
+    With `in_config` the target is no log, but a place in a config file of logrotate's that has an error.
+    """
 
     name: ClassVar[str] = "rotate.refused"
     level: ClassVar[str] = "warning"
 
     reason: str
     advice: str
+    in_config: bool | None = None
 
     @property
     def msg(self) -> str:
-        return f"not rotated: {self.reason}; {self.advice}"
+        return f"{'' if self.in_config else 'not rotated: '}{self.reason}; {self.advice}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -110,6 +110,7 @@ class Runner:
                 continue
             result.waiting += step.is_put_off
             result.deferred += step.is_deferred
+            result.refused += step.is_refused
             result.failed += isinstance(step, Reading) and step.health is Health.DOWN
             if step.event is None:
                 continue

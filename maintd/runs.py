@@ -129,7 +129,7 @@ class ActionWaiting(Event):
 @dataclass(slots=True)
 class Result:
     """How a run ended. `waiting` counts actions put off because somebody has the file open, `deferred` what is planned
-    by the run for the other lane.
+    by the run for the other lane, `refused` what was found that somebody has to correct first.
 
     `plan` is None if none was made. `samples` are to be remembered; `remark` is what the job says of what it looks
     after, for status.
@@ -143,6 +143,7 @@ class Result:
     waiting: int = 0
     spared: int = 0
     deferred: int = 0
+    refused: int = 0
     aborted: bool = False
     is_void: bool = False
     remark: str = ""

@@ -64,7 +64,10 @@ class Last:
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """A log that a job does not rotate, since when, and the config of the job and the inode for which that holds."""
+    """A log that a job does not rotate, since when, and the config of the job and the inode for which that holds.
+
+    `log` may be a place in a config file as well, if that is the error; then there is a word for the inode.
+    """
 
     job: str
     log: str

@@ -92,7 +92,8 @@ class Finding:
     """Something seen that changes nothing; `event` is what the daemon says about it, if it is worth an event.
 
     `is_put_off` says that something due was not planned because of it, so that the run counts it and is tried again;
-    `is_deferred`, that it is planned by the run for the other lane, which follows.
+    `is_deferred`, that it is planned by the run for the other lane, which follows; `is_refused`, that it is left
+    undone until somebody corrects what is wrong with it.
     """
 
     target: str
@@ -100,6 +101,7 @@ class Finding:
     event: Event | None = None
     is_put_off: bool = False
     is_deferred: bool = False
+    is_refused: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

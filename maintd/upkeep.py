@@ -230,9 +230,10 @@ class Upkeep:
         self.supervision.install(name)
 
     def _look_again(self, name: str) -> None:
-        """What a job watches may have been changed in other files than the config."""
+        """What a job watches may have been changed in other files than the config, or have an error by now."""
         if self.config.jobs[name].has_other_files:
             self.watch.set(name, self.config.watched(name))
+            self.due(Due(name, Settling()))
 
     def _forget(self, name: str) -> None:
         """Drops what was seen of a job and put off; a schedule that stays the same keeps its next run."""

@@ -163,7 +163,9 @@ def _history(config: Config, name: str) -> tuple[Sample, ...]:
 
 
 def _result(name: str, result: Result) -> Message:
-    counts = {key: getattr(result, key) for key in ("planned", "done", "failed", "omitted", "waiting", "aborted")}
+    counts = {
+        key: getattr(result, key) for key in ("planned", "done", "failed", "omitted", "waiting", "refused", "aborted")
+    }
     return {"type": "result", "job": name, "outcome": str(result.outcome), **counts}
 
 

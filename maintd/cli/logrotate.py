@@ -1,5 +1,6 @@
 """`maintd logrotate`: takes logrotate's command line and configuration, and carries them out."""
 
+import os
 import sys
 import syslog
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
@@ -75,7 +76,7 @@ def _run(arguments: tuple[str, ...] | list[str], now: datetime) -> int:
             try:
                 warning = stack.enter_context(status.locked(order.state, wait=order.waits_for_lock))
             except (OSError, Refused, Locked) as error:
-                teller.tell(f"error: {error}")
+                teller.tell(f"error: {_words(error, order.state)}")
                 return _UNLOCKED
             if warning:
                 teller.tell(f"warning: {warning}")
@@ -89,13 +90,21 @@ def _locked(order: Order, now: datetime, teller: "_Teller") -> int:
     try:
         found = overview(order.configs, order.state, local, forced=order.force, mail=order.mail, streams=streams)
     except (OSError, Refused) as error:
-        teller.tell(f"error: {error}")
+        teller.tell(f"error: {_words(error, order.state)}")
         return Exit.FAILED
     teller.tell_all(lambda verbose: saying.errors(found, verbose=verbose))
     teller.tell_all(lambda verbose: saying.plan(found) if verbose else ())
     if order.debug:
         return int(found.failed or any(isinstance(step, Finding) and step.event for step in found.steps))
     return int(_act(found, now, teller) or found.failed)
+
+
+def _words(error: Exception, state: str) -> str:
+    """Why the state file cannot be locked or read, as logrotate says it."""
+    if not isinstance(error, OSError):
+        return str(error)
+    tried = "opening" if os.path.lexists(state) else "creating stub"
+    return f"error {tried} state file {printable(state)}: {error.strerror}"
 
 
 def _act(found: Overview, now: datetime, teller: "_Teller") -> bool:

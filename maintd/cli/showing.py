@@ -36,9 +36,10 @@ class Tally:
 
     @property
     def code(self) -> Exit:
-        """1 if nothing could be done, 5 if some steps failed, were put off, or were cut off by an end of maintd."""
+        """1 if nothing could be done, 5 if some of it failed, was put off, refused, or cut off by an end of maintd."""
         failed, waiting, done = (sum(result[key] for result in self.results) for key in ("failed", "waiting", "done"))
-        if not failed and not waiting and not any(result.get("aborted") for result in self.results):
+        refused = sum(result.get("refused", 0) for result in self.results)
+        if not failed and not waiting and not refused and not any(result.get("aborted") for result in self.results):
             return Exit.OK
         return Exit.PARTLY if done or waiting else Exit.FAILED
 
@@ -112,10 +113,14 @@ def _nothing(result: Message) -> str:
 def _result(result: Message, put_off: Sequence[str]) -> str:
     """The end of a job for people; `put_off` names what waits."""
     words = [f"{result['done']} of {result['planned']} done"] if result["planned"] else []
-    words += [_nothing(result)] if not result["planned"] and not result["failed"] else []
-    rest = (("failed", "failed"), ("waiting", "put off"), ("omitted", "left out"))
-    words += [f"{result[key]} {word}{_named(put_off) if key == 'waiting' else ''}" for key, word in rest if result[key]]
-    outcome = "partly done" if result["outcome"] == "success" and result["waiting"] else result["outcome"]
+    refused = result.get("refused", 0)
+    words += [_nothing(result)] if not result["planned"] and not result["failed"] and not refused else []
+    rest = (("failed", "failed"), ("waiting", "put off"), ("refused", "refused"), ("omitted", "left out"))
+    named = {"waiting": _named(put_off)}
+    words += [f"{result[key]} {word}{named.get(key, '')}" for key, word in rest if result.get(key)]
+    outcome = result["outcome"]
+    if outcome == "success" and (result["waiting"] or refused):
+        outcome = "partly done" if result["done"] or result["waiting"] else "failure"
     return f"{result['job']}: {output.paint(outcome, fg=_COLOURS.get(outcome))}, {', '.join(words)}"
 
 

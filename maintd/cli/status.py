@@ -100,8 +100,11 @@ def _row(job: Answer, now: datetime) -> list[str]:
 def _refused(refused: Sequence[Answer], now: datetime) -> Iterator[str]:
     if not refused:
         return
+    errors = sum(bool(item.get("in_config")) for item in refused)
+    parts = [f"{counted(len(refused) - errors, 'log')} not rotated"] if len(refused) > errors else []
+    parts += [f"{counted(errors, 'error')} in other config files"] if errors else []
     yield ""
-    yield output.paint(f"{counted(len(refused), 'log')} not rotated:", fg="yellow")
+    yield output.paint(f"{', '.join(parts)}:", fg="yellow")
     rows = [
         [item["job"], item["log"], f"since {_moment(item['since'], now)}", f"{item['reason']}; {item['advice']}"]
         for item in refused[:_MOST]

@@ -73,7 +73,7 @@ class Logrotate(Job):
     def doubts(self, _supervisor: "Supervisor") -> Iterator[tuple[str, str]]:
         from maintd.logrotate import dangers, sources  # noqa: PLC0415 - as above
 
-        yield from (("include", message) for message in dangers.of(sources.read(self.include)))
+        yield from (("include", message) for message in dangers.of(sources.read(self.include, is_resident=True)))
         yield from (("state", message) for message in dangers.of_state(self.state))
         yield from (("", message) for message in dangers.of_schedules())
 
@@ -97,7 +97,7 @@ class Logrotate(Job):
     def _stanzas(self) -> "tuple[Stanza, ...]":
         from maintd.logrotate import sources  # noqa: PLC0415 - as above
 
-        return sources.read(self.include).stanzas
+        return sources.read(self.include, is_resident=True).stanzas
 
     def _amended(self, log: "Considered", last: datetime | None, ctx: Context) -> "Considered | None":
         """The log as this run takes it; None if it is not this job's."""
@@ -170,8 +170,10 @@ def _problems(found: "Overview") -> Iterator[Finding]:
             continue
         place = f"{complaint.file}:{complaint.line}" if complaint.line else complaint.file
         reason = f"{complaint.text} ({_cost(complaint)})"
-        event = RotateRefused(target=place, reason=reason, advice="correct it; maintd check shows whether it is right")
-        yield Finding(target=place, reason=reason, event=event if complaint.level == "error" else None)
+        advice = "correct it; maintd check shows whether it is right"
+        event = RotateRefused(target=place, reason=reason, advice=advice, in_config=True)
+        said = event if complaint.level == "error" else None
+        yield Finding(target=place, reason=reason, event=said, is_refused=complaint.fails)
     for fault in found.faults:
         yield Finding(target=found.ending[0].target if found.ending else "state", reason=fault)
 
@@ -188,4 +190,4 @@ def _as_refusal(found: Finding) -> Finding:
     if not isinstance(found.event, LogFailed):
         return found
     event = RotateRefused(target=found.target, reason=found.reason, advice="correct its stanza, or what it names")
-    return replace(found, event=event)
+    return replace(found, event=event, is_refused=True)

@@ -80,14 +80,17 @@ class CommandSaid(Event):
 class CompressFile(Deed):
     """Compresses a file that nobody writes to `to`; the original goes, unless a script is to be run before (`keeps`).
 
-    gzip is done in process; another command of the stanza, or other options than a level, are run as they are.
+    gzip is done in process; another command of the stanza, or other options than a level, are run as they are, in the
+    `directory` of the run, and told how the file is `called` in the config.
     """
 
     verb: ClassVar[str] = "compress"
     parallel: ClassVar[int] = 2
 
     to: str
+    called: str
     options: Options
+    directory: str = "/"
     keeps: bool = False
 
     @property
@@ -112,6 +115,7 @@ class CompressFile(Deed):
         within = place([os.path.dirname(self.target), os.path.dirname(self.to)], self.su)
         request = {"to": self.to, "level": self.level, "keeps": self.keeps, "command": self.command}
         request |= {"is_su": self.su is not None, "inode": self.inode}
+        request |= {"called": self.called, "directory": self.directory}
         try:
             made = hands.call("maintd.logrotate.work:compress", self, within, path=self.target, request=request)
         except (Refused, NotYet):
@@ -168,7 +172,7 @@ class TruncateLog(Deed):
 
 @dataclass(frozen=True, kw_only=True)
 class MailFile(Deed):
-    """Hands a file, uncompressed, to the program that sends mail."""
+    """Hands a file, uncompressed, to the program that sends mail, which runs in the `directory` of the run."""
 
     verb: ClassVar[str] = "mail"
 
@@ -176,6 +180,7 @@ class MailFile(Deed):
     address: str
     program: str
     options: Options
+    directory: str = "/"
 
     @property
     def detail(self) -> str:
@@ -186,7 +191,8 @@ class MailFile(Deed):
         is_compressed = self.options.compress and self.target.endswith(self.options.compressext)
         reader = (self.options.uncompresscmd,) if is_compressed else ()
         argv = (self.program, "-s", self.subject, self.address)
-        hands.call("maintd.logrotate.work:mail", self, path=self.target, reader=reader, argv=argv)
+        where = self.directory
+        hands.call("maintd.logrotate.work:mail", self, path=self.target, reader=reader, argv=argv, directory=where)
         yield LogMailed(target=self.target, address=self.address)
 
 
@@ -197,4 +203,14 @@ class WaitForWriter(Wait):
     failure: ClassVar[type[Failure]] = LogrotateFailed
     advice: ClassVar[str] = (
         "it is compressed as soon as its writer opens the new log; let postrotate tell it to, or set copytruncate"
+    )
+
+
+@dataclass(frozen=True, kw_only=True)
+class WaitOnce(WaitForWriter):
+    """The same on the command line, which does not come back to it before the next rotation."""
+
+    advice: ClassVar[str] = (
+        "that is done when the log is rotated the next time, and its writer has opened the new one by then; "
+        "let postrotate tell it to, or set copytruncate"
     )

@@ -43,7 +43,8 @@ def consider(found: LogSet, entries: Mapping[str, datetime], now: datetime, *, f
             if trouble:
                 yield Considered(path, None, Ruling(is_due=False, reason="it is not safe to"), trouble, is_unsafe=True)
                 continue
-            seen = Seen.of(os.path.join(grounds.resolve(folder or "."), name), os.lstat(path))
+            real = os.path.join(grounds.resolve(folder or "."), name)
+            seen = Seen.of(real, os.lstat(real))
         except (OSError, ValueError) as error:  # ValueError: a NUL in it
             yield _missing(path, error, options)
             continue

@@ -5,15 +5,16 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, TypeVar
 
-from maintd import grounds, moves, trust
+from maintd import grounds, moves, trust, writers
 from maintd.actions.hands import Hands
 from maintd.actions.rename import DirectoryMade, LogRotated, SetAside
 from maintd.confinement import Confinement
 from maintd.durable import Ownership
-from maintd.errors import Refused
+from maintd.errors import NotYet, Refused
 from maintd.events import Event, Failure
 from maintd.logrotate import work
 from maintd.logrotate.stanza import Su
+from maintd.names import printable
 from maintd.steps import Action, Seen
 
 Inode = tuple[int, int]
@@ -66,13 +67,19 @@ def place(folders: list[str], su: Su | None, seen: Seen | None = None, gid: int 
 class Deed(Action):
     """One change to a file of a log, which is the `target`, with no link on the way to it.
 
-    `inode` is the planned file's; None if the plan makes it.
+    `inode` is the planned file's; None if the plan makes it. Where a rotation does not depend on that, `made` is the
+    step that makes it: if that was not done, there is nothing to do.
     """
 
     failure: ClassVar[type[Failure]] = LogrotateFailed
 
     su: Su | None = None
     inode: Inode | None = None
+    made: Action | None = None
+
+    def is_void(self, hands: Hands) -> bool:
+        """Whether there is no such file, because what was to make it failed."""
+        return self.made is not None and id(self.made) not in hands.done
 
     def work(self, hands: Hands, function: Callable[..., Made], *others: str, **arguments: Any) -> Made:
         """Has quick work done in the directories of the target and of other paths."""
@@ -94,8 +101,26 @@ class Shift(Deed):
         return os.path.basename(self.to)
 
     def apply(self, hands: Hands) -> Iterator[Event]:
+        if self.is_void(hands):
+            return
         self.work(hands, work.shift, self.to, to=self.to, inode=self.inode)
         yield FileRenamed(target=self.target, renamed_to=self.to, reason=self.reason)
+
+
+@dataclass(frozen=True, kw_only=True)
+class MakeWay(Shift):
+    """Renames a file that was to be compressed, if that has failed, so that it is not what keeps its log back."""
+
+    verb: ClassVar[str] = "make way"
+
+    unless: Action
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        if id(self.unless) in hands.done:
+            return
+        if writers.is_held(Seen.of(self.target, os.lstat(self.target))):
+            raise NotYet(f"{printable(self.target)} is open in another process")
+        yield from super().apply(hands)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,6 +132,8 @@ class Remove(Deed):
     shredcycles: int | None = None
 
     def apply(self, hands: Hands) -> Iterator[Event]:
+        if self.is_void(hands):
+            return
         if self.shredcycles is not None:
             hands.check()
             within = place([os.path.dirname(self.target)], self.su)

@@ -66,13 +66,15 @@ def overview(  # noqa: PLR0913 - what a command line can say is said by name
 
     Rotations in place are noted beside the state file; without one there are none.
     """
-    reading = sources.read(configs)
+    reading = sources.read(configs, is_resident=resident is not None)
     expansion = logs.expand(reading.stanzas)
     known = status.read(state)
     noted = "" if state == os.devnull else f"{os.path.abspath(state)}.{intents.DIRECTORY}"
     interrupted = {one.log: one for one in intents.interrupted(noted)} if noted else {}
     setting = Setting(Forecast(), now, mail, streams, noted, interrupted)
-    if resident:
+    if resident is None:
+        setting = replace(setting, directory=_current())
+    else:
         setting = replace(setting, streams=None, is_resident=True, unfinished=unfinished.read(state))
     planned = []
     for found in expansion.sets:
@@ -105,6 +107,14 @@ def overview(  # noqa: PLR0913 - what a command line can say is said by name
         ending=(*([write] if is_news or not resident else []), *end),
         failed=reading.failed or expansion.failed or bool(known.faults),
     )
+
+
+def _current() -> str:
+    """The directory that the run was started in."""
+    try:
+        return os.getcwd()
+    except FileNotFoundError:  # it was removed
+        return "/"
 
 
 def _ageless(found: LogSet) -> LogSet:

@@ -42,6 +42,10 @@ class Forecast:
                 self._seen[path] = None
         return self._seen[path]
 
+    def know(self, seen: Seen) -> None:
+        """A file was looked at: unless the plan has changed what lies there, this one is meant, and no later one."""
+        self._seen.setdefault(seen.path, seen)
+
     def move(self, path: str, new: str) -> None:
         seen = self.seen(path)
         self.remove(path)

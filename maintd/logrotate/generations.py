@@ -5,9 +5,10 @@ app.log.7) or dated (app.log-20261124). Only names that logrotate itself would g
 literally, also where logrotate takes a `*` in them for a pattern.
 """
 
+import itertools
 import os
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -94,11 +95,7 @@ class _Draft:
     removals: list[Removal] = field(default_factory=list)
 
     def set_aside(self, name: str) -> None:
-        backup = f"{name}-{self.now:%Y%m%d%H}.backup"
-        count = 1
-        while (free := backup if count == 1 else f"{backup}.{count}") in self.files:
-            count += 1
-        self._move(self.backups, name, free)
+        self._move(self.backups, name, backup(name, self.files, self.now))
 
     def compress(self, name: str, suffix: str) -> None:
         if name + suffix in self.files:
@@ -120,10 +117,21 @@ class _Draft:
         self.files[new] = self.files.pop(name)
 
 
+def backup(name: str, taken: Container[str], now: datetime) -> str:
+    """The name under which a file is set aside that is in the way, as logrotate gives it; nothing looks at such."""
+    made = f"{name}-{now:%Y%m%d%H}.backup"
+    return next(
+        free for count in itertools.count(1) if (free := made if count == 1 else f"{made}.{count}") not in taken
+    )
+
+
 def archive_directory(log: str, options: Options) -> str:
-    """The directory of the archives of the log with this path."""
-    folder = os.path.dirname(log)
-    return folder if options.olddir is None else os.path.normpath(os.path.join(folder, options.olddir))
+    """The directory of the archives of the log with this path; of a relative one as logrotate writes it."""
+    folder = os.path.dirname(log) or "."
+    if options.olddir is None:
+        return folder
+    joined = os.path.join(folder, options.olddir)
+    return ("./" if joined.startswith("./") else "") + os.path.normpath(joined)
 
 
 def stem(log: str, options: Options) -> str:

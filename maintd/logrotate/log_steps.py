@@ -1,6 +1,7 @@
 """The steps that rotate one log, in four parts, which a stanza puts in order around its scripts."""
 
 import os
+import stat as st
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -10,15 +11,17 @@ from maintd import grounds, writers
 from maintd.durable import Ownership
 from maintd.intents import Interrupted
 from maintd.logrotate import generations, scripts
-from maintd.logrotate.bodies import CompressFile, CopyFile, MailFile, TruncateLog, WaitForWriter
+from maintd.logrotate.bodies import CompressFile, CopyFile, MailFile, TruncateLog, WaitForWriter, WaitOnce
 from maintd.logrotate.considering import Considered
 from maintd.logrotate.copytruncate import Collapse
-from maintd.logrotate.deeds import Deed, Inode, Remove, RotateLog, Shift
+from maintd.logrotate.deeds import Deed, Inode, MakeWay, Remove, RotateLog, Shift
 from maintd.logrotate.forecast import Forecast
 from maintd.logrotate.generations import Removal, Rotation
 from maintd.logrotate.scripts import Script, Streams
 from maintd.logrotate.stanza import Make, Options, Stanza
 from maintd.steps import Action, Finding, Seen, Step
+
+_ASIDE = "and kept under a name that nothing looks at"
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +30,8 @@ class Setting:
 
     `streams` are those of scripts. `intents` is the directory where rotations in place are noted, "" if there is none;
     `interrupted` are those there, by the path of the log. A daemon that `is_resident` comes back to what has to wait,
-    and `unfinished` are logs that a run of it may have set aside without coming to its end.
+    and `unfinished` are logs that a run of it may have set aside without coming to its end. Programs run in the
+    `directory`.
     """
 
     forecast: Forecast
@@ -38,6 +42,7 @@ class Setting:
     interrupted: Mapping[str, Interrupted] = field(default_factory=dict)
     is_resident: bool = False
     unfinished: Mapping[str, Inode] = field(default_factory=dict)
+    directory: str = "/"
 
 
 class LogSteps:
@@ -60,9 +65,12 @@ class LogSteps:
         self._options: Options = stanza.options
         self._setting = setting
         self._forecast = setting.forecast
+        self._forecast.know(log.seen)
         self._shown = generations.archive_directory(log.path, stanza.options)
         self._folder = grounds.resolve(generations.archive_directory(self.path, stanza.options))
         self._is_collapsed = is_collapsed
+        self._made: dict[str, Action] = {}
+        self._wait = WaitForWriter if setting.is_resident else WaitOnce
         self._was_held = False
         self._is_left = stanza.options.renamecopy and self._forecast.has(self.path + ".tmp")
 
@@ -107,12 +115,41 @@ class LogSteps:
     def begin(self, after: tuple[Action, ...]) -> Iterator[Action]:
         """Sets aside what is in the way, and compresses what an earlier rotation left."""
         self.last = after
-        options = self._options
-        self.rotation = _planned(self.path, self._archives(), options, self._setting.now)
+        options, now = self._options, self._setting.now
+        archives = self._archives()
+        self.rotation = _planned(self.path, archives, options, now)
+        while not options.delaycompress and (strays := list(filter(self._is_stray, dict(self.rotation.compressions)))):
+            aside = generations.backup(strays[0], archives, now)
+            yield self._move(strays[0], aside, f"it is no regular file, {_ASIDE}")
+            archives = self._archives()
+            self.rotation = _planned(self.path, archives, options, now)
         for old, new in self.rotation.backups:
-            yield self._move(old, new, "it is in the way of a new archive, and kept under a name that nothing looks at")
+            yield self._move(old, new, f"it is in the way of a new archive, {_ASIDE}")
         for old, new in self.rotation.compressions:
-            yield from self._compress(self._in(old), self._in(new), "an earlier rotation left it so (delaycompress)")
+            yield from self._compress_before(old, new)
+
+    def _is_stray(self, name: str) -> bool:
+        seen = self._forecast.seen(self._in(name))
+        return seen is not None and not (st.S_ISREG(seen.mode) or st.S_ISDIR(seen.mode))
+
+    def _compress_before(self, old: str, new: str) -> Iterator[Action]:
+        """Compresses what an earlier rotation left. If that fails, the log is not rotated with delaycompress, as with
+        logrotate; else the file is set aside, which logrotate writes over, and it is.
+        """
+        path, to, inode = self._in(old), self._in(new), self._inode(self._in(old))
+        needs = self.last
+        for step in self._compress(path, to, "an earlier rotation left it so (delaycompress)"):
+            yield step
+            if isinstance(step, CompressFile):
+                needs = step.needs
+                self._made[to] = step
+        if self._options.delaycompress or os.path.isdir(path):
+            del self._made[to]
+            return
+        aside = self._in(generations.backup(old, self._archives(), self._setting.now))
+        self.last = needs
+        reason = f"only if it cannot be compressed, {_ASIDE} then"
+        yield self._then(MakeWay, path, reason, to=aside, inode=inode, unless=self._made[to])
 
     def _archives(self) -> dict[str, int]:
         """What begins as the log's archives do, with mtimes in nanoseconds."""
@@ -178,7 +215,7 @@ class LogSteps:
         if self._options.renamecopy and target is not None and not (self._options.copy or self._options.copytruncate):
             renamed = self.path + ".tmp"
             if self._was_held or (self._is_left and self._is_held(renamed)):
-                yield self._then(WaitForWriter, renamed, "its writer has to let go of it")
+                yield self._then(self._wait, renamed, "its writer has to let go of it")
                 self._was_held = False
             yield self._copy(renamed, self._in(target), "renamecopy")
             yield from self._removed(renamed, "it was copied (renamecopy)")
@@ -223,9 +260,11 @@ class LogSteps:
 
     def _move(self, old: str, new: str, reason: str) -> Action:
         path, to = self._in(old), self._in(new)
-        inode = self._inode(path)
+        inode, made = self._inode(path), self._made.pop(path, None)
         self._forecast.move(path, to)
-        return self._then(Shift, path, reason, to=to, inode=inode)
+        if made:
+            self._made[to] = made
+        return self._then(Shift, path, reason, to=to, inode=inode, made=made)
 
     def _copy(self, path: str, to: str, reason: str, *, is_cut: bool = False) -> Action:
         self._forecast.put(to)
@@ -233,10 +272,11 @@ class LogSteps:
 
     def _compress(self, path: str, to: str, reason: str) -> Iterator[Action]:
         keeps = "preremove" in self._stanza.scripts
-        if self._was_held or (path != self._in(self.rotation.target or "") and self._is_held(path)):
-            yield self._then(WaitForWriter, path, "its writer has to let go of it")
+        if self._was_held or self._is_held(path):
+            yield self._then(self._wait, path, "its writer has to let go of it")
         inode = self._inode(path)
-        yield self._then(CompressFile, path, reason, to=to, keeps=keeps, inode=inode, options=self._options)
+        how = {"called": os.path.join(self._shown, os.path.basename(path)), "directory": self._setting.directory}
+        yield self._then(CompressFile, path, reason, to=to, keeps=keeps, inode=inode, options=self._options, **how)
         self._forecast.put(to)
         if keeps:
             yield from self._removed(path, "it is compressed")
@@ -264,12 +304,13 @@ class LogSteps:
         inode, options = self._inode(path), self._options
         self._forecast.remove(path)
         cycles = options.shredcycles if options.shred else None
-        return self._then(Remove, path, reason, inode=inode, shredcycles=cycles)
+        return self._then(Remove, path, reason, inode=inode, shredcycles=cycles, made=self._made.pop(path, None))
 
     def _mail(self, path: str, subject: str) -> Action:
         options = self._options
         assert options.mail is not None
-        how = {"address": options.mail, "program": self._setting.mail, "options": options}
+        where = self._setting.directory
+        how = {"address": options.mail, "program": self._setting.mail, "options": options, "directory": where}
         return self._then(MailFile, path, f"mail {options.mail}", subject=subject, **how)
 
 

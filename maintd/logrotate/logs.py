@@ -103,7 +103,7 @@ def _trouble_of(stanza: Stanza, log: str) -> str | None:
     options = stanza.options
     target = olddir(stanza, log)
     assert target is not None
-    device = _device(os.path.dirname(log))
+    device = _device(os.path.dirname(log) or ".")
     if isinstance(device, str):
         return None if options.missingok else f"error verifying log file path {os.path.dirname(log)}: {device}"
     other = _device(target)

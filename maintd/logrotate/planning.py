@@ -16,7 +16,7 @@ from maintd.events import Failure
 from maintd.logrotate import copytruncate, generations, recovery, scripts, unfinished
 from maintd.logrotate.bodies import CompressFile
 from maintd.logrotate.considering import Considered
-from maintd.logrotate.deeds import Inode, MakeOlddir
+from maintd.logrotate.deeds import Inode, MakeOlddir, MakeWay
 from maintd.logrotate.log_steps import LogSteps, Setting
 from maintd.logrotate.logs import LogSet
 from maintd.logrotate.scripts import RunScript, Script
@@ -197,6 +197,11 @@ class _Stanza:
 
     def _after(self, logs: Sequence[LogSteps]) -> Iterator[Step]:
         done = [log for log in logs if not log.rotation.is_blocked]
+        if "preremove" in self._stanza.scripts:  # whose order can be told
+            for log in done:
+                yield from log.settle()
+                yield from log.finish()
+            return
         yield from _compressions_together(list(chain.from_iterable(log.settle() for log in done)))
         for log in done:
             yield from log.finish()
@@ -266,6 +271,7 @@ def _compressions_together(steps: Sequence[Action]) -> list[Action]:
     levels: dict[int, int] = {}
     for step in steps:
         is_compression = isinstance(step, CompressFile)
-        before = max((levels[id(need)] for need in step.needs if id(need) in levels), default=0)
+        needs = (*step.needs, step.unless) if isinstance(step, MakeWay) else step.needs
+        before = max((levels[id(need)] for need in needs if id(need) in levels), default=0)
         levels[id(step)] = before + (1 if is_compression and before % 2 == 0 else 2 if is_compression else before % 2)
     return sorted(steps, key=lambda step: levels[id(step)])

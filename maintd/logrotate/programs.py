@@ -9,6 +9,7 @@ import threading
 import time
 from collections.abc import Mapping, Sequence
 
+from maintd import environment
 from maintd.errors import Aborted, MaintdError, TimedOut
 
 _TAIL = 1000
@@ -26,7 +27,7 @@ def run_here(argv: Sequence[str], streams: tuple[int, int, int | None], latest: 
     actions = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
     actions += [(os.POSIX_SPAWN_DUP2, fd, number) for fd, number in given]  # type: ignore[misc]
     default = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
-    pid = os.posix_spawn(argv[0], list(argv), os.environ, file_actions=actions, setsid=True, setsigdef=default)
+    pid = os.posix_spawn(argv[0], list(argv), environment.given(), file_actions=actions, setsid=True, setsigdef=default)
     pidfd = os.pidfd_open(pid)
     try:
         while not select.select([pidfd], [], [], _NOTICE)[0]:
@@ -44,38 +45,51 @@ def run_here(argv: Sequence[str], streams: tuple[int, int, int | None], latest: 
     return os.waitstatus_to_exitcode(status)
 
 
-def filter_file(argv: list[str], source: int, target: int, environment: Mapping[str, str]) -> str:
-    """Runs a program that makes a file of another, in a child's own environment and that; returns what it complains of.
+def filter_file(
+    argv: Sequence[str], source: int, target: int, directory: str, more: Mapping[str, str] | None = None
+) -> str:
+    """Runs a program that makes a file of another, in its own environment and `more`; returns what it says on stderr.
 
-    Raises OSError if it cannot be started, MaintdError if it fails.
+    It runs in the directory, as far as it may enter that. Raises OSError if it cannot be started, MaintdError if it
+    fails.
     """
-    done = _run_on(argv, source, target, environment)
+    done = _run_on(argv, source, target, directory, more or {})
     said = done.stderr[-_TAIL:].decode(errors="replace").strip()
     if done.returncode:
         raise MaintdError(f"{argv[0]} {_how(done.returncode)}" + (f": {said}" if said else ""))
     return said
 
 
-def feed(reader: list[str], argv: list[str], source: int) -> None:
+def feed(reader: Sequence[str], argv: Sequence[str], source: int, directory: str) -> None:
     """Runs a program on a file, or on what `reader` makes of it. MaintdError if one of the two fails."""
     if not reader:
-        filter_file(argv, source, subprocess.DEVNULL, {})
+        filter_file(argv, source, subprocess.DEVNULL, directory)
         return
-    with subprocess.Popen(reader, stdin=source, stdout=subprocess.PIPE) as reading:
+    program, where = _placed(reader, directory)
+    with subprocess.Popen(program, stdin=source, stdout=subprocess.PIPE, cwd=where, env=environment.given()) as reading:
         assert reading.stdout is not None
-        done = _run_on(argv, reading.stdout.fileno(), subprocess.DEVNULL, {})
+        done = _run_on(argv, reading.stdout.fileno(), subprocess.DEVNULL, directory, {})
         reading.stdout.close()
         status = reading.wait()
-    for program, code in ((argv[0], done.returncode), (reader[0], status)):
+    for name, code in ((argv[0], done.returncode), (reader[0], status)):
         if code:
-            raise MaintdError(f"{program} {_how(code)}")
+            raise MaintdError(f"{name} {_how(code)}")
 
 
 def _run_on(
-    argv: list[str], source: int, target: int, environment: Mapping[str, str]
+    argv: Sequence[str], source: int, target: int, directory: str, more: Mapping[str, str]
 ) -> "subprocess.CompletedProcess[bytes]":
-    environment = {**os.environ, **environment}
-    return subprocess.run(argv, stdin=source, stdout=target, stderr=subprocess.PIPE, env=environment, check=False)
+    program, where = _placed(argv, directory)
+    given = {"env": {**environment.given(), **more}, "cwd": where}
+    return subprocess.run(program, stdin=source, stdout=target, stderr=subprocess.PIPE, check=False, **given)  # type: ignore[call-overload,no-any-return]
+
+
+def _placed(argv: Sequence[str], directory: str) -> tuple[list[str], str]:
+    """What is run, and in which directory: in / if another user's program may not enter the one of the run."""
+    if os.access(directory, os.X_OK, effective_ids=True):
+        return list(argv), directory
+    name = argv[0]
+    return [os.path.join(directory, name) if "/" in name else name, *argv[1:]], "/"
 
 
 def _how(status: int) -> str:

@@ -15,11 +15,13 @@ DEBUG = "warning: with -d nothing is done, only shown; use -v to see what is don
 
 
 def errors(found: Overview, *, verbose: bool) -> Iterator[str]:
-    """The complaints about configs, and what is wrong with the state file."""
+    """The complaints about configs, and what is wrong with the state file, or with what it says of a log."""
     for complaint in found.complaints:
         if verbose or complaint.level != "note":
             yield printable(str(complaint))
     yield from (printable(f"error: {fault}") for fault in found.faults)
+    warnings = (log.ruling.warning for stanza in found.stanzas for log in stanza.logs)
+    yield from (printable(f"error: {warning}") for warning in warnings if warning)
 
 
 def plan(found: Overview) -> Iterator[str]:
@@ -40,8 +42,6 @@ def _stanza(planned: Planned) -> Iterator[str]:
     for log in planned.logs:
         why = log.trouble or log.ruling.reason
         yield printable(f"  {log.path}: {'is rotated' if log.is_due else 'is not rotated'}: {why}")
-        if log.ruling.warning:
-            yield printable(f"  warning: {log.ruling.warning}")
     considered = {log.path for log in planned.logs}
     for step in planned.steps:
         if isinstance(step, Action):

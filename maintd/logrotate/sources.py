@@ -32,17 +32,18 @@ class Reading:
         return any(complaint.fails for complaint in self.complaints)
 
 
-def read(paths: Iterable[str], uid: int | None = None) -> Reading:
+def read(paths: Iterable[str], uid: int | None = None, *, is_resident: bool = False) -> Reading:
     """Reads files, and all files of directories; what one sets outside of stanzas holds for the next ones too.
 
     Files must belong to root or `uid`, by default the user of this process. Nothing is raised: what cannot be read is
-    complained about.
+    complained about. What `is_resident` was started in no directory that a relative path could be meant from: such
+    names are refused.
     """
-    reader = _Reader(os.geteuid() if uid is None else uid)
+    reader = _Reader(os.geteuid() if uid is None else uid, is_resident=is_resident)
     scope = Scope()
     for path in paths:
         scope, _ = reader.path(path, scope)
-    found = reader.found
+    found = [_refused(part) or part for part in reader.found] if is_resident else reader.found
     return Reading(
         tuple(part for part in found if isinstance(part, Stanza)),
         tuple(part for part in found if isinstance(part, Complaint)),
@@ -52,8 +53,9 @@ def read(paths: Iterable[str], uid: int | None = None) -> Reading:
 class _Reader:
     """What was found so far, and what must not be read."""
 
-    def __init__(self, uid: int) -> None:
+    def __init__(self, uid: int, *, is_resident: bool) -> None:
         self.found: list[Stanza | Complaint] = []
+        self._is_resident = is_resident
         self._uid = uid
         self._taboo = Taboo()
         self._open: list[tuple[int, int]] = []
@@ -140,8 +142,25 @@ class _Reader:
         if len(self._open) > DEEPEST:
             self.found.append(Complaint(file, node.line, "error", "include nesting too deep", "line", fails=True))
             return scope, True
-        after, failed = self.path(at_home(node.value), scope, (file, node.line))
+        path = at_home(node.value)
+        if self._is_resident and not path.startswith("/"):
+            self.found.append(Complaint(file, node.line, "error", _relative(path), "line", fails=True))
+            return scope, True
+        after, failed = self.path(path, scope, (file, node.line))
         return replace(after, kind=scope.kind), failed
+
+
+def _refused(part: Stanza | Complaint) -> Complaint | None:
+    """The complaint about a stanza that has a relative name, which leaves it out."""
+    names = part.patterns if isinstance(part, Stanza) else ()
+    relative = next((name for name in names if not os.path.expanduser(name).startswith("/")), None)
+    if relative is None or isinstance(part, Complaint):
+        return None
+    return Complaint(part.file, part.line, "error", _relative(relative), "stanza", fails=True)
+
+
+def _relative(path: str) -> str:
+    return f"'{path}' is not an absolute path, and a daemon has no directory that it could be meant from"
 
 
 def _unread(path: str, error: OSError) -> Complaint:

@@ -61,9 +61,13 @@ def parse(data: bytes, path: str) -> Status:
     faults: list[str] = []
     if not data:
         return Status({})
-    for number, line in enumerate(data.removesuffix(b"\n").split(b"\n"), start=1):
+    lines = data.removesuffix(b"\n").split(b"\n")
+    if not data.endswith(b"\n"):  # it was cut off, it seems, and is read as far as it goes
+        what = f"line {len(lines)} too long" if len(lines) > 1 else "bad top line"
+        faults.append(f"{what} in state file {path}")
+    for number, line in enumerate(lines, start=1):
         if number == 1:
-            if line not in _TOPS:
+            if line not in _TOPS and not faults:
                 faults.append(f"bad top line in state file {path}")
             continue
         words = split(line)

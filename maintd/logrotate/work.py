@@ -181,7 +181,8 @@ def compress(progress: Progress, *, path: str, request: dict[str, Any]) -> dict[
         said = ""
         with _made(request["to"], source, is_su=request["is_su"]) as copied:
             if request["command"]:
-                said = programs.filter_file(request["command"], source, copied, {_NAME: path})
+                where, called = request["directory"], {_NAME: request["called"]}
+                said = programs.filter_file(request["command"], source, copied, where, called)
             else:
                 codec.compress_fd(source, copied, codec.Codec("gzip", request["level"]), progress)
             _require_untouched(path, source, before, is_su=request["is_su"])
@@ -192,8 +193,8 @@ def compress(progress: Progress, *, path: str, request: dict[str, Any]) -> dict[
     return {"in_bytes": before.st_size, "out_bytes": size, "said": said}
 
 
-def mail(_progress: Progress, *, path: str, reader: list[str], argv: list[str]) -> None:
-    """Runs a program that takes a file on its standard input, as `reader` makes it of that.
+def mail(_progress: Progress, *, path: str, reader: list[str], argv: list[str], directory: str) -> None:
+    """Runs a program in a directory that takes a file on its standard input, as `reader` makes it of that.
 
     Refused if the file has hard links: it may be one that nobody was to read.
     """
@@ -202,7 +203,7 @@ def mail(_progress: Progress, *, path: str, reader: list[str], argv: list[str]) 
         durable.opened(os.path.basename(path), dir_fd=dir_fd) as source,
     ):
         durable.require_plain(path, os.fstat(source))
-        programs.feed(reader, argv, source)
+        programs.feed(reader, argv, source, directory)
 
 
 def _is_busy(source: int, *, is_su: bool) -> bool:

@@ -196,6 +196,14 @@ def test_edits_are_taken_over_by_a_reload(stage):
     count = len(made.events("log.rotated"))
     made.event("log.rotated", count=count + 2)
     assert len(made.events("rotate.refused")) == 1
+    (made.folder / "stanzas").rename(made.folder / "elsewhere")
+    assert made.maintd("reload").returncode == 0
+    gone = made.event("rotate.refused", count=2)
+    assert "cannot stat" in gone["reason"]
+    wait_for(lambda: "cannot stat" in made.maintd("status").stdout, "the refusal in status")
+    status = made.maintd("status").stdout
+    assert "1 error in other config files" in status
+    assert "wrong:2" not in status
     stop(made, "api", "web")
     assert_whole(made.logs / "api.log")
     assert_whole(made.logs / "web.log")

@@ -30,9 +30,10 @@ from maintd.cli import logrotate
 import maintd.commands, maintd.moves
 
 for line in sys.stdin:
-    arguments, out, err, uid = json.loads(line)
+    arguments, out, err, uid, cwd = json.loads(line)
     child = os.fork()
     if child == 0:
+        os.chdir(cwd)
         for place, descriptor in ((os.devnull, 0), (out, 1), (err, 2)):
             os.dup2(os.open(place, os.O_RDWR), descriptor)
         if uid:
@@ -73,21 +74,21 @@ class Forks:
         cls._known = cls._known or cls()
         return cls._known
 
-    def run(self, *arguments: str | Path, uid: int = 0) -> "Did":
+    def run(self, *arguments: str | Path, uid: int = 0, cwd: str | Path = "/") -> "Did":
         """The first argument is the name of the program; another `uid` than root's is that of its user and group."""
         assert self._process.stdin
         assert self._process.stdout
         with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-            asked = [[str(argument) for argument in arguments], out.name, err.name, uid]
+            asked = [[str(argument) for argument in arguments], out.name, err.name, uid, str(cwd)]
             self._process.stdin.write(json.dumps(asked).encode() + b"\n")
             self._process.stdin.flush()
             code = int(self._process.stdout.readline())
             return Did(code, out.read().decode(errors="replace"), err.read().decode(errors="replace"))
 
 
-def ours(*arguments: str | Path, uid: int = 0) -> "Did":
+def ours(*arguments: str | Path, uid: int = 0, cwd: str | Path = "/") -> "Did":
     """How maintd-logrotate goes with these arguments."""
-    return Forks.of_this_process().run("maintd-logrotate", *arguments, uid=uid)
+    return Forks.of_this_process().run("maintd-logrotate", *arguments, uid=uid, cwd=cwd)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ SAME = {
     "shared scripts": Case(TWO, stanza(f"compress\ncreate\nsharedscripts\n{SCRIPTS}")),
     "scripts": Case(PLAIN, stanza(f"create\n{SCRIPTS}")),
     "scripts and compress of one log": Case(TWO, stanza(f"create\ncompress\n{SCRIPTS}", "L/a")),
+    "shared scripts, and archives that go": Case(TWO, stanza(f"compress\nsharedscripts\n{SCRIPTS}\nrotate 1")),
     "shared scripts with one log that is due": Case(
         "touch a; echo b > b", stanza(f"notifempty\nsharedscripts\n{SCRIPTS}")
     ),

@@ -11,7 +11,7 @@ import pytest
 
 from tests.conftest import until
 
-from .beside import Case, Place
+from .beside import Case, Place, ours
 from .busy import busy, lost
 from .one_log import OURS, STRACE, laid, rotate, traced
 from .original import PROGRAM, needed
@@ -212,3 +212,20 @@ def test_a_bad_log_with_shared_scripts_costs_itself(tmp_path: Path):
     theirs, mine = place.both(case)
     assert ("b" in theirs.tree, theirs.state["HERE/l/b"]) == (True, "now")
     assert ("b.1" in mine.tree, mine.state["HERE/l/b"], mine.code) == (True, "now", 1)
+
+
+def test_what_is_still_written_is_compressed_at_the_next_rotation(tmp_path: Path):
+    """On the command line nobody comes back to it: that is said, and so it is, once its writer has let go of it."""
+    log, config = tmp_path / "a", tmp_path / "c"
+    config.write_text(f"{log} {{\nrotate 3\ncompress\n}}\n")
+    config.chmod(0o644)
+    log.write_text("one\n")
+    with busy(log, os.O_APPEND):
+        first = ours("-f", "-s", tmp_path / "s", config)
+        assert "done when the log is rotated the next time" in first.stderr
+        log.write_text("two\n")
+        put_off = ours("-f", "-s", tmp_path / "s", config)
+        assert "still writes it" in put_off.stderr
+        assert log.read_text() == "two\n"
+    assert ours("-f", "-s", tmp_path / "s", config).code == 0
+    assert sorted(path.name for path in tmp_path.glob("a*")) == ["a.1.gz", "a.2.gz"]

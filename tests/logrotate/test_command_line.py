@@ -258,3 +258,45 @@ def test_who_is_not_root_cannot_work_as_another(su: str, code: int):
             argv = ["setpriv", f"--reuid={NOBODY}", f"--regid={NOBODY}", "--clear-groups", PROGRAM, "-f", "-s"]
             theirs = subprocess.run([*argv, folder / "t", path], capture_output=True, check=False, timeout=20)
             assert theirs.returncode == code
+
+
+@needed
+def test_a_state_in_the_future_is_an_error_that_is_told(tmp_path: Path):
+    """It is said on standard error without -v as well, and the log is rotated, as logrotate does."""
+    found = []
+    for command in ([str(PROGRAM)], NAME):
+        path = config(tmp_path, "L/a {\ndaily\n}\n")
+        (tmp_path / "a").write_text("x\n")
+        (tmp_path / "s").write_text(f'logrotate state -- version 2\n"{tmp_path}/a" 2099-1-1-1:1:1\n')
+        (tmp_path / "s").chmod(0o640)
+        done = run(command, "-s", tmp_path / "s", path)
+        found.append((done.code, done.stderr, (tmp_path / "a").exists()))
+    assert found[0] == found[1]
+    assert found[0][1].startswith("error: ")
+
+
+@needed
+def test_a_state_file_that_cannot_be_made_is_said_in_words(tmp_path: Path):
+    """The message, the stream and the exit code are those of logrotate, and nothing is rotated."""
+    path = config(tmp_path, "L/a {\nrotate 1\n}\n")
+    (tmp_path / "a").write_text("x\n")
+    found = [run(command, "-f", "-s", tmp_path / "none" / "s", path) for command in ([str(PROGRAM)], NAME)]
+    assert (found[1].code, found[1].stdout, found[1].stderr) == (found[0].code, found[0].stdout, found[0].stderr)
+    assert (tmp_path / "a").exists()
+
+
+@needed
+@pytest.mark.parametrize(
+    "state", ["logrotate state -- version 2", 'logrotate state -- version 2\n"L/a" 2026-1-1-1:1:1']
+)
+def test_a_state_file_that_is_cut_off_makes_the_exit_code_1(tmp_path: Path, state: str):
+    """A last line without an end is told, as by logrotate."""
+    found = []
+    for command in ([str(PROGRAM)], NAME):
+        path = config(tmp_path, "L/a {\nrotate 2\n}\n")
+        (tmp_path / "a").write_text("x\n")
+        (tmp_path / "s").write_text(state.replace("L/", f"{tmp_path}/"))
+        (tmp_path / "s").chmod(0o640)
+        done = run(command, "-f", "-s", tmp_path / "s", path)
+        found.append((done.code, done.stderr, (tmp_path / "a").exists()))
+    assert found[0] == found[1]

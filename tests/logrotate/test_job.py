@@ -127,7 +127,7 @@ def test_a_log_that_is_still_written_is_not_compressed(place):
             assert any(isinstance(step, Finding) and step.is_put_off for step in steps)
     assert [step.verb for step in place.plan(Settling()) if isinstance(step, Action)] == ["compress", "write"]
     verbs = [step.verb for step in place.plan(Scheduled(NOW)) if isinstance(step, Action)]
-    assert verbs == ["compress", "rename", "rotate", "compress", "write"]
+    assert verbs == ["compress", "make way", "rename", "rotate", "compress", "write"]
 
 
 def test_a_bad_stanza_is_refused_with_its_place(place):
@@ -187,6 +187,31 @@ def test_do_does_what_plan_shows(tmp_path):
     assert f'"{tree.logs}/second.log"' in (tmp_path / "status").read_text()
     assert not list(tmp_path.glob("status.*"))
     assert '"action"' not in tree.run("plan", "logrotate.system", "--due", "--json").stdout
+
+
+@pytest.mark.parametrize(
+    ("stanzas", "code", "said"),
+    [
+        ("LOGS/a.log {\n rotate x\n}\nLOGS/b.log {\n}\n", 5, "bad rotation count 'x'"),
+        ("LOGS/a.log {\n rotate x\n}\n", 1, "bad rotation count 'x'"),
+        ("LOGS/none.log {\n}\n", 5, "stat of"),
+        (None, 1, "cannot stat"),
+    ],
+    ids=["one bad stanza of two", "one bad stanza", "a log that is missing", "no include"],
+)
+def test_do_does_not_call_it_success_if_something_was_refused(tmp_path, stanzas: str | None, code: int, said: str):
+    """What was left out because of an error makes the exit code 5, or 1 if nothing was done; it is told, with why."""
+    tree = Tree(tmp_path, JOBS)
+    tree.log("a.log", b"a line\n")
+    tree.log("b.log", b"a line\n")
+    if stanzas is not None:
+        (tmp_path / "stanzas").write_text(stanzas.replace("LOGS", str(tree.logs)))
+        (tmp_path / "stanzas").chmod(0o644)
+    done = tree.run("do", "logrotate.system")
+    assert done.returncode == code, done.stdout
+    assert said in done.stdout
+    assert "success" not in done.stdout
+    assert "1 refused" in done.stdout
 
 
 def test_a_locked_state_file_puts_a_run_off(tmp_path):

@@ -1,6 +1,7 @@
 """Where maintd does to a tree of logs what Debian's logrotate does not do, on purpose: each case with its reason."""
 
 import os
+import re
 from datetime import datetime
 from pathlib import Path
 
@@ -44,6 +45,17 @@ DIFFERS = {
     "root makes no directory for another where a third one could exchange it": (
         Case("chown nobody .; echo a > a", stanza("olddir o\ncreateolddir 750 games", "L/a")), ["o", "o/a.1=a"], ["a=a"]
     ),
+    "a link where an archive is to be is set aside, and not written over": (
+        Case("echo a > a; ln -s /etc/passwd a.1; echo 1 | gzip > a.1.gz", stanza("compress", "L/a")),
+        ["a.1.gz=a", "a.2.gz=1"], ["a.1-HOUR.backup", "a.1.gz=a", "a.2.gz=1"],
+    ),
+    "a log is rotated though what an earlier run left cannot be compressed, and that is not written over": (
+        Case(
+            "echo a > a; echo 2 > a.1",
+            stanza("compress\ncompresscmd /bin/false\ncompressext .gz", "L/a"),
+        ),
+        ["a.1=a"], ["a.1=a", "a.1-HOUR.backup=2"],
+    ),
     "a program with a set-id bit is no log": (Case("echo a > a; chmod 4755 a", stanza("", "L/a")), ["a.1=a"], ["a=a"]),
 }  # fmt: skip
 
@@ -56,7 +68,9 @@ def test_it_differs_on_purpose(place: Place, why: str):
         found = [name + (f"={text.decode().strip()}" if isinstance(text, bytes) else "")
                  for name, (*_, text) in did.tree.items()]  # fmt: skip
         today = datetime.now().strftime("%Y%m%d")
-        assert sorted(found) == sorted(name.replace("TODAY", today) for name in names), did.stderr
+        hour = datetime.now().strftime("%Y%m%d%H")
+        names = [name.replace("TODAY", today).replace("HOUR", hour) for name in names]  # noqa: PLW2901 - the same ones
+        assert sorted(found) == sorted(names), did.stderr
 
 
 def test_an_olddir_without_a_mode_is_0755(place: Place):
@@ -129,3 +143,16 @@ def test_an_archive_that_was_not_compressed_is_kept(place: Place):
     assert {name: found[-1] for name, found in theirs.tree.items()} == {"a.1.gz": b"a\n", "a.3.gz": b"2\n"}
     contents = {name: found[-1] for name, found in mine.tree.items()}
     assert contents == {"a.1.gz": b"a\n", "a.2.gz": b"1\n", "a.3.gz": b"2\n"}
+
+
+@pytest.mark.parametrize("wrong", ["chmod 664 more", "chmod 646 more", "chown nobody more"])
+@pytest.mark.parametrize("named", ["L/more", "HERE/c"], ids=["named", "included"])
+def test_a_config_file_that_others_can_change_makes_the_exit_code_1(place: Place, wrong: str, named: str):
+    """It is skipped and named; 3.22 says 1 for it (its ChangeLog, #508), while 3.21 says 0."""
+    files = f"echo a > a; printf '%s {{\\n}}\\n' $PWD/a > more; chmod 644 more; {wrong}"
+    theirs, mine = place.both(Case(files, "include L/more\n", options=("-f", named) if named == "L/more" else ("-f",)))
+    assert mine.tree == theirs.tree
+    assert "a" in mine.tree
+    assert (theirs.code, mine.code) == (0, 1)
+    for did in (theirs, mine):
+        assert re.search("error: .*more.*(writable by group or others|owner is wrong)", did.stderr)

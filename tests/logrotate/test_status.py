@@ -127,7 +127,8 @@ def test_a_bad_line_costs_itself_only(tmp_path):
         (b"", 0, 0),
         (TOP, 0, 0),
         (b"logrotate state -- version 1\n/good 2026-11-1\n", 1, 0),
-        (TOP + b'"/good" 2026-11-1', 1, 0),
+        (TOP + b'"/good" 2026-11-1', 1, 1),
+        (TOP.strip(), 0, 1),
         (TOP + b'\n\n"/good" 2026-11-1\n', 1, 0),
         (b'logrotate state -- version 3\n"/good" 2026-11-1\n', 1, 1),
         (b'\xff\x00\n"/good" 2026-11-1\n', 1, 1),
@@ -137,7 +138,9 @@ def test_a_bad_line_costs_itself_only(tmp_path):
     ],
 )
 def test_a_whole_file(data, entries, faults):
-    """Version 1 and 2, an empty file and one without a newline at its end are read; a bad first line is told."""
+    """Version 1 and 2, and an empty file, are read, as is one without a newline at its end; that, and a bad top line,
+    is told.
+    """
     found = status.parse(data, "/s")
     assert (len(found.entries), len(found.faults)) == (entries, faults)
 
