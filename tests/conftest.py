@@ -36,13 +36,6 @@ def environment(**extra: str) -> dict[str, str]:
     return {key: value for key, value in os.environ.items() if not key.startswith(ours)} | extra
 
 
-def pytest_sessionfinish() -> None:
-    """Removes what libfaketime has left of programs that were killed."""
-    for path in Path("/dev/shm").glob("*faketime_s[he]m_*"):
-        if not Path("/proc", path.name.rpartition("_")[2]).exists():
-            path.unlink(missing_ok=True)
-
-
 def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
     """The first true value of `condition`; fails if it takes longer than `seconds`."""
     end = time.monotonic() + seconds

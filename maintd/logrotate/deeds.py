@@ -111,7 +111,7 @@ class Shift(Deed):
 class MakeWay(Shift):
     """Renames a file that was to be compressed, if that has failed, so that it is not what keeps its log back."""
 
-    verb: ClassVar[str] = "make way"
+    verb: ClassVar[str] = "displace"
 
     unless: Action
 

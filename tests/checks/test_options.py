@@ -137,7 +137,8 @@ def test_what_is_asked_of_a_server_and_how_far_it_is_followed(tmp_path):
     taken: list[bytes] = []
 
     def echo(made: socket.socket, _: int) -> None:
-        taken.append(made.recv(100))
+        if b"a=1" not in web.headers["/form"]:  # the body may come with the head, or after it
+            taken.append(made.recv(100))
         respond(made, 200, b"fine")
 
     with server() as web:
@@ -147,7 +148,7 @@ def test_what_is_asked_of_a_server_and_how_far_it_is_followed(tmp_path):
         head = web.headers["/form"]
         assert head.startswith(b"PUT /form ")
         assert b"X-Who: maintd\r\n" in head
-        assert b"a=1" in head + taken[0]
+        assert b"a=1" in b"".join([head, *taken])
         assert health("http", url=f"{web.url}/moved", redirects=0) == "down"
         assert health("http", url=f"{web.url}/moved", redirects=0, status=[301]) == "up"
         assert health("http", url=f"{web.url}/loop", redirects=20) == "down"

@@ -127,7 +127,7 @@ def test_a_log_that_is_still_written_is_not_compressed(place):
             assert any(isinstance(step, Finding) and step.is_put_off for step in steps)
     assert [step.verb for step in place.plan(Settling()) if isinstance(step, Action)] == ["compress", "write"]
     verbs = [step.verb for step in place.plan(Scheduled(NOW)) if isinstance(step, Action)]
-    assert verbs == ["compress", "make way", "rename", "rotate", "compress", "write"]
+    assert verbs == ["compress", "displace", "rename", "rotate", "compress", "write"]
 
 
 def test_a_bad_stanza_is_refused_with_its_place(place):
