@@ -1,7 +1,8 @@
 """The date in an archive's name (dateext): made from a dateformat, recognised in names, and put in order.
 
 The rules of logrotate(8), their details found by running logrotate -f: what is no conversion stands for itself, a
-percent sign too; names are ordered by the time that they tell, read up to the first number that cannot be.
+percent sign too; names are ordered by the time that they tell, read up to the first number that cannot be. The offset
+from UTC, %z, is of 3.22 (its list of changes, #594), and tells the two equal hours in the night of a change apart.
 """
 
 import re
@@ -11,10 +12,11 @@ from datetime import datetime, timedelta
 
 from maintd.logrotate.stanza import Options
 
-_CONVERSION = re.compile(r"%([YmdHMSVs])")
+_CONVERSION = re.compile(r"%([YmdHMSVsz])")
 _DIGITS = {"Y": 4, "s": 10}
 _RANGES = {"m": (1, 12), "d": (1, 31), "H": (0, 23), "M": (0, 59), "S": (0, 61), "V": (0, 53)}
 _UNITS = "YmdHMS"
+_OFFSET = "[+-][0-9]{4}"
 
 Order = tuple[int, ...]
 
@@ -33,10 +35,10 @@ def stamps(options: Options, now: datetime) -> Stamps:
     pieces = _CONVERSION.split(dateformat(options))
     literals, conversions = pieces[0::2], pieces[1::2]
     moment = _moment(options, now)
-    shown = [moment.strftime(f"%{unit}") if unit != "s" else str(int(moment.timestamp())) for unit in conversions]
+    shown = [_shown(moment, unit) for unit in conversions]
     pattern = re.escape(literals[0])
     for unit, literal in zip(conversions, literals[1:], strict=True):
-        pattern += f"([0-9]{{{_DIGITS.get(unit, 2)}}}){re.escape(literal)}"
+        pattern += rf"({_OFFSET if unit == 'z' else f'[0-9]{{{_DIGITS.get(unit, 2)}}}'}){re.escape(literal)}"
     shape = re.compile(pattern)
 
     def order(text: str) -> Order | None:
@@ -45,6 +47,12 @@ def stamps(options: Options, now: datetime) -> Stamps:
 
     text = literals[0] + "".join(part + literal for part, literal in zip(shown, literals[1:], strict=True))
     return Stamps(text, order)
+
+
+def _shown(moment: datetime, unit: str) -> str:
+    if unit == "s":
+        return str(int(moment.timestamp()))
+    return (moment.astimezone() if unit == "z" and moment.tzinfo is None else moment).strftime(f"%{unit}")
 
 
 def dateformat(options: Options) -> str:
@@ -67,10 +75,16 @@ def _moment(options: Options, now: datetime) -> datetime:
 
 
 def _order(conversions: list[str], texts: tuple[str, ...], now: datetime) -> Order:
-    """Year to second as far as the text tells them; the week of the year does not count, as in strptime(3)."""
-    found = dict.fromkeys(_UNITS, 0)
+    """Year to second as far as the text tells them; the week of the year does not count, as in strptime(3).
+
+    Of equal ones the one farther east is the earlier.
+    """
+    found, east = dict.fromkeys(_UNITS, 0), 0
     for unit, text in zip(conversions, texts, strict=True):
         number = int(text)
+        if unit == "z":
+            east = number
+            continue
         if unit == "s":
             moment = datetime.fromtimestamp(number, now.tzinfo)
             found = dict(zip(_UNITS, moment.timetuple()[:6], strict=True))
@@ -80,4 +94,4 @@ def _order(conversions: list[str], texts: tuple[str, ...], now: datetime) -> Ord
             break
         if unit in found:
             found[unit] = number
-    return tuple(found.values())
+    return (*found.values(), -east)

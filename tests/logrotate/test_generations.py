@@ -319,7 +319,7 @@ STAMPS = [
     ("-%Y-%V", "-2026-48"),
     (".%s", ".1795516215"),
     ("-%H%M%S", "-103015"),
-    ("-%y%F%j%z%n", "-%y%F%j%z%n"),
+    ("-%y%F%j%n", "-%y%F%j%n"),
     ("-%%Y", "-%2026"),
     ("-%Y%%m", "-2026%11"),
     ("-%Y%", "-2026%"),
@@ -339,6 +339,16 @@ def test_dateformat(dateformat, stamp):
 def test_dateformat_originally(tmp_path, dateformat, stamp):
     """As logrotate makes them."""
     assert f"x.log{stamp}" in originally(tmp_path, Options(rotate=1, dateext=True, dateformat=dateformat), {})
+
+
+def test_the_offset_of_3_22():
+    """%z tells the two hours apart that have one name when clocks go back, and puts the first one first."""
+    options = Options(rotate=1, dateext=True, dateformat="-%Y%m%d-%H%z")
+    hour = datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    first, second = stamps(options, hour), stamps(options, hour.replace(fold=1))
+    assert (first.now, second.now) == ("-20261025-02+0200", "-20261025-02+0100")
+    assert first.order(first.now) < first.order(second.now)
+    assert first.order("-20261025-02") is None
 
 
 def test_default_dateformat():
