@@ -48,7 +48,7 @@ def _of_files(pattern: str) -> str:
 
 
 def _span(value: Any) -> Any:
-    if isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value):
+    if isinstance(value, (int, float)) and not isinstance(value, bool) and abs(value) < math.inf:
         units = f"{value}s, {value}m, {value}h or {value}d"
         raise ValueError(f"{value} is not a duration: it needs a unit (write {units})")
     return parse_duration(value) if isinstance(value, str) else value
@@ -76,8 +76,8 @@ def _bytes(value: Any) -> Any:
 
 def _percentage(value: Any) -> Any:
     if isinstance(value, (int, float)) and not isinstance(value, bool):
-        meant = 100 * value if value <= 1 else value
-        raise ValueError(f'{value} is not a share: write it as a percentage, as a string: "{meant:g}%"')  # noqa: TRY004 - as above
+        meant = f"{100 * value:g}" if 0 < value <= 1 else value
+        raise ValueError(f'{value} is not a share: write it as a percentage, as a string: "{meant}%"')  # noqa: TRY004 - as above
     return parse_share(value) if isinstance(value, str) else value
 
 

@@ -13,6 +13,8 @@ from maintd.errors import ConfigError, MaintdError, Problem
 if TYPE_CHECKING:
     from maintd.daemon import Daemon
 
+OWN_FAULT = "take back what was changed last; and this is a fault of maintd: please report it"
+
 
 @dataclass(frozen=True, slots=True)
 class Rejected:
@@ -38,6 +40,9 @@ def reload(daemon: "Daemon", *, force: bool) -> dict[str, Any]:
     except (OSError, MaintdError) as error:
         problem = Problem(daemon.config_path, 0, 0, str(error))
         return _reject(daemon, [problem], getattr(error, "hint", "") or "correct it and reload")
+    except Exception as error:  # noqa: BLE001 - not even a fault of maintd's own may end it here
+        problem = Problem(daemon.config_path, 0, 0, f"it cannot be read: {type(error).__name__}: {error}")
+        return _reject(daemon, [problem], OWN_FAULT)
     lost = differences.losses(daemon.config, new)
     if lost and not force:
         text = f"{' and '.join(lost)} would be gone; the file may be half-written"

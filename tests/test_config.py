@@ -258,6 +258,7 @@ HALF_A_SIGNAL = "signal needs either program or pidfile, to say whom it goes to"
         ("rotate.a]\npaths = ['/a']", "1:1", "a: nothing ever makes this job due: set cron, every or max_size"),
         ("rotate.a]\nmax_size = '1K'\nmin_size = '1M'", "3:12", "a.min_size: min_size is larger than max_size, so no…"),
         ("rotate.a]\nlevel = 10\ncompress = 'gzip'\npaths=1", "2:9", "a.level: level goes from 1 to 9 with gzip"),
+        (f"rotate.a]\nevery = {'9' * 400}", "2:9", "a.every: 999…"),
         ("rotate.a]\nreopen = 'signal'", "2:10", 'a.reopen: reopen = "signal" needs signal = …'),
         ("rotate.a]\nreopen = 'command'\ncommand = []", "3:11", "a.command: must have 1 or more entries"),
         ("rotate.a]\npaths = ['x']\ncron = '@daily'", "2:10", "a.paths[0]: 'x' is not an absolute path: a daemon has…"),

@@ -23,6 +23,7 @@ import psutil
 
 from maintd import client
 from maintd.log import LONGEST_LINE
+from maintd.reloading import OWN_FAULT
 from maintd.rounds import KEPT
 from tests.conftest import until
 from tests.tree import NOBODY, Tree
@@ -147,6 +148,8 @@ class Fuzz:
         self.slowest = max(self.slowest, (time.monotonic() - begun, kind))
         self.verdicts[verdict["event"]] += 1
         self.problems += verdict.get("errors", 0)
+        if verdict.get("advice") == OWN_FAULT:
+            self.faults.append(f"round {number}, {kind}: {self._next_problem()}")
         for path in ours:
             _remove(path)
         if verdict["event"] == "config.reloaded":
@@ -193,6 +196,9 @@ class Fuzz:
                 return event
         code = self.daemon.process.wait(PATIENCE)
         raise AssertionError(f"ended with {code} after {event}\n{self.daemon.stderr.read_text()}")
+
+    def _next_problem(self) -> str:
+        return next((event["problem"] for event in self.lines.events() if event["event"] == "config.problem"), "")
 
     def _look(self) -> None:
         """Whether the good config is in force: it is what status shows, and a log that grows is rotated."""
