@@ -22,8 +22,9 @@ PIECE = 512 << 10
 DEFAULT_LEVELS = {"none": 0, "zstd": 1, "gzip": 5}
 _CHUNK = 64 << 10  # of compressed bytes; small ones spare page faults
 _BEHIND = 16  # pieces that are written but not proved yet
-SMALL = 4 * PIECE
-"""Bytes up to which a file is compressed in the calling thread: to start others takes longer than it saves."""
+SMALL = 16 * PIECE
+"""Bytes up to which a file is compressed in the calling thread: several such files are worked on at once anyway, and to
+start threads for each takes a tenth of the time."""
 
 Progress = Callable[[int], None]
 
@@ -79,7 +80,7 @@ def compress_fd(
     """
     pieces = _pieces(source_fd, part, progress)
     if os.fstat(source_fd).st_size - part.start <= SMALL:
-        proof = _Proof(target_fd, codec.name, part.at)
+        proof = _Proof(target_fd, codec.name, part.at, behind=0)
         out_bytes = _compress(pieces, target_fd, replace(codec, threads=1), proof)
         proof.end()
         return Compressed(proof.run(), out_bytes)
@@ -188,18 +189,21 @@ def _compress(
 
 
 class _Proof:
-    """Reads back what was written since `begin`, in a thread of its own, and compares it with what it was made of."""
+    """Reads back what was written since `begin`, in a thread of its own, and compares it with what it was made of.
 
-    def __init__(self, fd: int, name: str, begin: int) -> None:
+    `behind` is how many pieces that may be late, 0 for any number: a small file is read back after it was written.
+    """
+
+    def __init__(self, fd: int, name: str, begin: int, behind: int = _BEHIND) -> None:
         self._fd, self._name, self.begin = fd, name, begin
         self._expected: deque[bytes] = deque()
-        self._ends: Queue[int | None] = Queue(_BEHIND)
+        self._ends: Queue[int | None] = Queue(behind)
 
     def expect(self, piece: bytes) -> None:
         self._expected.append(piece)
 
     def written(self, end: int) -> None:
-        """The target is `end` bytes long by now. Waits if the proof is far behind, so that memory stays bounded."""
+        """The target is `end` bytes long by now. Waits if the proof is too far behind, so that memory stays bounded."""
         self._ends.put(end)
 
     def end(self) -> None:

@@ -11,12 +11,12 @@ import zlib
 
 import pytest
 
-from maintd.codec import PIECE, Codec, compress_fd, verify_fd
+from maintd.codec import PIECE, SMALL, Codec, compress_fd, verify_fd
 from maintd.formats import zstd
 
 CODECS = ("zstd", "gzip")
 DECOMPRESS = {"zstd": zstd.decompress, "gzip": gzip.decompress}
-SIZES = (0, 1, 32 << 10, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 12_345)
+SIZES = (0, 1, 32 << 10, PIECE - 1, PIECE, PIECE + 1, 3 * PIECE + 12_345, SMALL, SMALL + 12_345)
 
 
 def log_text(size: int, seed: int = 1) -> bytes:
@@ -116,7 +116,7 @@ def test_a_higher_level_is_smaller(files, name):
 @pytest.mark.parametrize("name", CODECS)
 def test_the_number_of_threads_does_not_change_the_file(files, tmp_path, name):
     """One thread or four: the same bytes, in order."""
-    content = log_text(5 * PIECE + 7)
+    content = log_text(SMALL + PIECE + 7)
     written = []
     for threads in (1, 4):
         compress_fd(*files(content), Codec(name, threads=threads))
