@@ -168,6 +168,12 @@ def _reason(scene: Scene, theirs: Did, ours: Did, found: set[str]) -> str:
             and "rotate 0" in scene.lines
             and ("tree" not in found or "for mailing" in theirs.stderr or (scene.has("compress") and is_plain))
         ),
+        "with rotate 0, nothing stays of a log that renamecopy has renamed, if it cannot be compressed": (
+            found == {"tree"}
+            and scene.has("renamecopy")
+            and "rotate 0" in scene.lines
+            and {name: what for name, what in theirs.tree.items() if not name.endswith(".tmp")} == ours.tree
+        ),
         "an archive that was not compressed is compressed, and becomes a generation": (
             theirs.code == ours.code and scene.has("compress") and is_plain
         ),
