@@ -153,6 +153,7 @@ def test_a_maintd_that_was_stopped_tells_nothing_bad(daemon, tmp_path):  # noqa:
     one.start()
     one.tree.log("x.log", b"x" * 2000)
     until((one.tree.folder / "runs").exists, "a run has begun")
+    until(gate.exists, "a look has begun")
     looks = gate.stat().st_size
     until(lambda: gate.stat().st_size > looks, "a look has begun")
     one.process.send_signal(signal.SIGSTOP)

@@ -370,7 +370,8 @@ def test_threads_end(inbox, tmp_path):
     assert inbox.comes_to(lambda: inbox.watch.alive)
     inbox.watch.stop()
     assert not inbox.watch.alive
-    assert (threading.active_count(), len(os.listdir("/proc/self/fd"))) == before
+    assert threading.active_count() == before[0]
+    assert len(os.listdir("/proc/self/fd")) <= before[1]  # what other tests have left may be closed meanwhile
 
 
 def test_dead_reader_is_noticed(inbox, tmp_path):
