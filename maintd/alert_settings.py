@@ -22,12 +22,6 @@ Names = Annotated[tuple[str, ...], Field(min_length=1)]
 _NAME = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
 
 
-def _is_runnable(program: str) -> bool:
-    from maintd.actions.command import is_runnable  # noqa: PLC0415 - reading a config without alerts does not need it
-
-    return is_runnable(program)
-
-
 def is_named(name: str, patterns: tuple[str, ...]) -> bool:
     """Whether one of some shell patterns names what an alert is about: a job, or "program.GROUP:NAME"."""
     return any(fnmatchcase(name, pattern) for pattern in patterns)
@@ -77,8 +71,11 @@ class Channel(Options):
         return os.environ[self.url_env]
 
     def doubts(self) -> Iterator[str]:
-        if self.command is not None and not _is_runnable(self.command[0]):
-            yield f"{self.command[0]} does not exist or may not be run"
+        if self.command is not None:
+            from maintd.actions.command import is_runnable  # noqa: PLC0415 - a config without alerts does not need it
+
+            if not is_runnable(self.command[0]):
+                yield f"{self.command[0]} does not exist or may not be run"
         if self.kind == "apprise" and importlib.util.find_spec("apprise") is None:
             yield "apprise is not installed: install maintd with the extra alerts"
         if self.url_file is None:

@@ -7,11 +7,11 @@ from typing import Any
 
 import click
 
-from maintd import destinations
+from maintd import contexts, destinations
 from maintd.cli import output, tables, undoing
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place_of, sets, stores
+from maintd.cli.sets import PLACE_HELP, place_of, sets
 from maintd.config import Config, load
 from maintd.errors import MaintdError
 from maintd.manifest import Manifest
@@ -42,7 +42,7 @@ def backups(called: Invocation, set_name: str | None, *, place: str | None, as_j
     known = sets(config, set_name) if config else {}
     found = _found_in(place, set_name) if place else []
     if config:
-        found += [one for of, job in known.items() for one in job.found(of, stores(config))]
+        found += [one for of, job in known.items() for one in job.found(of, contexts.stores(config))]
     if as_json:
         for one in found:
             output.say_json(_fields(one))

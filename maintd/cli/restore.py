@@ -18,7 +18,7 @@ from maintd.cli import output, tables, undoing
 from maintd.cli.alone import alone
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot, stores
+from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
 from maintd.cli.showing import Json, Message, People
 from maintd.config import Config, load
 from maintd.errors import MaintdError, Refused
@@ -226,7 +226,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     found = snapshot(store, order.set_name, order.stamp)
     entries = [entry for entry in order.entries(found) if entry.kind != "output"]
     _tell_what_is_not(found, store)
-    directory = order.brought(brought(stores(config), order.set_name))
+    directory = order.brought(brought(contexts.stores(config), order.set_name))
     with Worker() as worker, at_hand(store, found, entries, directory) as local:
         restoration = InPlace(
             local.snapshot, entries, Places(state_dir, contexts.supervisor(config), worker), order.identity

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from maintd import destinations
+from maintd import contexts, destinations
 from maintd.config import Config
 from maintd.errors import MaintdError
 from maintd.snapshots import Snapshot
@@ -39,13 +39,8 @@ def sets(config: Config, only: str | None = None) -> dict[str, Any]:
 def place(config: Config, of: str) -> Store | Repository:
     """Where the snapshots of a set are."""
     job = sets(config, of)[of]
-    found: Store | Repository = job.repository_of(stores(config)) or job.place()
+    found: Store | Repository = job.repository_of(contexts.stores(config)) or job.place()
     return found
-
-
-def stores(config: Config) -> str:
-    """The private directory of maintd for all stores that are elsewhere."""
-    return os.path.join(os.path.realpath(config.settings.state_dir), "stores")
 
 
 def snapshot(where: Store | Repository, of: str, stamp: str) -> Snapshot:

@@ -177,7 +177,7 @@ class Rotate(Periods, Job):
             yield Finding(target=log, reason=f"belongs to {owner}, which comes first in the config")
         mine = []
         for family in found:
-            rival = "" if family.log in owners else ctx.claims.rival(family.log, self._folder(family.log))
+            rival = "" if family.log in owners else self._rival(family, ctx)
             if rival and family.live and Lane.ROTATE in ctx.lanes:
                 yield rotation.refused(family.log, rotation.shared(rival))
             elif not (rival or family.log in owners):
@@ -194,22 +194,18 @@ class Rotate(Periods, Job):
             yield from settling.plan_settling(mine, policy, rotated, ctx.now, by_age=not ctx.clock_jumped)
             yield from rungs.plan_confirmation(rotated, ctx.told, ctx.supervisor)
 
-    def _folder(self, log: str) -> str:
-        """The directory for the archives of a log."""
+    def _rival(self, family: "Family", ctx: Context) -> str:
+        """The job whose archives would lie among those of a log, if there is one."""
         from maintd.families import archive_directory  # noqa: PLC0415 - as above
 
-        return archive_directory(log, self.olddir)
+        return ctx.claims.rival(family.log, archive_directory(family.log, self.olddir))
 
     def relief(self, ctx: Context, wanted: "Relief") -> Iterator[Step]:
         from maintd import families, relieving  # noqa: PLC0415 - as above
 
         found, _ = families.find(self.paths, self.exclude, self.olddir, ctx.own, owner=self.owner)
         owners = ctx.claims.owners([family.log for family in found], before=ctx.job)
-        mine = [
-            family
-            for family in found
-            if family.log not in owners and not ctx.claims.rival(family.log, self._folder(family.log))
-        ]
+        mine = [family for family in found if family.log not in owners and not self._rival(family, ctx)]
         for _ in self._interrupted(mine, ctx):
             pass
         yield from relieving.of_logs(mine, self._policy(ctx), ctx.now, wanted, by_age=not ctx.clock_jumped)

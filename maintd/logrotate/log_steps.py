@@ -10,7 +10,7 @@ from typing import Any
 from maintd import grounds, writers
 from maintd.durable import Ownership
 from maintd.intents import Interrupted
-from maintd.logrotate import generations, scripts
+from maintd.logrotate import generations, scripts, work
 from maintd.logrotate.bodies import CompressFile, CopyFile, MailFile, TruncateLog, WaitForWriter, WaitOnce
 from maintd.logrotate.considering import Considered
 from maintd.logrotate.copytruncate import Collapse
@@ -124,9 +124,16 @@ class LogSteps:
             archives = self._archives()
             self.rotation = _planned(self.path, archives, options, now)
         for old, new in self.rotation.backups:
+            if self._setting.is_resident and self._is_done(old):
+                continue  # the compression of it completes what was cut off; logrotate keeps a copy for ever
             yield self._move(old, new, f"it is in the way of a new archive, {_ASIDE}")
         for old, new in self.rotation.compressions:
             yield from self._compress_before(old, new)
+
+    def _is_done(self, name: str) -> bool:
+        """Whether it is what a run that was cut off has compressed, and left the original of."""
+        plain = next((old for old, new in self.rotation.compressions if new == name), None)
+        return plain is not None and work.is_compressed(self._in(plain), self._in(name))
 
     def _is_stray(self, name: str) -> bool:
         seen = self._forecast.seen(self._in(name))

@@ -6,9 +6,9 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
-from maintd import codec, durable, holders, moves, names, place
+from maintd import codec, copies, durable, holders, moves, names, place
 from maintd.durable import Ownership
-from maintd.errors import Blind, NotYet, Refused
+from maintd.errors import Blind, MaintdError, NotYet, Refused
 from maintd.logrotate import programs
 from maintd.steps import Seen
 
@@ -178,19 +178,44 @@ def compress(progress: Progress, *, path: str, request: dict[str, Any]) -> dict[
             raise Refused(f"{names.printable(path)} is another file than was planned by now, and was left alone")
         if _is_busy(source, is_su=request["is_su"]):
             raise NotYet(f"{names.printable(path)} is open in another process")
-        said = ""
-        with _made(request["to"], source, is_su=request["is_su"]) as copied:
-            if request["command"]:
-                where, called = request["directory"], {_NAME: request["called"]}
-                said = programs.filter_file(request["command"], source, copied, where, called)
-            else:
-                codec.compress_fd(source, copied, codec.Codec("gzip", request["level"]), progress)
+        said, made = "", os.path.basename(request["to"])
+        if not request["command"] and is_compressed(path, request["to"]):  # by a run that was cut off then
+            copies.check_content(source, made, codec.Codec("gzip"), dir_fd=dir_fd)
             _require_untouched(path, source, before, is_su=request["is_su"])
-            durable.set_times(copied, before)
-        size = os.lstat(os.path.basename(request["to"]), dir_fd=dir_fd).st_size
+        else:
+            said = _compress(source, before, path, request, progress)
+        size = os.lstat(made, dir_fd=dir_fd).st_size
         if not request["keeps"]:
             durable.unlink(name, (before.st_dev, before.st_ino), dir_fd=dir_fd)
     return {"in_bytes": before.st_size, "out_bytes": size, "said": said}
+
+
+def _compress(source: int, before: os.stat_result, path: str, request: dict[str, Any], progress: Progress) -> str:
+    """Makes what it is compressed to; returns what the command said."""
+    said = ""
+    with _made(request["to"], source, is_su=request["is_su"]) as copied:
+        if request["command"]:
+            where, called = request["directory"], {_NAME: request["called"]}
+            said = programs.filter_file(request["command"], source, copied, where, called)
+        else:
+            codec.compress_fd(source, copied, codec.Codec("gzip", request["level"]), progress)
+        _require_untouched(path, source, before, is_su=request["is_su"])
+        durable.set_times(copied, before)
+    return said
+
+
+def is_compressed(path: str, to: str) -> bool:
+    """Whether a file stands compressed beside itself: a run was cut off before it removed the original."""
+    try:
+        with (
+            durable.directory(os.path.dirname(path)) as dir_fd,
+            durable.opened(os.path.basename(path), dir_fd=dir_fd) as source,
+            durable.opened(os.path.basename(to), dir_fd=dir_fd) as made,
+        ):
+            whole = codec.Part(end=os.fstat(source).st_size)
+            return codec.holds(made, codec.Codec("gzip"), os.fstat(made).st_size, source, whole)
+    except (OSError, MaintdError):
+        return False
 
 
 def mail(_progress: Progress, *, path: str, reader: list[str], argv: list[str], directory: str) -> None:

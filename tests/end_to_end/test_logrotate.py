@@ -49,18 +49,13 @@ def only(name: str, size: str, more: str = "delaycompress") -> str:
 
 
 def numbers(log: Path) -> list[int]:
-    """The numbers of all lines of a log, in the order of its generations.
-
-    Not of backups: a kill between the two names of a compression leaves both, and the next run sets one aside, as
-    logrotate does, and makes it anew.
-    """
+    """The numbers of all lines of a log, in the order of its generations."""
 
     def generation(path: Path) -> int:
         return int(re.fullmatch(r"\.(\d+)(?:\.gz)?", path.name.removeprefix(log.name))[1])  # type: ignore[index]
 
     found = b""
-    made = [path for path in log.parent.glob(log.name + ".*") if not path.name.endswith(".backup")]
-    for path in sorted(made, key=generation, reverse=True):
+    for path in sorted(log.parent.glob(log.name + ".*"), key=generation, reverse=True):
         data = path.read_bytes()
         found += gzip.decompress(data) if path.suffix == ".gz" else data
     found += log.read_bytes() if log.exists() else b""

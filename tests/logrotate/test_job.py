@@ -1,6 +1,7 @@
 """A `logrotate` job by plan and do: what is due for whom, whose a log is, and what is done about what has to wait."""
 
 import fcntl
+import gzip
 import json
 import os
 from datetime import UTC, datetime, timedelta
@@ -128,6 +129,23 @@ def test_a_log_that_is_still_written_is_not_compressed(place):
     assert [step.verb for step in place.plan(Settling()) if isinstance(step, Action)] == ["compress", "write"]
     verbs = [step.verb for step in place.plan(Scheduled(NOW)) if isinstance(step, Action)]
     assert verbs == ["compress", "displace", "rename", "rotate", "compress", "write"]
+
+
+@pytest.mark.parametrize("is_same", [True, False])
+def test_a_compression_that_was_cut_off_is_completed(tmp_path, is_same):
+    """A file and its compressed copy: a kill came before the first was removed. Another copy stays aside."""
+    tree = Tree(tmp_path, '[logrotate.system]\ninclude = ["HERE/stanzas"]\nstate = "HERE/status"\n')
+    (tmp_path / "stanzas").write_text(f"{tree.logs}/a.log {{\n size 1\n rotate 5\n compress\n}}\n")
+    tree.log("a.log", b"new\n")
+    tree.log("a.log.1", b"old\n")
+    tree.log("a.log.1.gz", gzip.compress(b"old\n" if is_same else b"another\n"))
+    done = tree.do("logrotate.system")
+    assert done.code == 0, done
+    held = [gzip.decompress((tree.logs / f"a.log.{number}.gz").read_bytes()) for number in (1, 2)]
+    assert held == [b"new\n", b"old\n"]
+    aside = [path for path in tree.logs.iterdir() if path.name.endswith(".backup")]
+    assert [gzip.decompress(path.read_bytes()) for path in aside] == ([] if is_same else [b"another\n"])
+    assert not (tree.logs / "a.log.1").exists()
 
 
 def test_a_bad_stanza_is_refused_with_its_place(place):
