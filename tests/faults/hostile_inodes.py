@@ -11,6 +11,8 @@ from .odd_scene import WHEN, Scene
 from .table import Row, Skipped
 
 NAME = "hostile-inodes"
+ALONE = True
+"""Each refusal has its second."""
 LIMIT_MS = 1000.0
 
 

@@ -26,6 +26,8 @@ from .resident import resident
 from .table import Row, Skipped
 
 NAME = "leases"
+ALONE = True
+"""A look is measured in microseconds."""
 ROUNDS = 1000
 OPENERS = 10_000
 SOON = 20.0

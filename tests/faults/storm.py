@@ -15,6 +15,8 @@ from .storm_stage import Stage, reached, staged
 from .table import Counts, Row, Skipped
 
 NAME = "storm"
+ALONE = True
+"""The writers' pace is what makes the rotations come."""
 SLOWEST = 8.0
 """Seconds that a round of rotations may take on the average before the storm is given up, on a busy machine."""
 
