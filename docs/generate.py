@@ -19,6 +19,7 @@ from maintd.check import Check
 from maintd.events import Event, Failure
 from maintd.job import Job
 from maintd.units import format_duration
+from maintd.values import completed
 
 PAGE = Path(__file__).with_name("events.md")
 CHECKS = Path(__file__).with_name("checks.md")
@@ -46,8 +47,8 @@ def table() -> Iterator[str]:
 
 def fields(kind: type[Event]) -> str:
     """The names of a kind's own fields; those of every failure are explained once, above the table."""
-    shared = {field.name for field in dataclasses.fields(Failure if issubclass(kind, Failure) else Event)}
-    own = [f"`{field.name}`" for field in dataclasses.fields(kind) if field.name not in shared]
+    shared = {field.name for field in dataclasses.fields(completed(Failure if issubclass(kind, Failure) else Event))}
+    own = [f"`{field.name}`" for field in dataclasses.fields(completed(kind)) if field.name not in shared]
     return ", ".join([*own, "those of a failure"] if issubclass(kind, Failure) else own)
 
 

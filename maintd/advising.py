@@ -6,7 +6,7 @@ to find rows, and in which order (https://sqlite.org/vtab.html#the_xbestindex_me
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, cast
 
 import apsw
@@ -15,6 +15,7 @@ from maintd import livedb
 from maintd.errors import MaintdError, TimedOut
 from maintd.livedb import Where
 from maintd.tuning import Progress, measured
+from maintd.values import dataclass
 
 _EQUAL = (apsw.SQLITE_INDEX_CONSTRAINT_EQ, apsw.SQLITE_INDEX_CONSTRAINT_IS)
 _RANGE = (
@@ -32,7 +33,7 @@ _MOST = 3
 """Columns of a proposed index at most, besides those of the order."""
 
 
-@dataclass(slots=True)
+@dataclass
 class _Asked:
     """What SQLite asked of one table, as (table, columns of equality, of a range, of the order with DESC)."""
 

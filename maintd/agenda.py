@@ -2,16 +2,17 @@
 
 import heapq
 import itertools
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from maintd.triggers import AskedBefore, Due, Grown
+from maintd.values import dataclass
 
 RETRY_FIRST, RETRY_LAST = 5.0, 300.0
 
 Key = tuple[str, type, bool]
 
 
-@dataclass(slots=True)
+@dataclass
 class Agenda:
     """Used by the main thread alone. Times are of time.monotonic(), in seconds."""
 

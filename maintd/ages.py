@@ -1,11 +1,12 @@
 """How old something is whose time stamp goes by a clock that can be set."""
 
 import time
-from dataclasses import dataclass
 from typing import Any
 
+from maintd.values import dataclass
 
-@dataclass(slots=True)
+
+@dataclass
 class _Stamped:
     """A stamp, how old it was when it was first seen, and when that was and when it was last seen (monotonic)."""
 

@@ -3,9 +3,11 @@
 import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, field, replace
 from datetime import datetime
 from typing import Any
+
+from maintd.values import dataclass
 
 TABLES = """
     CREATE TABLE incident (
@@ -29,7 +31,7 @@ HEARD = """
 Change = tuple[str, Sequence[str | int | None]]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Incident:
     """Something that is wrong since then. `told` are the levels at which it was told, the worst last; or none.
 
@@ -58,7 +60,7 @@ class Incident:
         return self.told.split()[-1] if self.told else self.level
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Item:
     """One thing to tell: that something is `wrong`, `still` so, or `over`; times are RFC 3339.
 
@@ -76,7 +78,7 @@ class Item:
     others: str = ""
 
 
-@dataclass(slots=True)
+@dataclass
 class Telling:
     """An item on its way to a channel; `message` is the id of the message that it has become a part of."""
 
@@ -87,7 +89,7 @@ class Telling:
     message: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Silence:
     """Nothing is told about what a pattern names, until then (aware)."""
 
@@ -96,7 +98,7 @@ class Silence:
     reason: str
 
 
-@dataclass(slots=True)
+@dataclass
 class AlertStore:
     """Used by the daemon's main thread alone. `write` makes changes durable, all of them together."""
 

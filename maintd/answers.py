@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +17,7 @@ from maintd.requests import Request
 from maintd.runs import Result
 from maintd.state import ALL_JOBS, Refusal
 from maintd.triggers import Asked, Due
+from maintd.values import dataclass
 
 if TYPE_CHECKING:
     from maintd.daemon import Daemon
@@ -36,7 +36,7 @@ def answer(daemon: "Daemon", request: Request) -> None:
     answers[request.verb](request)
 
 
-@dataclass(slots=True)
+@dataclass
 class _Order:
     """A `maintd do`, as far as it has got; `left` counts the jobs that have not ended."""
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from itertools import count
 
@@ -14,9 +14,10 @@ from maintd.actions.upload import ReachStore, StoreObject, UploadManifest
 from maintd.steps import Action, Finding, Seen, Step
 from maintd.stores import Store
 from maintd.trust import FileRefused, Judge
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Old:
     """A file that is old enough, what its path is below `base`, and why it is put away."""
 
@@ -25,7 +26,7 @@ class Old:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Shelf:
     """Where files go and how: the archive `root` (resolved), the codec and its level, for which job, and when.
 
@@ -84,7 +85,7 @@ def plan_archive(found: Sequence[Old], shelf: Shelf, manifest: inventory.Manifes
         )
 
 
-@dataclass(slots=True)
+@dataclass
 class Naming:
     """Gives files their names in an archive, none twice, and never one that is taken by another file.
 

@@ -6,18 +6,19 @@ It is durable before anything is moved, so that a restore that is cut off can be
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from itertools import count
 from typing import Any, Literal, Self
 
 from maintd import durable, headers, names
 from maintd.errors import MaintdError, Refused
 from maintd.names import printable
+from maintd.values import dataclass
 
 DIRECTORY = "restores"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Item:
     """One file: `path` gets what lies at `fresh`, beside it; what was there goes into the directory `aside`.
 
@@ -38,7 +39,7 @@ class Item:
         return [name + suffix for suffix in headers.BESIDE] if self.is_database else []
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Aside:
     """A restore in place: nothing is moved while `unpacking`; `placing` until its checks have passed, `done` then.
 

@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from maintd import destinations, durable, names
 from maintd.child import Worker
@@ -16,9 +16,10 @@ from maintd.restoring import Deed, Told
 from maintd.snapshots import Snapshot
 from maintd.stores import Repository, Store
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Local:
     """The snapshot, with the path that it has here; `packs` are those that it has here, None is all of them.
 

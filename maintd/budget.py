@@ -1,13 +1,12 @@
 """What a directory may take on the disk, with all below it, and what it takes now."""
 
-from dataclasses import dataclass
-
 from maintd import durable, grounds
 from maintd.units import format_size
+from maintd.values import dataclass
 from maintd.walk import Walk
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Budget:
     """At most so many bytes are to be taken on the disk by `path` and what is below it, on its file system."""
 

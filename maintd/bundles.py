@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta, tzinfo
 from itertools import count
 from typing import Any, Literal
@@ -16,12 +15,13 @@ from maintd.remote import is_uploaded
 from maintd.steps import Finding, Step
 from maintd.stores import Store
 from maintd.trust import Judge
+from maintd.values import dataclass
 
 Period = Literal["day", "month"]
 SUFFIX = ".tar.zst"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Dated:
     """A file with the period that it belongs to, as its bundle is called: 2026-08-01, or 2026-08."""
 

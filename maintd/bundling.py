@@ -8,7 +8,7 @@ of its files: so an interrupted run is completed.
 import contextlib
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from maintd import codec, copies, durable, holders, inventory, names, retrieval
@@ -20,9 +20,10 @@ from maintd.steps import Seen
 from maintd.stores import Store
 from maintd.storing import check, digest
 from maintd.tarring import Member, Tar
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Wanted:
     """A file that is to go into a bundle: as planned, its name there, and why."""
 
@@ -31,7 +32,7 @@ class Wanted:
     why: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """What the child is asked: to put these files away as the bundle `name` of the archive `root` (a path).
 
@@ -52,7 +53,7 @@ class Request:
         return cls(**(fields | {"files": files}))
 
 
-@dataclass(slots=True)
+@dataclass
 class Bundled:
     """The lines of the files that are in the bundle, each with how the file was; and what was left, by path, with the
     reason.

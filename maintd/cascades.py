@@ -1,12 +1,13 @@
 """Several programs that fail within a while are one incident, which the first of them began."""
 
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from maintd.events import Event
 from maintd.names import enumerated
 from maintd.settings import Cascade
 from maintd.units import counted
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +41,7 @@ class CascadeEnded(Event):
         return f"calm again; {counted(self.count, 'program')} had failed: {self.programs}"
 
 
-@dataclass(slots=True)
+@dataclass
 class Incident:
     """What has failed lately: when last, in the order of the first times. Times are monotonic, in seconds."""
 

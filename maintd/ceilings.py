@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from maintd import processes
@@ -14,6 +14,7 @@ from maintd.relays import Relay
 from maintd.rhythm import Rhythm
 from maintd.supervisor import Program
 from maintd.triggers import Due, Excess, Over
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,7 +62,7 @@ LONGEST = 10.0
 _HANGS = "a process in state D, perhaps, which waits for a disk or a network file system: ps -o pid,stat,wchan,cmd"
 
 
-@dataclass(slots=True)
+@dataclass
 class _Job:
     """One limit: the last samples of each of its programs, who is over, and when a run may be begun for it again.
 

@@ -1,11 +1,11 @@
 """The events of a check: each tells that its health has changed, and since when it is so."""
 
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import ClassVar
 
 from maintd.events import Event, Failure
 from maintd.units import format_duration
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 import re
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -19,6 +18,7 @@ from maintd.steps import Lane, Step
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
 from maintd.units import format_duration
+from maintd.values import dataclass
 from maintd.written import Written
 
 _QUORUM = re.compile(r"\s*(\d+)\s*(?:of\s*(\d+)\s*)?")
@@ -33,7 +33,7 @@ class TooEarly(CannotTell):
     """A check cannot tell yet, as is to be expected: such a reading does not count."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Quorum:
     """So many of the last so many readings; a bare number means that many in a row."""
 

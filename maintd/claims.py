@@ -4,16 +4,16 @@ import os
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 
 from maintd import grounds
 from maintd.matching import Prefix, has_wildcard, is_match, is_part, split
+from maintd.values import dataclass
 
 _FRESH = 60.0
 """Seconds for which resolved patterns are believed: a link among the directories may be pointed elsewhere."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Claim:
     """Files, by glob patterns, that one job alone may rotate; `archives` is where it puts them, if that is fixed.
 
@@ -35,7 +35,7 @@ class Claim:
                 yield grounds.resolve(os.path.join(root, self.olddir)), root
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Entry:
     rank: int
     prefix: Prefix

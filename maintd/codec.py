@@ -12,10 +12,11 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from queue import Queue
 
 from maintd import formats
+from maintd.values import dataclass
 
 PIECE = 512 << 10
 # on log text, zstd 3 is slower than 1 and packs no better: docs/decisions.md
@@ -29,7 +30,7 @@ start threads for each takes a tenth of the time."""
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Codec:
     """How to compress: `name` is zstd, gzip, or none for a plain copy.
 
@@ -45,7 +46,7 @@ class Codec:
         return DEFAULT_LEVELS[self.name] if self.level is None else self.level
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Compressed:
     """What compress_fd has read and written, in bytes."""
 
@@ -53,7 +54,7 @@ class Compressed:
     out_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Part:
     """The bytes of the source from `start` to `end` (None: to its end), and the offset `at` in the target they go to.
 

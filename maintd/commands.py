@@ -14,7 +14,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Any
 
@@ -22,6 +22,7 @@ from maintd import durable, environment, linux
 from maintd.durable import Ownership
 from maintd.errors import Refused, TimedOut
 from maintd.units import format_duration
+from maintd.values import dataclass
 
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _TAIL = 1000
@@ -30,7 +31,7 @@ _ALIVE = 10.0
 _PIPE = 1 << 16  # what a pipe holds (pipe(7))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """How a program ended (negative for a signal), what it printed, and the end of what it complained of."""
 
@@ -120,7 +121,7 @@ def ask(progress: Callable[[int], None], argv: list[str], limit: float, place: s
     return Answer(process.returncode, output, tail.decode(errors="replace").strip("\0 \n\t"))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Setting:
     """In what a command is run: a directory, in maintd's environment, or else none and a clean one; `more` is added.
 

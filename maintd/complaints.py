@@ -3,7 +3,6 @@
 import difflib
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Literal, get_args
 
@@ -11,6 +10,7 @@ from pydantic import BaseModel, ValidationError
 
 from maintd.rules import BROKEN
 from maintd.toml_places import KeyPath
+from maintd.values import dataclass
 
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _SECRET = re.compile(r"pass|secret|token|credential", re.IGNORECASE)
@@ -43,7 +43,7 @@ _LIMITS = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Complaint:
     """One fault: the path of its key below the table, what is wrong, and whether the key or its value is to blame."""
 

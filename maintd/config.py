@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from functools import cached_property
 from itertools import chain
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from maintd.rules import Options
 from maintd.settings import TABLES, Cascade, Daemon, Supervisor
 from maintd.toml_places import KeyPath
 from maintd.toml_source import Source, read
+from maintd.values import dataclass
 
 if TYPE_CHECKING:
     from maintd.check import Check
@@ -135,7 +136,7 @@ def _conf_d(path: str) -> str:
     return os.path.join(os.path.dirname(path), "conf.d")
 
 
-@dataclass(slots=True)
+@dataclass
 class _Reading:
     """A config as far as it has been read, with the problems met so far; of the `faulty` tables, what is right."""
 

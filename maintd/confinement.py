@@ -1,12 +1,13 @@
 """What a child gives up before it works where others can write: its user, and writing outside those directories."""
 
 import os
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Self
 
 from maintd import linux
 from maintd.errors import Refused
 from maintd.names import printable
+from maintd.values import dataclass
 
 _KEPT = (0, 1, 2, 3, 4, 28)
 """CAP_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER, _FSETID, _LEASE (capabilities(7)); another user has none."""
@@ -15,7 +16,7 @@ _held: dict[str, int] = {}
 """The directories of this process by path, if it is confined: opened before it gave up its rights."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Confinement:
     """The only directories in which a child works, as (path, device, inode), and as whom: None for what maintd is.
 

@@ -5,7 +5,6 @@ import errno
 import hashlib
 import os
 import stat as st
-from dataclasses import dataclass
 from typing import Any
 
 from maintd import codec, durable, holders, names
@@ -13,12 +12,13 @@ from maintd.durable import Ownership
 from maintd.errors import MaintdError, NotYet, Refused
 from maintd.steps import Seen
 from maintd.units import format_size
+from maintd.values import dataclass
 
 MOST_HOLES = 16 << 30
 """Bytes. A log of holes comes of a writer without O_APPEND whose file was cut, or of malice: 1 TiB takes no block."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """What the child is asked. `grows` says that the file was still live when `seen`, so it may be larger by now."""
 

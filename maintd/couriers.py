@@ -4,7 +4,6 @@ import signal
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
 from typing import Any
 
@@ -12,6 +11,7 @@ from maintd.alert_settings import Channel
 from maintd.child import Worker
 from maintd.errors import MaintdError, Trouble, trouble
 from maintd.messages import Message
+from maintd.values import dataclass
 
 _STARTING = 5.0
 """Seconds beyond its time limit that a delivery's child may take to begin and to end."""

@@ -2,11 +2,12 @@
 
 from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 
 from maintd.check import MOST_READINGS, Quorum
 from maintd.readings import Health
+from maintd.values import dataclass
 
 RECENT = 12
 """Among so many readings changes are counted."""
@@ -17,7 +18,7 @@ STEADY = 6
 _BAD = (Health.DEGRADED, Health.DOWN)
 
 
-@dataclass(slots=True)
+@dataclass
 class Course:
     """The last readings of one check, the newest last."""
 

@@ -1,13 +1,13 @@
 """Cron expressions with cron's own meaning, also on the two days a year that have 23 or 25 hours."""
 
 import re
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Self
 
 from cronsim import CronSim, CronSimError  # noqa: TID251 - this is its home
 
 from maintd.units import counted
+from maintd.values import dataclass
 
 _FIRST_DAY = datetime(2000, 1, 1, tzinfo=UTC)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
@@ -24,7 +24,7 @@ _NICKNAMES = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Field:
     """One of cron's five fields; a name stands for its place in `names` plus `low`."""
 
@@ -73,7 +73,7 @@ _FIELDS = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Cron:
     """A cron expression with the meaning of crontab(5) and Debian's cron; two are equal if their texts are.
 

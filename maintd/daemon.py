@@ -7,7 +7,6 @@ import os
 import signal
 import socket
 import time
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
@@ -26,6 +25,7 @@ from maintd.notices import Notice
 from maintd.ping import Pinged
 from maintd.requests import Request
 from maintd.upkeep import Heard, Noted, Upkeep
+from maintd.values import dataclass
 from maintd.vitals import Pulse, Vitals
 
 TICK = 1.0

@@ -3,7 +3,6 @@
 import contextlib
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from maintd import at_hand, destinations, snapshots
@@ -14,6 +13,7 @@ from maintd.destinations import Contents
 from maintd.snapshots import Snapshot
 from maintd.steps import Action
 from maintd.stores import Repository, Store
+from maintd.values import dataclass
 
 
 class Depot(Protocol):
@@ -57,7 +57,7 @@ def leftovers(making: str, of: str, stores: str) -> Iterator[Action]:
         yield CleanSnapshot(target=os.path.join(making, name), reason="an interrupted run left it", inode=inode)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InDirectory:
     where: str
 
@@ -81,7 +81,7 @@ class InDirectory:
         yield from ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InBucket:
     store: Store
     making: str
@@ -109,7 +109,7 @@ class InBucket:
         yield from ()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class InRepository:
     repository: Repository
     making: str

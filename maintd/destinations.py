@@ -6,7 +6,7 @@ import re
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,13 +16,14 @@ from maintd.errors import MaintdError, TimedOut
 from maintd.manifest import Manifest
 from maintd.snapshots import Held, Snapshot
 from maintd.stores import PROVEN, WHOLE, Repository, Store
+from maintd.values import dataclass
 
 STAMP = "%Y%m%dT%H%M%SZ"
 _LISTING = 3
 """A bucket is listed within so many times what one request may take."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Contents:
     """The snapshots of a destination, and what belongs to none of them (`loose`, in a bucket, by key)."""
 

@@ -1,13 +1,12 @@
 """What a reload changes: two configs compared by value."""
 
-from dataclasses import dataclass
-
 from maintd.config import Config
 from maintd.settings import TABLES
 from maintd.units import counted
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Diff:
     """The names of the jobs that differ by value, in file order, and of the settings tables that do."""
 

@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from maintd.alert_settings import Alerts as Settings
@@ -13,6 +13,7 @@ from maintd.errors import Trouble
 from maintd.events import Event, Failure
 from maintd.messages import Message, fitting
 from maintd.units import counted
+from maintd.values import dataclass
 
 _FIRST, _LAST = 5.0, 300.0
 """Seconds after which a delivery that failed is tried again: at first, and at most."""
@@ -46,7 +47,7 @@ class AlertFailed(Failure):
     usual_advice: ClassVar[str] = "it is kept and tried again; maintd alert test tells whether the channel works"
 
 
-@dataclass(slots=True)
+@dataclass
 class _Channel:
     """One channel as it is now; times are monotonic, in seconds."""
 

@@ -2,7 +2,8 @@
 
 import errno
 from collections.abc import Sequence
-from dataclasses import dataclass
+
+from maintd.values import dataclass
 
 
 class MaintdError(Exception):
@@ -56,7 +57,7 @@ class Denied(MaintdError):
     """supervisord answers, and its answer is that it cannot: there is no such program, for example."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Problem:
     """One fault of a config file. `line` and `column` count from 1; 0 means that the place is not known."""
 
@@ -102,7 +103,7 @@ _ADVICE = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trouble:
     """An exception as events carry it: a short code, a sentence, and what to do."""
 

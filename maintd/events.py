@@ -2,10 +2,10 @@
 
 import dataclasses
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from maintd.errors import Trouble
+from maintd.values import dataclass
 
 LEVELS = ("debug", "info", "warning", "error", "critical")
 SCHEMA = 1

@@ -3,11 +3,12 @@
 import http.client
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from urllib.parse import urljoin, urlsplit
 
 from maintd import wire
 from maintd.errors import MaintdError
+from maintd.values import dataclass
 
 LARGEST = 1 << 20
 """Bytes of a body that are read; the rest is not looked at."""

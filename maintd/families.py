@@ -5,7 +5,7 @@ import stat as st
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 
 from maintd import durable, grounds, names, patterns
@@ -14,6 +14,7 @@ from maintd.matching import is_match
 from maintd.names import ArchiveName
 from maintd.own_files import OwnFiles
 from maintd.steps import Seen
+from maintd.values import dataclass
 
 
 def archive_directory(log: str, olddir: str | None) -> str:
@@ -22,7 +23,7 @@ def archive_directory(log: str, olddir: str | None) -> str:
     return grounds.resolve(os.path.join(directory, olddir)) if olddir else directory
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Archive:
     """A generation of a log on the disk."""
 
@@ -47,7 +48,7 @@ class Archive:
         return datetime.fromtimestamp(self.seen.mtime_ns / 1e9, UTC)
 
 
-@dataclass(slots=True)
+@dataclass
 class Family:
     """One log by its path, with what was set aside of it, oldest first. `live` is None if the log itself is missing.
 

@@ -4,7 +4,7 @@ import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from itertools import pairwise
 from typing import ClassVar
 
@@ -14,6 +14,7 @@ from maintd.relays import Relay
 from maintd.room import Floor, Room
 from maintd.triggers import Due, Low, Settling
 from maintd.units import format_size
+from maintd.values import dataclass
 
 LONGEST = 10.0
 """Seconds after which a file system that is asked for its room is told not to answer."""
@@ -73,7 +74,7 @@ class StorageFailed(Failure):
     name: ClassVar[str] = "storage.failed"
 
 
-@dataclass(slots=True)
+@dataclass
 class _Watched:
     """`room` is what was found since it was last looked at, or None."""
 

@@ -2,11 +2,12 @@
 
 from collections import defaultdict
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import TypeVar
 
 from maintd.growth import Territory
 from maintd.inotify import Hint
+from maintd.values import dataclass
 
 _Key = TypeVar("_Key")
 _Index = defaultdict[_Key, set[str]]
@@ -16,7 +17,7 @@ def _index() -> _Index[_Key]:
     return defaultdict(set)
 
 
-@dataclass(slots=True)
+@dataclass
 class Followers:
     """Jobs by the directories they watch, by those they look for files in, and by the names on their way there."""
 

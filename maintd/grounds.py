@@ -9,15 +9,15 @@ import errno
 import os
 import pwd
 import stat as st
-from dataclasses import dataclass
 
 from maintd.names import printable
+from maintd.values import dataclass
 
 _OTHERS = st.S_IWGRP | st.S_IWOTH
 _LINKS = 40
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ground:
     """A directory as a walk from / found it: `meddler` could change it or the way to it, "" if root alone can.
 

@@ -1,7 +1,7 @@
 """Plans how a guard makes room: what the other jobs can spare, in its order, each step for as long as it is needed."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from maintd.actions.ballast import DirectorySpent, GuardSpent, Look, LookInto
 from maintd.actions.upload import AskStore
@@ -11,12 +11,13 @@ from maintd.job import Context
 from maintd.names import printable
 from maintd.room import Aim, Goal, Means, Relief, Room
 from maintd.steps import Action, Finding, Step
+from maintd.values import dataclass
 
 _SAID = 3
 """How many things that are left alone are named in an event."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Guarding:
     """One plan of a guard's. `goal` is what each step is for, `last` what comes after them all: given what is left
     alone, and whether anything is planned.

@@ -4,8 +4,9 @@ A process reads them only of databases to which it has no connection: closing a 
 """
 
 import os
-from dataclasses import dataclass
 from typing import Literal, Self
+
+from maintd.values import dataclass
 
 MAGIC = b"SQLite format 3\0"
 LENGTH = 100
@@ -15,7 +16,7 @@ BESIDE = ("-wal", "-shm", "-journal")
 """What SQLite keeps beside a database, by what is added to its name; without its database it is worth nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Header:
     """`is_wal`: readers and writers do not wait for each other."""
 

@@ -13,17 +13,17 @@ import re
 import signal
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
 
 from maintd import capabilities, linux
 from maintd.errors import Blind
+from maintd.values import dataclass
 
 Inode = tuple[int, int]
 _INTERPRETERS = {"python": "cmWX", "pypy": "cmWX", "sh": "c", "bash": "c", "node": "ep", "perl": "eE", "ruby": "e"}
 """Programs that are called by what they run, each with those of its options that take code (-m: a module) or a word."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Holder:
     """A process that has a file open. `start` is its start time in clock ticks since boot, which tells a reused pid."""
 

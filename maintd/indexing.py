@@ -5,7 +5,6 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import apsw
@@ -15,13 +14,14 @@ from maintd.errors import MaintdError, Refused
 from maintd.livedb import Where
 from maintd.tuning import Progress, broken_off, require_short
 from maintd.units import format_size
+from maintd.values import dataclass
 
 INDEX_SPEED = 140 << 20
 """Bytes of a database that an index is made over in a second: 2.9 s for 400 MB."""
 _DECLARED = re.compile(r"(?is)\s*(?P<unique>unique\s+)?(?P<table>\"[^\"]+\"|\w+)\s*(?P<rest>\(.*)")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Declared:
     """An index as a config has it: `trades(user_id, symbol)`, `unique t(a)`, `t(lower(x)) WHERE y = 1`."""
 
@@ -69,7 +69,7 @@ def flaw_of_query(query: str) -> str:
     return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Shape:
     """What makes two indexes the same: columns with order and collation, uniqueness, expressions and condition."""
 

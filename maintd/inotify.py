@@ -9,7 +9,6 @@ import errno
 import itertools
 import os
 import queue
-from dataclasses import dataclass
 
 from watchdog.observers.inotify_c import (  # noqa: TID251 - this is its home
     CallbackId,
@@ -19,6 +18,8 @@ from watchdog.observers.inotify_c import (  # noqa: TID251 - this is its home
     Mask,
     WatchDescriptor,
 )
+
+from maintd.values import dataclass
 
 NAMES_ONLY = Mask(
     InotifyConstants.IN_CREATE
@@ -32,7 +33,7 @@ _LOST: tuple[int, bytes, int] = (-1, b"", InotifyConstants.IN_Q_OVERFLOW)
 MANY_HINTS = 2000
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Hint:
     """A name in a directory came or went; without a name, the directory itself did."""
 

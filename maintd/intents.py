@@ -14,13 +14,14 @@ import os
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import Any, Literal, Self
 
 from maintd import durable, names
 from maintd.durable import Ownership
 from maintd.errors import NotYet, Refused
 from maintd.names import printable
+from maintd.values import dataclass
 
 DIRECTORY = "intents"
 """Below state_dir."""
@@ -33,7 +34,7 @@ Way = Literal["collapse", "pause", "lossy"]
 _CHECKSUM = 8
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Intent:
     """One part of a log that its archive holds, and that is to go from the log. Offsets and lengths in bytes.
 
@@ -85,7 +86,7 @@ class Intent:
         return cls(**fields | {"stopped": tuple((pid, start) for pid, start in fields["stopped"])})
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Interrupted:
     """A rotation in place that is under way or was cut off: the file of its intents, and the two paths it is about.
 

@@ -8,16 +8,17 @@ carries them (PEP 383), as lone surrogates in JSON's own escapes.
 import json
 import os
 from collections.abc import Iterable
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, field, fields
 from typing import Any, Self
 
 from maintd import durable, names
 from maintd.durable import Ownership
+from maintd.values import dataclass
 
 NAME = names.MANIFEST
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Entry:
     """A file of an archive.
 
@@ -77,7 +78,7 @@ class Entry:
         return (self.original, self.size, self.mtime_ns) == (original, size, mtime_ns)
 
 
-@dataclass(slots=True)
+@dataclass
 class Manifest:
     """The entries by (name, member), in the order in which they were archived; `damaged` lines could not be read.
 

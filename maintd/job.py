@@ -5,7 +5,7 @@ import math
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime, timedelta, tzinfo
 from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
@@ -26,6 +26,7 @@ from maintd.timing import Window
 from maintd.trends import Sample
 from maintd.triggers import Cause, Told
 from maintd.units import LARGEST, format_duration, parse_duration, parse_share, parse_size
+from maintd.values import dataclass
 from maintd.written import Written
 
 if TYPE_CHECKING:
@@ -114,7 +115,7 @@ def gzip_level(job: Any) -> str:
 Argv = Annotated[tuple[str, ...], Field(min_length=1)]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Watched:
     """Files, by glob patterns, that make a job due as soon as one is larger than `max_size` bytes; none of `own`.
 
@@ -128,7 +129,7 @@ class Watched:
     own: OwnFiles = field(default_factory=OwnFiles)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Context:
     """What a plan is made from, for the job of this name. `now` is aware; `zone` is that of cron.
 

@@ -2,7 +2,6 @@
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 from maintd import jobs
@@ -10,11 +9,12 @@ from maintd.complaints import did_you_mean, dotted
 from maintd.settings import TABLES
 from maintd.toml_places import KeyPath
 from maintd.toml_source import Source
+from maintd.values import dataclass
 
 _NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JobTable:
     """The table of one job: its kind, its path in the file, and what it holds, not yet validated."""
 
@@ -27,7 +27,7 @@ class JobTable:
         return f"{self.kind}.{self.path[-1]}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Misplaced:
     """Something that stands where a job should, with the reason why it is none."""
 

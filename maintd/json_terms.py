@@ -4,8 +4,9 @@ import json
 import operator
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
+
+from maintd.values import dataclass
 
 _TERM = re.compile(r"\s*(?P<path>\$?[^\s=!<>]*)\s*(?P<sign>==|!=|<=|>=|<|>)\s*(?P<value>.+?)\s*")
 _STEP = re.compile(r"\.?(?:(?P<key>[^.\[\]]+)|\[(?P<index>-?\d+)\])")
@@ -20,7 +21,7 @@ _SIGNS: dict[str, Callable[[Any, Any], bool]] = {
 _FORMS = 'write it as: status == "ok", or workers[0].queue < 100'
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class JsonTerm:
     """One comparison: the value at `path` (keys and places in lists) with a value of JSON."""
 

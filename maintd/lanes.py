@@ -4,7 +4,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 
 from maintd.log import Listener
@@ -12,6 +11,7 @@ from maintd.runner import Runner
 from maintd.runs import Result, Run
 from maintd.steps import Action, Lane
 from maintd.triggers import Due
+from maintd.values import dataclass
 
 KEPT = 10.0
 """Seconds for which the child of a run is kept for the next one."""

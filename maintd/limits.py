@@ -1,10 +1,12 @@
 """What a program may take, and by how many samples of how many it is over that."""
 
 from collections import deque
-from dataclasses import dataclass, field
+from dataclasses import field
+
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ceiling:
     """What the processes of a program (as supervisord names it, or "group:*") may take together.
 
@@ -24,7 +26,7 @@ class Ceiling:
     of: int
 
 
-@dataclass(slots=True)
+@dataclass
 class Samples:
     """The last samples of one program's process `pid`: for each whether it was above a limit."""
 

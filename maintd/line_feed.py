@@ -3,13 +3,14 @@
 import os
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
+
+from maintd.values import dataclass
 
 MOST = 16 << 20
 """Bytes of one log that are read in one look; of more only the last so many."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Follower:
     """How far a log was read: its inode, and the offset in it. A first look begins at the end."""
 

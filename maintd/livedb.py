@@ -11,7 +11,6 @@ import os
 import stat as st
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import apsw
@@ -20,6 +19,7 @@ from maintd import confinement
 from maintd.errors import Damaged, MaintdError, NotYet, Refused, TimedOut
 from maintd.linux import open_beneath
 from maintd.names import printable
+from maintd.values import dataclass
 
 Progress = Callable[[int], None]
 BUSY_MS = 5000
@@ -42,7 +42,7 @@ class _ByDescriptor(apsw.VFS):
 _vfs = _ByDescriptor()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Where:
     """A database by its directory and name; `inode` is the planned (device, inode), None for one of our own."""
 

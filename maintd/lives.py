@@ -1,11 +1,11 @@
 """What happens to a program of supervisord, told from two looks at it; the events of that."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from maintd.events import Event
 from maintd.names import printable
 from maintd.supervisor import Program
+from maintd.values import dataclass
 
 STEADY = ("RUNNING", "STOPPED", "EXITED")
 """The states that are told; the others are on the way to one of them."""
@@ -82,7 +82,7 @@ class ProgramChanged(Event):
         return f"{self.state}, was {self.was}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Failed:
     """How a program failed, in words."""
 

@@ -11,7 +11,6 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -22,6 +21,7 @@ from maintd.events import Event
 from maintd.names import printable
 from maintd.steps import Outcome
 from maintd.units import counted
+from maintd.values import dataclass
 
 LONGEST_LINE = 4096
 ROOM = 10_000
@@ -46,7 +46,7 @@ class EventsDropped(Event):
         return f"{counted(self.count, 'event')} {were} dropped because nobody read stdout"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Envelope:
     """What stands around an event: whose it is, and how it went. `level` overrides the event's own."""
 

@@ -7,17 +7,17 @@ is asked by a guard before anything is given up, by a policy before something go
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from maintd.inventory import Entry
+from maintd.values import dataclass
 
 NOTE = "losses"
 """The file in the private directory of a store that says what it lacked when it was last asked."""
 ASKED_EVERY = timedelta(days=1)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Losses:
     """Objects that are not as they are listed, by name: the bytes that are there; None if the object is gone.
 

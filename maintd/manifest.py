@@ -3,11 +3,12 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, Literal, Self
 
 from maintd import names
 from maintd.errors import MaintdError
+from maintd.values import dataclass
 
 FORMAT = 1
 NAME = "manifest.json"
@@ -18,7 +19,7 @@ _PACKS = (".tar.zst", ".tar.zst.age")
 Kind = Literal["file", "sqlite", "output"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """One file to be taken: where it is read, and what it is called and was where it belongs.
 
@@ -39,7 +40,7 @@ class Source:
     database: Mapping[str, Any] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Entry:
     """One file: `name` is its member in `pack`, `path` where it was; sizes in bytes, times in ns since the epoch.
 
@@ -64,7 +65,7 @@ class Entry:
     is_unsettled: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Pack:
     """A compressed tar archive: its own size and SHA-256, and the bytes of all that it ever held."""
 
@@ -74,7 +75,7 @@ class Pack:
     content: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Manifest:
     """One snapshot of a set. `missing` are sources that could not be taken; `left_out` what is no regular file."""
 

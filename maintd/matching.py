@@ -2,15 +2,15 @@
 
 import fnmatch
 import re
-from dataclasses import dataclass
 from functools import lru_cache
 
 from maintd import grounds
+from maintd.values import dataclass
 
 _MAGIC = re.compile(r"[*?\[]")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Prefix:
     """The fixed part of a pattern, resolved, and the parts after it; no `rest` if the pattern has no wildcard."""
 

@@ -2,14 +2,14 @@
 
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from maintd import processes
 from maintd.limits import Ceiling, Samples
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measure:
     """One thing that was measured, in words, whether it is above its limit, and that limit in words."""
 

@@ -5,11 +5,12 @@ import os
 import stat as st
 from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from maintd import durable, grounds, holders, linux
 from maintd.errors import MaintdError
+from maintd.values import dataclass
 from maintd.walk import Progress, Walk, Walked
 
 _HEADER = b"SQLite format 3\0"
@@ -20,7 +21,7 @@ Call = Callable[..., Any]
 """Has a function of this module run in a child: its name, and its arguments by name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Space:
     """A file system: `mount` is its highest directory, sizes in bytes; `free` is what others than root may use."""
 
@@ -35,7 +36,7 @@ class Space:
         return self.size - self.free
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Database:
     """A SQLite database by its header, in bytes: `free` is what a VACUUM would give back, `wal` its write-ahead log."""
 
@@ -45,7 +46,7 @@ class Database:
     free: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deleted:
     """A file that has no name any more, and that a process still has open: its space is not given back."""
 
@@ -55,7 +56,7 @@ class Deleted:
     was: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Measured:
     """A directory with all that is below it."""
 

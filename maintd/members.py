@@ -8,11 +8,12 @@ import stat as st
 import tarfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 
 from maintd import codec, durable, names
 from maintd.errors import MaintdError, Refused
 from maintd.manifest import Entry, Source
+from maintd.values import dataclass
 
 Progress = Callable[[int], None]
 TRIES = 3
@@ -43,7 +44,7 @@ def opened(source: Source) -> Iterator[int]:
         yield descriptor
 
 
-@dataclass(slots=True)
+@dataclass
 class Members:
     """What was stored, by name, and what could not be: name → what to say."""
 

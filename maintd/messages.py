@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +10,7 @@ from maintd.alert_store import Item
 from maintd.events import LEVELS
 from maintd.lives import LINES
 from maintd.units import counted
+from maintd.values import dataclass
 
 _MOST = 50
 """So many things are told one by one; of the others how many they are."""
@@ -18,7 +19,7 @@ _MOST_BYTES = 60_000
 _WORDS = {"wrong": "", "still": "still: ", "over": "over: "}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Message:
     """One message to one channel. However often it is sent, it has the same `id`."""
 

@@ -4,11 +4,11 @@ import ipaddress
 import os
 import socket
 import struct
-from dataclasses import dataclass
 
 from maintd import wire
 from maintd.deadlines import left
 from maintd.errors import MaintdError
+from maintd.values import dataclass
 
 TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, "AAAA": 28, "SRV": 33}
 _CODES = {1: "it did not understand the question", 2: "it failed (SERVFAIL)", 3: "there is no such name (NXDOMAIN)"}

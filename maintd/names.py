@@ -9,9 +9,10 @@ import hashlib
 import os
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import count
+
+from maintd.values import dataclass
 
 ASIDE = ".maintd-aside"
 """How the name ends of a directory in which a restore keeps what was there before it."""
@@ -27,7 +28,7 @@ _LAST = frozenset("Z0123456789tz")
 _STAMP = "%Y%m%dT%H%M%SZ"
 
 
-@dataclass(frozen=True, slots=True, order=True)
+@dataclass(frozen=True, order=True)
 class ArchiveName:
     """The name of a file that was set aside; ordered by (stamp, n) for one log."""
 

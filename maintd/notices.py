@@ -1,9 +1,9 @@
 """What an event means to whoever is alerted: that something is wrong, that it is over, or nothing."""
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maintd.events import LEVELS, Event
+from maintd.values import dataclass
 
 if TYPE_CHECKING:
     from maintd.log import Envelope
@@ -54,7 +54,7 @@ _NEVER = ("job.finished", "config.problem", "clock.jumped", "action.waiting", "r
 """Warnings that belong to another event, or that need nobody."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Notice:
     """Something is wrong, or over (`is_over`). The same `key` is the same thing.
 

@@ -2,14 +2,15 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from maintd.alert_store import Change
+from maintd.values import dataclass
 
 TABLES = "CREATE TABLE ping (run TEXT PRIMARY KEY, job TEXT NOT NULL, code INTEGER) STRICT;"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Owing:
     """A run whose end is to be told: its exit code, or None while it goes on."""
 
@@ -18,7 +19,7 @@ class Owing:
     code: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class Owed:
     """Used by the daemon's main thread alone. `write` makes changes durable."""
 

@@ -2,13 +2,13 @@
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Self
 
 from maintd import names
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class OwnFiles:
     """Whole directories, files elsewhere, and `sets` of snapshots: /srv/backups/data names those of the set `data`.
 

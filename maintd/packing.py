@@ -3,7 +3,7 @@
 import hashlib
 import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from maintd import codec, durable, manifest, names, sealing
@@ -13,13 +13,14 @@ from maintd.errors import MaintdError, Refused
 from maintd.manifest import Entry, Manifest, Pack, Source
 from maintd.members import Count, Members, group_name, opened, tar, user_name
 from maintd.snapshots import contents
+from maintd.values import dataclass
 
 Progress = Callable[[int], None]
 _LEAST_LIVE = 0.5
 """A pack of which less than this share is still of use is not linked any more: what is, is stored again."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """What the child is asked: to fill the directory `staging`, with packs of `previous` ("" if there is none).
 
@@ -70,7 +71,7 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-@dataclass(slots=True)
+@dataclass
 class _Before:
     """The snapshot before this one, of which packs may be linked."""
 

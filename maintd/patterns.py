@@ -10,7 +10,7 @@ also names the file that is called exactly so, as `a[1].log`; never that one alo
 import os
 import stat as st
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from maintd import names
@@ -20,13 +20,14 @@ from maintd.linux import open_beneath
 from maintd.matching import has_wildcard, is_part, split
 from maintd.own_files import OwnFiles
 from maintd.steps import Finding
+from maintd.values import dataclass
 
 _OWN = "belongs to maintd itself (its state, its socket, its config) and is never touched"
 _NONE = OwnFiles()
 DEEPEST = 64
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Match:
     """A regular file that a pattern names; `path` has no symbolic link in it."""
 
@@ -34,7 +35,7 @@ class Match:
     stat: os.stat_result
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Miss:
     """A pattern, or something it names, that cannot be worked on, with the reason.
 
@@ -47,7 +48,7 @@ class Miss:
     error: OSError | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class Expansion:
     """What patterns name now: files (by path, in order), what was passed over, and the directories that were read.
 

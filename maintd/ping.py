@@ -9,7 +9,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -21,6 +21,7 @@ from maintd.owed import Owed, Owing
 from maintd.runs import Result, Run
 from maintd.steps import Outcome
 from maintd.triggers import Scheduled
+from maintd.values import dataclass
 
 DEADLINE = 10.0
 _MOST = 4

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Literal
 
 from maintd import codec, durable, marks
@@ -10,6 +9,7 @@ from maintd.codec import Codec, Part
 from maintd.errors import Refused
 from maintd.intents import Intent, Journal, Way
 from maintd.steps import Seen
+from maintd.values import dataclass
 
 _BACK = 64 << 10
 _LONGEST_MARK = 256 << 10
@@ -18,7 +18,7 @@ _LONGEST_MARK = 256 << 10
 How = Literal["completed", "undone", "abandoned", "lost"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """What the child is asked: to rotate `path`, as `seen`, to `archive` (its final path).
 
@@ -37,7 +37,7 @@ class Request:
     folder: Sequence[int] | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Made:
     """What came of it. `lost_bytes` were written while the log was cut with its writers at work."""
 
@@ -47,7 +47,7 @@ class Made:
     lost_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """The descriptors, open for reading and writing; -1 for a log or an archive that is gone."""
 

@@ -5,7 +5,8 @@ import os
 import re
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+
+from maintd.values import dataclass
 
 TICKS = os.sysconf("SC_CLK_TCK")
 _SOCKET = re.compile(r"socket:\[(\d+)\]")
@@ -90,7 +91,7 @@ def open_files(pids: Iterable[int]) -> int:
     return total
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sockets:
     """The TCP sockets of some processes: the ports that they listen on, and how many connections each port has."""
 

@@ -6,7 +6,7 @@ import select
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from maintd import lives
@@ -14,6 +14,7 @@ from maintd.errors import Denied, Unreachable
 from maintd.events import Event, Failure
 from maintd.lives import Failed
 from maintd.supervisor import Program, Supervisor
+from maintd.values import dataclass
 
 PERIOD = 1.0
 _SOON = (0.0, 0.02, 0.08, 0.25)

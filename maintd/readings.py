@@ -1,10 +1,10 @@
 """What a check finds: Signs, each with a Health, and the Reading that they come to."""
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import StrEnum
 
 from maintd.steps import Finding
+from maintd.values import dataclass
 
 
 class Health(StrEnum):
@@ -24,7 +24,7 @@ class Health(StrEnum):
 _BADNESS = {health: index for index, health in enumerate(Health)}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sign:
     """One thing that a check looked at: how it is, and in words, for people; `advice` says what to do about it."""
 
@@ -33,7 +33,7 @@ class Sign:
     advice: str = ""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Reading(Finding):
     """What a check found when it looked once. `error` is a short code of what is wrong, or nothing."""
 

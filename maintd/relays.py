@@ -2,8 +2,9 @@
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from queue import SimpleQueue
+
+from maintd.values import dataclass
 
 
 @dataclass(eq=False)

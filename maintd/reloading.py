@@ -1,7 +1,6 @@
 """Reloading: the config is read again, checked as a whole, and what differs is applied; on any error nothing is."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -9,6 +8,7 @@ from maintd import config as configuration
 from maintd import differences, story
 from maintd.config import Config
 from maintd.errors import ConfigError, MaintdError, Problem
+from maintd.values import dataclass
 
 if TYPE_CHECKING:
     from maintd.daemon import Daemon
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 OWN_FAULT = "take back what was changed last; and this is a fault of maintd: please report it"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rejected:
     """A config that was refused, which is so until another one is taken over."""
 

@@ -2,10 +2,10 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 from maintd.client import Message
+from maintd.values import dataclass
 
 
 class Reply(Protocol):

@@ -8,14 +8,14 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 from maintd import durable
+from maintd.values import dataclass
 
 SUFFIX = ".restart"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Begun:
     """A restart that was begun by a job, when (seconds since the epoch)."""
 

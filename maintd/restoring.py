@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from itertools import count
 from typing import Any, Literal
@@ -18,6 +18,7 @@ from maintd.names import printable
 from maintd.snapshots import Snapshot
 from maintd.supervisor import Supervisor
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 _STOPPED = ("STOPPED", "EXITED", "FATAL", "UNKNOWN")
 _PATIENCE = 120.0
@@ -28,7 +29,7 @@ _CHECK = 300.0
 Told = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Deed:
     """One part of a restore: shown by `--plan`, done by `run`, which gets whom to tell how many bytes are done."""
 
@@ -39,7 +40,7 @@ class Deed:
     in_bytes: int | None = None
 
 
-@dataclass(slots=True)
+@dataclass
 class Places:
     """What maintd works with: its state, supervisord, the child."""
 

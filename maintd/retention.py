@@ -7,11 +7,12 @@ loop must not push out its own cause. The periods of `keep_hourly` … `keep_yea
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from types import MappingProxyType
 
 from maintd.units import counted, format_duration, format_size
+from maintd.values import dataclass
 
 _YEARS = timedelta(days=365_000)
 
@@ -27,7 +28,7 @@ _PERIODS: Mapping[str, Bucket] = MappingProxyType(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generation:
     """One of the files among which the newest count: its path, when it is from (aware), its size in bytes.
 
@@ -41,7 +42,7 @@ class Generation:
     held: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Policy:
     """What to keep. `keep_last` to `keep_yearly` and `max_count` count the generations of one group.
 
@@ -75,7 +76,7 @@ class Policy:
         return replace(self, max_age=None, keep_within=None if self.keep_within is None else _YEARS)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Verdict:
     """`protected`: no limit removes it. `is_left`: it was given up, and is left to a later run."""
 

@@ -3,7 +3,6 @@
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, tzinfo
 
 from maintd import dates, inventory, losses
@@ -15,9 +14,10 @@ from maintd.retention import Generation, Verdict
 from maintd.steps import Seen, Step
 from maintd.stores import Store
 from maintd.trust import Judge
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Held:
     """An object of an archive with what it holds; `seen` is None if it is not there, or in an object store.
 

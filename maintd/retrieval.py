@@ -6,7 +6,7 @@ import hashlib
 import os
 import stat as st
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Protocol
 
 from maintd import durable, formats, inventory, names
@@ -15,6 +15,7 @@ from maintd.errors import MaintdError, trouble
 from maintd.inventory import Entry, Manifest
 from maintd.objects import Bucket
 from maintd.stores import Store
+from maintd.values import dataclass
 
 _CHUNK = 256 << 10
 
@@ -108,7 +109,7 @@ def content(archive: Archive, entry: Entry) -> Iterator[bytes]:
         raise OSError(errno.EIO, "it holds less than its original", entry.name)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listed:
     """The entries of an archive with those that are there, and what does not fit together.
 

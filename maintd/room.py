@@ -2,11 +2,11 @@
 
 import os
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, Self
 
 from maintd.units import format_size, parse_size
+from maintd.values import dataclass
 
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
 
@@ -21,7 +21,7 @@ class Means(StrEnum):
     RUNAWAY = "runaway"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Portion:
     """A share of a whole, or a fixed number."""
 
@@ -45,7 +45,7 @@ class Portion:
         return f"{self.number:g}%" if self.is_percent else str(int(self.number))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Room:
     """A file system now, in bytes and inodes; `free` is what others than root may use (f_bavail)."""
 
@@ -68,7 +68,7 @@ class Aim(Protocol):
         """Whether they are not needed any more, by a new look. Raises OSError, MaintdError."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Goal:
     """So much is to be free where `path` is, in bytes and inodes."""
 
@@ -89,7 +89,7 @@ class Goal:
         return ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Floor:
     """What is always to be free where `path` is; below `warn` it is said. `inodes` None: whatever number of them."""
 
@@ -112,7 +112,7 @@ class Floor:
         return max(least, self.warn.of(room.size) if self.warn else least * 3 // 2)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Relief:
     """What a guard asks of a job: steps that free space on this device by these means, and why.
 

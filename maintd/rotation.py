@@ -5,7 +5,7 @@ import stat as st
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain
 from typing import ClassVar
@@ -20,6 +20,7 @@ from maintd.events import Event
 from maintd.families import Family, archive_directory
 from maintd.rungs import Reopening, Rung
 from maintd.steps import Finding, Lane, Seen, Step
+from maintd.values import dataclass
 
 Rotation = SetAside | RotateInPlace
 APART = Rung(
@@ -47,7 +48,7 @@ class RotateRefused(Event):
         return f"{'' if self.in_config else 'not rotated: '}{self.reason}; {self.advice}"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Policy:
     """How logs are rotated. Sizes in bytes; `codec` is zstd, gzip or none; `create` makes a new log at once.
 

@@ -4,7 +4,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from queue import Empty, SimpleQueue
 
 from maintd.awake import Awake
@@ -12,6 +12,7 @@ from maintd.child import Worker
 from maintd.lanes import Done, Wanted
 from maintd.runner import Runner
 from maintd.runs import Result, Run
+from maintd.values import dataclass
 
 KEPT = 30.0
 """Seconds for which an idle thread, and its child, wait for the next look."""

@@ -1,18 +1,19 @@
 """What a table of the config is, and the rules over several of its options, which hold also beside other faults."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Annotated, Any, Self, cast
 
 from pydantic import BaseModel, ConfigDict, ModelWrapValidatorHandler, TypeAdapter, ValidationError, model_validator
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from maintd.values import dataclass
+
 BROKEN = "broken_rule"
 """The type of pydantic's error for a rule that is not kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Rule:
     """What must hold for these options together; `fault` says what is wrong with them, or nothing.
 

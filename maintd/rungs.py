@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Literal
 
@@ -13,11 +13,12 @@ from maintd.intents import Way
 from maintd.steps import Action, Step
 from maintd.supervisor import Supervisor
 from maintd.triggers import Told
+from maintd.values import dataclass
 
 Mode = Literal["auto", "supervisor", "signal", "command", "collapse", "none"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class SignalTo:
     """A configured signal and whom it goes to: a program of supervisord, or the pid in a file."""
 
@@ -26,7 +27,7 @@ class SignalTo:
     pidfile: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reopening:
     """What a job allows for telling writers, and for rotating in place the logs of those that cannot be told.
 
@@ -43,7 +44,7 @@ class Reopening:
     supervisor: Supervisor = field(default_factory=lambda: Supervisor(""))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Recipient:
     """A process that gets a signal; `start`, its start time, and `uid` tell a reused pid.
 
@@ -59,7 +60,7 @@ class Recipient:
     is_supervisord: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Rung:
     """How one log's writers are told, and why so; with a `refusal` the log is not to be rotated.
 

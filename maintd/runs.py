@@ -3,7 +3,7 @@
 import os
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar, Literal
 
 from maintd.events import Event, Failure
@@ -12,6 +12,7 @@ from maintd.log import Listener
 from maintd.steps import Action, Outcome, Plan
 from maintd.trends import Sample
 from maintd.units import counted
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -126,7 +127,7 @@ class ActionWaiting(Event):
         return f"did not {self.verb} it yet: {self.reason}"
 
 
-@dataclass(slots=True)
+@dataclass
 class Result:
     """How a run ended. `waiting` counts actions put off because somebody has the file open, `deferred` what is planned
     by the run for the other lane, `refused` what was found that somebody has to correct first.

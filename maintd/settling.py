@@ -3,7 +3,7 @@
 import os
 from collections import defaultdict
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import ClassVar
 
@@ -22,6 +22,7 @@ from maintd.rotation import Policy, Rotation
 from maintd.rungs import Rung
 from maintd.steps import Action, Finding, Seen, Step
 from maintd.trust import Judge
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import contextlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 
 from maintd import manifest, names
@@ -14,11 +14,12 @@ from maintd.manifest import Manifest
 from maintd.names import ArchiveName
 from maintd.retention import Generation, Policy, Verdict, decide
 from maintd.units import counted
+from maintd.values import dataclass
 
 PROOF = "proof.json"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """One snapshot. Without a `manifest` it cannot be read, and `trouble` says why.
 
@@ -150,7 +151,7 @@ def _filled(base: Snapshot, inside: int) -> Snapshot:
     return described(base, packs, lambda name: contents(inside, name))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Held:
     """A pack of a snapshot: what tells it apart from others, and this snapshot's share of the bytes that it takes."""
 
@@ -185,7 +186,7 @@ def _inode(info: os.stat_result) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Proof:
     """How a restore of a snapshot went: when it was tried, what damage was found, and in which packs."""
 

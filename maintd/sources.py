@@ -3,7 +3,7 @@
 import os
 import stat as st
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from maintd import headers, patterns
 from maintd.headers import SMALLEST_PAGE, Header
@@ -13,12 +13,13 @@ from maintd.matching import is_match
 from maintd.own_files import OwnFiles
 from maintd.patterns import Match, Miss
 from maintd.steps import Seen
+from maintd.values import dataclass
 
 _DATABASES = (".db", ".sqlite", ".sqlite3", ".db3", ".s3db")
 """How databases are mostly called: a file of a directory with such a name is looked into, whatever its size."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Database:
     """A live SQLite database, as its header shows it."""
 
@@ -26,7 +27,7 @@ class Database:
     header: Header
 
 
-@dataclass(slots=True)
+@dataclass
 class Found:
     """The sources of a set; `strange` are files that should be databases and are none."""
 

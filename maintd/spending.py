@@ -4,7 +4,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import ClassVar
 
 from maintd.budget import Budget
@@ -12,6 +11,7 @@ from maintd.errors import MaintdError
 from maintd.events import Event
 from maintd.triggers import Due, Low
 from maintd.units import format_size
+from maintd.values import dataclass
 
 SHARE = 0.001
 """Of a core; a walk that takes a second is repeated after a quarter of an hour."""
@@ -48,7 +48,7 @@ class DirectoryOk(Event):
         return f"takes {format_size(self.disk_bytes)} again, its budget is {format_size(self.budget_bytes)}"
 
 
-@dataclass(slots=True)
+@dataclass
 class _Watched:
     """`taken` is None until it is measured, and again while a run works on it."""
 

@@ -3,7 +3,7 @@
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -16,13 +16,14 @@ from maintd.log import Envelope
 from maintd.names import printable
 from maintd.readings import Health, Reading
 from maintd.state import Standing, State
+from maintd.values import dataclass
 
 FLAPPING = "flapping"
 _IMPATIENCE = 1.0
 """Seconds before a check on which another waits is asked again."""
 
 
-@dataclass(slots=True)
+@dataclass
 class _Entry:
     """What is known of one check in this life of maintd; times are monotonic, `read_at` is aware."""
 

@@ -7,7 +7,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -19,6 +19,7 @@ from maintd.owed import Owed
 from maintd.readings import Health
 from maintd.steps import Outcome
 from maintd.trends import Sample
+from maintd.values import dataclass
 
 _STEPS = (
     """
@@ -53,7 +54,7 @@ _SAMPLES_KEPT = timedelta(days=60)
 _SAMPLES = "SELECT at, what, size FROM sample WHERE job = ? ORDER BY at"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Last:
     """How the last run of a job that had something to do went; `at` is when it ended."""
 
@@ -62,7 +63,7 @@ class Last:
     msg: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Refusal:
     """A log that a job does not rotate, since when, and the config of the job and the inode for which that holds.
 
@@ -78,7 +79,7 @@ class Refusal:
     inode: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Standing:
     """How a check stands, `since` when and why; `said` is what was told last: a Health, or that it is flapping."""
 

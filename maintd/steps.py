@@ -4,12 +4,12 @@ import os
 import stat as st
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from enum import StrEnum
 from typing import TYPE_CHECKING, ClassVar, Self
 
 from maintd.events import Event, Failure
 from maintd.room import Aim
+from maintd.values import dataclass
 
 if TYPE_CHECKING:
     from maintd.actions.hands import Hands
@@ -36,7 +36,7 @@ class Outcome(StrEnum):
     SKIPPED = "skipped"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Seen:
     """A file as it was when the plan was made; sizes in bytes, times in nanoseconds since the epoch."""
 
@@ -87,7 +87,7 @@ class Seen:
         return self.is_same_file(stat) and (stat.st_size, stat.st_mtime_ns) == (self.size, self.mtime_ns)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Finding:
     """Something seen that changes nothing; `event` is what the daemon says about it, if it is worth an event.
 

@@ -7,15 +7,16 @@ It holds the names of secrets, never a secret: who reaches the store reads them 
 
 import hashlib
 import os
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, Self
 
 from maintd.errors import MaintdError
+from maintd.values import dataclass
 
 SCHEME = "s3://"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Secret:
     """A secret by the file or the environment variable that holds it."""
 
@@ -36,7 +37,7 @@ class Secret:
         return found
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Store:
     """An archive; `to` is a path, or s3://bucket/prefix. `timeout` bounds one request, in seconds."""
 
@@ -83,7 +84,7 @@ NOT_UTF8 = "its name is not UTF-8"
 """Why maintd cannot restore a file out of it: restic does not tell such names."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Repository:
     """How restic reaches it: `url` as restic has it, a file with the password; `cache` is a directory of maintd's."""
 

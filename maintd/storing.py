@@ -7,7 +7,6 @@ first, then its new name; one that is copied is copied, read back and synced, th
 import contextlib
 import hashlib
 import os
-from dataclasses import dataclass
 from typing import Any
 
 from maintd import codec, copies, durable, holders, inventory, names
@@ -15,11 +14,12 @@ from maintd.codec import Codec
 from maintd.errors import NotYet, Refused
 from maintd.inventory import Entry
 from maintd.steps import Seen
+from maintd.values import dataclass
 
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """What the child is asked: to put the file as `seen` away as `name` in the archive `root` (a path).
 
@@ -85,7 +85,7 @@ def digest(descriptor: int) -> str:
     return found.hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Place:
     """The file, where it is, and where it goes. `exact` is how it was when it was opened."""
 

@@ -1,10 +1,10 @@
 """The daemon's own story: its start, its config, its clock, its end."""
 
-from dataclasses import dataclass
 from typing import ClassVar
 
 from maintd.events import Event, Failure
 from maintd.units import counted
+from maintd.values import dataclass
 
 MOST_PROBLEMS = 50
 """How many of a config's problems become events; the answer to `maintd reload` has them all."""

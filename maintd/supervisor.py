@@ -2,16 +2,17 @@
 
 import os
 import signal
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Self
 
 from maintd.errors import Denied, Refused, Unreachable
 from maintd.holders import catches, start_and_uid
+from maintd.values import dataclass
 
 _URL = "set [supervisor] url to the serverurl of supervisorctl"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Program:
     """A program of supervisord: `name` is `group:name`, pid 0 if it does not run, `error` why it cannot be started.
 
@@ -57,7 +58,7 @@ def _stopped_for(info: dict[str, Any]) -> float:
     return ago if ago >= 0 else float(info["now"])  # the clock was set back: how long, nobody can say
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Habits:
     """How a program is started and stopped: seconds until it counts as RUNNING, and until it is killed.
 
@@ -70,7 +71,7 @@ class Habits:
     as_group: bool
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Supervisor:
     """A supervisord, by the URL of its interface (`unix:///run/supervisor.sock`, `http://127.0.0.1:9001`).
 

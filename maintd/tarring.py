@@ -8,19 +8,20 @@ import hashlib
 import os
 import tarfile
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from maintd import codec, durable
 from maintd.codec import Codec
 from maintd.errors import NotYet
 from maintd.names import printable
+from maintd.values import dataclass
 
 INDEX = "maintd-index.jsonl"
 
 Progress = Callable[[int], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Member:
     """A file for a bundle: its name there, and a descriptor of it with what stat(2) said when it was opened."""
 
@@ -29,7 +30,7 @@ class Member:
     info: os.stat_result
 
 
-@dataclass(slots=True)
+@dataclass
 class Written:
     """What was written of a member: where its content's frames begin, and the SHA-256 of that content."""
 
@@ -37,7 +38,7 @@ class Written:
     sha256: str
 
 
-@dataclass(slots=True)
+@dataclass
 class Tar:
     """A bundle that is being written to `target`, a new file; `end` is how long it is so far."""
 

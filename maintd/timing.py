@@ -3,11 +3,12 @@
 import hashlib
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, time, timedelta, tzinfo
 from typing import Self
 
 from maintd.cron import DAYS, Cron
+from maintd.values import dataclass
 
 _EVERY_DAY = frozenset(range(7))
 _DAY = 24 * 60
@@ -15,7 +16,7 @@ _WINDOW_FORMS = 'write "02:00-05:00", "22:00-04:00" (past midnight), "sat,sun 02
 _WINDOW = re.compile(r"\s*(?:(?P<days>[a-z,-]+)\s+)?(?P<start>\d{1,2}:\d\d)\s*-\s*(?P<end>\d{1,2}:\d\d)\s*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Window:
     """The part of the day in which runs may start, from `start` up to but without `end`: minutes of the local day.
 
@@ -97,7 +98,7 @@ def spread_offset(spread: timedelta, host: str, job: str) -> timedelta:
     return timedelta(microseconds=share * (spread // timedelta(microseconds=1)) >> 64)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timing:
     """What a job's options say about when it runs; with both cron and every, both count."""
 
@@ -107,7 +108,7 @@ class Timing:
     window: Window | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Timetable:
     """A Timing in its place: the slots it has, and when the runs for them start. What it returns is in UTC.
 
@@ -167,7 +168,7 @@ class Timetable:
             yield _IntervalSlots(self.anchor, self.timing.every)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _CronSlots:
     cron: Cron
     zone: tzinfo
@@ -179,7 +180,7 @@ class _CronSlots:
         return self.cron.previous(before, self.zone).astimezone(UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _IntervalSlots:
     anchor: datetime
     every: timedelta

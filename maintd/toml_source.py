@@ -4,12 +4,13 @@ import os
 import re
 import stat
 import tomllib
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 from maintd.errors import ConfigError, Problem, trouble
 from maintd.names import printable
 from maintd.toml_places import Places, headers
+from maintd.values import dataclass
 
 LARGEST = 16 * 1024 * 1024
 DEEPEST = 32  # toml-rs overflows its stack at some ten thousand
@@ -25,7 +26,7 @@ _PLAINER = {
 }
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Source:
     """One file: its printable name, what it holds, and where each part of it stands."""
 

@@ -8,10 +8,11 @@ variance: with 95 % the true one lies between them.
 import math
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import dataclass
 from datetime import datetime
 from itertools import combinations
 from statistics import median
+
+from maintd.values import dataclass
 
 LEAST_DAYS = 4
 MOST_DAYS = 30
@@ -19,7 +20,7 @@ _CONFIDENCE = 1.96
 _DAY = 86_400.0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Sample:
     """How many bytes something had at a time (aware): a path, or a file system by its mount point."""
 
@@ -28,7 +29,7 @@ class Sample:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Trend:
     """Bytes a day, and the bounds within which that is likely to be."""
 

@@ -1,10 +1,11 @@
 """Why a job is due, Cause and Due, and what the run before it leaves to it: Told."""
 
-from dataclasses import dataclass
 from datetime import datetime
 
+from maintd.values import dataclass
 
-@dataclass(frozen=True, slots=True)
+
+@dataclass(frozen=True)
 class Scheduled:
     """A cron or every trigger fired for `slot` (aware). `catch_up` if the slot passed while nobody was running."""
 
@@ -15,7 +16,7 @@ class Scheduled:
         return f"{'missed' if self.catch_up else 'due'} at {self.slot:%Y-%m-%d %H:%M}"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Grown:
     """These logs passed the job's max_size."""
 
@@ -25,7 +26,7 @@ class Grown:
         return "grown"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Asked:
     """A person asked: everything the job's conditions allow, or with `due_only` only what is due."""
 
@@ -35,7 +36,7 @@ class Asked:
         return "asked"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Settling:
     """What an earlier run set aside may be ready now: compress and expire, rotate nothing."""
 
@@ -43,7 +44,7 @@ class Settling:
         return "settling"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class AskedBefore:
     """A person asked for these logs, each as (log, when) by an aware time, and they were put off or failed then."""
 
@@ -53,7 +54,7 @@ class AskedBefore:
         return "asked before"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Low:
     """A file system has less free than it is to have, or will in a moment; `wanted` bytes are to be free afterwards.
 
@@ -66,7 +67,7 @@ class Low:
         return "low"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Excess:
     """A program whose process `pid` was over a limit, as often as that takes, in words."""
 
@@ -75,7 +76,7 @@ class Excess:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Over:
     """Programs take more than they may."""
 
@@ -85,7 +86,7 @@ class Over:
         return "over the limit"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fallen:
     """supervisord has given these programs up (FATAL)."""
 
@@ -98,7 +99,7 @@ class Fallen:
 Cause = Scheduled | Grown | Asked | Settling | AskedBefore | Low | Over | Fallen
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Told:
     """Who was told to open some logs anew, each as (log, archive) by path: it is to be seen whether that was heard.
 
@@ -114,7 +115,7 @@ class Told:
     is_supervisord: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Due:
     """The job of this name (`kind.name`) is to run, for this cause; with `rest`, that part of it which is long work."""
 

@@ -4,7 +4,6 @@ import errno
 import os
 import stat as st
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
 from typing import ClassVar
 
 from maintd import capabilities, linux
@@ -14,9 +13,10 @@ from maintd.events import Event
 from maintd.grounds import Ground, survey, user_name
 from maintd.names import printable
 from maintd.steps import Finding, Seen
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Refusal:
     """Why a file is left alone, and what would change that."""
 

@@ -6,7 +6,6 @@ import os
 import tarfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
-from dataclasses import dataclass
 from typing import Any
 
 from maintd import codec, durable, manifest, sealing
@@ -16,12 +15,13 @@ from maintd.manifest import Entry, Manifest
 from maintd.names import printable
 from maintd.snapshots import contents
 from maintd.stores import TOP
+from maintd.values import dataclass
 
 Progress = Callable[[int], None]
 _CHUNK = 1 << 20
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Request:
     """What the child is asked: to write the files `targets`, each as (name in the manifest, path), of a snapshot.
 

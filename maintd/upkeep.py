@@ -3,7 +3,7 @@
 import socket
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
@@ -35,6 +35,7 @@ from maintd.steps import Lane
 from maintd.supervision import Supervision
 from maintd.timing import Timing
 from maintd.triggers import Asked, Due, Fallen, Grown, Low, Over, Scheduled, Settling
+from maintd.values import dataclass
 from maintd.watch import Watch
 
 

@@ -4,12 +4,13 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import ClassVar
 
 from maintd.awake import STEP, Awake
 from maintd.events import Event
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 _PAGE = os.sysconf("SC_PAGE_SIZE")
 MEASURED_EVERY = 5.0
@@ -50,7 +51,7 @@ def memory() -> int:
         return int(file.read().split()[1]) * _PAGE
 
 
-@dataclass(slots=True)
+@dataclass
 class Vitals:
     """Used by the main thread once a second; times are those of Awake. `emit` gets what is to be said."""
 

@@ -7,10 +7,11 @@ the work: each looks at every directory, and only at those files whose inode num
 import heapq
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, Self
 
 from maintd import names
+from maintd.values import dataclass
 
 _BLOCK = 512
 _MOST_GROUPS = 2000

@@ -8,7 +8,6 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import ClassVar
 
@@ -18,12 +17,13 @@ from maintd.growth import Sizes, Territory, is_regular, survey
 from maintd.inotify import Directories, Hint
 from maintd.job import Watched
 from maintd.triggers import Due, Grown
+from maintd.values import dataclass
 
 SURVEY_TRIES = 3
 SURVEYS_PER_POLL = 0.01
 
 
-@dataclass(slots=True)
+@dataclass
 class Pace:
     """How often to look, in seconds, so that it all takes less than BUDGET of a core. Costs are seconds of CPU.
 
@@ -60,7 +60,7 @@ class Pace:
         return min(max(self.poll_cost / share, self.QUICKEST), slowest)
 
 
-@dataclass(slots=True)
+@dataclass
 class _Job:
     watched: tuple[Watched, ...]
     territory: Territory | None = None
@@ -73,8 +73,9 @@ class Watch:
     """Puts Due(job, Grown(paths)) when watched files pass their limit.
 
     A file is reported once. It is reported again when it was replaced, or fell to its limit and passed it again; or,
-    staying too large, some time after a run for it has ended (`settled`): 1 s, then twice that, up to 5 minutes; or
-    never, where a run only observes and would say the same each time.
+    staying as large, some time after a run for it has ended (`settled`): 1 s, then twice that, up to 5 minutes; or
+    never, where a run only observes and would say the same each time. One that a run made smaller in place, and that is
+    past its limit again already, is reported at once.
     """
 
     def __init__(self, put: Callable[[Due], None]) -> None:

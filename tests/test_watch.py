@@ -278,6 +278,22 @@ def test_backoff_doubles_up_to_five_minutes(tmp_path):
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
+def test_what_a_run_made_smaller_is_reported_at_once_if_it_is_too_large_again(tmp_path):
+    """A log rotated in place that has grown past the size at which it was reported, before anybody looked, is no log
+    that a run did not help: its next rotation is not put off, however often that happens."""
+    path = tmp_path / "a.log"
+    log = grow(path)
+    sizes = Sizes()
+    sizes.add("job", log, LIMIT)
+    assert sizes.poll(0)
+    for now in range(1, 20):
+        grow(path, 50 * LIMIT)
+        assert not sizes.poll(now)
+        os.truncate(log, 10 * LIMIT)
+        sizes.settle("job", [log], now)
+        assert sizes.poll(now) == {"job": {log}}
+
+
 def test_unanswered_report_is_repeated(tmp_path):
     """If nobody says that a run has ended, the file is reported again after five minutes."""
     sizes = Sizes()

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, field
 from typing import Any, ClassVar
 
 from maintd import durable, names
@@ -15,6 +15,7 @@ from maintd.events import Event, Failure
 from maintd.manifest import Source
 from maintd.steps import Action
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import ClassVar
 
 from maintd import ballast, room, trust
@@ -13,6 +13,7 @@ from maintd.names import printable
 from maintd.room import Room
 from maintd.steps import Action, Seen
 from maintd.units import format_size
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

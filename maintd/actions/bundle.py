@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from os.path import basename, dirname, join
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from maintd.events import Event, Failure
 from maintd.steps import Action
 from maintd.stores import Store
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

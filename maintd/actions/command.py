@@ -6,7 +6,6 @@ import signal
 import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -17,6 +16,7 @@ from maintd.errors import MaintdError
 from maintd.events import Event, Failure
 from maintd.steps import Action, Lane
 from maintd.units import format_duration
+from maintd.values import dataclass
 
 _STARTING = 5.0
 """Seconds beyond its time limit that a command's child may take to begin and to end."""

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import ClassVar
 
 from maintd import moves, names, trust
@@ -12,6 +12,7 @@ from maintd.confinement import Confinement
 from maintd.errors import MaintdError, NotYet, Refused
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

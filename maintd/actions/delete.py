@@ -3,13 +3,14 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import ClassVar
 
 from maintd import moves, trust
 from maintd.actions.hands import Hands
 from maintd.events import Event, Failure
 from maintd.steps import Action, Lane, Seen
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

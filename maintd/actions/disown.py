@@ -1,7 +1,6 @@
 """Taking back what a manifest says of objects that an archive has lost, while their files are still here."""
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from maintd import dropping, inventory, trust
@@ -9,6 +8,7 @@ from maintd.actions.archive import ArchiveFailed
 from maintd.actions.hands import Hands
 from maintd.events import Event, Failure
 from maintd.steps import Action
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from maintd.manifest import Entry, Manifest
 from maintd.steps import Action
 from maintd.stores import Store
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 _FILES = "files"
 ROOM = "set scratch to a directory with more room"

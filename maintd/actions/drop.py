@@ -1,7 +1,7 @@
 """Removing what a policy gives up of an archive: the object, then its lines of the manifest."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from os.path import dirname
 from typing import ClassVar
 
@@ -13,6 +13,7 @@ from maintd.actions.upload import called
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
 from maintd.stores import Store
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

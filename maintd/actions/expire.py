@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from os.path import dirname
 from typing import ClassVar
 
@@ -12,6 +12,7 @@ from maintd.actions.hands import Hands
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from functools import partial
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -14,6 +14,7 @@ from maintd.confinement import Confinement
 from maintd.errors import TOO_SLOW, Aborted, Blind, TimedOut
 from maintd.steps import Action
 from maintd.trends import Sample
+from maintd.values import dataclass
 
 _PATIENCE = 600.0
 """Seconds after which a child that says nothing is ended: the owner of a directory can stop one that works as it."""
@@ -29,7 +30,7 @@ def _ignore(_action: Action, _count: int) -> None:
     pass
 
 
-@dataclass(slots=True)
+@dataclass
 class Hands:
     """Shared by the threads of a run. `deadline` is on the monotonic clock, in seconds.
 

@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from maintd import trust
@@ -11,6 +10,7 @@ from maintd.actions.hands import Hands
 from maintd.actions.sqlite import OnDatabase
 from maintd.events import Event
 from maintd.units import counted, format_duration
+from maintd.values import dataclass
 
 _UNIQUE = re.compile(r"(?i)^\s*unique\s+")
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import ClassVar
 
 from maintd import intents, names
@@ -13,6 +13,7 @@ from maintd.errors import MaintdError
 from maintd.events import Event, Failure
 from maintd.intents import Way
 from maintd.steps import Action, Seen
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,6 @@ import heapq
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any, ClassVar
@@ -18,6 +17,7 @@ from maintd.names import printable
 from maintd.steps import Action
 from maintd.trends import Sample
 from maintd.units import format_size
+from maintd.values import dataclass
 
 _SAID = 5
 """How many of the largest, of a kind, an event names."""

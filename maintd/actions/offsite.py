@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from maintd import destinations
@@ -14,6 +14,7 @@ from maintd.events import Event, Failure
 from maintd.steps import Action
 from maintd.stores import Store
 from maintd.units import counted
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,7 +1,7 @@
 """Looking after a PostgreSQL: declared indexes, VACUUM and ANALYZE past thresholds, and what is odd about it."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from maintd.actions.hands import Hands
@@ -13,6 +13,7 @@ from maintd.events import Event, Failure
 from maintd.steps import Action
 from maintd.stores import Secret
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,7 +4,7 @@ import contextlib
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 from typing import ClassVar
 
@@ -18,6 +18,7 @@ from maintd.steps import Action, Lane
 from maintd.supervisor import Program, Supervisor, send
 from maintd.trends import Sample
 from maintd.units import counted
+from maintd.values import dataclass
 
 _STOPPED = ("STOPPED", "EXITED", "FATAL")
 _POLL = 0.1

@@ -1,7 +1,7 @@
 """Looking into a Redis: a sample of its keys, what takes its memory, and what never expires."""
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any, ClassVar
 
 from maintd.actions.hands import Hands
@@ -11,6 +11,7 @@ from maintd.events import Event, Failure
 from maintd.steps import Action
 from maintd.stores import Secret
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

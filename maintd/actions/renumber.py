@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import ClassVar
 
 from maintd import moves, trust
@@ -10,6 +10,7 @@ from maintd.actions.compress import CompressFailed
 from maintd.actions.hands import Hands
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -3,7 +3,6 @@
 import os
 import signal
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -18,6 +17,7 @@ from maintd.events import Event, Failure
 from maintd.manifest import Manifest
 from maintd.steps import Action
 from maintd.stores import Repository
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

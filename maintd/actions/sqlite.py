@@ -3,7 +3,6 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -15,6 +14,7 @@ from maintd.errors import MaintdError
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 _STARTING = 10.0
 """Seconds beyond its pause that a child may take to begin, to wait for a lock, and to end."""

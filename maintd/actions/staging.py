@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from maintd.manifest import Source
 from maintd.names import TEMPORARY
 from maintd.steps import Action, Seen
 from maintd.units import counted, format_duration, format_size
+from maintd.values import dataclass
 
 _COPIES = f"copies{TEMPORARY}"
 _STARTING = 5.0
@@ -62,7 +63,7 @@ class BackupFailed(Failure):
     name: ClassVar[str] = "backup.failed"
 
 
-@dataclass(slots=True)
+@dataclass
 class Staged:
     """What the steps of one run have put into the staging directory, by the name it gets in the snapshot."""
 

@@ -5,7 +5,6 @@ import signal
 import time
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from typing import ClassVar
 
 from maintd import durable, holders
@@ -17,6 +16,7 @@ from maintd.steps import Action, Lane
 from maintd.supervisor import Supervisor, send
 from maintd.triggers import Told
 from maintd.units import counted
+from maintd.values import dataclass
 
 PATIENCE = 3.0
 """Seconds for a writer to let go: supervisord's poll is 1 s when idle, so it takes up to about 1.7 s."""

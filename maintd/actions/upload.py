@@ -3,7 +3,6 @@
 import math
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
 from os.path import dirname
 from typing import Any, ClassVar
 
@@ -16,6 +15,7 @@ from maintd.events import Event, Failure
 from maintd.steps import Action
 from maintd.stores import Store
 from maintd.units import counted
+from maintd.values import dataclass
 
 _FRESH = 60.0
 """Seconds for which a list of what a store has is believed."""

@@ -19,6 +19,7 @@ from maintd.inventory import Entry
 from maintd.names import printable
 from maintd.retrieval import Listed
 from maintd.units import counted, format_size, parse_duration, parse_share
+from maintd.values import completed
 
 
 def _when(_ctx: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -183,7 +184,7 @@ def _chosen(listed: Listed, pattern: str | None) -> Iterator[Entry]:
 
 def _fields(listed: Listed, entry: Entry) -> dict[str, Any]:
     shown = {"target": entry.original, "archive": listed.archive.where, "is_there": listed.is_there(entry)}
-    return shown | {name: _said(getattr(entry, name)) for name in Entry.__dataclass_fields__}
+    return shown | {name: _said(getattr(entry, name)) for name in completed(Entry).__dataclass_fields__}
 
 
 def _said(value: Any) -> Any:

@@ -4,7 +4,7 @@ import os
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -25,6 +25,7 @@ from maintd.runs import Result, Run
 from maintd.steps import Action
 from maintd.trends import Sample
 from maintd.triggers import Asked
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 import json
 import sys
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
@@ -14,9 +13,10 @@ from maintd.cli.tail import lines_of
 from maintd.cli.telling import told
 from maintd.events import LEVELS
 from maintd.units import counted
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Wanted:
     """Which events are shown; `since` is a time as events write it."""
 

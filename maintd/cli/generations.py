@@ -6,12 +6,12 @@ import re
 import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from io import FileIO
 from typing import TYPE_CHECKING, Self
 
 from maintd import names
+from maintd.values import dataclass
 
 if TYPE_CHECKING:
     from maintd.cli.stored import Stored
@@ -24,7 +24,7 @@ _LAG = 1.0
 """Seconds. A file's times are those of the kernel's last tick, and so a little before what was written then."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Generation:
     """A file as it was seen: `inode` with device, `size` in bytes, `mtime_ns` since the epoch, `stamp` by its name.
 
@@ -84,7 +84,7 @@ class Generation:
         return codec.contents_fd(file.fileno(), self.codec)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Lineage:
     """A log by its path, with all its generations; `folders` are where some of them lie, besides its own directory.
 

@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 import click
+
+from maintd.values import dataclass
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 DEFAULT_CONFIG = "/etc/maintd/maintd.toml"
@@ -29,7 +31,7 @@ Environment:
 """What the program looks at besides its command line, as --help and the manual pages say it."""
 
 
-@dataclass(slots=True)
+@dataclass
 class Invocation:
     """`now` is when the command was given; everything that it plans, it plans for this moment."""
 

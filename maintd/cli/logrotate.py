@@ -5,7 +5,6 @@ import sys
 import syslog
 from collections.abc import Callable, Iterable, Iterator, MutableMapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -28,6 +27,7 @@ from maintd.runner import Runner
 from maintd.runs import Run
 from maintd.steps import Finding, Step
 from maintd.triggers import Asked
+from maintd.values import dataclass
 
 _UNLOCKED = 3
 """logrotate's exit code if the state file cannot be locked."""
@@ -135,7 +135,7 @@ class _Stanzas(Job):
         return self.found.steps  # type: ignore[no-any-return]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Teller:
     """Who is told what, each with whether it is to be all of it; `log_fd` is the log that was asked for, if one was."""
 

@@ -6,7 +6,6 @@ import re
 import time
 from collections.abc import Generator, Iterator, Mapping
 from contextlib import ExitStack, closing
-from dataclasses import dataclass
 from datetime import datetime
 
 import click
@@ -19,9 +18,10 @@ from maintd.cli.search import found_in
 from maintd.cli.sieve import Sieve, Sifted
 from maintd.cli.tail import PAUSE, Opened, all_open, content, stream, tell
 from maintd.names import printable
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Wanted:
     """What is to be shown of each log; without a `sieve` all of it."""
 

@@ -1,7 +1,6 @@
 """What a config comes to on this machine: when each job runs, and which files it names now."""
 
 import socket
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -12,9 +11,10 @@ from maintd.own_files import OwnFiles
 from maintd.patterns import Expansion
 from maintd.timing import Timing, upcoming
 from maintd.units import format_duration, format_size
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Prospect:
     """One job: when it runs, in words, its next three runs, and its files; None if its kind names none."""
 

@@ -4,7 +4,6 @@ import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -29,6 +28,7 @@ from maintd.restoring import Deed, InPlace, Places, Told
 from maintd.snapshots import Snapshot
 from maintd.stores import NOT_UTF8, Repository, Store
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 
 _Paths = Sequence[tuple[str, str]]
 

@@ -6,7 +6,6 @@ import os
 import signal
 import struct
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, NoReturn
 
 from maintd import linux, objects
@@ -15,12 +14,13 @@ from maintd.cli.sieve import Sieve, Sifted
 from maintd.cli.tail import Opened, content, tell
 from maintd.errors import MaintdError
 from maintd.names import printable
+from maintd.values import dataclass
 
 _FRAME = struct.Struct("=cQ")
 _LINES, _TEXT, _END, _DAMAGED = b"L", b"T", b"E", b"D"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Found:
     """Part of what was found, in order: `lines` that match; or `text`, not looked at yet, in which lines begin and end.
 

@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from maintd.cli.exits import usage
@@ -10,6 +9,7 @@ from maintd.cli.generations import Lineage
 from maintd.cli.invocation import Invocation
 from maintd.errors import MaintdError
 from maintd.names import enumerated, printable
+from maintd.values import dataclass
 
 if TYPE_CHECKING:
     from maintd.config import Config
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 _Places = tuple[tuple[str, "Store | None"], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Known:
     """A log of a job, by its path, and where its archives lie."""
 

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 
 from maintd import contexts, grounds, inventory, names, patterns
 from maintd.claims import Claim
@@ -12,6 +11,7 @@ from maintd.config import Config
 from maintd.job import Job
 from maintd.matching import split
 from maintd.names import printable
+from maintd.values import dataclass
 
 
 def originals(config: Config) -> frozenset[str]:
@@ -36,7 +36,7 @@ def has_done_its_work(job: Job, pattern: str, stored: Callable[[], Iterable[str]
     return any(prefix.is_match(path) for path in stored())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Shelf:
     """An archive in a directory, with paths of what lies in it, or would, as its job names files."""
 

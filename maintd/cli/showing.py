@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Any
 
 import click
@@ -13,6 +13,7 @@ from maintd.cli.exits import Exit
 from maintd.cli.telling import sentence
 from maintd.names import enumerated, printable
 from maintd.units import format_size
+from maintd.values import dataclass
 
 Message = Mapping[str, Any]
 _COLOURS = {
@@ -28,7 +29,7 @@ _PUT_OFF = ("action.waiting", "job.waiting", "rotate.refused", "rotate.waiting")
 _LEAST_PAUSE = 0.1
 
 
-@dataclass(slots=True)
+@dataclass
 class Tally:
     """The results of the jobs so far."""
 

@@ -2,7 +2,7 @@
 
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -25,13 +25,14 @@ from maintd.steps import Finding
 from maintd.trends import Sample, Trend
 from maintd.triggers import Asked
 from maintd.units import counted, format_size
+from maintd.values import dataclass
 from maintd.walk import Walked
 
 _BAR = 16
 _UNREAD = 3
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Report:
     """What one job measures, with what its runs have measured before."""
 

@@ -4,18 +4,18 @@ import errno
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import lru_cache
 
 from maintd import codec, inventory, retrieval
 from maintd.errors import MaintdError
 from maintd.inventory import Entry
 from maintd.stores import Store
+from maintd.values import dataclass
 
 _CODECS = {".zst": "zstd", ".gz": "gzip"}
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stored:
     """Where a generation lies in an object: its bytes begin at `offset`, as `codec`, and are `size` of what it was.
 
@@ -61,7 +61,7 @@ class Stored:
             raise OSError(errno.EIO, f"{error} ({error.hint})" if error.hint else str(error)) from error
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Find:
     """A generation in an archive: where the object is, for people too, the line of the manifest, and how it is read."""
 

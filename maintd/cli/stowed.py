@@ -1,7 +1,7 @@
 """How the archives of a config are: what lies in them, since when, and whether all of it is there."""
 
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 from maintd import inventory, retrieval
@@ -13,9 +13,10 @@ from maintd.names import printable
 from maintd.retrieval import Listed
 from maintd.stores import Store
 from maintd.units import format_size
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stowed:
     """An archive by its manifest; `missing` files are listed and not there, None where that was not looked at.
 

@@ -4,15 +4,15 @@ import contextlib
 import os
 import stat as st
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 
 from maintd import names
 from maintd.errors import Refused
 from maintd.linux import rename_noreplace
 from maintd.steps import Seen
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ownership:
     """Mode bits, uid and gid of a file to be made."""
 

@@ -19,10 +19,11 @@ from maintd.room import Means, Relief
 from maintd.rules import rule
 from maintd.steps import Action, Finding, Seen, Step
 from maintd.triggers import Asked, Settling
+from maintd.values import completed
 
 _SETTLED = timedelta(days=1)
 """An empty directory that was changed within this time may be one that somebody has just made for use."""
-_POLICY = tuple(field.name for field in fields(retention.Policy))
+_POLICY = tuple(field.name for field in fields(completed(retention.Policy)))
 
 
 class ExpireFiles(Keeping, Job):

@@ -2,7 +2,6 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Annotated, ClassVar, Literal
 
@@ -20,6 +19,7 @@ from maintd.supervisor import Supervisor
 from maintd.trends import Sample
 from maintd.triggers import Asked, Excess, Over
 from maintd.units import counted, format_duration
+from maintd.values import dataclass
 
 _FATAL = ("KILL", "STOP")
 _CUT_OFF = timedelta(days=1)

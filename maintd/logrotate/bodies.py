@@ -3,7 +3,6 @@
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import ClassVar
 
 from maintd.actions.compress import LogCompressed
@@ -14,6 +13,7 @@ from maintd.events import Event, Failure
 from maintd.logrotate import work
 from maintd.logrotate.deeds import Deed, LogrotateFailed, place
 from maintd.logrotate.stanza import Options
+from maintd.values import dataclass
 
 _GZIP = ("/bin/gzip", "/usr/bin/gzip", "gzip")
 _LEVEL = re.compile(r"-([1-9])")

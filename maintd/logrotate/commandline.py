@@ -1,8 +1,10 @@
 """logrotate's command line, read as logrotate reads it (popt(3)): what was ordered, or what is to be said instead."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
+
+from maintd.values import dataclass
 
 STATE = "/var/lib/logrotate/status"
 MAILER = "/usr/bin/mail"
@@ -38,7 +40,7 @@ Help options:
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Order:
     """What was ordered; with `debug` nothing is to be changed."""
 
@@ -53,7 +55,7 @@ class Order:
     waits_for_lock: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Answer:
     """What is said instead of doing anything, with the exit code; it goes to stdout if that is 0, else to stderr."""
 

@@ -4,7 +4,6 @@ import errno
 import os
 import stat as st
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime
 
 from maintd import grounds
@@ -12,9 +11,10 @@ from maintd.logrotate.due import Ruling, rule
 from maintd.logrotate.logs import LogSet
 from maintd.logrotate.stanza import Options
 from maintd.steps import Seen
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Considered:
     """A log by its name in the config, and what was decided. `trouble` is an error that makes the exit code 1.
 

@@ -9,7 +9,7 @@ writers, as soon as what they wrote meanwhile was copied too.
 import os
 from collections.abc import Container, Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import ClassVar
 
 from maintd import durable, place, writers
@@ -25,6 +25,7 @@ from maintd.logrotate.stanza import Options
 from maintd.rungs import Reopening
 from maintd.steps import Seen
 from maintd.units import format_size
+from maintd.values import dataclass
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, ClassVar, TypeVar
 
 from maintd import grounds, moves, trust, writers
@@ -16,6 +16,7 @@ from maintd.logrotate import work
 from maintd.logrotate.stanza import Su
 from maintd.names import printable
 from maintd.steps import Action, Seen
+from maintd.values import dataclass
 
 Inode = tuple[int, int]
 Made = TypeVar("Made")

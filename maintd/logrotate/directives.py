@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import Any
 
 from maintd.logrotate import arguments
 from maintd.logrotate.stanza import SCRIPT_NAMES, Kind, Make, Options, ScriptName
 from maintd.logrotate.syntax import Directive, Shape, words
+from maintd.values import dataclass
 
 _EXTENSIONS = {"gzip": ".gz", "bzip2": ".bz2", "xz": ".xz", "zstd": ".zst", "zip": ".zip", "compress": ".Z"}
 _ELSEWHERE = ("tabooext", "taboopat", "include", "errors")
@@ -15,7 +16,7 @@ _ELSEWHERE = ("tabooext", "taboopat", "include", "errors")
 _REMEMBERED = ("create", "createolddir", "su")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scope:
     """What holds at one place of a file: outside of stanzas for all that follow, or within one.
 

@@ -6,19 +6,20 @@ for days, months and hours, as people mean them, and elapsed time only for a sta
 
 import calendar
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import date, datetime
 
 from maintd.logrotate.stanza import EACH_WEEK, Criteria, Kind, Options
 from maintd.steps import Seen
 from maintd.units import format_size
+from maintd.values import dataclass
 
 SECONDS_A_DAY = 86400
 _AHEAD = 25 * 3600
 """Seconds. A state that lies further in the future is an error; less comes of summer time and of other zones."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Ruling:
     """Whether a log is due, and why or why not; `warning` is what is wrong with its state, in logrotate's words."""
 

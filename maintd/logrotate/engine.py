@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime
 from itertools import chain
 
@@ -18,9 +18,10 @@ from maintd.logrotate.planning import Planned
 from maintd.logrotate.scripts import SILENT, Streams, WriteState
 from maintd.logrotate.stanza import Complaint
 from maintd.steps import Action, Step
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Overview:
     """All that a run would do, and what is wrong with the configs and the state; `now` is local and naive."""
 
@@ -40,7 +41,7 @@ class Overview:
         yield from self.ending
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Resident:
     """How a daemon runs stanzas, which comes back to them: what has to wait is put off, what was cut off made up for.
 

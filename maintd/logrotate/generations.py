@@ -9,13 +9,14 @@ import itertools
 import os
 import re
 from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime
 
 from maintd.logrotate.due import is_older
 from maintd.logrotate.stamps import Order, Stamps
 from maintd.logrotate.stamps import stamps as of_stanza
 from maintd.logrotate.stanza import Options
+from maintd.values import dataclass
 
 _NUMBER = re.compile(r"\.(0|[1-9][0-9]*)")
 
@@ -23,7 +24,7 @@ Move = tuple[str, str]
 """Old name, new name."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Removal:
     """An archive that goes, with its reason: before the log is rotated (`is_early`), or when all else is done.
 
@@ -36,7 +37,7 @@ class Removal:
     is_replaced: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Rotation:
     """What one rotation does to the names in the directory of the archives, in the order of the fields.
 
@@ -60,7 +61,7 @@ class Rotation:
     """Why the log cannot be rotated."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Naming:
     """An archive is called stem, generation, end and, if archives are compressed, suffix."""
 
@@ -83,7 +84,7 @@ class _Naming:
         return name[len(self.stem) : len(name) - len(end)]
 
 
-@dataclass(slots=True)
+@dataclass
 class _Draft:
     """A rotation while it is made up: the names that there would be so far, each with its mtime in nanoseconds."""
 

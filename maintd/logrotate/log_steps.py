@@ -3,7 +3,7 @@
 import os
 import stat as st
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
 
@@ -20,11 +20,12 @@ from maintd.logrotate.generations import Removal, Rotation
 from maintd.logrotate.scripts import Script, Streams
 from maintd.logrotate.stanza import Make, Options, Stanza
 from maintd.steps import Action, Finding, Seen, Step
+from maintd.values import dataclass
 
 _ASIDE = "and kept under a name that nothing looks at"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Setting:
     """What all logs of a run share: what lies where by then, local time, the program that sends mail.
 

@@ -4,13 +4,13 @@ import errno
 import os
 import stat as st
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 
 from maintd.logrotate import wildcards
 from maintd.logrotate.stanza import Complaint, Stanza
+from maintd.values import dataclass
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class LogSet:
     """A stanza with its logs, in the order of its patterns; one that matches nothing stands for itself."""
 
@@ -18,7 +18,7 @@ class LogSet:
     logs: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Expansion:
     """All stanzas that can be worked on with their logs, in order, and what is wrong."""
 

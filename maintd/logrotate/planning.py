@@ -7,7 +7,6 @@ after it. What fails for one log stops no other, and what fails in one stanza st
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 from itertools import chain, pairwise
 from typing import ClassVar
 
@@ -22,6 +21,7 @@ from maintd.logrotate.logs import LogSet
 from maintd.logrotate.scripts import RunScript, Script
 from maintd.logrotate.stanza import Options, ScriptName, Stanza
 from maintd.steps import Action, Finding, Step
+from maintd.values import dataclass
 
 Needs = tuple[Action, ...]
 
@@ -37,7 +37,7 @@ class LogFailed(Failure):
         return self.error_msg
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Planned:
     """A stanza, what was decided on each of its logs, and its steps; `rotations` are those that say which succeeded."""
 

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, field
+from dataclasses import field
 from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
@@ -15,6 +15,7 @@ from maintd.logrotate import programs, status
 from maintd.logrotate.deeds import LogrotateFailed
 from maintd.logrotate.stanza import ScriptName
 from maintd.steps import Action, Lane
+from maintd.values import dataclass
 
 Needs = tuple[Action, ...]
 LIMIT = timedelta(days=1)
@@ -34,7 +35,7 @@ class StateWritten(Event):
         return f"wrote down when each log was rotated, {self.rotated} of them now"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Streams:
     """The descriptors that scripts get as standard output and error, and as 3 if a log file was asked for (-l)."""
 
@@ -47,7 +48,7 @@ SILENT = Streams()
 """Where standard output is not for people."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Script:
     """A script by its keyword, its text, and where it prints; None if a daemon runs it, which keeps what it prints."""
 

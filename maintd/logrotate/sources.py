@@ -3,7 +3,7 @@
 import os
 import stat as st
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from maintd.logrotate.arguments import at_home
 from maintd.logrotate.blocks import Blocks
@@ -11,6 +11,7 @@ from maintd.logrotate.directives import Scope
 from maintd.logrotate.stanza import Complaint, Stanza
 from maintd.logrotate.syntax import Directive
 from maintd.logrotate.taboo import Taboo
+from maintd.values import dataclass
 
 DEEPEST = 16
 """How deep includes may lie within each other, as in logrotate."""
@@ -19,7 +20,7 @@ _USUAL_MODES = 0o644
 _NO_FILE = "it's not a regular file"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Reading:
     """What config files say, in their order; options stand in each stanza as they hold there."""
 

@@ -7,10 +7,10 @@ from UTC, %z, is of 3.22 (its list of changes, #594), and tells the two equal ho
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from maintd.logrotate.stanza import Options
+from maintd.values import dataclass
 
 _CONVERSION = re.compile(r"%([YmdHMSVsz])")
 _DIGITS = {"Y": 4, "s": 10}
@@ -21,7 +21,7 @@ _OFFSET = "[+-][0-9]{4}"
 Order = tuple[int, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stamps:
     """The date stamps of one stanza at one time: the one for an archive made now, and how to know others."""
 

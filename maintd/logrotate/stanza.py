@@ -4,8 +4,10 @@ Text that comes out of a config file is str with surrogateescape, as paths are, 
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
 from typing import Literal
+
+from maintd.values import dataclass
 
 Kind = Literal["minutes", "hourly", "daily", "weekly", "monthly", "yearly", "size"]
 ScriptName = Literal["firstaction", "prerotate", "postrotate", "lastaction", "preremove"]
@@ -16,7 +18,7 @@ EACH_WEEK = 7
 """The weekday that means: when seven days have passed, whatever day it is."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Criteria:
     """When a log is due, and how old and large it must be for that.
 
@@ -43,7 +45,7 @@ class Criteria:
     """Days after which an archive goes, looked at when the log is rotated; 0 keeps them."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Make:
     """How a log or an olddir is made.
 
@@ -56,7 +58,7 @@ class Make:
     gid: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Su:
     """As whom logs are rotated."""
 
@@ -64,7 +66,7 @@ class Su:
     gid: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Options:
     """What every directive but the scripts comes to, for one stanza or, as its starting point, for all that follow."""
 
@@ -118,7 +120,7 @@ class Options:
     sharedscripts: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Stanza:
     """One set of logs with its options: what stands before a brace, and in it.
 
@@ -136,7 +138,7 @@ class Stanza:
     end: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Complaint:
     """Something wrong with a config file, as logrotate says it, and what is left out because of it.
 

@@ -11,12 +11,12 @@ import os
 import re
 import stat as st
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from maintd import durable, names
 from maintd.durable import Ownership
 from maintd.errors import Locked, Refused
+from maintd.values import dataclass
 
 _TOPS = (b"logrotate state -- version 1", b"logrotate state -- version 2")
 _MODE = 0o640
@@ -37,7 +37,7 @@ _QUOTES = b"'\""
 _BACKSLASH = b"\\"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Status:
     """When each log was last rotated, by its path, local and naive. Faults: what was not read, in logrotate's words."""
 

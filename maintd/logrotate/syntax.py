@@ -7,8 +7,9 @@ and braces in it too; names go on until a brace, over lines, with the comment li
 
 import re
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Literal
+
+from maintd.values import dataclass
 
 Shape = Literal["flag", "value", "number", "script"]
 """What follows a keyword: nothing, the rest of its line, a number or nothing, lines up to endscript."""
@@ -25,7 +26,7 @@ _CHUNK = re.compile(r"[^{}\n]+|\n")
 _SPACE = re.compile(r"[ \t\n]*")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Names:
     """The names of a stanza's logs as they are written, up to its opening brace."""
 
@@ -33,7 +34,7 @@ class Names:
     text: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Directive:
     """A known keyword with its argument; for a script that is its text."""
 
@@ -42,14 +43,14 @@ class Directive:
     value: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Close:
     """The closing brace of a stanza."""
 
     line: int
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Fault:
     """What cannot be read, in logrotate's words. It costs its line, the stanza it is in, or the rest of the file."""
 

@@ -1,13 +1,12 @@
 """Which names in a directory of config files are passed over: leftovers of packages and editors, and what is named."""
 
-from dataclasses import dataclass
-
 from maintd.logrotate import wildcards
+from maintd.values import dataclass
 
 _SEPARATORS = str.maketrans(",", " ")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Taboo:
     """The patterns of tabooext and taboopat; the extensions are those that logrotate begins with.
 

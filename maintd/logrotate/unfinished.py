@@ -9,7 +9,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import field, replace
 from typing import ClassVar
 
 from maintd import durable, grounds, names
@@ -23,6 +23,7 @@ from maintd.logrotate.log_steps import LogSteps, Setting
 from maintd.logrotate.scripts import RunScript, Script
 from maintd.logrotate.stanza import ScriptName, Stanza
 from maintd.steps import Action, Seen
+from maintd.values import dataclass
 
 _SUFFIX = ".unfinished"
 _AFTER: tuple[ScriptName, ...] = ("postrotate", "lastaction")
@@ -115,7 +116,7 @@ def make_up(stanza: Stanza, logs: Sequence[Considered], setting: Setting) -> "Ma
     return MadeUp(tuple(steps), dict.fromkeys(lost))
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class MadeUp:
     """The scripts of one stanza that are run now, and the logs, by name, that were rotated as far as is known."""
 

@@ -8,12 +8,12 @@ import re
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
 from maintd.errors import MaintdError, NotYet, Refused, TimedOut
 from maintd.peers import postgres
+from maintd.values import dataclass
 
 Progress = Callable[[int], None]
 _RUNS = 3
@@ -64,7 +64,7 @@ JOIN pg_stat_user_tables AS s ON s.relid = c.oid WHERE c.relkind = 'r' AND c.rel
 """
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Server:
     """How it is connected to; limits in seconds."""
 
@@ -83,7 +83,7 @@ class Server:
             yield connection
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class _Index:
     """An index as the server has it. Two are the same if `definition` and uniqueness are."""
 

@@ -33,6 +33,7 @@ from maintd.rules import Options
 from maintd.runs import JobFailed
 from maintd.steps import Action, Finding, Lane, Step
 from maintd.triggers import Asked, AskedBefore, Cause, Grown, Scheduled, Settling
+from maintd.values import completed
 from tests.conftest import snapshot
 
 for found in pkgutil.walk_packages(maintd.__path__, "maintd."):
@@ -377,7 +378,7 @@ def test_an_action_says_what_it_does_and_how_it_fails(action):
     assert "name" in vars(action.failure)
     assert isinstance(action.lane, Lane)
     assert "__doc__" in vars(action)
-    assert is_dataclass(action)
+    assert is_dataclass(completed(action))
     assert action.__dataclass_params__.frozen  # type: ignore[attr-defined]
     assert "apply" in {name for base in action.__mro__[:-2] for name in vars(base) if base is not Action}
 
@@ -390,7 +391,7 @@ def test_an_event_is_named_described_and_speaks(event):
     assert not event.__doc__.startswith(f"{event.__name__}(")
     assert re.fullmatch(r"[a-z]+\.[a-z]+", event.name)
     assert event.level in events.LEVELS
-    assert event.__dataclass_params__.frozen  # type: ignore[attr-defined]
+    assert completed(event).__dataclass_params__.frozen  # type: ignore[attr-defined]
     made = event(**{field.name: _example(str(field.type)) for field in fields(event)})
     assert made.msg.strip()
     assert "\n" not in made.msg
@@ -406,7 +407,7 @@ def _example(annotation: str) -> Any:
 @pytest.mark.parametrize("event", [e for e in EVENTS if e.name.endswith(("failed", "refused", "rejected"))])
 def test_a_failure_or_refusal_always_says_what_can_be_done(event):
     """An event that something did not go as it should cannot be made without advice, and gets one if nobody has any."""
-    (advice,) = [field for field in fields(event) if field.name == "advice"]
+    (advice,) = [field for field in fields(completed(event)) if field.name == "advice"]
     assert (advice.type, advice.default) == ("str" if isinstance(advice.type, str) else str, MISSING)
     if issubclass(event, Failure):
         assert event.usual_advice

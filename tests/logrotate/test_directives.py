@@ -7,6 +7,7 @@ import pytest
 
 from maintd.logrotate import directives, sources
 from maintd.logrotate.stanza import EACH_WEEK, SCRIPT_NAMES, Criteria, Make, Options, Su
+from maintd.values import completed
 from tests.logrotate import original
 from tests.tree import ROOT
 
@@ -105,7 +106,7 @@ def test_a_directive_sets_its_option(tmp_path, body, wanted):
 def test_every_option_has_a_directive():
     """Each option is set to something else than its default by some directive, and each keyword is in this table."""
     set_somewhere = [options for _, options in SETTINGS]
-    for field in dataclasses.fields(Options):
+    for field in dataclasses.fields(completed(Options)):
         assert any(getattr(each, field.name) != getattr(Options(), field.name) for each in set_somewhere) or (
             field.name == "compressoptions"  # test_options_for_the_compressor_are_words
         ), field.name

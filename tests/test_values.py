@@ -1,0 +1,103 @@
+"""A dataclass that is put off until its first instance is the same as one that is not."""
+
+import copy
+import dataclasses
+import threading
+from typing import ClassVar
+
+import pytest
+
+from maintd.values import completed, dataclass
+
+
+def test_the_first_instance_makes_it_a_dataclass():
+    """Fields, defaults, comparison, hash, repr, replace and frozenness are those of dataclasses."""
+
+    @dataclass(frozen=True)
+    class Point:
+        x: int
+        y: int = 2
+        kind: ClassVar[str] = "point"
+
+    assert not dataclasses.is_dataclass(Point)
+    assert Point(1) == Point(1, 2) != Point(2)
+    assert hash(Point(1)) == hash(Point(1, 2))
+    assert repr(Point(1)).endswith("Point(x=1, y=2)")
+    assert dataclasses.replace(Point(1), y=3) == Point(1, 3)
+    assert copy.copy(Point(1)) == Point(1)
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        Point(1).x = 2  # type: ignore[misc]
+    with pytest.raises(TypeError, match="missing 1 required positional argument"):
+        Point()  # type: ignore[call-arg]
+    match Point(1):
+        case Point(x, y):
+            assert (x, y) == (1, 2)
+
+
+def test_the_bases_are_completed_before_it():
+    """A class has the fields of those it comes from, whichever of them is made first, also if it has slots itself."""
+
+    @dataclass
+    class Base:
+        a: int
+
+    @dataclass(kw_only=True)
+    class Heir(Base):
+        b: int = 0
+
+    @dataclass(slots=True)
+    class Slotted(Base):
+        c: int = 1
+
+    class Plain(Heir):
+        pass
+
+    assert Plain(1, b=2) == Plain(1, b=2)
+    assert [field.name for field in dataclasses.fields(Slotted)] == ["a", "c"]
+    assert Slotted(1).c == 1
+    assert Base(3).a == 3
+
+
+def test_fields_of_a_class_without_instances():
+    """completed() makes it a dataclass, so that its fields can be listed."""
+
+    @dataclass
+    class Entry:
+        name: str
+        size: int = 0
+
+    assert [field.name for field in dataclasses.fields(completed(Entry))] == ["name", "size"]
+    assert Entry("a") == Entry("a", 0)
+
+
+def test_a_class_with_a_new_of_its_own_is_completed_at_once():
+    """What makes its instances in another way is left as it is."""
+
+    @dataclass
+    class Odd(int):
+        pass
+
+    assert dataclasses.is_dataclass(Odd)
+
+
+def test_many_threads_make_the_first_instance_at_once():
+    """Whichever thread is first, each of them gets a whole instance."""
+    for _ in range(50):
+
+        @dataclass(frozen=True)
+        class Value:
+            a: int
+            b: int = 1
+
+        gate, made = threading.Barrier(8), []
+
+        def make(kind=Value, gate=gate, made=made):
+            gate.wait()
+            made.append(kind(1))
+
+        threads = [threading.Thread(target=make) for _ in range(8)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert made == [Value(1)] * 8
