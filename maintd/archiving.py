@@ -43,7 +43,7 @@ class Shelf:
     @property
     def at(self) -> str:
         """When, as manifests have it."""
-        return self.now.astimezone(UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+        return self.now.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def plan_archive(found: Sequence[Old], shelf: Shelf, manifest: inventory.Manifest) -> Iterator[Step]:

@@ -29,11 +29,19 @@ class Losses:
 
     def has(self, entry: Entry) -> bool:
         """Whether its object is lost; what was stored after the store was asked is not."""
-        return entry.name in self.found and (self.at is None or entry.at[:19] <= f"{self.at:%Y-%m-%dT%H:%M:%S}")
+        return entry.name in self.found and (self.at is None or _moment(entry.at) <= self.at)
 
     def is_due(self, now: datetime) -> bool:
         """Whether the store is to be asked again."""
         return self.at is None or not timedelta(0) <= now - self.at < ASKED_EVERY
+
+
+def _moment(text: str) -> datetime:
+    """When, in UTC; what somebody has made unreadable was long ago."""
+    try:
+        return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return datetime.min.replace(tzinfo=UTC)
 
 
 def in_directory(root: str, entries: Iterable[Entry]) -> Losses:

@@ -60,7 +60,7 @@ def test_killed_while_a_lost_object_is_stored_anew(tmp_path, moto, bucket, name)
                 if '"action"' not in run(tree, "plan", "--json").stdout:
                     break
                 again = do()
-                assert again.code == 0, (number, again)
+                assert again.code == 0, (killed.calls[-1], again.events(".failed"))
             there = objects(moto, bucket)
             assert f"p/{name}" in there, (number, sorted(there))
             verified = run(tree, "archive", "verify")
