@@ -119,8 +119,9 @@ def _cut_beside_writers(place: Place, had: Part) -> Made:
     if end == begin:
         raise Refused("the log holds nothing but the mark of what was archived before")
     intent = place.journal.commit(place.intend(Part(begin, end, 0), length, "none", cut=0, mark_at=-1))
-    lost = os.fstat(place.log).st_size - end
-    durable.cut(place.log, 0)
+    with linux.urgent():  # what comes between the two calls is lost, and not seen
+        lost = os.fstat(place.log).st_size - end
+        durable.cut(place.log, 0)
     os.fsync(place.log)
     place.journal.commit(replace(intent, phase="done"))
     return Made(end - begin, length, lost_bytes=max(lost, 0))

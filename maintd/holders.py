@@ -38,6 +38,11 @@ class Holder:
     def is_supervisord(self) -> bool:
         return self.program in ("supervisord", "supervisor.supervisord")
 
+    @property
+    def is_at_work(self) -> bool:
+        """Whether it is a process in which maintd does its own work, on this log for example."""
+        return self.program == "maintd.child"
+
     def __str__(self) -> str:
         return f"{self.program} (pid {self.pid})"
 

@@ -32,6 +32,9 @@ UNSEEN = Rung(
 )
 
 
+AT_WORK = Rung(refusal="maintd itself is at work on it", advice="it is tried again when that has ended")
+
+
 def is_held(seen: Seen) -> bool:
     """Whether any process could still write the file, or that cannot be known; False if the file is gone."""
     return _is(holders.may_be_written, seen)
@@ -62,7 +65,13 @@ def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
     rungs = {log.inode: Rung(reason="nobody writes it") for log in logs}
     known: dict[tuple[tuple[Holder, ...], bool], Rung] = {}
     for inode, log in held.items():
-        writing = tuple(holder for holder in found.get(inode, []) if holder.writing)
+        everybody = [holder for holder in found.get(inode, []) if holder.writing]
+        writing = tuple(
+            holder for holder in everybody if not holder.is_at_work
+        )  # the rotation before, in its last step
+        if len(writing) < len(everybody) and not writing:
+            rungs[inode] = AT_WORK
+            continue
         if not writing and not is_held(log):  # who held it has just let go
             continue
         alike = writing, _collapses(log)

@@ -11,7 +11,7 @@ import pytest
 from maintd import descriptors, freeze, holders
 from maintd.errors import NotYet
 
-from .conftest import until
+from .conftest import PROGRAM, until
 from .numbered import writing
 from .tree import Did, Tree
 
@@ -54,6 +54,32 @@ def test_an_appending_writer_goes_on_in_the_same_file(tmp_path, codec):
             writer.check()
     assert len(list(tree.logs.glob("a.log.2*"))) == 3
     assert tree.temporaries() == []
+
+
+def test_a_rotation_in_its_last_step_is_no_writer(tmp_path):
+    """What maintd itself still holds open is not taken for a service that writes without appending: beside a writer the
+    log is planned as always, without one it is left alone for the moment."""
+    tree = Tree(tmp_path, JOB)
+    log = tree.logs / "a.log"
+    at_work = [PROGRAM.with_name("python"), "-P", "-m", "maintd.child", str(os.getpid()), ""]
+    with writing(log) as writer:
+        writer.write(2000)
+        descriptor = os.open(log, os.O_RDWR)
+        child = subprocess.Popen(at_work, stdin=subprocess.PIPE, stdout=subprocess.PIPE, pass_fds=[descriptor])
+        os.close(descriptor)
+        try:
+            until(lambda: holders.program(child.pid) == "maintd.child", "it is what it is called")
+            (step,) = [step for step in tree.plan() if step.get("verb") == "rotate"]
+            assert step["reason"].endswith(
+                f"(pid {writer.process.pid}) appends to it: archived, then collapsed in place"
+            )
+            writer.process.kill()
+            writer.process.wait()
+            (step,) = tree.plan()
+            assert "not rotated: maintd itself is at work on it" in step["reason"]
+        finally:
+            child.kill()
+            child.communicate()
 
 
 def test_the_plan_says_why_and_the_archive_is_the_planned_one(tmp_path):

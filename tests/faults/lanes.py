@@ -39,7 +39,8 @@ def play(module: str, share: float) -> Row | None:
     except Exception:
         traceback.print_exc()
         row = Row(what=campaign.NAME, size="not played to its end", holds=False, detail="it broke off, see above")
-    tell(f"{campaign.NAME}: {'holds' if row.holds else 'FAILS'} after {time.monotonic() - begun:.0f} s")
+    came = "holds" if row.holds else "FAILS"
+    tell(f"{campaign.NAME}: {came} after {time.monotonic() - begun:.0f} s{'' if row.holds else f': {row.detail}'}")
     return row
 
 

@@ -63,7 +63,7 @@ def play(storm: Storm, share: float) -> Iterator[tuple[Scene, Account, str]]:
                 account.strays.append(f"rotated too seldom: {stage.last_words()}")
             account.strays += said[name]
             account.strays += untold(stage, name, account)
-            if account.cut and name not in {scene.name for scene in RENAMED}:
+            if account.cut and not stage.scenes[name].may_lose and name not in {scene.name for scene in RENAMED}:
                 account.strays.append(f"{account.cut} archives of a log that is rotated in place end within a line")
             yield stage.scenes[name], account, f" (worst write {stage.writers[name].worst_ms:.0f} ms)"
 
