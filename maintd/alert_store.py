@@ -4,7 +4,7 @@ import json
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, field, replace
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from maintd.values import dataclass
@@ -28,6 +28,11 @@ HEARD = """
     ALTER TABLE incident ADD COLUMN heard TEXT NOT NULL DEFAULT '';
     UPDATE incident SET told = '', is_pending = 1;
 """
+CAPPED = """
+    CREATE TABLE message (id TEXT PRIMARY KEY, channel TEXT NOT NULL, at TEXT NOT NULL) STRICT;
+"""
+COUNTED = timedelta(hours=1)
+"""For so long a message counts among those that a channel may get."""
 Change = tuple[str, Sequence[str | int | None]]
 
 
@@ -106,6 +111,7 @@ class AlertStore:
     incidents: dict[str, Incident] = field(default_factory=dict)
     tellings: list[Telling] = field(default_factory=list)
     silences: dict[str, Silence] = field(default_factory=dict)
+    messages: list[tuple[str, datetime]] = field(default_factory=list)
     _last: int = 0
 
     def load(self, database: sqlite3.Connection) -> None:
@@ -124,6 +130,8 @@ class AlertStore:
             self._last = seq
         for pattern, until, reason in database.execute("SELECT * FROM silence"):
             self.silences[pattern] = Silence(pattern, datetime.fromisoformat(until), reason)
+        rows = database.execute("SELECT channel, at FROM message ORDER BY at")
+        self.messages = [(channel, datetime.fromisoformat(at)) for channel, at in rows]
 
     def note(self, incident: Incident | None, tellings: Iterable[tuple[str, str, Item]] = (), gone: str = "") -> None:
         """Keeps what is wrong, or that the one of the key `gone` is not any more, with what is to be told of it.
@@ -156,9 +164,23 @@ class AlertStore:
 
     def assign(self, tellings: Sequence[Telling], message: str) -> None:
         """They are one message from now on, which keeps its id however often it is sent."""
-        for telling in tellings:
-            telling.message = message
-        self.write([("UPDATE telling SET message = ? WHERE seq = ?", [message, telling.seq]) for telling in tellings])
+        self.write(self._assigned(tellings, message))
+
+    def begin(self, channel: str, tellings: Sequence[Telling], message: str) -> None:
+        """As `assign`, for a message that is one more of those that the channel gets in an hour."""
+        now = datetime.now(UTC)
+        self.write(
+            [
+                ("DELETE FROM message WHERE at < ?", [(now - COUNTED).isoformat()]),
+                ("INSERT INTO message VALUES (?, ?, ?)", [message, channel, now.isoformat()]),
+                *self._assigned(tellings, message),
+            ]
+        )
+
+    def ages(self, channel: str) -> list[float]:
+        """How many seconds ago the messages of a channel were begun, of those known when this was loaded."""
+        now = datetime.now(UTC)
+        return [max((now - at).total_seconds(), 0.0) for name, at in self.messages if name == channel]
 
     def put_back(self, tellings: Sequence[Telling]) -> None:
         """They wait again for a message, where they waited before."""
@@ -194,6 +216,11 @@ class AlertStore:
         found = self.silences.pop(pattern, None)
         self.write([("DELETE FROM silence WHERE pattern = ?", [pattern])])
         return found is not None
+
+    def _assigned(self, tellings: Sequence[Telling], message: str) -> list[Change]:
+        for telling in tellings:
+            telling.message = message
+        return [("UPDATE telling SET message = ? WHERE seq = ?", [message, telling.seq]) for telling in tellings]
 
     def _dropped(self, old: Sequence[Telling]) -> list[Change]:
         gone = {telling.seq for telling in old}

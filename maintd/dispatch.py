@@ -83,8 +83,14 @@ class Dispatch:
         for name in self._settings.channels:
             self._send(name)
 
+    def _channel(self, name: str) -> _Channel:
+        if name not in self._channels:
+            at = time.monotonic()
+            self._channels[name] = _Channel(sent=[at - age for age in self._store.ages(name)])
+        return self._channels[name]
+
     def _send(self, name: str) -> None:
-        channel, at = self._channels.setdefault(name, _Channel()), time.monotonic()
+        channel, at = self._channel(name), time.monotonic()
         if channel.is_busy or at < channel.not_before:
             return
         on_the_way = self._store.sent(name)
@@ -114,12 +120,12 @@ class Dispatch:
         waiting = self._store.waiting(name)
         fit = fitting(telling.item for telling in waiting)
         channel.since = channel.since if fit < len(waiting) else None  # what does not fit has waited long enough too
-        self._store.assign(waiting[:fit], os.urandom(8).hex())
+        self._store.begin(name, waiting[:fit], os.urandom(8).hex())
         return waiting[:fit]
 
     def delivered(self, delivered: Delivered) -> None:
         """Takes in what came of a message."""
-        channel = self._channels.setdefault(delivered.channel, _Channel())
+        channel = self._channel(delivered.channel)
         channel.is_busy = False
         if delivered.failed is not None:
             self._note_failure(channel, delivered, delivered.failed)

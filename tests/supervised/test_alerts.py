@@ -1,5 +1,7 @@
 """Alerts of the running daemon: on the edge, together, over outages and kills, capped, silenced, by every channel."""
 
+import contextlib
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -93,6 +95,23 @@ def test_reminders_routes_and_the_cap(daemon, sink):
     assert set(said(sink)) == {("check.file.a", False)}
     assert len({message[0]["annotations"]["message"] for message in sink.messages}) == 3
     assert len({message[0]["labels"]["incident"] for message in sink.messages}) == 1
+
+
+def test_a_restart_does_not_begin_the_cap_anew(daemon, sink):
+    """What was sent within the hour counts for the next maintd too: of the reminders the newest waits, none is sent."""
+    one = daemon(alerts(sink, 'remind = "1s"\nmost = 2\n', group="100ms") + FILE.format("a"))
+    one.start()
+    one.event("alert.sent", count=2)
+    one.end()
+
+    def last() -> int:
+        with contextlib.closing(sqlite3.connect(one.tree.folder / "state/state.sqlite")) as database:
+            return database.execute("SELECT coalesce(max(seq), 0) FROM telling").fetchone()[0]
+
+    one.start()
+    before = until(last, "a reminder waits")
+    until(lambda: last() >= before + 3, "three more have taken its place")
+    assert len(sink.messages) == 2
 
 
 def test_a_silence_holds_alerts_back_until_it_ends(daemon, sink):
