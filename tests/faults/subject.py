@@ -6,20 +6,50 @@ goes to the descriptors OUT and ERR.
 """
 
 import ctypes
+import gc
 import importlib
 import json
 import os
 import signal
 import socket
 import sys
+import tempfile
 import time
 import traceback
 from collections.abc import Iterator
 from typing import NoReturn
 
-from . import seccomp
+from . import forking, seccomp
 
-_MODULES = ("daemon", "runner", "rotation", "settling", "families", "actions.compress", "client", "copies", "storing")
+_MODULES = (
+    *("daemon", "runner", "rotation", "settling", "families", "actions.compress", "client"),
+    *("child", "commands", "copies", "inplace", "moves", "dropping", "ballast", "storing", "bundling", "packing"),
+    *("unpacking", "restored", "restic", "remote", "livedb"),
+)
+"""What a run and its children load."""
+_CONFIG = """
+[rotate.a]
+paths = ["/nowhere/*.log"]
+max_size = "1M"
+[compress.a]
+paths = ["/nowhere/*.csv"]
+older_than = "1d"
+cron = "@daily"
+[expire.a]
+paths = ["/nowhere/*.pdf"]
+keep_last = 1
+cron = "@daily"
+[archive.a]
+paths = ["/nowhere/*.txt"]
+older_than = "1d"
+to = "/nowhere/else"
+cron = "@daily"
+[backup.a]
+files = ["/nowhere/*.db"]
+destination = "/nowhere/kept"
+cron = "@daily"
+"""
+"""What it reads once before all runs, so that the tables of these kinds are made."""
 _PR_SET_CHILD_SUBREAPER = 36
 _GRACE = 1.0
 """Seconds for what a subject leaves behind to end by itself."""
@@ -31,9 +61,13 @@ def main() -> None:
     channel = socket.socket(fileno=number)
     ctypes.CDLL(None).prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
     _load()
+    turn = 0
     while request := channel.recv(1 << 16):
+        turn += 1
         pid = os.fork()
         if pid == 0:
+            if turn % forking.EXECUTED:
+                forking.install()
             _live(channel, json.loads(request), out, err)
         status = os.waitpid(pid, 0)[1]
         orphans = _ended()
@@ -50,6 +84,16 @@ def _load() -> None:
             importlib.import_module(f"maintd.{name}")
         except ModuleNotFoundError:  # loading is only for speed
             traceback.print_exc()
+    from maintd import config, values
+
+    for kind in tuple(values._pending):
+        values.completed(kind)
+    with tempfile.NamedTemporaryFile("w", suffix=".toml") as file:
+        file.write(_CONFIG)
+        file.flush()
+        config.load(file.name)
+    gc.collect()
+    gc.freeze()  # what is looked at by no collection is copied for no subject
 
 
 def _live(channel: socket.socket, argv: list[str], out: int, err: int) -> NoReturn:
