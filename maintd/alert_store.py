@@ -111,7 +111,7 @@ class AlertStore:
     incidents: dict[str, Incident] = field(default_factory=dict)
     tellings: list[Telling] = field(default_factory=list)
     silences: dict[str, Silence] = field(default_factory=dict)
-    messages: list[tuple[str, datetime]] = field(default_factory=list)
+    begun_before: list[tuple[str, datetime]] = field(default_factory=list)
     _last: int = 0
 
     def load(self, database: sqlite3.Connection) -> None:
@@ -131,7 +131,7 @@ class AlertStore:
         for pattern, until, reason in database.execute("SELECT * FROM silence"):
             self.silences[pattern] = Silence(pattern, datetime.fromisoformat(until), reason)
         rows = database.execute("SELECT channel, at FROM message ORDER BY at")
-        self.messages = [(channel, datetime.fromisoformat(at)) for channel, at in rows]
+        self.begun_before = [(channel, datetime.fromisoformat(at)) for channel, at in rows]
 
     def note(self, incident: Incident | None, tellings: Iterable[tuple[str, str, Item]] = (), gone: str = "") -> None:
         """Keeps what is wrong, or that the one of the key `gone` is not any more, with what is to be told of it.
@@ -166,21 +166,24 @@ class AlertStore:
         """They are one message from now on, which keeps its id however often it is sent."""
         self.write(self._assigned(tellings, message))
 
-    def begin(self, channel: str, tellings: Sequence[Telling], message: str) -> None:
+    def assign_counted(self, channel: str, tellings: Sequence[Telling], message: str) -> None:
         """As `assign`, for a message that is one more of those that the channel gets in an hour."""
         now = datetime.now(UTC)
         self.write(
             [
-                ("DELETE FROM message WHERE at < ?", [(now - COUNTED).isoformat()]),
+                ("DELETE FROM message WHERE at < ? OR at > ?", [(now - COUNTED).isoformat(), now.isoformat()]),
                 ("INSERT INTO message VALUES (?, ?, ?)", [message, channel, now.isoformat()]),
                 *self._assigned(tellings, message),
             ]
         )
 
     def ages(self, channel: str) -> list[float]:
-        """How many seconds ago the messages of a channel were begun, of those known when this was loaded."""
+        """How many seconds ago the messages of a channel were begun, of those known when this was loaded.
+
+        What a clock that was ahead had begun in the future does not count.
+        """
         now = datetime.now(UTC)
-        return [max((now - at).total_seconds(), 0.0) for name, at in self.messages if name == channel]
+        return [(now - at).total_seconds() for name, at in self.begun_before if name == channel and at <= now]
 
     def put_back(self, tellings: Sequence[Telling]) -> None:
         """They wait again for a message, where they waited before."""

@@ -18,10 +18,13 @@ _LOOKS = 1000
 
 
 def writers(log: int) -> list[Holder]:
-    """The processes, other than this one, that have the log open for writing."""
+    """The processes, other than this one, that have the log open for writing. NotYet if maintd's own are among them."""
     info = os.fstat(log)
     found = holders.find({(info.st_dev, info.st_ino)}).get((info.st_dev, info.st_ino), [])
-    return [holder for holder in found if holder.writing and holder.pid != os.getpid()]
+    writing = [holder for holder in found if holder.writing and holder.pid != os.getpid()]
+    if any(holder.is_at_work for holder in writing):
+        raise NotYet("maintd itself is at work on it")
+    return writing
 
 
 def require_unmapped(log: int) -> None:

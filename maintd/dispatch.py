@@ -120,7 +120,7 @@ class Dispatch:
         waiting = self._store.waiting(name)
         fit = fitting(telling.item for telling in waiting)
         channel.since = channel.since if fit < len(waiting) else None  # what does not fit has waited long enough too
-        self._store.begin(name, waiting[:fit], os.urandom(8).hex())
+        self._store.assign_counted(name, waiting[:fit], os.urandom(8).hex())
         return waiting[:fit]
 
     def delivered(self, delivered: Delivered) -> None:

@@ -84,14 +84,6 @@ def survey(groups: Sequence[Watched], is_over: Callable[[], bool] = lambda: Fals
     return Territory(files, frozenset(directories), frozenset(route), tuple(areas))
 
 
-def _size(path: str) -> float:
-    """Its size in bytes; infinite for what is not there."""
-    try:
-        return os.lstat(path).st_size
-    except OSError:
-        return math.inf
-
-
 def is_regular(path: str) -> bool:
     """Whether there is a regular file, with no symbolic link on the way to it."""
     try:
@@ -131,14 +123,10 @@ def _route(fixed: list[str]) -> set[tuple[str, str]]:
 
 @dataclass(slots=True)
 class _Report:
-    """What was said last of a file that is too large; `again` is when it may be said again (monotonic seconds).
-
-    `largest` is how large it was seen since; smaller after a run, it was rotated in place, and has grown again.
-    """
+    """What was said last of a file that is too large; `again` is when it may be said again (monotonic seconds)."""
 
     inode: tuple[int, int]
     size: int
-    largest: int
     again: float
     wait: float = SOONEST
 
@@ -193,18 +181,20 @@ class Sizes:
             self._reports.pop((job, file), None)
 
     def settle(self, job: str, paths: Iterable[str], now: float, *, once: bool = False) -> None:
-        """A run for these files has ended. One that is as large as before may be reported again, each time later.
+        """A run for these files has ended. One that is still too large may be reported again, each time later.
 
         With `once` it is not reported again for merely staying so.
         """
         for path in paths:
-            key = job, os.fsencode(path)
-            report = self._reports.get(key)
-            if report and _size(path) < report.largest:
-                del self._reports[key]
-            elif report:
+            report = self._reports.get((job, os.fsencode(path)))
+            if report:
                 report.again = math.inf if once else now + report.wait
                 report.wait = min(report.wait * 2, LATEST)
+
+    def relieve(self, job: str, paths: Iterable[str]) -> None:
+        """These were rotated: one that is too large has become so again, however large it is and was."""
+        for path in paths:
+            self._reports.pop((job, os.fsencode(path)), None)
 
     def poll(self, now: float) -> dict[str, frozenset[str]]:
         """Per job, the files that are to be reported as too large at `now` (monotonic seconds)."""
@@ -240,9 +230,8 @@ class Sizes:
     def _is_news(self, key: tuple[str, bytes], info: os.stat_result, now: float) -> bool:
         report = self._reports.get(key)
         if report is None or report.is_outdated(info):
-            self._reports[key] = _Report((info.st_dev, info.st_ino), info.st_size, info.st_size, now + LATEST)
+            self._reports[key] = _Report((info.st_dev, info.st_ino), info.st_size, now + LATEST)
             return True
-        report.largest = max(report.largest, info.st_size)
         if now < report.again:
             return False
         report.again = now + LATEST

@@ -40,7 +40,10 @@ class Holder:
 
     @property
     def is_at_work(self) -> bool:
-        """Whether it is a process in which maintd does its own work, on this log for example."""
+        """Whether it is a process in which maintd does its own work, on this log for example.
+
+        It goes by its name; who else takes that name keeps his log from being rotated, as any writer can.
+        """
         return self.program == "maintd.child"
 
     def __str__(self) -> str:

@@ -37,9 +37,10 @@ class Losses:
 
 
 def _moment(text: str) -> datetime:
-    """When, in UTC; what somebody has made unreadable was long ago."""
+    """When; without a zone it is taken for UTC, and what somebody has made unreadable was long ago."""
     try:
-        return datetime.fromisoformat(text).astimezone(UTC)
+        found = datetime.fromisoformat(text)
+        return found if found.tzinfo else found.replace(tzinfo=UTC)
     except (ValueError, OverflowError):
         return datetime.min.replace(tzinfo=UTC)
 

@@ -169,10 +169,11 @@ def _rotation(family: Family, reason: str, rung: Rung, policy: Policy, now: date
 def _finding(family: Family, rung: Rung, lanes: AbstractSet[Lane]) -> Finding | None:
     """Why a due log is not rotated in this plan, if it is not."""
     assert family.live is not None
-    if family.interrupted:
+    before = "an interrupted rotation of it is completed first" if family.interrupted else rung.put_off
+    if before:
         return Finding(
             target=family.log,
-            reason="not rotated: an interrupted rotation of it is completed first",
+            reason=f"not rotated: {before}",
             is_put_off=Lane.HEAVY in lanes,
             is_deferred=Lane.HEAVY not in lanes,
         )

@@ -62,7 +62,7 @@ class Recipient:
 
 @dataclass(frozen=True, kw_only=True)
 class Rung:
-    """How one log's writers are told, and why so; with a `refusal` the log is not to be rotated.
+    """How one log's writers are told, and why so; with a `refusal` the log is not to be rotated, if `put_off` not now.
 
     With a `way` nobody is told, and the log is rotated in place.
     """
@@ -76,6 +76,7 @@ class Rung:
     user: str | None = None
     refusal: str = ""
     advice: str = ""
+    put_off: str = ""
 
     def tell(self, needs: tuple[Action, ...], limit: timedelta, why: str = "") -> Iterator[Tell | RunCommand]:
         """The steps that tell the writers, once for all the logs that were set aside in `needs`."""

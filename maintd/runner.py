@@ -194,6 +194,8 @@ class Runner:
             result.count("failed")
             self._fail(run, action, trouble(error))
             return False
+        if action.relieves:
+            result.relieved.add(action.target)
         result.count("done")
         return True
 

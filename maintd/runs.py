@@ -132,8 +132,8 @@ class Result:
     """How a run ended. `waiting` counts actions put off because somebody has the file open, `deferred` what is planned
     by the run for the other lane, `refused` what was found that somebody has to correct first.
 
-    `plan` is None if none was made. `samples` are to be remembered; `remark` is what the job says of what it looks
-    after, for status.
+    `relieved` are the logs that it has rotated. `plan` is None if none was made. `samples` are to be remembered;
+    `remark` is what the job says of what it looks after, for status.
     """
 
     run: str
@@ -150,6 +150,7 @@ class Result:
     remark: str = ""
     plan: Plan | None = field(default=None, repr=False)
     samples: tuple[Sample, ...] = ()
+    relieved: set[str] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, what: Literal["done", "failed", "omitted", "waiting", "spared"]) -> None:

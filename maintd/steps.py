@@ -123,6 +123,9 @@ class Action:
     is_harmless: ClassVar[bool] = False
     """Whether it changes nothing but what maintd remembers, so that a job that only observes does it too."""
 
+    relieves: ClassVar[bool] = False
+    """Whether it leaves the log that is its target empty, or another one in its place."""
+
     target: str
     reason: str
     needs: tuple["Action", ...] = ()

@@ -341,7 +341,8 @@ class Upkeep:
         follows = None if isinstance(due.cause, Asked) else self.agenda.end(due)
         if isinstance(due.cause, Grown) and not result.deferred:
             said = run is not None and run.only_observes and not result.is_void and not result.failed
-            self.watch.settled(due.job, due.cause.paths, once=said)
+            self.watch.settled(due.job, due.cause.paths - result.relieved, once=said)
+        self.watch.relieved(due.job, result.relieved)
         if run is None or result.is_void:
             if not isinstance(due.cause, Asked | Over | Fallen):
                 self.due(due)  # in the queue again, or, if the job is paused, kept for later

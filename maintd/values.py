@@ -32,7 +32,10 @@ if TYPE_CHECKING:
 else:
 
     def dataclass(cls: type | None = None, /, **options: bool) -> type | Callable[[type], type]:
-        """As dataclasses.dataclass. A class with slots, or that has a __new__ of another kind, is completed at once."""
+        """As dataclasses.dataclass. A class with slots, or that has a __new__ of another kind, is completed at once.
+
+        Such a class does not come after one that is put off among the bases of a third.
+        """
         if cls is None:
             return lambda cls: dataclass(cls, **options)
         if options.get("slots") or not _is_plain(cls):
@@ -41,7 +44,7 @@ else:
             return dataclasses.dataclass(**options)(cls)
 
         def first(kind: type, /, *_: object, **__: object) -> object:
-            completed(cls)
+            completed(kind)
             return object.__new__(kind)
 
         first.is_of_values = True

@@ -73,9 +73,9 @@ class Watch:
     """Puts Due(job, Grown(paths)) when watched files pass their limit.
 
     A file is reported once. It is reported again when it was replaced, or fell to its limit and passed it again; or,
-    staying as large, some time after a run for it has ended (`settled`): 1 s, then twice that, up to 5 minutes; or
-    never, where a run only observes and would say the same each time. One that a run made smaller in place, and that is
-    past its limit again already, is reported at once.
+    staying too large, some time after a run for it has ended (`settled`): 1 s, then twice that, up to 5 minutes; or
+    never, where a run only observes and would say the same each time. One that a run has rotated in place (`relieved`),
+    and that is past its limit again already, is reported at once.
     """
 
     def __init__(self, put: Callable[[Due], None]) -> None:
@@ -112,6 +112,10 @@ class Watch:
     def settled(self, job: str, paths: Iterable[str], *, once: bool = False) -> None:
         """A run for these files has ended, whatever came of it; `once` if it is enough to have reported them once."""
         self._commands.put(partial(self._settle, job, tuple(paths), once=once))
+
+    def relieved(self, job: str, paths: Iterable[str]) -> None:
+        """A run has rotated these files, whatever it was for."""
+        self._commands.put(partial(self._relieve, job, tuple(paths)))
 
     def start(self) -> None:
         self._directories.open()
@@ -192,6 +196,10 @@ class Watch:
 
     def _settle(self, name: str, paths: tuple[str, ...], *, once: bool) -> bool:
         self._sizes.settle(name, paths, time.monotonic(), once=once)
+        return False
+
+    def _relieve(self, name: str, paths: tuple[str, ...]) -> bool:
+        self._sizes.relieve(name, paths)
         return False
 
     def _listen(self) -> None:

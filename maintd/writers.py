@@ -32,7 +32,7 @@ UNSEEN = Rung(
 )
 
 
-AT_WORK = Rung(refusal="maintd itself is at work on it", advice="it is tried again when that has ended")
+AT_WORK = Rung(put_off="maintd itself is at work on it")
 
 
 def is_held(seen: Seen) -> bool:
@@ -65,11 +65,10 @@ def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
     rungs = {log.inode: Rung(reason="nobody writes it") for log in logs}
     known: dict[tuple[tuple[Holder, ...], bool], Rung] = {}
     for inode, log in held.items():
-        everybody = [holder for holder in found.get(inode, []) if holder.writing]
-        writing = tuple(
-            holder for holder in everybody if not holder.is_at_work
-        )  # the rotation before, in its last step
-        if len(writing) < len(everybody) and not writing:
+        every = [holder for holder in found.get(inode, []) if holder.writing]
+        # maintd itself is in the last step of the rotation before this one
+        writing = tuple(holder for holder in every if not holder.is_at_work)
+        if every and not writing:
             rungs[inode] = AT_WORK
             continue
         if not writing and not is_held(log):  # who held it has just let go

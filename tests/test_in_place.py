@@ -73,6 +73,7 @@ def test_a_rotation_in_its_last_step_is_no_writer(tmp_path):
             assert step["reason"].endswith(
                 f"(pid {writer.process.pid}) appends to it: archived, then collapsed in place"
             )
+            assert [event["event"] for event in tree.do().events() if "reason" in event] == ["action.waiting"]
             writer.process.kill()
             writer.process.wait()
             (step,) = tree.plan()

@@ -278,20 +278,30 @@ def test_backoff_doubles_up_to_five_minutes(tmp_path):
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
 
 
-def test_what_a_run_made_smaller_is_reported_at_once_if_it_is_too_large_again(tmp_path):
-    """A log rotated in place that has grown past the size at which it was reported, before anybody looked, is no log
-    that a run did not help: its next rotation is not put off, however often that happens."""
-    path = tmp_path / "a.log"
-    log = grow(path)
+def test_what_was_rotated_in_place_is_reported_at_once_if_it_is_too_large_again(tmp_path):
+    """A log that a run has rotated, and that has grown past the size of its first report before anybody looked, is no
+    log that a run did not help: its next rotation is not put off, however often that happens."""
+    log = grow(tmp_path / "a.log")
     sizes = Sizes()
     sizes.add("job", log, LIMIT)
     assert sizes.poll(0)
     for now in range(1, 20):
-        grow(path, 50 * LIMIT)
-        assert not sizes.poll(now)
-        os.truncate(log, 10 * LIMIT)
-        sizes.settle("job", [log], now)
+        grow(tmp_path / "a.log", 10 * LIMIT)
+        sizes.relieve("job", [log])
         assert sizes.poll(now) == {"job": {log}}
+
+
+def test_what_gets_smaller_by_itself_does_not_end_the_waiting(tmp_path):
+    """A log that its service trims, and that no run has rotated, is reported later and later all the same."""
+    log, reports = grow(tmp_path / "a.log", 3 * LIMIT), 0
+    sizes = Sizes()
+    sizes.add("job", log, LIMIT)
+    for now in range(60):
+        os.truncate(log, (3 + now % 2) * LIMIT)
+        if sizes.poll(now):
+            reports += 1
+            sizes.settle("job", [log], now)
+    assert reports == 6, "at 0, 1, 3, 7, 15 and 31 s"
 
 
 def test_unanswered_report_is_repeated(tmp_path):
@@ -379,7 +389,7 @@ def no_descriptors_left() -> Iterator[None]:
 
 
 ENDS = """
-import os, sys, threading
+import os, sys, threading, time
 from maintd.job import Watched
 from maintd.watch import Watch
 
@@ -389,7 +399,7 @@ assert not watch.alive
 watch.set("rotate.a", [Watched((sys.argv[1],), (), 1000)])
 watch.start()
 while not (watch.alive and watch.files):
-    pass
+    time.sleep(0.01)
 watch.stop()
 assert not watch.alive
 after = threading.active_count(), len(os.listdir("/proc/self/fd"))

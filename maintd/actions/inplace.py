@@ -63,6 +63,7 @@ class RotateInPlace(Action):
 
     verb: ClassVar[str] = "rotate"
     failure: ClassVar[type[Failure]] = RotateFailed
+    relieves: ClassVar[bool] = True
 
     seen: Seen
     archive: str
@@ -118,6 +119,7 @@ class FinishInPlace(Action):
 
     verb: ClassVar[str] = "finish"
     failure: ClassVar[type[Failure]] = RotateFailed
+    relieves: ClassVar[bool] = True
 
     archive: str
     journal: str

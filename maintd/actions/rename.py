@@ -76,6 +76,7 @@ class SetAside(Action):
 
     verb: ClassVar[str] = "rotate"
     failure: ClassVar[type[Failure]] = RotateFailed
+    relieves: ClassVar[bool] = True
     lane: ClassVar[Lane] = Lane.ROTATE
 
     seen: Seen

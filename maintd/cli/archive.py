@@ -72,7 +72,7 @@ def list_(called: Invocation, /, *, since: str | None, path: str | None, as_json
     for listed in _archives(called):
         code = _said_damaged(listed) or code
         for entry in _chosen(listed, path):
-            if since is not None and entry.at[:19] < since[:19]:
+            if since is not None and entry.at[:19] < since[:19]:  # older ones have no fraction of a second
                 continue
             if as_json:
                 output.say_json(_fields(listed, entry))

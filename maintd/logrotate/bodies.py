@@ -161,6 +161,7 @@ class TruncateLog(Deed):
     """Cuts a log to nothing, after what it has got since it was copied `to` there was added; None is not at all."""
 
     verb: ClassVar[str] = "cut"
+    relieves: ClassVar[bool] = True
 
     to: str | None = None
 

@@ -76,6 +76,10 @@ def ruled(
     if options.rotate == 0 or not intents:
         return found, frozenset()
     rungs = writers.choose(due, Reopening(mode="collapse"))
+    found = [
+        _waiting(log, writers.AT_WORK.put_off, {seen.path for seen in due if rungs[seen.inode] == writers.AT_WORK})
+        for log in found
+    ]
     paths = {seen.path: seen for seen in due if rungs[seen.inode].way == "collapse"}
     small = {path: seen for path, seen in paths.items() if seen.size < 2 * os.statvfs(os.path.dirname(path)).f_bsize}
     waiting = [

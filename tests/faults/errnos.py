@@ -13,6 +13,7 @@ from .table import Row
 from .trial import Bench, Report
 
 NAME = "errnos"
+BUSY = True
 CODES = ("ENOSPC", "EIO", "EROFS", "EDQUOT", "EACCES", "EMFILE", "ENOMEM", "EOPNOTSUPP", "EXDEV")
 Lasts = Literal["once", "this kind from there on", "all from there on"]
 LASTS: tuple[Lasts, ...] = ("once", "this kind from there on", "all from there on")

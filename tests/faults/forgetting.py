@@ -17,6 +17,7 @@ from .trial import Bench, Report, check_safe
 from .volatile import State, Volatile, restore
 
 NAME = "forgetting"
+BUSY = True
 MODELLED = tuple(scene for scene in RENAMES if scene.holds != "watch")
 """Who makes a log by himself makes its name durable by himself, of which the model knows nothing."""
 

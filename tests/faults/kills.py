@@ -11,6 +11,7 @@ from .table import Row
 from .trial import Bench, Report, check_safe
 
 NAME = "kills"
+BUSY = True
 AGAIN = 30
 """At each how many-th call of a recovery it is killed again, beginning with another one for each first kill."""
 

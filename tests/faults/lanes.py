@@ -1,8 +1,8 @@
 """Which campaigns there are, and how they are played: one by one, or several at once.
 
-A campaign is a module with a NAME and run(share). Those with `ALONE = True` measure a time or a pace and are played one
-by one. Then there are two lanes: those with many workers (`crew`), which keep every core busy, one after the other, and
-beside them those that mostly wait. Each of these is in a process by itself.
+A campaign is a module with a NAME and run(share). Those with `ALONE = True` are played one by one: a busy machine would
+spoil what they measure. Then there are two lanes: those that are `BUSY`, whose workers keep every core at work, one
+after the other, and beside them the rest, whose limits hold beside other work. Each has a process of its own.
 """
 
 import importlib
@@ -11,9 +11,8 @@ import sys
 import time
 import traceback
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
 from contextlib import ExitStack
-from itertools import chain
 from pathlib import Path
 from types import ModuleType
 
@@ -53,13 +52,21 @@ def all_played(chosen: Iterable[ModuleType], share: float, *, one_by_one: bool) 
     alone, busy, waiting = [], [], []
     for module in chosen:
         is_alone = one_by_one or getattr(module, "ALONE", False)
-        (alone if is_alone else busy if hasattr(module, "each") else waiting).append(module.__name__)
+        (alone if is_alone else busy if getattr(module, "BUSY", False) else waiting).append(module.__name__)
     for name in alone:
         yield play(name, share)
     afresh = multiprocessing.get_context("spawn")
     with ExitStack() as stack:
         lanes = [stack.enter_context(ProcessPoolExecutor(1, afresh, max_tasks_per_child=1)) for _ in range(2)]
         begun = [
-            lane.map(play, names, [share] * len(names)) for lane, names in zip(lanes, (busy, waiting), strict=True)
+            (name, lane.submit(play, name, share))
+            for lane, names in zip(lanes, (busy, waiting), strict=True)
+            for name in names
         ]
-        yield from chain(*begun)
+        for name, future in begun:
+            try:
+                yield future.result()
+            except BrokenExecutor:
+                yield Row(
+                    what=name, size="not played", holds=False, detail="its process, or the one before it, was killed"
+                )

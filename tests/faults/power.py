@@ -14,6 +14,7 @@ from .table import Row
 from .trial import Bench, Report, check_safe
 
 NAME = "power"
+BUSY = True
 SYNCS = ("fsync", "fdatasync", "syncfs", "sync_file_range")
 
 

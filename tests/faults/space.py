@@ -14,6 +14,7 @@ from .table import Row
 from .trial import Bench, Report
 
 NAME = "space"
+BUSY = True
 LEVELS = 64
 KINDS = ("ext4", "tmpfs")
 AFTER_THE_LOCK = 4

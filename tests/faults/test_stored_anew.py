@@ -1,6 +1,7 @@
 """maintd is killed while it stores anew what an object store has lost."""
 
 import json
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,7 +28,7 @@ def lose(tree: Tree, server: Server, bucket: str, name: str) -> None:
 
 @pytest.mark.parametrize("name", ["2026-02-03.tar.zst", "b.csv.zst"], ids=["bundle", "file"])
 def test_killed_while_a_lost_object_is_stored_anew(tmp_path, moto, bucket, name):
-    """Wherever the run is cut off, the originals stay, and the next runs store the object whole and list it once."""
+    """Cut off at some of its calls: the originals stay, and the next runs store the object whole and list it once."""
     tree = Tree(tmp_path)
     if name.startswith("b."):
         configure(tree, moto.url, f"s3://{bucket}/p", more="keep_originals = true\n")
@@ -61,8 +62,14 @@ def test_killed_while_a_lost_object_is_stored_anew(tmp_path, moto, bucket, name)
                     break
                 again = do()
                 assert again.code == 0, (killed.calls[-1], again.events(".failed"))
+            else:
+                pytest.fail(f"there is still something to do: {run(tree, 'plan').stdout}")
             there = objects(moto, bucket)
             assert f"p/{name}" in there, (number, sorted(there))
+            lines = [json.loads(line) for line in there["p/maintd-manifest.jsonl"].splitlines()]
+            counts = Counter(line.get("member", "") for line in lines if line["name"] == name and not line.get("void"))
+            voids = Counter(line.get("member", "") for line in lines if line["name"] == name and line.get("void"))
+            assert {counts[member] - voids[member] for member in counts} == {1}, (number, lines)
             verified = run(tree, "archive", "verify")
             assert (verified.returncode, "all as they were" in verified.stdout) == (0, True), (number, verified.stdout)
             assert {path: path.read_bytes() for path in files(tree.logs)} == originals

@@ -14,6 +14,7 @@ from .vault_trials import points, trial
 from .vaults_afar import OF_BUCKET, OF_RESTIC, BucketBench, ResticBench, store, why_not_buckets, why_not_restic
 
 NAME = "vaults"
+BUSY = True
 WORKERS = 3
 AFAR = 12
 """How many runs each scene has whose snapshots are elsewhere."""

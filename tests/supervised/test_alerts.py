@@ -114,6 +114,22 @@ def test_a_restart_does_not_begin_the_cap_anew(daemon, sink):
     assert len(sink.messages) == 2
 
 
+def test_a_clock_that_was_ahead_does_not_silence_a_channel(daemon, sink):
+    """Messages that were begun at a time that has not come yet do not count, and are forgotten."""
+    one = daemon(alerts(sink, "most = 1\n", group="100ms") + FILE.format("a"))
+    one.start()
+    one.event("alert.sent")
+    one.stop()
+    with contextlib.closing(sqlite3.connect(one.tree.folder / "state/state.sqlite")) as database, database:
+        assert database.execute("UPDATE message SET at = '2126' || substr(at, 5)").rowcount == 1
+    files(one, "a")
+    one.start()
+    one.event("alert.sent", count=2)
+    assert said(sink) == [("check.file.a", False), ("check.file.a", True)]
+    with contextlib.closing(sqlite3.connect(one.tree.folder / "state/state.sqlite")) as database:
+        assert database.execute("SELECT count(*) FROM message WHERE at > '2126'").fetchone() == (0,)
+
+
 def test_a_silence_holds_alerts_back_until_it_ends(daemon, sink):
     """`maintd silence` over a restart: nothing is told meanwhile, and what is still wrong at its end is."""
     one = daemon(alerts(sink, group="100ms") + FILE.format("a") + FILE.format("b"))
