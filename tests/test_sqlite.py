@@ -128,6 +128,26 @@ def test_a_large_log_is_checkpointed_and_free_pages_given_back(tree):
     assert ask(path, "SELECT count(*) FROM trades") == [(11,)]
 
 
+@pytest.mark.parametrize(("before", "after", "code"), [(3000, 10, 0), (10, 3000, 5)], ids=["the rest", "most of it"])
+def test_what_a_reader_keeps_from_being_moved(tree, before, after, code):
+    """Pages that came after a reader had begun stay in the WAL for the next time; if they are most of it, it has failed."""
+    path = database(tree.logs / "a.db", 10)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        numbers = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT ?) SELECT i FROM n"
+        fill = f"INSERT INTO trades (price, note) SELECT 1, hex(randomblob(100)) FROM ({numbers})"
+        writer.execute(fill, (before,))
+        with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM trades").fetchone()
+            writer.execute(fill, (after,))
+            found = did(tree, 'checkpoint_over = "10K"\noptimize = false\n', code)
+    if code:
+        assert "a reader holds on to its write-ahead log" in found.event("database.failed")["error_msg"]
+    else:
+        assert any("are still read" in event["what"] for event in found.events("database.kept"))
+
+
 def test_damage_is_found_by_the_check(tree):
     """quick_check of a damaged database is a failure."""
     path = database(tree.logs / "a.db", 5000, mode="DELETE")
