@@ -43,7 +43,7 @@ class Agenda:
         failing = due.job, type(due.cause)
         count = self._failures.get(failing, 0)
         self._failures[failing] = count + 1
-        delay = min(RETRY_FIRST * 2.0**count, RETRY_LAST)
+        delay = min(RETRY_FIRST * 2.0 ** min(count, 16), RETRY_LAST)
         for at, (when, order, other) in enumerate(self._retries):
             if _key(other) == _key(due):
                 self._retries[at] = when, order, _merged(other, due) if isinstance(due.cause, AskedBefore) else other

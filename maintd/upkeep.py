@@ -204,6 +204,8 @@ class Upkeep:
             self.recover(name)
         for name in new.jobs.keys() - {*difference.added, *difference.changed}:
             self._look_again(name)
+            if new.jobs[name].has_other_files:
+                self.due(Due(name, Settling()))
         if old.settings.observe != new.settings.observe:
             for name in new.jobs:  # what had grown while it was observed is to be looked at anew
                 self.watch.remove(name)
@@ -234,7 +236,6 @@ class Upkeep:
         """What a job watches may have been changed in other files than the config, or have an error by now."""
         if self.config.jobs[name].has_other_files:
             self.watch.set(name, self.config.watched(name))
-            self.due(Due(name, Settling()))
 
     def _forget(self, name: str) -> None:
         """Drops what was seen of a job and put off; a schedule that stays the same keeps its next run."""

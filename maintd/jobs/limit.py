@@ -196,7 +196,7 @@ class ProgramLimit(Job):
             within = format_duration(self.restarts_within)
             reason = f"{excess.text}, and it was restarted {counted(len(done), 'time')} within {within} (max_restarts)"
             return Finding(target=excess.program, reason=reason, event=LimitSpent(target=excess.program, reason=reason))
-        pause = self.pause * 2.0 ** (len(done) - 1)
+        pause = self.pause * 2.0 ** min(len(done) - 1, 30)
         if done and ctx.now - done[-1] < pause:
             return Finding(
                 target=excess.program, reason=f"{excess.text}; not within {format_duration(pause)} of the last restart"

@@ -57,13 +57,15 @@ def install() -> None:
 def _spawn(worker: Any) -> Forked:
     from maintd import environment
 
-    theirs, ours = os.pipe(), os.pipe()
+    theirs, ours, ready = os.pipe(), os.pipe(), os.pipe()
     parent, given = os.getpid(), environment.given()
     pid = os.fork()
     if pid == 0:
         _live(worker, parent, given, theirs[0], ours[1])
-    os.close(theirs[0])
-    os.close(ours[1])
+    for descriptor in (theirs[0], ours[1], ready[1]):
+        os.close(descriptor)
+    os.read(ready[0], 1)  # to its end: as after Popen, the child is in a session of its own by now
+    os.close(ready[0])
     return Forked(pid, theirs[1], ours[0])
 
 
@@ -73,9 +75,9 @@ def _live(worker: Any, parent: int, given: dict[str, str], stdin: int, stdout: i
     try:
         os.dup2(stdin, 0)
         os.dup2(stdout, 1)
+        os.setsid()
         _close_but({0, 1, 2, worker._lock_fd})
         os.chdir("/")
-        os.setsid()
         for number in signal.valid_signals():
             if callable(signal.getsignal(number)):
                 signal.signal(number, signal.SIG_DFL)
