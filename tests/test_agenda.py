@@ -92,3 +92,11 @@ def test_a_job_that_is_gone_is_not_tried_again():
     assert agenda.ripe(1000) == [other]
     assert agenda.retry(DAILY, 1000) == RETRY_FIRST
     assert agenda.retry(other, 1000) == 2 * RETRY_FIRST
+
+
+def test_however_often_a_run_has_failed_it_is_tried_again_five_minutes_later():
+    """The delay has its longest after a few failures, and stays that after thousands."""
+    agenda = Agenda()
+    delays = [agenda.retry(DAILY, 0.0) for _ in range(3000)]
+    assert delays[:3] == [RETRY_FIRST, 2 * RETRY_FIRST, 4 * RETRY_FIRST]
+    assert set(delays[10:]) == {RETRY_LAST}

@@ -130,7 +130,7 @@ def test_a_large_log_is_checkpointed_and_free_pages_given_back(tree):
 
 @pytest.mark.parametrize(("before", "after", "code"), [(3000, 10, 0), (10, 3000, 5)], ids=["the rest", "most of it"])
 def test_what_a_reader_keeps_from_being_moved(tree, before, after, code):
-    """Pages that came after a reader had begun stay in the WAL for the next time; if they are most of it, it has failed."""
+    """Pages that came after a reader had begun stay in the WAL for the next time; it fails if they are most of it."""
     path = database(tree.logs / "a.db", 10)
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
         writer.execute("PRAGMA wal_autocheckpoint = 0")

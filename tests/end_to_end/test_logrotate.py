@@ -7,8 +7,10 @@ import os
 import re
 import shutil  # noqa: TID251 - only to find a tool
 import subprocess
+import time
 from pathlib import Path
 
+import psutil
 import pytest
 
 from .stage import Stage, wait_for
@@ -207,6 +209,33 @@ def test_edits_are_taken_over_by_a_reload(stage):
     stop(made, "api", "web")
     assert_whole(made.logs / "api.log")
     assert_whole(made.logs / "web.log")
+
+
+def test_with_nothing_to_do_it_rests(stage):
+    """A daemon with stanzas does not run them over and over: it takes next to none of a core when nothing is due."""
+    made = stage({}, JOB)
+    put(made, "a", only("none", "1M"))
+    made.start()
+    made.event("job.finished")
+    daemon = psutil.Process(made.pid_of("maintd"))
+    begun, before = time.monotonic(), daemon.cpu_times()
+    wait_for(lambda: time.monotonic() - begun > 3, "three seconds")
+    after = daemon.cpu_times()
+    assert after.user + after.system - before.user - before.system < 1.0
+
+
+def test_a_refused_log_is_told_of_once(stage):
+    """A log that has grown and may not be rotated is refused in one event, however often it is looked at again."""
+    made = stage({}, JOB)
+    put(made, "a", "LOGS/x.log {\n    size 20k\n    rotate 2\n    dateext\n    dateformat .same\n}\n")
+    (made.logs / "x.log.same").write_text("there already")
+    made.start()
+    made.event("job.finished")
+    (made.logs / "x.log").write_bytes(b"x" * 30_000)
+    made.event("rotate.refused", target=str(made.logs / "x.log"))
+    begun = time.monotonic()
+    wait_for(lambda: time.monotonic() - begun > 5, "two more looks, after 1 s and 2 s more")
+    assert len(made.events("rotate.refused")) == 1
 
 
 def test_while_logrotate_is_at_work_a_run_is_put_off(stage):
