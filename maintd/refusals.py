@@ -11,7 +11,7 @@ from maintd.rotation import RotateRefused
 from maintd.runs import Result, Run
 from maintd.state import Refusal, State
 from maintd.steps import Action, Finding, Lane
-from maintd.triggers import Asked, Cause, Grown, Scheduled, Settling
+from maintd.triggers import Asked, Cause, Scheduled
 
 IN_CONFIG = "config"
 """Stands for the inode where a place in a config file is refused, and no log."""
@@ -56,7 +56,7 @@ class Refusals:
                 if refusal != before:
                     self._state.refuse(refusal)
         cause = run.ctx.cause
-        settled = {step.target for step in result.plan if isinstance(step, Action) or _is_judged(step.target, cause)}
+        settled = {step.target for step in result.plan if isinstance(step, Action) or not isinstance(cause, Asked)}
         for log, refusal in known.items():
             is_read_anew = refusal.inode == IN_CONFIG  # by each run
             if is_read_anew or log in settled or _is_about_all(cause):
@@ -86,13 +86,6 @@ def _refusal(name: str, job: Job, event: RotateRefused, since: datetime) -> Refu
 def _core(refusal: Refusal) -> tuple[str, ...]:
     """What makes a refusal the same one, whenever it began."""
     return refusal.job, refusal.log, refusal.reason, refusal.advice, refusal.digest, refusal.inode
-
-
-def _is_judged(log: str, cause: Cause) -> bool:
-    """Whether a run for this cause looks whether a log is to be rotated, so that no word of a refusal is news too."""
-    if isinstance(cause, Grown):
-        return log in cause.paths
-    return not isinstance(cause, Asked | Settling)
 
 
 def _is_about_all(cause: Cause) -> bool:
