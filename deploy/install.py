@@ -244,8 +244,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
             file=sys.stderr,
         )
         return 1
-    except (Unfit, OSError) as error:
+    except Unfit as error:
         print(f"install.py: {error}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        where = error.filename or prefix.path
+        print(f"install.py: {where}: {error.strerror} (name another directory: make install PREFIX=…)", file=sys.stderr)
         return 1
     return 0
 
