@@ -138,6 +138,11 @@ class Action:
         return ""
 
     @property
+    def runs(self) -> tuple[str, ...]:
+        """The argv list of the command that it runs, if that is what it does."""
+        return ()
+
+    @property
     def what(self) -> str:
         """What the verb is about, in the message that it failed, beside the target."""
         return "it"

@@ -50,7 +50,7 @@ def plan(called: Invocation, jobs: tuple[str, ...], *, due: bool, as_json: bool)
 
 
 def fields(step: Step) -> dict[str, Any]:
-    """A step for programs; `in_bytes` is as planned."""
+    """A step for programs; `in_bytes` is as planned, `argv` is of a command."""
     if isinstance(step, Finding):
         return {"step": "finding", "target": step.target, "reason": step.reason}
     return {
@@ -58,6 +58,7 @@ def fields(step: Step) -> dict[str, Any]:
         "verb": step.verb,
         "target": step.target,
         "detail": printable(step.detail),
+        **({"argv": step.runs} if step.runs else {}),
         "in_bytes": step.in_bytes,
         "reason": printable(step.reason),
     }
@@ -90,5 +91,6 @@ def _row(step: Step) -> list[str]:
     if isinstance(step, Finding):
         return [output.paint(text, dim=True) for text in ("-", printable(step.target), "", "", printable(step.reason))]
     size = "" if step.in_bytes is None else tables.kept(format_size(step.in_bytes))
-    detail = tables.kept(f"→ {printable(step.detail)}") if step.detail else ""
+    detail = f"→ {printable(step.detail)}" if step.detail else ""
+    detail = detail if step.runs else tables.kept(detail)
     return [output.paint(step.verb, fg="cyan"), printable(step.target), size, detail, printable(step.reason)]
