@@ -103,6 +103,11 @@ class Finding:
     is_deferred: bool = False
     is_refused: bool = False
 
+    @property
+    def fails(self) -> bool:
+        """Whether a run counts it as a failure: it keeps the job from its work."""
+        return isinstance(self.event, Failure)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Action:

@@ -436,6 +436,19 @@ def test_what_is_only_put_off_is_not_yet_done(tmp_path):
     assert "nothing to do" not in found.stdout
 
 
+def test_plan_says_what_do_will_fail_on(tmp_path):
+    """A path below a regular file is no harmless finding: plan marks it and ends with 1, as do fails on it."""
+    tree = Tree(tmp_path, '[rotate.a]\npaths = ["LOGS/plain/x.log"]\ncron = "@yearly"\n')
+    tree.log("plain")
+    shown = tree.run("plan", "rotate.a")
+    assert shown.returncode == 1
+    assert "rotate.a: 1 will fail" in shown.stdout
+    assert re.search(rf"^ *fails +{tree.logs}/plain/x.log .*cannot open", shown.stdout, re.MULTILINE)
+    (step,) = map(json.loads, tree.run("plan", "--json").stdout.splitlines())
+    assert (step["step"], step["fails"]) == ("finding", True)
+    assert tree.run("do", "rotate.a").returncode == 1
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_do_in_order(site: Site, maintd: Command, number: signal.Signals):
     """Interrupted in the middle of a compression, do ends with 130 and leaves the original whole and no temporary."""
