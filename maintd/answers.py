@@ -36,6 +36,9 @@ def answer(daemon: "Daemon", request: Request) -> None:
     answers[request.verb](request)
 
 
+_ALL_PAUSED = "all jobs are paused together: `maintd resume` without a name ends that"
+
+
 @dataclass
 class _Order:
     """A `maintd do`, as far as it has got; `left` counts the jobs that have not ended."""
@@ -98,13 +101,15 @@ def _pause(daemon: "Daemon", name: str, seconds: float | None) -> dict[str, Any]
 
 
 def _resume(daemon: "Daemon", name: str) -> dict[str, Any]:
-    if not daemon.upkeep.pauses.end(name, datetime.now(UTC)):
+    pauses = daemon.upkeep.pauses
+    if not pauses.end(name, datetime.now(UTC)):
         if name != ALL_JOBS and name not in daemon.config.jobs:
             return _unknown(daemon, name)
-        return {"ok": False, "error": "nothing is paused" if name == ALL_JOBS else f"{name} is not paused"}
+        one = f"{name} is not paused by itself, but {_ALL_PAUSED}" if pauses.is_of_all() else f"{name} is not paused"
+        return {"ok": False, "error": "nothing is paused" if name == ALL_JOBS else one}
     daemon.emit(story.JobResumed(), job="" if name == ALL_JOBS else name)
     daemon.upkeep.go_on(name)
-    return {"ok": True, "error": ""}
+    return {"ok": True, "error": "", "rest": _ALL_PAUSED if pauses.is_of_all() else ""}
 
 
 def _unknown(daemon: "Daemon", name: str) -> dict[str, Any]:

@@ -80,9 +80,13 @@ class PathsMissed(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class PathsFailed(Failure):
-    """The directory of a job's pattern cannot be read, so that none of its files is looked after."""
+    """The directory of a job's pattern cannot be read, so that none of its files is looked after.
+
+    It is tried again by itself; told again when that is something else, or once an hour.
+    """
 
     name: ClassVar[str] = "paths.failed"
+    is_repetitive: ClassVar[bool] = True
 
 
 def temporaries(directory: str) -> list[Match]:

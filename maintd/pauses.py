@@ -18,6 +18,10 @@ class Pauses:
         """Whether the job is paused, by itself or with all others."""
         return name in self._until or ALL_JOBS in self._until
 
+    def is_of_all(self) -> bool:
+        """Whether all jobs are paused together, which only a resume of all of them ends."""
+        return ALL_JOBS in self._until
+
     def until(self, name: str) -> datetime | None:
         """When nothing holds the job (or ALL_JOBS) any more; None if nothing does, or it lasts until resumed."""
         ends = [self._until[key] for key in {name, ALL_JOBS} & self._until.keys()]

@@ -114,10 +114,13 @@ class Runner:
             result.failed += isinstance(step, Reading) and step.health is Health.DOWN
             if step.event is None:
                 continue
-            if isinstance(step.event, Failure):
-                result.failed += 1
+            is_failure = isinstance(step.event, Failure)
+            result.failed += is_failure
+            if not run.is_news(step.event):
+                continue
+            if is_failure:
                 self._emit(run, step.event, level=run.job.severity, outcome=Outcome.FAILURE)
-            elif run.is_news(step.event):
+            else:
                 self._emit(run, step.event)
 
     def _observe(self, run: Run, actions: Sequence[Action], result: Result) -> None:

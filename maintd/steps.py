@@ -103,6 +103,11 @@ class Finding:
     is_deferred: bool = False
     is_refused: bool = False
 
+    @property
+    def fails(self) -> bool:
+        """Whether a run counts it as a failure: it keeps the job from its work."""
+        return isinstance(self.event, Failure)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Action:
@@ -136,6 +141,11 @@ class Action:
     def detail(self) -> str:
         """What comes of it, for people: a new name, a command."""
         return ""
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        """The argv list of the command that it runs, if that is what it does."""
+        return ()
 
     @property
     def what(self) -> str:

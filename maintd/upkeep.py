@@ -358,6 +358,7 @@ class Upkeep:
     def _record(self, run: Run, result: Result, now: datetime) -> None:
         if self.config.jobs[run.name] == run.job:
             self.refusals.note(run, result, now)
+            self.observations.note(run, result)
         if result.samples:
             self.state.record_samples(run.name, result.samples)
         if result.planned or result.failed or result.waiting:
@@ -384,7 +385,8 @@ class Upkeep:
         if result.is_whole and (is_open or due.cause == Asked()):
             self.state.record_success(run.name, run.ctx.now)
             self.schedule.succeeded(run.name, run.ctx.now)
-        if result.is_whole and (result.done or isinstance(due.cause, Scheduled | Asked)):
+        is_telling = result.done or isinstance(due.cause, Scheduled | Asked)
+        if result.is_whole and is_telling and not self.observations.is_failing(run.name):
             self.alerts.went_well(run.name, datetime.now(UTC))
         is_awaited = self.pings.is_awaited(run)
         if not result.waiting and (result.planned or is_open or is_awaited):  # what is put off begins, and ends, anew

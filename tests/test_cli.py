@@ -21,6 +21,7 @@ from maintd.config import Config
 from maintd.jobs.rotate import Rotate
 from maintd.settings import Daemon, Supervisor
 from tests.conftest import PROGRAM, Command, Responder, Site, environment, snapshot, until
+from tests.tree import Tree
 
 ROTATE = """
 [rotate.services]
@@ -421,6 +422,31 @@ def test_what_is_put_off_is_partly_done(site: Site, maintd: Command):
     assert found.returncode == 5
     assert re.search(r"^rotate.services: partly done, \d of \d done, 1 put off \(a.log.*\)", found.stdout, re.MULTILINE)
     assert not any(name.endswith(".zst") for name in site.names())
+
+
+def test_what_is_only_put_off_is_not_yet_done(tmp_path):
+    """Where nothing was done and logs are put off, the code is 5 too, and the words say neither that a part was done
+    nor that there was nothing to do."""
+    tree = Tree(tmp_path, '[rotate.a]\npaths = ["LOGS/*/*.log"]\nolddir = "HERE/old"\ncron = "@yearly"\n')
+    for name in ("1/x.log", "2/x.log"):
+        tree.log(name)
+    found = tree.run("do", "--all")
+    assert found.returncode == 5
+    assert re.search(r"^rotate.a: not yet done, 2 put off \(x.log\)$", found.stdout, re.MULTILINE)
+    assert "nothing to do" not in found.stdout
+
+
+def test_plan_says_what_do_will_fail_on(tmp_path):
+    """A path below a regular file is no harmless finding: plan marks it and ends with 1, as do fails on it."""
+    tree = Tree(tmp_path, '[rotate.a]\npaths = ["LOGS/plain/x.log"]\ncron = "@yearly"\n')
+    tree.log("plain")
+    shown = tree.run("plan", "rotate.a")
+    assert shown.returncode == 1
+    assert "rotate.a: 1 will fail" in shown.stdout
+    assert re.search(rf"^ *fails +{tree.logs}/plain/x.log .*cannot open", shown.stdout, re.MULTILINE)
+    (step,) = map(json.loads, tree.run("plan", "--json").stdout.splitlines())
+    assert (step["step"], step["fails"]) == ("finding", True)
+    assert tree.run("do", "rotate.a").returncode == 1
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

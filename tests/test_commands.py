@@ -5,6 +5,7 @@ import json
 import os
 import pwd
 import re
+import shlex
 import signal
 import subprocess
 import tempfile
@@ -242,7 +243,18 @@ def test_plan_says_as_whom_a_command_will_run(place):
     tree = Tree(place, ROTATE + jobs)
     tree.log("a.log")
     details = [step["detail"] for step in tree.plan() if step.get("verb") == "run"]
-    assert details == ["as nobody, at most 10s"] * 2
+    assert details == ["/bin/true (as nobody, at most 10s)"] * 2
+
+
+def test_plan_shows_the_whole_command_that_will_run(place):
+    """Of each command a plan shows every argument, quoted as for a shell, and as a list for programs."""
+    tree = Tree(place, ROTATE + 'before = ["/bin/echo", "a b", "-rf"]\nafter = ["/bin/echo", "$HOME"]\n')
+    tree.log("a.log")
+    shown = [(step["detail"], step["argv"]) for step in tree.plan() if step.get("verb") == "run"]
+    assert [argv for _, argv in shown] == [["/bin/echo", "a b", "-rf"], ["/bin/echo", "$HOME"]]
+    assert [detail for detail, _ in shown] == [f"{shlex.join(argv)} (at most 10s)" for _, argv in shown]
+    lines = tree.run("plan").stdout
+    assert all(detail in lines for detail, _ in shown)
 
 
 def test_an_unknown_user_is_an_error_of_the_config(place):

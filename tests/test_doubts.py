@@ -276,3 +276,39 @@ def test_an_archive_inside_its_own_patterns_is_left_alone(tree, supervise):
     assert tree.do().code == 0
     assert tree.names() == kept
     assert [warning for warning in warnings(tree) if "archive" in warning] == []
+
+
+def settle(tree: Tree, state_dir: str) -> None:
+    """Gives the tree's config another state_dir."""
+    config = Path(tree.config)
+    given = re.sub(r'state_dir = ".*"', f'state_dir = "{state_dir}"', config.read_text(), count=1)
+    config.write_text(given)
+
+
+@pytest.mark.parametrize("where", ["HERE/plain", "HERE/plain/none/state", "/proc/none/state"])
+def test_a_state_dir_that_ends_the_daemon_is_told_by_check_and_by_run(tree, where):
+    """Where state_dir cannot be a directory, `check` warns and makes nothing; `run` names the key and ends with 1."""
+    (tree.folder / "plain").touch()
+    where = where.replace("HERE", str(tree.folder))
+    settle(tree, where)
+    before = sorted(tree.folder.rglob("*"))
+    checked = tree.run("check", "--strict")
+    assert checked.returncode == 3
+    assert f"maintd.toml:2:1: warning: daemon.state_dir: {where} " in checked.stderr
+    assert "maintd run would end at once" in checked.stderr
+    assert sorted(tree.folder.rglob("*")) == before
+    ran = tree.run("run")
+    assert ran.returncode == 1
+    assert f"cannot use state_dir {where}: " in ran.stderr
+    assert "set state_dir under [daemon]" in ran.stderr
+
+
+def test_a_state_dir_that_others_may_enter_or_that_is_not_maintds_own_is_told(tree):
+    """A state_dir of mode 0755, or with other files in it, is a warning each; maintd's own one is none."""
+    assert tree.run("do", "--all").returncode == 0
+    assert "state_dir" not in tree.run("check").stderr
+    (tree.folder / "state").chmod(0o755)
+    assert "may be entered or read by other users" in tree.run("check").stderr
+    (tree.folder / "state").chmod(0o700)
+    (tree.folder / "state/notes.txt").touch()
+    assert "holds what is not maintd's (notes.txt)" in tree.run("check").stderr

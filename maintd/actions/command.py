@@ -65,7 +65,11 @@ class RunCommand(Action):
     @property
     def detail(self) -> str:
         who = f"as {self.user}, " if self.user else ""
-        return f"{who}at most {format_duration(self.limit)}"
+        return f"{shlex.join(self.argv)} ({who}at most {format_duration(self.limit)})"
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return self.argv
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()

@@ -1,6 +1,7 @@
 """What goes into a snapshot, put into a staging directory: databases copied and checked, the output of commands."""
 
 import os
+import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import field
@@ -218,7 +219,11 @@ class DumpOutput(Action):
     @property
     def detail(self) -> str:
         who = f"as {self.user}, " if self.user else ""
-        return f"{who}at most {format_duration(self.limit)}"
+        return f"{shlex.join(self.argv)} ({who}at most {format_duration(self.limit)})"
+
+    @property
+    def runs(self) -> tuple[str, ...]:
+        return self.argv
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()

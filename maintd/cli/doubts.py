@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
 from maintd import capabilities, contexts, grounds
-from maintd.cli import shelves
+from maintd.cli import lodging, shelves
 from maintd.cli.prospect import Prospect
 from maintd.config import Config, shared_logs
 from maintd.errors import MaintdError, Problem
@@ -21,6 +21,7 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
     """Every warning about the jobs that are enabled. Asks supervisord, where a job is about logs."""
     enabled = [prospect for prospect in found if prospect.job.enabled]
     yield from config.warnings
+    yield from lodging.of_state_dir(config)
     yield from shared_logs(config)
     stored = cache(lambda: shelves.originals(config))
     for prospect in enabled:

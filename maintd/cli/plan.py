@@ -28,7 +28,10 @@ from maintd.units import format_size
 @config_option()
 @click.pass_obj
 def plan(called: Invocation, jobs: tuple[str, ...], *, due: bool, as_json: bool) -> int:
-    """Shows every step that `maintd do` would take, with its reason, and changes nothing. Needs no daemon."""
+    """Shows every step that `maintd do` would take, with its reason, and changes nothing. Needs no daemon.
+
+    Ends with 1 if something is in the way that `maintd do` would fail on.
+    """
     config = load(called.config)
     naming.check(jobs, list(config.jobs))
     code = Exit.OK
@@ -40,6 +43,8 @@ def plan(called: Invocation, jobs: tuple[str, ...], *, due: bool, as_json: bool)
             output.complain(f"maintd: cannot plan {name}: {printable(found.error_msg)}", f"        {found.advice}")
             code = Exit.FAILED
             continue
+        if any(isinstance(step, Finding) and step.fails for step in steps):
+            code = Exit.FAILED
         if as_json:
             for step in steps:
                 output.say_json({"job": name} | fields(step))
@@ -50,14 +55,15 @@ def plan(called: Invocation, jobs: tuple[str, ...], *, due: bool, as_json: bool)
 
 
 def fields(step: Step) -> dict[str, Any]:
-    """A step for programs; `in_bytes` is as planned."""
+    """A step for programs; `in_bytes` is as planned, `argv` is of a command; what `fails` will be a failure."""
     if isinstance(step, Finding):
-        return {"step": "finding", "target": step.target, "reason": step.reason}
+        return {"step": "finding", "target": step.target, "reason": step.reason, "fails": step.fails}
     return {
         "step": "action",
         "verb": step.verb,
         "target": step.target,
         "detail": printable(step.detail),
+        **({"argv": step.runs} if step.runs else {}),
         "in_bytes": step.in_bytes,
         "reason": printable(step.reason),
     }
@@ -72,7 +78,8 @@ def _lines(name: str, steps: Plan, *, observed: bool, first: bool) -> Iterator[s
     actions = [step for step in steps if isinstance(step, Action)]
     if not first:
         yield ""
-    totals = ", ".join(_totals(actions)) or "nothing to do"
+    failing = sum(isinstance(step, Finding) and step.fails for step in steps)
+    totals = ", ".join([*_totals(actions), *([f"{failing} will fail"] if failing else [])]) or "nothing to do"
     rest = " (it observes: do changes nothing)" if observed else ""
     yield tables.hanging(output.paint(f"{name}:", bold=True), totals + rest, 2)
     yield from tables.table([_row(step) for step in steps], right=(2,), indent=2, below=2)
@@ -87,8 +94,11 @@ def _totals(actions: list[Action]) -> Iterator[str]:
 
 
 def _row(step: Step) -> list[str]:
+    if isinstance(step, Finding) and step.fails:
+        return [output.paint("fails", fg="red"), printable(step.target), "", "", printable(step.reason)]
     if isinstance(step, Finding):
         return [output.paint(text, dim=True) for text in ("-", printable(step.target), "", "", printable(step.reason))]
     size = "" if step.in_bytes is None else tables.kept(format_size(step.in_bytes))
-    detail = tables.kept(f"→ {printable(step.detail)}") if step.detail else ""
+    detail = f"→ {printable(step.detail)}" if step.detail else ""
+    detail = detail if step.runs else tables.kept(detail)
     return [output.paint(step.verb, fg="cyan"), printable(step.target), size, detail, printable(step.reason)]

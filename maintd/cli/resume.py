@@ -19,4 +19,5 @@ def resume(called: Invocation, jobs: tuple[str, ...]) -> None:
         naming.check_answer(job, answer)
         if not answer["ok"]:
             raise MaintdError(answer["error"], hint="maintd status shows what is paused")
-        output.say(f"resumed {naming.spoken(job)}")
+        rest = f", which stays paused: {answer['rest']}" if answer.get("rest") else ""
+        output.say(f"resumed {naming.spoken(job)}{rest}")

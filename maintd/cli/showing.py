@@ -22,6 +22,7 @@ _COLOURS = {
     "critical": "red",
     "success": "green",
     "partly done": "yellow",
+    "not yet done": "yellow",
     "failure": "red",
 }
 _PUT_OFF = ("action.waiting", "job.waiting", "rotate.refused", "rotate.waiting")
@@ -37,7 +38,10 @@ class Tally:
 
     @property
     def code(self) -> Exit:
-        """1 if nothing could be done, 5 if some of it failed, was put off, refused, or cut off by an end of maintd."""
+        """5 if something was put off, or was done while the rest failed, was refused or was cut off.
+
+        1 if some of that happened and nothing was done or put off.
+        """
         failed, waiting, done = (sum(result[key] for result in self.results) for key in ("failed", "waiting", "done"))
         refused = sum(result.get("refused", 0) for result in self.results)
         if not failed and not waiting and not refused and not any(result.get("aborted") for result in self.results):
@@ -115,13 +119,15 @@ def _result(result: Message, put_off: Sequence[str]) -> str:
     """The end of a job for people; `put_off` names what waits."""
     words = [f"{result['done']} of {result['planned']} done"] if result["planned"] else []
     refused = result.get("refused", 0)
-    words += [_nothing(result)] if not result["planned"] and not result["failed"] and not refused else []
+    is_bare = not (result["planned"] or result["failed"] or result["waiting"] or refused)
+    words += [_nothing(result)] if is_bare else []
     rest = (("failed", "failed"), ("waiting", "put off"), ("refused", "refused"), ("omitted", "left out"))
     named = {"waiting": _named(put_off)}
     words += [f"{result[key]} {word}{named.get(key, '')}" for key, word in rest if result.get(key)]
     outcome = result["outcome"]
     if outcome == "success" and (result["waiting"] or refused):
-        outcome = "partly done" if result["done"] or result["waiting"] else "failure"
+        undone = "not yet done" if result["waiting"] else "failure"
+        outcome = "partly done" if result["done"] else undone
     return f"{result['job']}: {output.paint(outcome, fg=_COLOURS.get(outcome))}, {', '.join(words)}"
 
 

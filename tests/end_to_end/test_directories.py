@@ -26,11 +26,13 @@ def test_a_directory_that_comes_late_goes_and_comes_again_is_watched(daemon):
     assert one.process.poll() is None
 
 
-def test_a_directory_that_cannot_be_read_is_told_and_tried_again(daemon):
-    """A log directory that is closed to the daemon is a failure in its events, and its logs are done once it opens."""
+def test_a_directory_that_cannot_be_read_is_told_once_and_tried_again(daemon):
+    """A log directory that is closed to the daemon is a failure in its events, each of its patterns once however often
+    it is tried, and again when it is closed again; its logs are done once it opens."""
     if os.geteuid() != 0 or shutil.which("setpriv") is None:
         pytest.skip("needs root, and setpriv to drop its capabilities")
-    one = daemon('[rotate.a]\npaths = ["LOGS/a/*.log"]\ncron = "@yearly"\n')
+    paths = '["LOGS/a/*.log", "LOGS/a/*.txt", "LOGS/b/*.log"]'
+    one = daemon(f'[rotate.a]\npaths = {paths}\nmax_size = "1K"\ncron = "@yearly"\n')
     late = one.tree.log("a/late.log")
     one.tree.log("a/late.log.20200101T000000Z.zst")
     os.chown(late.parent, 65534, 65534)
@@ -45,5 +47,13 @@ def test_a_directory_that_cannot_be_read_is_told_and_tried_again(daemon):
     failed = one.event("paths.failed")
     assert (failed["error"], failed["outcome"]) == ("EACCES", "failure")
     assert "CAP_DAC_OVERRIDE" in one.event("daemon.started")["missing"]
+    for number in range(3):
+        assert one.rotates("b/x.log")
+        one.event("job.finished", outcome="failure", count=number + 1)
+    folder = str(late.parent)
+    assert sorted(event["target"] for event in one.events("paths.failed")) == [f"{folder}/*.log", f"{folder}/*.txt"]
     late.parent.chmod(0o777)
     one.event("log.rotated", target=str(late))
+    late.parent.chmod(0o700)
+    assert one.rotates("b/x.log")
+    one.event("paths.failed", target=f"{folder}/*.log", count=2)

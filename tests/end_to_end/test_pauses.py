@@ -66,3 +66,20 @@ def test_a_pause_with_an_end_ends_by_itself_and_ends_no_other(daemon):
     one.event("log.rotated", target=str(log))
     assert one.state_of("rotate.a") != "paused"
     assert one.state_of("rotate.b") == "paused"
+
+
+def test_a_resume_of_one_job_says_that_all_are_paused(daemon):
+    """While all jobs are paused, resuming one says so, and what ends that; it then does."""
+    one = daemon(TWO).start()
+    assert one.tree.run("pause", "--for", "2h").returncode == 0
+    alone = one.tree.run("resume", "rotate.a")
+    assert alone.returncode == 1
+    assert "rotate.a is not paused by itself, but all jobs are paused together" in alone.stderr
+    assert "`maintd resume` without a name ends that" in alone.stderr
+    assert one.tree.run("pause", "rotate.a", "--for", "30m").returncode == 0
+    both = one.tree.run("resume", "rotate.a")
+    assert both.returncode == 0
+    assert "rotate.a, which stays paused: all jobs are paused together" in both.stdout
+    assert one.state_of("rotate.a") == "paused"
+    assert one.tree.run("resume").stdout == "resumed all jobs\n"
+    assert one.state_of("rotate.a") != "paused"
