@@ -197,6 +197,25 @@ SAME = {
         "echo a > a; echo 1 > a-20260101; echo 2 | gzip > a-20251231.gz",
         stanza("dateext\ncompress\ndelaycompress", "L/a"),
     ),
+    "dateext, compress is new": Case(
+        "echo a > a; for day in 27 28 29; do echo $day > a-202611$day; done; echo 26 | gzip > a-20261126.gz",
+        stanza("daily\ndateext\ncompress", "L/a"), '"L/a" 2026-11-29-0:0:0',
+    ),
+    "dateext, compress is new, rotate -1": Case(DATED, stanza("rotate -1\ndateext\ncompress", "L/a")),
+    "dateext, compress is new, olddir, extension, maxage": Case(
+        "echo a > a.log; mkdir o; echo 1 > o/a-20260101.log; echo 2 > o/a-20260102.log; touch -d 2020-01-01 o/*",
+        stanza("dateext\ncompress\nolddir o\nextension .log\nmaxage 0", "L/a.log"),
+    ),
+    "dateext, compress is new, maxage": Case(
+        f"{DATED}; touch -d 2020-01-01 a-*", stanza("dateext\ncompress\nmaxage 9", "L/a")
+    ),
+    "dateext, compress is new, mailfirst, copytruncate": Case(
+        DATED, stanza("dateext\ncompress\nmail me@x\nmailfirst\ncopytruncate", "L/a"),
+        options=("-f", "-m", "HERE/mailer"),
+    ),
+    "dateext, both of one date": Case(
+        "echo a > a; echo 1 > a-20260101; echo 2 | gzip > a-20260101.gz", stanza("dateext\ncompress", "L/a")
+    ),
     "dateext, olddir, extension": Case(
         "echo a > a.log; mkdir o; echo 1 > o/a-20260101.log; echo 2 > o/a-20260102.log",
         stanza("dateext\nolddir o\nextension .log", "L/a.log"),
