@@ -219,6 +219,7 @@ class LogSteps:
     def settle(self) -> Iterator[Action]:
         """Copies what was renamed only, and compresses it as soon as nobody writes it."""
         target, compressed = self.rotation.target, self.rotation.compressed
+        copied = self._copied_from()
         if self._options.renamecopy and target is not None and not (self._options.copy or self._options.copytruncate):
             renamed = self.path + ".tmp"
             if self._was_held or (self._is_left and self._is_held(renamed)):
@@ -228,7 +229,16 @@ class LogSteps:
             yield from self._removed(renamed, "it was copied (renamecopy)")
             self.proof = None if self._is_left else self.last
         if target is not None and compressed is not None:
-            yield from self._compress(self._in(target), self._in(compressed), "it was rotated by this run")
+            path, to = self._in(target), self._in(compressed)
+            mtime_ns = copied.mtime_ns if copied else None
+            yield from self._compress(path, to, "it was rotated by this run", mtime_ns=mtime_ns)
+
+    def _copied_from(self) -> Seen | None:
+        """The log, if its archive is a copy of it."""
+        options = self._options
+        if options.copy or options.copytruncate:
+            return self._forecast.seen(self.path) or self._seen
+        return self._forecast.seen(self.path + ".tmp") if options.renamecopy else None
 
     def finish(self) -> Iterator[Action]:
         """Mails what is to be mailed, and removes the archives that are to go when all else is done."""
@@ -277,13 +287,17 @@ class LogSteps:
         self._forecast.put(to)
         return self._then(CopyFile, path, reason, to=to, is_cut=is_cut)
 
-    def _compress(self, path: str, to: str, reason: str) -> Iterator[Action]:
+    def _compress(self, path: str, to: str, reason: str, *, mtime_ns: int | None = None) -> Iterator[Action]:
         keeps = "preremove" in self._stanza.scripts
         if self._was_held or self._is_held(path):
             yield self._then(self._wait, path, "its writer has to let go of it")
         inode = self._inode(path)
-        how = {"called": os.path.join(self._shown, os.path.basename(path)), "directory": self._setting.directory}
-        yield self._then(CompressFile, path, reason, to=to, keeps=keeps, inode=inode, options=self._options, **how)
+        how: dict[str, Any] = {
+            "called": os.path.join(self._shown, os.path.basename(path)),
+            "directory": self._setting.directory,
+        }
+        how |= {"keeps": keeps, "mtime_ns": mtime_ns}
+        yield self._then(CompressFile, path, reason, to=to, inode=inode, options=self._options, **how)
         self._forecast.put(to)
         if keeps:
             yield from self._removed(path, "it is compressed")

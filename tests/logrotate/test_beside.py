@@ -297,3 +297,17 @@ def test_a_failed_rotation_is_tried_again(place: Place, name: str):
     theirs, ours = place.both(UNSTAMPED[name])
     assert (ours.tree, ours.trace, ours.code) == (theirs.tree, theirs.trace, theirs.code), ours.stderr
     assert ours.state["HERE/l/a" if "HERE/l/a" in ours.state else "HERE/l/d/a"] in ("hour", "2026-1-1-1:0:0")
+
+
+TIMED = ["", "copy", "copytruncate", "renamecopy", "prerotate\ntouch -d 2026-11-21 $1\nendscript\ncopy"]
+
+
+@pytest.mark.parametrize("body", TIMED)
+def test_a_compressed_archive_has_the_time_of_the_log(place: Place, body: str):
+    """Also one that is made of a copy: maxage goes by it."""
+    case = Case("echo a > a; touch -d 2026-11-20 a", stanza(f"compress\n{body}", "L/a"))
+    found = []
+    for run in (place.theirs, place.ours):
+        assert run(case).code == 0
+        found.append((place.logs / "a.1.gz").stat().st_mtime)
+    assert found[0] == found[1]
