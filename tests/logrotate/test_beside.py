@@ -246,6 +246,8 @@ SAME = {
         "L/[ab] \n L/*.d\n 'L/x y'\n{ \n  rotate 1 # not a comment\n\n}",
     ),
     "no newline at the end": Case("echo a > a", "L/a {\nrotate 1\n}"),
+    "a stanza in a stanza": Case(PLAIN, "L/b {\nrotate 0\nL/a {\nrotate 0\n}\n}\n"),
+    "a closing brace is forgotten": Case(PLAIN, "L/b {\nrotate 0\nL/a {\nrotate 0\n}\n"),
     "include": Case(
         "echo a > a; echo b > b; mkdir d; for n in x y.rpmsave z.off; do printf 'L/b {\\nrotate 1\\n}\\n' > d/$n; done;"
         " rm d/z.off; chmod 644 d/*; touch d/z.off; chmod 666 d/z.off",
