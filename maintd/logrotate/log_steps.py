@@ -75,7 +75,9 @@ class LogSteps:
         self._made: dict[str, Action] = {}
         self._wait = WaitForWriter if setting.is_resident else WaitOnce
         self._was_held = False
-        self._is_left = stanza.options.renamecopy and self._forecast.has(self.path + ".tmp")
+        is_copied = stanza.options.copy or stanza.options.copytruncate
+        self.is_left = stanza.options.renamecopy and not is_copied and self._forecast.has(self.path + ".tmp")
+        """Whether an interrupted renamecopy has left a file, which takes the log's turn."""
 
     @property
     def inode(self) -> Inode:
@@ -182,7 +184,7 @@ class LogSteps:
             yield from self._copied(target, now or self._seen, may_change=may_change)
             self.proof = self.last
             return
-        if self._is_left:  # by a run that was interrupted, and is archived first: the log itself by the next run
+        if self.is_left:  # by a run that was interrupted, and is archived first: the log itself by the next run
             return
         archive = self.path + ".tmp" if options.renamecopy else self._in(target or "")
         self._forecast.move(self.path, archive)
@@ -222,12 +224,12 @@ class LogSteps:
         copied = self._copied_from()
         if self._options.renamecopy and target is not None and not (self._options.copy or self._options.copytruncate):
             renamed = self.path + ".tmp"
-            if self._was_held or (self._is_left and self._is_held(renamed)):
+            if self._was_held or (self.is_left and self._is_held(renamed)):
                 yield self._then(self._wait, renamed, "its writer has to let go of it")
                 self._was_held = False
             yield self._copy(renamed, self._in(target), "renamecopy")
             yield from self._removed(renamed, "it was copied (renamecopy)")
-            self.proof = None if self._is_left else self.last
+            self.proof = None if self.is_left else self.last
         if target is not None and compressed is not None:
             path, to = self._in(target), self._in(compressed)
             mtime_ns = copied.mtime_ns if copied else None

@@ -102,7 +102,8 @@ def test_a_script_that_restarts_programs(check, command):
 
 def test_scripts_that_restart_nothing(check):
     """What only makes supervisord reopen its logs, or reloads another service, is no danger."""
-    commands = "kill -USR2 $(cat /run/supervisord.pid)\nsupervisorctl status restart-me\nsystemctl reload nginx\nkill -HUP 1234"
+    commands = "kill -USR2 $(cat /run/supervisord.pid)\nsupervisorctl status restart-me\n"
+    commands += "systemctl reload nginx\nkill -HUP 1234"
     assert not about(check(f"HERE/a {{\n missingok\n postrotate\n{commands}\n endscript\n}}\n"), "stanzas/some:1")
 
 

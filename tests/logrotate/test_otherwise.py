@@ -129,6 +129,15 @@ def test_a_bad_log_stops_no_other_with_shared_scripts(place: Place):
     assert ("b.1" in mine.tree, "b" in mine.tree, mine.state["HERE/l/b"], mine.code) == (True, False, "now", 1)
 
 
+@pytest.mark.parametrize("option", ["-f", "-df"])
+def test_what_takes_the_turn_of_a_log_is_said(place: Place, option: str):
+    """NAME.tmp of an interrupted renamecopy is archived instead of the log, with a warning, which is no failure."""
+    mine = place.ours(Case("echo a > a; echo old > a.tmp", stanza("renamecopy", "L/a"), options=(option,)))
+    said = "a.tmp of an interrupted renamecopy is completed first; a is rotated by the next run"
+    assert (said in mine.stderr, mine.code) == (True, 0)
+    assert sorted(mine.tree) == (["a", "a.1"] if option == "-f" else ["a", "a.tmp"])
+
+
 def test_a_link_that_was_to_be_compressed_first_keeps_the_log(place: Place):
     """With delaycompress the log stays where it is, with either; what is wrong is said in words."""
     case = Case("echo a > a; ln -s /etc/passwd a.1", stanza("compress\ndelaycompress", "L/a"))
