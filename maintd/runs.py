@@ -84,6 +84,10 @@ class JobWaiting(Event):
         return f"put off: {self.reason}"
 
 
+def _done_to_it(verb: str) -> str:
+    return "wait for it" if verb == "wait" else f"{verb} it"
+
+
 @dataclass(frozen=True, kw_only=True)
 class ActionPlanned(Event):
     """What a job under `observe` would have done."""
@@ -96,7 +100,7 @@ class ActionPlanned(Event):
 
     @property
     def msg(self) -> str:
-        return f"would {self.verb} it{f' ({self.detail})' if self.detail else ''}: {self.reason}"
+        return f"would {_done_to_it(self.verb)}{f' ({self.detail})' if self.detail else ''}: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -110,7 +114,7 @@ class ActionOmitted(Event):
 
     @property
     def msg(self) -> str:
-        return f"did not {self.verb} it: {self.reason}"
+        return f"did not {_done_to_it(self.verb)}: {self.reason}"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -124,7 +128,7 @@ class ActionWaiting(Event):
 
     @property
     def msg(self) -> str:
-        return f"did not {self.verb} it yet: {self.reason}"
+        return f"did not {_done_to_it(self.verb)} yet: {self.reason}"
 
 
 @dataclass

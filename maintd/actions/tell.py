@@ -139,6 +139,10 @@ class Wait(Action):
 
     is_told: bool = True
 
+    @property
+    def what(self) -> str:
+        return "for its writer"
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         begun = time.monotonic()
         hands.waits_since = hands.waits_since or begun

@@ -16,6 +16,7 @@ from maintd.cli.ending import ended_by_signals
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation
 from maintd.errors import Locked, Refused
+from maintd.events import Failure
 from maintd.job import Context, Job
 from maintd.log import Log
 from maintd.logrotate import commandline, saying, status
@@ -95,7 +96,8 @@ def _locked(order: Order, now: datetime, teller: "_Teller") -> int:
     teller.tell_all(lambda verbose: saying.errors(found, verbose=verbose))
     teller.tell_all(lambda verbose: saying.plan(found) if verbose else ())
     if order.debug:
-        return int(found.failed or any(isinstance(step, Finding) and step.event for step in found.steps))
+        findings = (step for step in found.steps if isinstance(step, Finding))
+        return int(found.failed or any(isinstance(finding.event, Failure) for finding in findings))
     return int(_act(found, now, teller) or found.failed)
 
 

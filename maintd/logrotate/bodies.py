@@ -81,7 +81,8 @@ class CompressFile(Deed):
     """Compresses a file that nobody writes to `to`; the original goes, unless a script is to be run before (`keeps`).
 
     gzip is done in process; another command of the stanza, or other options than a level, are run as they are, in the
-    `directory` of the run, and told how the file is `called` in the config.
+    `directory` of the run, and told how the file is `called` in the config. What is made of a copy gets the time of the
+    log, `mtime_ns`, and not that of the copy.
     """
 
     verb: ClassVar[str] = "compress"
@@ -92,6 +93,7 @@ class CompressFile(Deed):
     options: Options
     directory: str = "/"
     keeps: bool = False
+    mtime_ns: int | None = None
 
     @property
     def detail(self) -> str:
@@ -115,7 +117,7 @@ class CompressFile(Deed):
         within = place([os.path.dirname(self.target), os.path.dirname(self.to)], self.su)
         request = {"to": self.to, "level": self.level, "keeps": self.keeps, "command": self.command}
         request |= {"is_su": self.su is not None, "inode": self.inode}
-        request |= {"called": self.called, "directory": self.directory}
+        request |= {"called": self.called, "directory": self.directory, "mtime_ns": self.mtime_ns}
         try:
             made = hands.call("maintd.logrotate.work:compress", self, within, path=self.target, request=request)
         except (Refused, NotYet):

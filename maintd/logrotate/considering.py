@@ -19,7 +19,7 @@ class Considered:
     """A log by its name in the config, and what was decided. `trouble` is an error that makes the exit code 1.
 
     `seen` has the path without symbolic links on the way to it; None if there is no such file, or its directory
-    `is_unsafe`.
+    `is_unsafe`. `rotated` is its time in the state file.
     """
 
     path: str
@@ -27,6 +27,7 @@ class Considered:
     ruling: Ruling
     trouble: str = ""
     is_unsafe: bool = False
+    rotated: datetime | None = None
 
     @property
     def is_due(self) -> bool:
@@ -50,7 +51,7 @@ def consider(found: LogSet, entries: Mapping[str, datetime], now: datetime, *, f
             continue
         why = _passed_over(seen, options)
         ruling = Ruling(is_due=False, reason=why) if why else rule(options, seen, entries.get(path), now, forced=forced)
-        yield Considered(path, seen, ruling)
+        yield Considered(path, seen, ruling, rotated=entries.get(path))
 
 
 def _unable(path: str, options: Options) -> str:

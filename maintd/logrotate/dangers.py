@@ -20,6 +20,7 @@ _RESTARTS = re.compile(
     r"|\b(?:systemctl|service)\b[^\n;&|]*\b(?:reload|restart)\b[^\n;&|]*supervisor"
     r"|\b(?:service\s+|init\.d/)supervisor\w*\s+(?:reload|restart|force-reload)"
 )
+_STOPS = re.compile(r"supervisorctl\b[^\n;&|]*(?<=\s)restart(?=\s)[^\n;&|]*")
 _TELLING = ("prerotate", "postrotate", "firstaction", "lastaction")
 _CRON = ("etc/cron.daily/logrotate", "etc/cron.hourly/logrotate", "etc/cron.weekly/logrotate")
 _CRON_TABLES = ("etc/crontab", "etc/cron.d/*", "var/spool/cron/crontabs/*", "var/spool/cron/*")
@@ -98,6 +99,12 @@ def _of_stanza(found: LogSet, held: Mapping[str, list[Holder]]) -> Iterator[str]
             yield (
                 f'{name} runs "{" ".join(match[0].split())}", which restarts supervisord and every program of it;'
                 " to make it reopen its logs, send it SIGUSR2"
+            )
+        match = _STOPS.search(text)
+        if match:
+            yield (
+                f'{name} runs "{" ".join(match[0].split())}", which stops these programs and starts them again;'
+                " to make supervisord reopen its logs, send it SIGUSR2"
             )
     for log in found.logs:
         if held.get(log):

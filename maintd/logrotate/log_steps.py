@@ -3,7 +3,7 @@
 import os
 import stat as st
 from collections.abc import Iterator, Mapping
-from dataclasses import field, replace
+from dataclasses import field
 from datetime import datetime
 from typing import Any
 
@@ -17,6 +17,7 @@ from maintd.logrotate.copytruncate import Collapse
 from maintd.logrotate.deeds import Deed, Inode, MakeWay, Remove, RotateLog, Shift
 from maintd.logrotate.forecast import Forecast
 from maintd.logrotate.generations import Removal, Rotation
+from maintd.logrotate.leftovers import Leftovers
 from maintd.logrotate.scripts import Script, Streams
 from maintd.logrotate.stanza import Make, Options, Stanza
 from maintd.steps import Action, Finding, Seen, Step
@@ -69,11 +70,14 @@ class LogSteps:
         self._forecast.know(log.seen)
         self._shown = generations.archive_directory(log.path, stanza.options)
         self._folder = grounds.resolve(generations.archive_directory(self.path, stanza.options))
+        self._leftovers = Leftovers(self.path, self._folder, stanza, log.rotated, setting.now)
         self._is_collapsed = is_collapsed
         self._made: dict[str, Action] = {}
         self._wait = WaitForWriter if setting.is_resident else WaitOnce
         self._was_held = False
-        self._is_left = stanza.options.renamecopy and self._forecast.has(self.path + ".tmp")
+        is_copied = stanza.options.copy or stanza.options.copytruncate
+        self.is_left = stanza.options.renamecopy and not is_copied and self._forecast.has(self.path + ".tmp")
+        """Whether an interrupted renamecopy has left a file, which takes the log's turn."""
 
     @property
     def inode(self) -> Inode:
@@ -93,8 +97,7 @@ class LogSteps:
         if not options.compress or options.delaycompress:
             return
         archives = self._archives()
-        late = generations.plan(self.path, archives, replace(options, delaycompress=True), self._setting.now)
-        for old, new in late.compressions:
+        for old, new in self._leftovers.late(archives).compressions:
             if new in archives:
                 continue
             if self._is_held(self._in(old)):
@@ -105,7 +108,7 @@ class LogSteps:
 
     def is_held_back(self) -> str:
         """The archive that has to be compressed before the log is rotated, and that a process still writes; or ""."""
-        rotation = _planned(self.path, self._archives(), self._options, self._setting.now)
+        rotation = self._leftovers.rotation(self._archives())
         return next((self._in(old) for old, _ in rotation.compressions if self._is_held(self._in(old))), "")
 
     @property
@@ -118,12 +121,12 @@ class LogSteps:
         self.last = after
         options, now = self._options, self._setting.now
         archives = self._archives()
-        self.rotation = _planned(self.path, archives, options, now)
+        self.rotation = self._leftovers.rotation(archives)
         while not options.delaycompress and (strays := list(filter(self._is_stray, dict(self.rotation.compressions)))):
             aside = generations.backup(strays[0], archives, now)
             yield self._move(strays[0], aside, f"it is no regular file, {_ASIDE}")
             archives = self._archives()
-            self.rotation = _planned(self.path, archives, options, now)
+            self.rotation = self._leftovers.rotation(archives)
         for old, new in self.rotation.backups:
             if self._setting.is_resident and self._is_done(old):
                 continue  # the compression of it completes what was cut off; logrotate keeps a copy for ever
@@ -159,12 +162,10 @@ class LogSteps:
         reason = f"only if it cannot be compressed, {_ASIDE} then"
         yield self._then(MakeWay, path, reason, to=aside, inode=inode, unless=self._made[to])
 
-    def _archives(self) -> dict[str, int]:
-        """What begins as the log's archives do, with mtimes in nanoseconds."""
+    def _archives(self) -> dict[str, Seen | None]:
+        """What begins as the log's archives do; None is what the plan makes."""
         names = self._forecast.beginning_with(self._folder, generations.stem(self.path, self._options))
-        seen = {name: self._forecast.seen(self._in(name)) for name in names}
-        now_ns = int(self._setting.now.timestamp()) * 10**9
-        return {name: found.mtime_ns if found else now_ns for name, found in seen.items()}
+        return {name: self._forecast.seen(self._in(name)) for name in names}
 
     def make_room(self) -> Iterator[Action]:
         """Removes the archives that are to go before the rotation, and gives the others their next number."""
@@ -183,7 +184,7 @@ class LogSteps:
             yield from self._copied(target, now or self._seen, may_change=may_change)
             self.proof = self.last
             return
-        if self._is_left:  # by a run that was interrupted, and is archived first: the log itself by the next run
+        if self.is_left:  # by a run that was interrupted, and is archived first: the log itself by the next run
             return
         archive = self.path + ".tmp" if options.renamecopy else self._in(target or "")
         self._forecast.move(self.path, archive)
@@ -220,16 +221,26 @@ class LogSteps:
     def settle(self) -> Iterator[Action]:
         """Copies what was renamed only, and compresses it as soon as nobody writes it."""
         target, compressed = self.rotation.target, self.rotation.compressed
+        copied = self._copied_from()
         if self._options.renamecopy and target is not None and not (self._options.copy or self._options.copytruncate):
             renamed = self.path + ".tmp"
-            if self._was_held or (self._is_left and self._is_held(renamed)):
+            if self._was_held or (self.is_left and self._is_held(renamed)):
                 yield self._then(self._wait, renamed, "its writer has to let go of it")
                 self._was_held = False
             yield self._copy(renamed, self._in(target), "renamecopy")
             yield from self._removed(renamed, "it was copied (renamecopy)")
-            self.proof = None if self._is_left else self.last
+            self.proof = None if self.is_left else self.last
         if target is not None and compressed is not None:
-            yield from self._compress(self._in(target), self._in(compressed), "it was rotated by this run")
+            path, to = self._in(target), self._in(compressed)
+            mtime_ns = copied.mtime_ns if copied else None
+            yield from self._compress(path, to, "it was rotated by this run", mtime_ns=mtime_ns)
+
+    def _copied_from(self) -> Seen | None:
+        """The log, if its archive is a copy of it."""
+        options = self._options
+        if options.copy or options.copytruncate:
+            return self._forecast.seen(self.path) or self._seen
+        return self._forecast.seen(self.path + ".tmp") if options.renamecopy else None
 
     def finish(self) -> Iterator[Action]:
         """Mails what is to be mailed, and removes the archives that are to go when all else is done."""
@@ -278,13 +289,17 @@ class LogSteps:
         self._forecast.put(to)
         return self._then(CopyFile, path, reason, to=to, is_cut=is_cut)
 
-    def _compress(self, path: str, to: str, reason: str) -> Iterator[Action]:
+    def _compress(self, path: str, to: str, reason: str, *, mtime_ns: int | None = None) -> Iterator[Action]:
         keeps = "preremove" in self._stanza.scripts
         if self._was_held or self._is_held(path):
             yield self._then(self._wait, path, "its writer has to let go of it")
         inode = self._inode(path)
-        how = {"called": os.path.join(self._shown, os.path.basename(path)), "directory": self._setting.directory}
-        yield self._then(CompressFile, path, reason, to=to, keeps=keeps, inode=inode, options=self._options, **how)
+        how: dict[str, Any] = {
+            "called": os.path.join(self._shown, os.path.basename(path)),
+            "directory": self._setting.directory,
+        }
+        how |= {"keeps": keeps, "mtime_ns": mtime_ns}
+        yield self._then(CompressFile, path, reason, to=to, inode=inode, options=self._options, **how)
         self._forecast.put(to)
         if keeps:
             yield from self._removed(path, "it is compressed")
@@ -326,20 +341,6 @@ def _may_be_held(options: Options) -> bool:
     """Whether it matters at the rotation who has the log open: its file is compressed, or copied and removed, then."""
     is_renamed = not (options.copy or options.copytruncate)
     return is_renamed and (options.renamecopy or (options.compress and not options.delaycompress))
-
-
-def _planned(log: str, archives: Mapping[str, int], options: Options, now: datetime) -> Rotation:
-    """The rotation; with `compress`, what an earlier run could not compress yet is compressed first.
-
-    logrotate writes over such a file, or never looks at it again if its name has a date.
-    """
-    rotation = generations.plan(log, archives, options, now)
-    if not options.compress or options.delaycompress or options.rotate == 0:
-        return rotation
-    late = generations.plan(log, archives, replace(options, delaycompress=True), now)
-    if not late.compressions or late.target is None:
-        return rotation
-    return replace(late, compressed=late.target + options.compressext)
 
 
 def _ownership(make: Make, log: Seen, options: Options) -> Ownership:

@@ -21,6 +21,10 @@ _SIGNALS = {"1": "HUP", "10": "USR1", "12": "USR2"}
 _ENDING = ("KILL", "STOP", "TERM", "QUIT", "INT", "ABRT")
 _GZIP = ("/bin/gzip", "/usr/bin/gzip", "gzip")
 _ZSTD = ("/bin/zstd", "/usr/bin/zstd", "zstd")
+_MOMENTS = {
+    "firstaction": ["# firstaction: before is told no names of logs, and is run for each trigger that rotates some"],
+    "lastaction": ["# lastaction: after is told no names of logs, and may be run before archives are compressed"],
+}
 _DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 
 
@@ -170,8 +174,10 @@ def _told(stanza: Stanza) -> Iterator[str]:
             yield "# postrotate: a command is run while somebody has the log open, to be told; after = [...] always is"
         elif name in ("firstaction", "prerotate") and not {"firstaction", "prerotate"} <= scripts.keys():
             yield f"before = {_shell(text)}"
+            yield from _MOMENTS.get(name, ())
         elif name in ("lastaction", "postrotate") and not {"lastaction", "postrotate"} <= scripts.keys():
             yield f"after = {_shell(text)}"
+            yield from _MOMENTS.get(name, ())
         else:
             yield f"# {name} {_said(words)}: there is one command before and one after"
     is_one = len(stanza.patterns) == 1 and not re.search(r"[*?\[]", stanza.patterns[0])
@@ -189,6 +195,18 @@ def _unsaid(options: Options) -> Iterator[str]:
     yield from (["shred: archives are deleted, not overwritten"] if options.shred else [])
     yield from (["allowhardlink: logs with several names are refused"] if options.allowhardlink else [])
     yield from (["extension or addextension"] if options.extension or options.addextension else [])
+    yield from _misnamed(options)
+
+
+def _misnamed(options: Options) -> Iterator[str]:
+    """What is said of archives' names, which have the UTC time of their rotation in them."""
+    if options.start != 1:
+        yield f"start {options.start}: archives have a time in their names, and no numbers"
+    if options.dateformat is not None:
+        yield f"dateformat {_said(options.dateformat)} cannot be said: archives have a UTC time in their names"
+    for name in ("dateyesterday", "datehourago"):
+        if getattr(options, name):
+            yield f"{name} cannot be said: archives are called by when they were made"
 
 
 def _uses_arguments(text: str) -> bool:

@@ -54,7 +54,7 @@ def plan(found: LogSet, logs: Sequence[Considered], setting: Setting) -> Planned
     logs, collapsed = copytruncate.ruled(logs, found.stanza.options, setting.intents, setting.interrupted)
     logs, recoveries = recovery.plan(logs, found.stanza.options, setting)
     one = _Stanza(found.stanza, logs, setting, collapsed)
-    steps = tuple(chain(recoveries, _findings(logs), one.made_up.steps, one.steps(), one.rest()))
+    steps = tuple(chain(recoveries, _findings(logs), one.completed(), one.made_up.steps, one.steps(), one.rest()))
     return Planned(found, tuple(logs), steps, one.rotations, one.set_aside)
 
 
@@ -111,6 +111,10 @@ class _Stanza:
     @property
     def set_aside(self) -> dict[str, Inode]:
         return unfinished.noted(self._stanza, self._logs)
+
+    def completed(self) -> Iterator[Finding]:
+        """The logs that have to wait for what an interrupted run left of them."""
+        yield from chain.from_iterable(map(recovery.completed, self._logs))
 
     def rest(self) -> Iterator[Step]:
         """What a daemon does about logs that are not rotated."""

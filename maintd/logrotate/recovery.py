@@ -3,18 +3,44 @@
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import ClassVar
 
 from maintd import grounds, names
 from maintd.actions.delete import Clean, CleanFresh
 from maintd.actions.rename import FinishRotation
+from maintd.events import Event
 from maintd.logrotate import generations
 from maintd.logrotate.considering import Considered
 from maintd.logrotate.due import Ruling
-from maintd.logrotate.log_steps import Setting
+from maintd.logrotate.log_steps import LogSteps, Setting
 from maintd.logrotate.stanza import Options
-from maintd.steps import Action, Seen
+from maintd.steps import Action, Finding, Seen
+from maintd.values import dataclass
 
 _LEFT = "an interrupted run left it"
+
+
+@dataclass(frozen=True, kw_only=True)
+class LogUnfinished(Event):
+    """A renamecopy of a log was interrupted; what it left is archived by this run, and the log itself by the next."""
+
+    name: ClassVar[str] = "log.unfinished"
+    level: ClassVar[str] = "warning"
+
+    left: str
+
+    @property
+    def msg(self) -> str:
+        name = os.path.basename(self.target)
+        return f"{self.left} of an interrupted renamecopy is completed first; {name} is rotated by the next run"
+
+
+def completed(log: LogSteps) -> Iterator[Finding]:
+    """What is said of a log whose leftover takes its turn."""
+    if log.is_left:
+        left = os.path.basename(log.path) + ".tmp"
+        event = LogUnfinished(target=log.name, left=left)
+        yield Finding(target=f"{log.path}.tmp", reason=event.msg, event=event)
 
 
 def plan(logs: Sequence[Considered], options: Options, setting: Setting) -> tuple[list[Considered], list[Action]]:

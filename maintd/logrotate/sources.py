@@ -130,6 +130,8 @@ class _Reader:
             (info.st_size > LARGEST, "it is too large, probably not a config file", True),
             (not info.st_size, "it's empty", False),
         )
+        if st.S_ISFIFO(info.st_mode):
+            return Complaint(path, 0, "warning", "ignored because it's a named pipe, and no regular file", "file")
         if not st.S_ISREG(info.st_mode):
             return _ignored(path, _NO_FILE)
         if mode & ~_USUAL_MODES or not mode & st.S_IRUSR:

@@ -65,8 +65,9 @@ Node = Names | Directive | Close | Fault
 def parse(text: str, shape: Callable[[str], Shape | None]) -> Iterator[Node]:
     """The parts of a config file in order; `shape` knows the keywords, and answers None for one that is unknown.
 
-    A Fault that loses the file is the last part. Names always have an opening brace, but their Close may be missing: at
-    the end of the file, which is no fault, and before the next Names, which is one.
+    A Fault that loses the file is the last part. Names always have an opening brace, but their Close may be missing at
+    the end of the file, which is no fault. Names in a stanza are one, which costs that and what they begin; but if a
+    line of it has swallowed a brace at its end, they begin a stanza of their own.
     """
     reader = _Reader(text, shape)
     while (nodes := reader.step()) is not None:
@@ -111,6 +112,7 @@ class _Reader:
         self._at = 0
         self._line = 1
         self._in_stanza = False
+        self._has_swallowed = False
 
     def step(self) -> tuple[Node, ...] | None:
         """What comes next, which may be nothing; None at the end."""
@@ -146,15 +148,21 @@ class _Reader:
     def _fault(self, text: str) -> Fault:
         """A fault of this place, which costs the rest of the line and the stanza or, outside, the file."""
         line = self._line
-        self._to_end_of_line()
+        self._rest()
         return Fault(line, text, "stanza" if self._in_stanza else "file")
+
+    def _rest(self) -> str:
+        """The rest of the line, which is no comment."""
+        text = self._to_end_of_line()
+        self._has_swallowed = self._has_swallowed or text.rstrip(BLANKS).endswith("}")
+        return text
 
     def _close(self) -> tuple[Node, ...]:
         line = self._line
         if not self._in_stanza:
             return (self._fault("unexpected }"),)
         self._move(1)
-        self._in_stanza = False
+        self._in_stanza = self._has_swallowed = False
         if self._to_end_of_line().strip(_BLANK):
             return Close(line), Fault(line, "unexpected text after }", "line")
         return (Close(line),)
@@ -162,10 +170,15 @@ class _Reader:
     def _names(self) -> tuple[Node, ...]:
         line = self._line
         text, brace = self._to_brace()
-        stray = (Fault(line, "unexpected log filename", "stanza"),) if self._in_stanza else ()
+        stray: tuple[Node, ...] = ()
+        if self._in_stanza:
+            more = ", and its stanza in a stanza (missing '}'?)" if brace == "{" and not self._has_swallowed else ""
+            stray = (Fault(line, f"unexpected log filename{more}", "stanza"),)
         if brace == "{":
             self._move(1)
-            self._in_stanza = True
+            if stray and not self._has_swallowed:
+                return stray
+            self._in_stanza, self._has_swallowed = True, False
             return *stray, Names(line, text)
         if stray:
             return stray
@@ -194,11 +207,11 @@ class _Reader:
         if shape == "script":
             return self._script(keyword)
         if shape == "value" or (shape == "number" and self._has_number()):
-            return Directive(line, keyword, _argument(self._to_end_of_line()))
+            return Directive(line, keyword, _argument(self._rest()))
         if shape is not None:
             self._move(len(after))
             return Directive(line, keyword)
-        self._to_end_of_line()
+        self._rest()
         return Fault(line, f"unknown option '{keyword}' -- ignoring line", "line")
 
     def _has_number(self) -> bool:

@@ -201,6 +201,8 @@ def _compress(source: int, before: os.stat_result, path: str, request: dict[str,
             codec.compress_fd(source, copied, codec.Codec("gzip", request["level"]), progress)
         _require_untouched(path, source, before, is_su=request["is_su"])
         durable.set_times(copied, before)
+        if request["mtime_ns"] is not None:
+            durable.set_mtime(copied, request["mtime_ns"])
     return said
 
 

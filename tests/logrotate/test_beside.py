@@ -197,6 +197,25 @@ SAME = {
         "echo a > a; echo 1 > a-20260101; echo 2 | gzip > a-20251231.gz",
         stanza("dateext\ncompress\ndelaycompress", "L/a"),
     ),
+    "dateext, compress is new": Case(
+        "echo a > a; for day in 27 28 29; do echo $day > a-202611$day; done; echo 26 | gzip > a-20261126.gz",
+        stanza("daily\ndateext\ncompress", "L/a"), '"L/a" 2026-11-29-0:0:0',
+    ),
+    "dateext, compress is new, rotate -1": Case(DATED, stanza("rotate -1\ndateext\ncompress", "L/a")),
+    "dateext, compress is new, olddir, extension, maxage": Case(
+        "echo a > a.log; mkdir o; echo 1 > o/a-20260101.log; echo 2 > o/a-20260102.log; touch -d 2020-01-01 o/*",
+        stanza("dateext\ncompress\nolddir o\nextension .log\nmaxage 0", "L/a.log"),
+    ),
+    "dateext, compress is new, maxage": Case(
+        f"{DATED}; touch -d 2020-01-01 a-*", stanza("dateext\ncompress\nmaxage 9", "L/a")
+    ),
+    "dateext, compress is new, mailfirst, copytruncate": Case(
+        DATED, stanza("dateext\ncompress\nmail me@x\nmailfirst\ncopytruncate", "L/a"),
+        options=("-f", "-m", "HERE/mailer"),
+    ),
+    "dateext, both of one date": Case(
+        "echo a > a; echo 1 > a-20260101; echo 2 | gzip > a-20260101.gz", stanza("dateext\ncompress", "L/a")
+    ),
     "dateext, olddir, extension": Case(
         "echo a > a.log; mkdir o; echo 1 > o/a-20260101.log; echo 2 > o/a-20260102.log",
         stanza("dateext\nolddir o\nextension .log", "L/a.log"),
@@ -227,6 +246,8 @@ SAME = {
         "L/[ab] \n L/*.d\n 'L/x y'\n{ \n  rotate 1 # not a comment\n\n}",
     ),
     "no newline at the end": Case("echo a > a", "L/a {\nrotate 1\n}"),
+    "a stanza in a stanza": Case(PLAIN, "L/b {\nrotate 0\nL/a {\nrotate 0\n}\n}\n"),
+    "a closing brace is forgotten": Case(PLAIN, "L/b {\nrotate 0\nL/a {\nrotate 0\n}\n"),
     "include": Case(
         "echo a > a; echo b > b; mkdir d; for n in x y.rpmsave z.off; do printf 'L/b {\\nrotate 1\\n}\\n' > d/$n; done;"
         " rm d/z.off; chmod 644 d/*; touch d/z.off; chmod 666 d/z.off",
@@ -278,3 +299,17 @@ def test_a_failed_rotation_is_tried_again(place: Place, name: str):
     theirs, ours = place.both(UNSTAMPED[name])
     assert (ours.tree, ours.trace, ours.code) == (theirs.tree, theirs.trace, theirs.code), ours.stderr
     assert ours.state["HERE/l/a" if "HERE/l/a" in ours.state else "HERE/l/d/a"] in ("hour", "2026-1-1-1:0:0")
+
+
+TIMED = ["", "copy", "copytruncate", "renamecopy", "prerotate\ntouch -d 2026-11-21 $1\nendscript\ncopy"]
+
+
+@pytest.mark.parametrize("body", TIMED)
+def test_a_compressed_archive_has_the_time_of_the_log(place: Place, body: str):
+    """Also one that is made of a copy: maxage goes by it."""
+    case = Case("echo a > a; touch -d 2026-11-20 a", stanza(f"compress\n{body}", "L/a"))
+    found = []
+    for run in (place.theirs, place.ours):
+        assert run(case).code == 0
+        found.append((place.logs / "a.1.gz").stat().st_mtime)
+    assert found[0] == found[1]

@@ -13,7 +13,7 @@ from tests.conftest import until
 
 from .beside import Case, Place, ours
 from .busy import busy, lost
-from .one_log import OURS, STRACE, laid, rotate, traced
+from .one_log import OURS, STRACE, gathered, laid, rotate, traced
 from .original import PROGRAM, needed
 from .test_beside import SCRIPTS, stanza
 
@@ -214,10 +214,11 @@ def test_a_bad_log_with_shared_scripts_costs_itself(tmp_path: Path):
     assert ("b.1" in mine.tree, mine.state["HERE/l/b"], mine.code) == (True, "now", 1)
 
 
-def test_what_is_still_written_is_compressed_at_the_next_rotation(tmp_path: Path):
+@pytest.mark.parametrize("naming", ["", "dateext\ndateformat -%s"])
+def test_what_is_still_written_is_compressed_at_the_next_rotation(tmp_path: Path, naming: str):
     """On the command line nobody comes back to it: that is said, and so it is, once its writer has let go of it."""
     log, config = tmp_path / "a", tmp_path / "c"
-    config.write_text(f"{log} {{\nrotate 3\ncompress\n}}\n")
+    config.write_text(f"{log} {{\nrotate 3\ncompress\n{naming}\n}}\n")
     config.chmod(0o644)
     log.write_text("one\n")
     with busy(log, os.O_APPEND):
@@ -228,4 +229,5 @@ def test_what_is_still_written_is_compressed_at_the_next_rotation(tmp_path: Path
         assert "still writes it" in put_off.stderr
         assert log.read_text() == "two\n"
     assert ours("-f", "-s", tmp_path / "s", config).code == 0
-    assert sorted(path.name for path in tmp_path.glob("a*")) == ["a.1.gz", "a.2.gz"]
+    assert [path.suffix for path in sorted(tmp_path.glob("a*"))] == [".gz", ".gz"]
+    assert sorted(data[:4] for data in gathered(list(tmp_path.glob("a*")))) == [b"one\n", b"two\n"]

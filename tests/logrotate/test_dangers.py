@@ -90,9 +90,20 @@ def test_a_script_that_restarts_supervisord(check, command):
     assert any("restarts supervisord" in one and "SIGUSR2" in one for one in about(answer, "stanzas/some:1"))
 
 
+@pytest.mark.parametrize(
+    "command", ["supervisorctl restart web", "/usr/bin/supervisorctl -c /etc/s.conf restart all >/dev/null || true"]
+)
+def test_a_script_that_restarts_programs(check, command):
+    """A script that has supervisord restart programs to rotate their logs is named with what does no harm."""
+    answer = check(f"HERE/a {{\n daily\n missingok\n postrotate\n  {command}\n endscript\n}}\n")
+    said = about(answer, "stanzas/some:1")
+    assert [("starts them again" in one, "SIGUSR2" in one) for one in said] == [(True, True)]
+
+
 def test_scripts_that_restart_nothing(check):
     """What only makes supervisord reopen its logs, or reloads another service, is no danger."""
-    commands = "kill -USR2 $(cat /run/supervisord.pid)\nsupervisorctl status\nsystemctl reload nginx\nkill -HUP 1234"
+    commands = "kill -USR2 $(cat /run/supervisord.pid)\nsupervisorctl status restart-me\n"
+    commands += "systemctl reload nginx\nkill -HUP 1234"
     assert not about(check(f"HERE/a {{\n missingok\n postrotate\n{commands}\n endscript\n}}\n"), "stanzas/some:1")
 
 

@@ -131,6 +131,22 @@ def test_a_log_that_is_still_written_is_not_compressed(place):
     assert verbs == ["compress", "displace", "rename", "rotate", "compress", "write"]
 
 
+def test_with_dates_only_the_last_rotation_is_made_up_for(place):
+    """What a run could not compress yet is made up for, unless the stanza is newer; all of before stays as it is."""
+    place.write("HERE/a.log {\n daily\n rotate 1\n dateext\n compress\n}\n")
+    place.log("a.log", rotated=NOW - timedelta(days=1))
+    for day in (24, 25, 26):
+        place.log(f"a.log-202611{day}")
+
+    def changed() -> list[tuple[str, str]]:
+        steps = [step for step in place.plan(Settling()) if isinstance(step, Action)]
+        return [(step.verb, os.path.basename(step.target)) for step in steps if step.verb in ("compress", "delete")]
+
+    assert changed() == [("compress", "a.log-20261126")]
+    os.utime(place.stanzas, (2**31, 2**31))
+    assert changed() == []
+
+
 @pytest.mark.parametrize("is_same", [True, False])
 def test_a_compression_that_was_cut_off_is_completed(tmp_path, is_same):
     """A file and its compressed copy: a kill came before the first was removed. Another copy stays aside."""

@@ -51,7 +51,10 @@ STANZAS = {
         for name in ("firstaction", "prerotate", "postrotate", "lastaction", "preremove")
     )
     + "}\n",
+    "first and last": "{\n  daily\n  rotate 3\n  firstaction\n    true\n  endscript\n"
+    "  lastaction\n    true\n  endscript\n}\n",
     "mail, shred": "{\n  daily\n  rotate 3\n  mail me@here\n shred\n  allowhardlink\n extension .log\n  minage 3\n}\n",
+    "names": "{\n  daily\n  rotate 1\n  start 0\n  dateext\n  dateformat .%s\n  dateyesterday\n  datehourago\n}\n",
     "a signal that ends": "{\n  daily\n  rotate 1\n  postrotate\n    kill -TERM $(cat /run/a.pid)\n  endscript\n}\n",
 }
 
@@ -121,6 +124,21 @@ def test_what_cannot_be_said_is_a_comment(tmp_path):
     said = imported(tmp_path, f"/var/log/a.log {STANZAS['mail, shred']}")
     for word in ("mail to me@here", "shred", "allowhardlink", "extension", "minage"):
         assert f"#   not the same: {word}" in said
+
+
+@pytest.mark.parametrize(
+    ("stanza", "words"),
+    [
+        ("names", ("start 0", "dateformat .%s", "dateyesterday", "datehourago")),
+        ("first and last", ("firstaction: before is told no names", "lastaction: after is told no names")),
+    ],
+)
+def test_names_and_moments_that_cannot_be_said(tmp_path, stanza, words):
+    """How archives are called, and when what was firstaction or lastaction is run, is said to be otherwise."""
+    said = imported(tmp_path, f"/var/log/a.log {STANZAS[stanza]}")
+    assert [word for word in words if f"#   not the same: {word}" not in said] == []
+    plain = imported(tmp_path, f"/var/log/a.log {STANZAS['the usual']}")
+    assert [word for word in words if word.split()[0] in plain] == []
 
 
 def test_when_a_command_is_run_is_said(tmp_path):

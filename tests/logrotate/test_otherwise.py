@@ -129,6 +129,59 @@ def test_a_bad_log_stops_no_other_with_shared_scripts(place: Place):
     assert ("b.1" in mine.tree, "b" in mine.tree, mine.state["HERE/l/b"], mine.code) == (True, False, "now", 1)
 
 
+@pytest.mark.parametrize("option", ["-f", "-df"])
+def test_what_takes_the_turn_of_a_log_is_said(place: Place, option: str):
+    """NAME.tmp of an interrupted renamecopy is archived instead of the log, with a warning, which is no failure."""
+    mine = place.ours(Case("echo a > a; echo old > a.tmp", stanza("renamecopy", "L/a"), options=(option,)))
+    said = "a.tmp of an interrupted renamecopy is completed first; a is rotated by the next run"
+    assert (said in mine.stderr, mine.code) == (True, 0)
+    assert sorted(mine.tree) == (["a", "a.1"] if option == "-f" else ["a", "a.tmp"])
+
+
+def test_a_link_that_was_to_be_compressed_first_keeps_the_log(place: Place):
+    """With delaycompress the log stays where it is, with either; what is wrong is said in words."""
+    case = Case("echo a > a; ln -s /etc/passwd a.1", stanza("compress\ndelaycompress", "L/a"))
+    theirs, mine = place.both(case)
+    assert (mine.tree, mine.code) == (theirs.tree, theirs.code)
+    assert (sorted(mine.tree), mine.code) == (["a", "a.1"], 1)
+    assert "a.1: could not wait for its writer: Too many levels of symbolic links" in mine.stderr
+
+
+SMALL = ["weekly =1", "create =600", "create '600'"]
+HUGE = ["rotate 4294967297", "maxage 99999999999", "size 17179869184G"]
+
+
+@pytest.mark.parametrize("body", [*SMALL, *HUGE])
+def test_arguments_that_only_one_of_them_takes(place: Place, body: str):
+    """An = or quotes around a value do no harm, a number that does not fit costs its stanza."""
+    theirs, mine = place.both(Case("echo a > a", stanza(body, "L/a")))
+    assert ("a.1" in theirs.tree, theirs.code) == ((False, 1) if body in SMALL else (True, 0))
+    assert ("a.1" in mine.tree, mine.code) == ((True, 0) if body in SMALL else (False, 1))
+
+
+def test_an_archive_with_hard_links_is_compressed(place: Place):
+    """logrotate refuses to, and the log stays for as long as the other name is there."""
+    case = Case("echo a > a; echo 1 > a.1; ln a.1 h", stanza("compress\ndelaycompress", "L/a"))
+    theirs, mine = place.both(case)
+    assert (sorted(theirs.tree), theirs.code) == (["a", "a.1", "h"], 1)
+    assert (sorted(mine.tree), mine.code) == (["a.1", "a.2.gz", "h"], 0)
+
+
+def test_a_state_file_without_a_newline_at_its_end(place: Place):
+    """It is an error for both; the last line holds here, so its log is rotated."""
+    lines = "printf 'logrotate state -- version 2\\n\"L/a\" 2026-1-1-0:0:0' > HERE/s; chmod 640 HERE/s"
+    theirs, mine = place.both(Case(f"echo a > a; {lines}", stanza("daily", "L/a"), options=()))
+    assert (sorted(theirs.tree), theirs.code) == (["a"], 1)
+    assert (sorted(mine.tree), mine.code) == (["a.1"], 1)
+
+
+def test_ignoreduplicates_in_the_stanza_itself(place: Place):
+    """A stanza that names a log twice, and says so, is no error; logrotate 3.21 says that it is one."""
+    theirs, mine = place.both(Case("echo a > a", stanza("ignoreduplicates", "L/a L/a")))
+    assert (theirs.tree, mine.tree) == (theirs.tree, theirs.tree)
+    assert (theirs.code, mine.code) == (1, 0)
+
+
 def test_copy_with_renamecopy_copies(place: Place):
     """The two exclude each other: logrotate moves the archives, copies nothing and fails; maintd takes the copy."""
     theirs, mine = place.both(Case(PLAIN, stanza("renamecopy\ncopy", "L/a")))

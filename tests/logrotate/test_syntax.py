@@ -61,14 +61,15 @@ def test_parts_have_their_lines(text, wanted):
     assert parts(text)[: len(wanted)] == wanted
 
 
-def test_a_stanza_without_closing_brace_does_not_swallow_the_next():
-    """The names of the next stanza are a fault of the one that is open, and open their own."""
-    assert parts("/a {\n daily\n/b {\n}\n") == [
+def test_a_stanza_in_a_stanza_is_none():
+    """Names before a closing brace are a fault, and what they begin belongs to the stanza that is open."""
+    assert parts("/a {\n daily\n/b {\n}\n/c {\n}\n") == [
         Names(1, "/a "),
         Directive(2, "daily"),
-        Fault(3, "unexpected log filename", "stanza"),
-        Names(3, "/b "),
+        Fault(3, "unexpected log filename, and its stanza in a stanza (missing '}'?)", "stanza"),
         Close(4),
+        Names(5, "/c "),
+        Close(6),
     ]
 
 
@@ -143,7 +144,10 @@ def test_a_file_is_read_as_logrotate_reads_it(tmp_path, text):
 
 
 OTHERWISE = [
-    ("no closing brace", "L/a {\n rotate 5\nL/b {\n}\n", [], ["L/b"]),
+    ("no closing brace", "L/a {\n rotate 5\nL/b {\n}\n", [], []),
+    ("no closing brace, and one behind it", "L/a {\n rotate 5\nL/c {\n}\nL/b {\n}\n", ["L/b"], ["L/b"]),
+    ("a closing brace in a comment", "L/a {\n rotate 5\n# }\nL/b {\n}\n", [], []),
+    ("a stanza in a stanza", "L/a {\n rotate 5\nL/b {\nrotate 0\n}\n}\n", [], []),
     ("a brace on the line of the error", "L/a { rotate 3 }\nL/b {\n}\n", [], ["L/b"]),
     ("a brace on the line of a keyword", "L/a { notifempty}\nL/b {\n}\n", [], ["L/b"]),
     ("something behind the closing brace", "L/a {\r\nrotate 3\r\n}\r\nL/b {\n}\n", [], ["L/b"]),
