@@ -111,6 +111,7 @@ class Disk:
 
     def _unmount(self) -> None:
         until(lambda: _done("umount", str(self.folder)), "nobody else's look at it")  # a scan, a fork before its exec
+        until(lambda: not _run("losetup", "-j", str(self._image)), "the loop device to let go of the image")
 
 
 def _done(*command: str) -> bool:

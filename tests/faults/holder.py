@@ -122,7 +122,8 @@ def _hold(*, as_supervisord: bool) -> None:
             log.look()
         if wakes in ready:
             os.read(wakes, 256)
-            log.reopen(closes_first=as_supervisord)
+            with contextlib.suppress(OSError):  # the power went at this moment; it is told again after the start
+                log.reopen(closes_first=as_supervisord)
             continue  # a signal that came first is heeded first
         if channel not in ready:
             continue
