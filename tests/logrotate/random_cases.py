@@ -154,6 +154,7 @@ def _reason(scene: Scene, theirs: Did, ours: Did, found: set[str]) -> str:
     is_mail_only = found == {"trace"} and _unmailed(theirs) == _unmailed(ours)
     is_copied = scene.has("copy", "copytruncate")
     is_plain = any(file.startswith("mkdir") and "gzip" not in file for file in scene.files)
+    is_kept = scene.has("dateext") and not any(TODAY in file for file in scene.files)
     reasons = {
         "what failed is not written down as done": found == {"state"} and is_unstamped,
         "with mailfirst, what goes was mailed when it was new, and is not mailed again": (
@@ -175,7 +176,7 @@ def _reason(scene: Scene, theirs: Did, ours: Did, found: set[str]) -> str:
             and {name: what for name, what in theirs.tree.items() if not name.endswith(".tmp")} == ours.tree
         ),
         "an archive that was not compressed is compressed, and becomes a generation": (
-            theirs.code == ours.code and scene.has("compress") and is_plain
+            theirs.code == ours.code and scene.has("compress") and is_plain and not is_kept
         ),
     }
     return next((reason for reason, is_so in reasons.items() if is_so), "")
