@@ -5,6 +5,7 @@ removal of a name may come first. A file holds what it held when it was synced l
 is NUL bytes of the same length. File systems that keep more than that (ext4, xfs, btrfs do) hide what lacks a sync.
 """
 
+import contextlib
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -110,7 +111,15 @@ class Volatile:
                 self._pending.remove(change)
 
     def _look(self) -> dict[str, Node]:
-        """Every name below the root; nodes that are known stay the same, with what is in them now."""
+        """Every name below the root; nodes that are known stay the same, with what is in them now.
+
+        Two children may be at work: what one was allowed to do is done while a call of the other is waited for.
+        """
+        while True:
+            with contextlib.suppress(FileNotFoundError):  # removed or renamed meanwhile
+                return self._look_once()
+
+    def _look_once(self) -> dict[str, Node]:
         known = {node.info.st_ino: node for node in self._names.values()}
         found = {}
         for directory, folders, files in os.walk(self.root):
