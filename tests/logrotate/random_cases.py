@@ -175,6 +175,12 @@ def _reason(scene: Scene, theirs: Did, ours: Did, found: set[str]) -> str:
             and "rotate 0" in scene.lines
             and {name: what for name, what in theirs.tree.items() if not name.endswith(".tmp")} == ours.tree
         ),
+        "what is mailed uncompressed (delaycompress) goes as it is": (
+            not ours.code and scene.has("delaycompress") and "uncompress command failed mailing" in theirs.stderr
+        ),
+        "whom su names may copy what he can read, though he cannot write it": (
+            not ours.code and scene.has("renamecopy") and ".tmp: Permission denied" in theirs.stderr
+        ),
         "an archive that was not compressed is compressed, and becomes a generation": (
             theirs.code == ours.code and scene.has("compress") and is_plain and not is_kept
         ),

@@ -56,6 +56,20 @@ DIFFERS = {
         ),
         ["a.1=a"], ["a.1=a", "a.1-HOUR.backup=2"],
     ),
+    "what is mailed uncompressed goes as it is, and does not stay because it cannot be uncompressed": (
+        Case(
+            "echo a > a", stanza("rotate 0\ndateext\ncompress\ndelaycompress\nmail me@x", "L/a"),
+            options=("-f", "-m", "HERE/mailer"),
+        ),
+        ["a-TODAY=a"], [],
+    ),
+    "whom su names may copy what he can read, though he cannot write it": (
+        Case(
+            "chown nobody:daemon .; echo a > a; chown root:daemon a; chmod 640 a",
+            stanza("renamecopy\nsu nobody daemon", "L/a"),
+        ),
+        ["a.tmp=a"], ["a.1=a"],
+    ),
     "a program with a set-id bit is no log": (Case("echo a > a; chmod 4755 a", stanza("", "L/a")), ["a.1=a"], ["a=a"]),
 }  # fmt: skip
 
