@@ -40,6 +40,83 @@ def test_the_first_instance_makes_it_a_dataclass():
             assert (x, y) == (1, 2)
 
 
+def shapes(made):
+    """Classes of each shape that has methods of its own, declared with this decorator, and instances of them."""
+
+    @made(frozen=True)
+    class Value:
+        a: int
+        b: object = dataclasses.field(default=0, compare=False)
+        c: object = dataclasses.field(default=0, hash=False, repr=False)
+
+    @made(frozen=True, kw_only=True)
+    class Heir(Value):
+        d: str = ""
+
+    class Plain(Value):
+        pass
+
+    @made(frozen=True)
+    class Lone:
+        a: object = None
+
+    @made(frozen=True)
+    class Bare:
+        pass
+
+    @made()
+    class Changing:
+        a: int = 0
+
+    @made(eq=False)
+    class Itself:
+        a: int = 0
+
+    @made(frozen=True)
+    class Shown:
+        a: int = 0
+
+        def __repr__(self) -> str:
+            return "as it says"
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Shown)
+
+        def __hash__(self) -> int:
+            return 7
+
+    @made(frozen=True)
+    class Alike:  # noqa: PLW1641 - dataclasses gives it a hash
+        a: int = 0
+
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Alike)
+
+    ring: list[object] = []
+    ring.append(Lone(ring))
+    return [
+        *[kind(a, b, c) for kind in (Value, Heir, Plain) for a in (1, 2) for b in (0, 3) for c in (0, 4)],
+        *[Heir(1, d="x"), Lone(1), Lone("1"), Lone(ring), Bare(), Bare(), Changing(1), Changing(1), Changing(2)],
+        *[Itself(1), Itself(1), Shown(1), Shown(2), Alike(1), Alike(1), Alike(2)],
+    ]
+
+
+def hash_of(one: object) -> object:
+    """The hash, or why there is none; that of an instance for which only identity counts is not compared."""
+    try:
+        return hash(one) if type(one).__hash__ is not object.__hash__ else "its own"
+    except TypeError as error:
+        return str(error)
+
+
+def test_methods_are_those_of_dataclasses():
+    """Comparison, hash and what is shown are the same for each shape of class, also for its fields' own options."""
+    theirs, ours = shapes(dataclasses.dataclass), shapes(dataclass)
+    assert [[one == other for other in ours] for one in ours] == [[one == other for other in theirs] for one in theirs]
+    assert list(map(hash_of, ours)) == list(map(hash_of, theirs))
+    assert list(map(repr, ours)) == list(map(repr, theirs))
+
+
 def test_the_bases_are_completed_before_it():
     """A class has the fields of those it comes from, whichever of them is made first, also if it has slots itself."""
 

@@ -91,7 +91,9 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a locale that is not UTF-8
     called = Invocation(debug=bool(os.environ.get("MAINTD_DEBUG")))
-    sys.exit(exits.translate(lambda: cli.main(prog_name="maintd", standalone_mode=False, obj=called), called))
+    code = exits.translate(lambda: cli.main(prog_name="maintd", standalone_mode=False, obj=called), called)
+    gc.freeze()  # what is left goes with the process: to look for rings in it takes a tenth of a short command
+    sys.exit(code)
 
 
 def _keep_standard_descriptors() -> None:

@@ -1,5 +1,6 @@
 """`maintd logrotate`: takes logrotate's command line and configuration, and carries them out."""
 
+import gc
 import os
 import sys
 import syslog
@@ -58,10 +59,13 @@ def logrotate(called: Invocation, arguments: tuple[str, ...]) -> int:
 
 def main() -> None:
     """The executable maintd-logrotate, which takes exactly logrotate's command line."""
+    gc.disable()
     holders.ignore_lease_breaks()
     for stream in (sys.stdout, sys.stderr):
         stream.reconfigure(errors="backslashreplace")  # type: ignore[union-attr] # a locale that is not UTF-8
-    sys.exit(_run(sys.argv[1:], datetime.now(UTC)))
+    code = _run(sys.argv[1:], datetime.now(UTC))
+    gc.freeze()  # as in maintd's own main
+    sys.exit(code)
 
 
 def _run(arguments: tuple[str, ...] | list[str], now: datetime) -> int:
