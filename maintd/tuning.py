@@ -21,6 +21,8 @@ Progress = Callable[[int], None]
 VACUUM_SPEED = 60 << 20
 _SLICE = 1 << 20
 """Bytes of free pages that are given back at a time."""
+_PATIENCE = 1.0
+"""Seconds; the writer's own checkpoints take a few thousandths of one."""
 _RUNS = 3
 _OPS = 1000
 
@@ -43,10 +45,16 @@ def quick_check(_progress: Progress, *, where: Mapping[str, Any], seconds: float
 def checkpoint(_progress: Progress, *, where: Mapping[str, Any]) -> list[int]:
     """Moves the write-ahead log into the database without anybody waiting: [pages in the log, pages moved].
 
-    The log is cut only if nobody reads or writes at this moment.
+    Both are -1 if another connection does just that for longer than a second. The log is cut only if nobody reads or
+    writes at this moment.
     """
+    end = time.monotonic() + _PATIENCE
     with livedb.opened(Where(**where)) as database:
-        row = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
+        while True:
+            row = database.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()[0]
+            if row[1] != -1 or time.monotonic() > end:
+                break
+            time.sleep(0.02)
         database.set_busy_timeout(0)
         with contextlib.suppress(apsw.BusyError):
             database.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()

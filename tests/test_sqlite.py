@@ -4,6 +4,8 @@ import contextlib
 import json
 import os
 import sqlite3
+import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,6 +148,36 @@ def test_what_a_reader_keeps_from_being_moved(tree, before, after, code):
         assert "a reader holds on to its write-ahead log" in found.event("database.failed")["error_msg"]
     else:
         assert any("are still read" in event["what"] for event in found.events("database.kept"))
+
+
+def test_a_checkpoint_of_somebody_else_is_no_failure(tree):
+    """While another connection moves the log, for however long, that is left to it, and said."""
+    path = database(tree.logs / "a.db", 10)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("PRAGMA wal_autocheckpoint = 0")
+        writer.execute("INSERT INTO trades (price, note) VALUES (1, hex(randomblob(20000)))")
+        with taken(Path(f"{path}-shm"), CHECKPOINT_LOCK):
+            found = did(tree, 'checkpoint_over = "10K"\noptimize = false\n')
+        assert "somebody else is moving its write-ahead log" in [
+            event["what"] for event in found.events("database.kept")
+        ]
+        found = did(tree, 'checkpoint_over = "10K"\noptimize = false\n')
+        assert any("moved" in event["what"] for event in found.events("database.kept"))
+
+
+CHECKPOINT_LOCK = 121
+"""The byte of the shared memory that whoever checkpoints locks: https://sqlite.org/walformat.html, 2.3.1."""
+
+
+@contextlib.contextmanager
+def taken(path: Path, byte: int) -> Iterator[None]:
+    """Another process holds a lock on that byte of the file."""
+    code = "import fcntl, sys; f = open(sys.argv[1], 'r+b'); fcntl.lockf(f, fcntl.LOCK_EX, 1, int(sys.argv[2]))"
+    command = [sys.executable, "-c", f"{code}; print('locked', flush=True); sys.stdin.read()", str(path), str(byte)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout.readline() == b"locked\n"
+        yield
+        other.stdin.close()
 
 
 def test_damage_is_found_by_the_check(tree):
