@@ -1,7 +1,7 @@
 """Where the tables and keys of a TOML text stand. Only locates: what a text means is tomllib's business.
 
-Table headers are found by a scan of the text, which is cheap and also tells the order of jobs across kinds. Keys and
-values are located by toml-rs, which is imported when the first one is asked for.
+Table headers are found by a scan of the text, which is cheap and also tells the order of jobs across kinds. So are
+plain keys; others, and values, are located by toml-rs, which is imported when the first one is asked for.
 """
 
 import re
@@ -14,10 +14,12 @@ KeyPath = tuple[str | int, ...]
 Position = tuple[int, int]
 
 _BASIC, _LITERAL = r'"(?:[^"\\\n]|\\.)*"', r"'[^'\n]*'"
-_TOKEN = re.compile(
-    rf'(?P<skip>"""(?:\\.|(?!""").)*"""+|\'\'\'(?:(?!\'\'\').)*\'\'\'+|{_BASIC}|{_LITERAL}|\#[^\n]*)'
-    r"|(?P<head>^[ \t]*\[)|(?P<open>\[)|(?P<close>\])",
-    re.MULTILINE | re.DOTALL,
+_SKIPPED = rf'"""(?:\\.|(?!""").)*"""+|\'\'\'(?:(?!\'\'\').)*\'\'\'+|{_BASIC}|{_LITERAL}|\#[^\n]*'
+_TOKEN, _TOKEN_OR_KEY = (
+    re.compile(
+        rf"(?P<key>{key})|(?P<skip>{_SKIPPED})|(?P<head>^[ \t]*\[)|(?P<open>\[)|(?P<close>\])", re.MULTILINE | re.DOTALL
+    )
+    for key in (r"(?!)", r"^[ \t]*[A-Za-z0-9_-]+(?=[ \t]*=)")
 )
 _KEY = rf"(?:[A-Za-z0-9_-]+|{_BASIC}|{_LITERAL})"
 _HEADER = re.compile(rf"[ \t]*\[\[?[ \t]*({_KEY}(?:[ \t]*\.[ \t]*{_KEY})*)[ \t]*\]")
@@ -25,8 +27,14 @@ _HEADER = re.compile(rf"[ \t]*\[\[?[ \t]*({_KEY}(?:[ \t]*\.[ \t]*{_KEY})*)[ \t]*
 
 def headers(text: str) -> Iterator[tuple[KeyPath, Position]]:
     """Each table header of a text, in order, with the place of its bracket; also of a text that is not quite TOML."""
+    return ((path, position) for path, position, _ in _scanned(text, _TOKEN))
+
+
+def _scanned(text: str, pattern: re.Pattern[str]) -> Iterator[tuple[KeyPath, Position, bool]]:
+    """Headers, and keys if the pattern has them; the last says which. Keys in an array of tables are left out."""
     line, counted, depth, at = 1, 0, 0, 0
-    while token := _TOKEN.search(text, at):
+    table: KeyPath | None = ()
+    while token := pattern.search(text, at):
         at = token.end()
         header = _HEADER.match(text, token.start()) if token["head"] and depth == 0 else None
         if header:
@@ -34,12 +42,18 @@ def headers(text: str) -> Iterator[tuple[KeyPath, Position]]:
             line += text.count("\n", counted, at)
             counted = at
             path = _keys(header[1])
+            table = path if path and not header[0].lstrip().startswith("[[") else None
             if path:
-                yield path, (line, len(token["head"]))
+                yield path, (line, len(token["head"])), False
         elif token["head"] or token["open"]:
             depth += 1
         elif token["close"]:
             depth = max(0, depth - 1)
+        elif token["key"] and depth == 0 and table is not None:
+            line += text.count("\n", counted, at)
+            counted = at
+            key = token["key"].lstrip(" \t")
+            yield (*table, key), (line, len(token["key"]) - len(key) + 1), True
 
 
 def _keys(dotted: str) -> tuple[str, ...]:
@@ -73,12 +87,19 @@ class Places:
             exact.setdefault(path, position)
         return starts | exact
 
+    @cached_property
+    def keys(self) -> dict[KeyPath, Position]:
+        """Where each key stands that is neither dotted nor quoted, nor in an array of tables or an inline table."""
+        return {path: position for path, position, is_key in _scanned(self._text, _TOKEN_OR_KEY) if is_key}
+
     def find(self, path: KeyPath, part: Literal["key", "value"] = "key") -> Position:
         """Where this key, or its value, stands; else the nearest table around it; else the start of the text."""
         for end in range(len(path), 0, -1):
             around = path[:end]
             if around in self.tables:
                 return self.tables[around]
+            if (part == "key" or end < len(path)) and around in self.keys:
+                return self.keys[around]
             if node := self._node(around):
                 return self._position(node, part if end == len(path) and f"{part}_line" in node else "key")
         return 1, 1

@@ -135,6 +135,22 @@ def test_places_name_file_and_line(write):
     assert "rotate.services.compress" not in places
 
 
+def test_what_looks_like_an_option_is_not_taken_for_one(write):
+    """Text in strings of several lines, and comments within a list, give no option its place."""
+    path = write(
+        "[rotate.services]\n"
+        'before = ["/bin/sh", "-c", """\nevery = 1\n[rotate.services]\nkeep = 2\n"""]\n'
+        'paths = [\n  # keep = 5\n  "/a",\n]\n'
+        '\t every\t= "1d"\n"keep" = 3\nlevel = 4 # mode = 7\n'
+    )
+    places = loaded(path).places
+    found = {name.removeprefix("rotate.services."): place[1:] for name, place in places.items()}
+    assert found == {
+        "rotate.services": (1, 1), "before": (2, 1), "paths": (7, 1), "every": (11, 3), "keep": (12, 1),
+        "level": (13, 1),
+    }  # fmt: skip
+
+
 def test_a_good_config_needs_no_second_parser(write):
     """toml-rs, which locates keys, is not imported for a config without errors."""
     path = write(SERVICES)
