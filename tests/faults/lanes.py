@@ -2,17 +2,19 @@
 
 A campaign is a module with a NAME and run(share). Those with `ALONE = True` are played one by one: a busy machine would
 spoil what they measure. Then there are two lanes: those that are `BUSY`, whose workers keep every core at work, one
-after the other, and beside them the rest, whose limits hold beside other work. Each has a process of its own.
+after the other, and beside them the rest, whose limits hold beside other work; a lane that is through takes of those,
+too. Each has a process of its own.
 """
 
+import contextlib
 import importlib
 import multiprocessing
 import sys
 import time
 import traceback
+from collections import deque
 from collections.abc import Iterable, Iterator
-from concurrent.futures import BrokenExecutor, ProcessPoolExecutor
-from contextlib import ExitStack
+from concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor
 from pathlib import Path
 from types import ModuleType
 
@@ -49,24 +51,38 @@ def tell(line: str) -> None:
 
 def all_played(chosen: Iterable[ModuleType], share: float, *, one_by_one: bool) -> Iterator[Row | None]:
     """What each campaign found: first those that are played alone, then those with many workers, then the others."""
-    alone, busy, waiting = [], [], []
+    alone: list[str] = []
+    busy: deque[str] = deque()
+    waiting: deque[str] = deque()
     for module in chosen:
         is_alone = one_by_one or getattr(module, "ALONE", False)
         (alone if is_alone else busy if getattr(module, "BUSY", False) else waiting).append(module.__name__)
     for name in alone:
         yield play(name, share)
-    afresh = multiprocessing.get_context("spawn")
-    with ExitStack() as stack:
-        lanes = [stack.enter_context(ProcessPoolExecutor(1, afresh, max_tasks_per_child=1)) for _ in range(2)]
-        begun = [
-            (name, lane.submit(play, name, share))
-            for lane, names in zip(lanes, (busy, waiting), strict=True)
-            for name in names
-        ]
-        for name, future in begun:
-            try:
-                yield future.result()
-            except BrokenExecutor:
-                yield Row(
-                    what=name, size="not played", holds=False, detail="its process, or the one before it, was killed"
-                )
+    with ThreadPoolExecutor(2) as lanes:
+        begun = [lanes.submit(_lane, turns, share) for turns in ((busy, waiting), (waiting,))]
+    for lane in begun:
+        yield from lane.result()
+
+
+def _lane(turns: tuple[deque[str], ...], share: float) -> list[Row | None]:
+    """Plays what is first in the first of these that is not empty, until all are."""
+    rows: list[Row | None] = []
+    while True:
+        for names in turns:
+            with contextlib.suppress(IndexError):  # a check before would be of another moment
+                name = names.popleft()
+                break
+        else:
+            return rows
+        rows.append(_apart(name, share))
+
+
+def _apart(name: str, share: float) -> Row | None:
+    """Plays a campaign in a process of its own."""
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+        try:
+            return process.submit(play, name, share).result()
+        except BrokenExecutor:
+            tell(f"{name}: FAILS: its process was killed")
+            return Row(what=name, size="not played to its end", holds=False, detail="its process was killed")
