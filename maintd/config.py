@@ -99,7 +99,7 @@ class Config:
     def place(self, name: str, option: str = "") -> Place:
         """Where one job, or one of its options, stands: unlike `places`, cheap to ask."""
         source = self.sources[name]
-        return Place(source.file, *source.places.find((*name.split("."), *filter(None, option.split(".")))))
+        return Place(source.file, *source.position((*name.split("."), *filter(None, option.split(".")))))
 
 
 def load(path: str, *, euid: int | None = None) -> Config:
@@ -266,7 +266,7 @@ class _Reading:
         doubts = [(table, *doubt) for table, model in settings.items() for doubt in model.doubts(self.jobs)]
         for table, option, message in doubts:
             source = self.tables[table]
-            yield Problem(source.file, *source.places.find((table, option)), f"{table}.{option}: {message}", "warning")
+            yield Problem(source.file, *source.position((table, option)), f"{table}.{option}: {message}", "warning")
 
 
 def _is_check(table: Options) -> "TypeGuard[Check]":

@@ -9,7 +9,7 @@ from typing import Any
 
 from maintd.errors import ConfigError, Problem, trouble
 from maintd.names import printable
-from maintd.toml_places import Places, headers
+from maintd.toml_places import KeyPath, Places, Position, headers
 from maintd.values import dataclass
 
 LARGEST = 16 * 1024 * 1024
@@ -33,6 +33,13 @@ class Source:
     file: str
     tables: dict[str, Any] = field(repr=False)
     places: Places = field(repr=False)
+
+    def position(self, path: KeyPath) -> Position:
+        """Where a table or an option stands, or else what is around it: an option that is not given is not sought."""
+        given, inside = 0, self.tables
+        while given < len(path) and isinstance(inside, dict) and path[given] in inside:
+            inside, given = inside[str(path[given])], given + 1
+        return self.places.find(path[:given] if isinstance(inside, dict) or given == len(path) else path)
 
 
 def read(path: str, *, euid: int) -> Source:
