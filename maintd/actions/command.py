@@ -44,23 +44,12 @@ class CommandFailed(Failure):
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunCommand(Action):
-    """Runs `argv` (never through a shell). Lane and needs say when: before, to tell a writer, or after."""
-
-    verb: ClassVar[str] = "run"
-    failure: ClassVar[type[Failure]] = CommandFailed
-    lane: ClassVar[Lane] = Lane.ROTATE
+class OfCommand(Action):
+    """An action that is a command: `argv`, never through a shell, at most `limit` long, as `user` or as maintd."""
 
     argv: tuple[str, ...]
     limit: timedelta
     user: str | None = None
-    tells: bool = False
-    any_need: bool = False
-
-    def is_possible(self, done: AbstractSet[int]) -> bool:
-        if self.any_need:
-            return not self.needs or any(id(need) in done for need in self.needs)
-        return super().is_possible(done)
 
     @property
     def detail(self) -> str:
@@ -70,6 +59,23 @@ class RunCommand(Action):
     @property
     def runs(self) -> tuple[str, ...]:
         return self.argv
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunCommand(OfCommand):
+    """Runs its command. Lane and needs say when: before, to tell a writer, or after."""
+
+    verb: ClassVar[str] = "run"
+    failure: ClassVar[type[Failure]] = CommandFailed
+    lane: ClassVar[Lane] = Lane.ROTATE
+
+    tells: bool = False
+    any_need: bool = False
+
+    def is_possible(self, done: AbstractSet[int]) -> bool:
+        if self.any_need:
+            return not self.needs or any(id(need) in done for need in self.needs)
+        return super().is_possible(done)
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()

@@ -1,7 +1,6 @@
 """What goes into a snapshot, put into a staging directory: databases copied and checked, the output of commands."""
 
 import os
-import shlex
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import field
@@ -9,6 +8,7 @@ from datetime import timedelta
 from typing import Any, ClassVar
 
 from maintd import durable, names, trust
+from maintd.actions.command import OfCommand
 from maintd.actions.hands import Hands
 from maintd.child import Worker
 from maintd.durable import Ownership
@@ -204,26 +204,14 @@ class CopyDatabase(Action):
 
 
 @dataclass(frozen=True, kw_only=True)
-class DumpOutput(Action):
-    """Takes what a command prints, never through a shell, as a file of the snapshot."""
+class DumpOutput(OfCommand):
+    """Takes what a command prints as a file of the snapshot."""
 
     verb: ClassVar[str] = "dump"
     failure: ClassVar[type[Failure]] = BackupFailed
 
-    argv: tuple[str, ...]
-    limit: timedelta
-    user: str | None
     number: int
     staged: Staged = field(repr=False, compare=False)
-
-    @property
-    def detail(self) -> str:
-        who = f"as {self.user}, " if self.user else ""
-        return f"{shlex.join(self.argv)} ({who}at most {format_duration(self.limit)})"
-
-    @property
-    def runs(self) -> tuple[str, ...]:
-        return self.argv
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
