@@ -24,7 +24,7 @@ EACH = 200
 SEED = 20261123
 LIMIT = 2.0
 """Seconds that an ending on SIGTERM may take."""
-LINGER = 1.0
+LINGER = 5.0
 """Seconds in which children of a maintd that was killed must end, and writers that it had stopped must go on."""
 PATIENCE = 10.0
 """Seconds until a maintd that is started right after another one's death must be at work."""
