@@ -133,7 +133,10 @@ def resolve(path: str) -> str:
     who is not root: such a user can lead root to nothing but its own.
     """
     path = path if path.startswith("/") else os.path.join(os.getcwd(), path)
-    real = os.path.realpath(path)
+    try:
+        real = os.path.realpath(path)
+    except OSError:  # somebody changes it now: what lstat(2) called a link is none, or is gone
+        return os.path.normpath(path)
     if os.geteuid() != 0 or real == os.path.normpath(path):
         return real
     current, rest, links = "/", path.split("/")[::-1], 0

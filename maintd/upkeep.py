@@ -399,7 +399,7 @@ class Upkeep:
         left = list(again.causes(run, result))
         for cause in left:
             self.agenda.retry(Due(run.name, cause), time.monotonic())
-        if not left:
+        if not left and not result.deferred:  # what was left to another run may fail there
             self.agenda.went_well(due)
 
     def _is_open(self, run: Run) -> bool:

@@ -5,6 +5,7 @@ import os
 import signal
 import stat
 import subprocess
+import sys
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -245,6 +246,34 @@ def test_a_link_of_an_application_leads_root_nowhere(tree, link):
     assert os.listdir(target) == ["a.log"]
     assert (target / "a.log").read_text() == "root's own\n"
     assert not list(app.rglob("*Z*"))
+
+
+SWAPS = """
+import ctypes, os, sys
+os.chdir(sys.argv[1])
+os.setresuid(65534, 65534, 65534)
+libc, here = ctypes.CDLL(None), ctypes.c_int(-100)
+print("swapping", flush=True)
+while True:
+    libc.renameat2(here, b"logs", here, b"link", ctypes.c_uint(2))
+"""
+
+
+def test_a_directory_that_becomes_a_link_meanwhile_is_no_error(tree):
+    """Nobody ends what looks for logs by exchanging a directory with a link, nor leads it anywhere."""
+    app = tree.folder / "app"
+    (app / "logs").mkdir(parents=True)
+    (app / "link").symlink_to("/etc")
+    for path in (app, app / "logs"):
+        give(path, NOBODY)
+    os.chown(app / "link", NOBODY, NOBODY, follow_symlinks=False)
+    command = [sys.executable, "-IS", "-c", SWAPS, str(app)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as swapper:
+        assert swapper.stdout
+        assert swapper.stdout.readline() == "swapping\n"
+        found = {grounds.resolve(f"{app}/logs") for _ in range(20_000)}
+        swapper.kill()
+    assert found == {f"{app}/logs"}
 
 
 def test_links_of_root_and_to_ones_own_are_followed(tree):
