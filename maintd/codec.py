@@ -16,6 +16,7 @@ from dataclasses import replace
 from queue import Queue
 
 from maintd import formats
+from maintd.linux import named
 from maintd.values import dataclass
 
 PIECE = 512 << 10
@@ -262,9 +263,10 @@ def _read(fd: int, length: int, offset: int) -> bytes:
 
 def _write(fd: int, data: bytes, offset: int) -> None:
     view = memoryview(data)
-    while view:
-        written = os.pwrite(fd, view, offset)
-        view, offset = view[written:], offset + written
+    with named(fd):
+        while view:
+            written = os.pwrite(fd, view, offset)
+            view, offset = view[written:], offset + written
 
 
 def _chunks(fd: int, ends: Iterable[int], offset: int = 0) -> Iterator[bytes]:

@@ -59,9 +59,7 @@ def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
         taken += part.end - begin
         begin, end = part.end - cut, end - cut
     if not taken:
-        raise Refused(
-            f"{printable(wanted.path)} holds less than a block of whole lines", hint="it is tried again later"
-        )
+        raise NotYet(f"{printable(wanted.path)} holds less than a block of whole lines")
     return Made(taken, place.length)
 
 
@@ -146,7 +144,8 @@ def _take_out(place: Place, position: int) -> None:
         durable.overwrite(place.log, original, intent.mark_at)
         place.journal.withdraw()
         raise Refused(
-            "its file system cannot collapse files", hint="let its writer be told, or set pause_writers = true"
+            "its file system cannot collapse files",
+            hint="let its writer be told (signal, command): ext4 with bigalloc, or overlay, cannot",
         ) from error
 
 

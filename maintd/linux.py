@@ -213,6 +213,18 @@ def urgent() -> Iterator[None]:
         os.setpriority(os.PRIO_PROCESS, 0, nice)
 
 
+@contextlib.contextmanager
+def named(descriptor: int) -> Iterator[None]:
+    """An OSError in this block that names no file gets the path of this one: which disk is full is to be told."""
+    try:
+        yield
+    except OSError as error:
+        if error.filename is None and error.errno is not None:
+            with contextlib.suppress(OSError):
+                error.filename = os.readlink(f"/proc/self/fd/{descriptor}")
+        raise
+
+
 def collapse_range(descriptor: int, offset: int, length: int) -> None:
     """Removes a range of whole blocks from a file: what follows moves down (fallocate(2), FALLOC_FL_COLLAPSE_RANGE).
 

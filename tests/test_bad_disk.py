@@ -167,6 +167,7 @@ def test_a_full_disk_keeps_the_original_and_goes_on_when_there_is_space(tmp_path
     assert done.event("log.rotated")
     failed = done.event("compress.failed")
     assert (failed["error"], "disk is full" in failed["advice"]) == ("ENOSPC", True)
+    assert f"{tree.logs}/a.log" in failed["error_msg"]
     assert tree.temporaries() == []
     assert tree.contents() == before
     filler.unlink()

@@ -7,13 +7,15 @@ import stat as st
 from maintd import names
 from maintd.durable.files import Ownership, create, discard, dress, replace
 from maintd.errors import Refused
+from maintd.linux import named
 
 
 def write_all(descriptor: int, data: bytes) -> None:
     """Writes all of `data` at the descriptor's position."""
     view = memoryview(data)
-    while view:
-        view = view[os.write(descriptor, view) :]
+    with named(descriptor):
+        while view:
+            view = view[os.write(descriptor, view) :]
 
 
 def write_whole(name: str, data: bytes, *, dir_fd: int) -> None:
@@ -50,9 +52,10 @@ def overwrite(descriptor: int, data: bytes, offset: int) -> None:
 def add(descriptor: int, data: bytes, offset: int) -> None:
     """Writes all of `data` at `offset`; syncs nothing."""
     view = memoryview(data)
-    while view:
-        written = os.pwrite(descriptor, view, offset)
-        view, offset = view[written:], offset + written
+    with named(descriptor):
+        while view:
+            written = os.pwrite(descriptor, view, offset)
+            view, offset = view[written:], offset + written
 
 
 def append(name: str, data: bytes, ownership: Ownership, *, dir_fd: int) -> None:

@@ -8,7 +8,7 @@ from maintd import names
 from maintd.durable.contents import opened_to_change
 from maintd.durable.files import discard, require_plain, require_planned
 from maintd.errors import Refused
-from maintd.linux import collapse_range, rename_noreplace
+from maintd.linux import collapse_range, named, rename_noreplace
 from maintd.steps import Seen
 
 
@@ -75,7 +75,8 @@ def collapse(log: int, end: int, length: int) -> None:
 
 def reserve(descriptor: int, size: int) -> None:
     """Takes the blocks for `size` bytes, or fails with ENOSPC (posix_fallocate(3))."""
-    os.posix_fallocate(descriptor, 0, size)
+    with named(descriptor):
+        os.posix_fallocate(descriptor, 0, size)
 
 
 def cut(descriptor: int, length: int) -> None:

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import datetime, timedelta
 
 import pytest
 
@@ -79,3 +80,24 @@ def test_what_is_put_off_for_the_other_lane_is_in_the_plan_of_both(site, maintd)
         writer.check()
         daemon.send_signal(signal.SIGTERM)
         assert daemon.wait(10) == 0
+
+
+def test_what_the_lane_for_long_work_puts_off_is_tried_again_ever_later(daemon):
+    """A log that holds no whole line yet is no failure, and is asked for again after 5 s, then 10, and so on."""
+    daemon = daemon('[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "0 0 * * *"\n')
+    log = daemon.tree.log("a.log", b"x" * 300_000)
+    daemon.tree.log("a.log.20260101T000000Z", b"missed since then\n")
+    with log.open("ab"):
+        daemon.start()
+        until(lambda: len(put_off(daemon)) >= 3, "three tries", 60)
+        assert daemon.stop() == 0
+    first, second, third = put_off(daemon)[:3]
+    assert third - second >= timedelta(seconds=9.5) > second - first
+    assert daemon.events("rotate.failed") == []
+    assert log.stat().st_size == 300_000
+
+
+def put_off(daemon) -> list[datetime]:
+    """When the log was said to hold no whole line."""
+    found = [event for event in daemon.events() if "less than a block of whole lines" in event["msg"]]
+    return [datetime.fromisoformat(event["ts"]) for event in found]
