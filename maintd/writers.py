@@ -27,12 +27,11 @@ _OPTIONS = (
 _PID_LENGTH = 32
 _OWN_WAY = 'or reopen = "none" if it reopens its log by itself'
 UNSEEN = Rung(
-    refusal="a process of another namespace, of a container perhaps, has it open for writing",
+    refusal="a process that /proc does not show has it open for writing, one of another namespace perhaps",
     advice=f"run maintd where that process can be seen, {_OWN_WAY}",
 )
-
-
 AT_WORK = Rung(put_off="maintd itself is at work on it")
+MOVED = Rung(put_off="somebody else puts another file in its place")
 
 
 def is_held(seen: Seen) -> bool:
@@ -73,11 +72,23 @@ def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
             continue
         if not writing and not is_held(log):  # who held it has just let go
             continue
+        if not writing and _has_moved(log):
+            rungs[inode] = MOVED
+            continue
         alike = writing, _collapses(log)
         if alike not in known:  # asking supervisord once for all logs of one process
             known[alike] = _rung(*alike, reopening)
         rungs[inode] = known[alike]
     return rungs | _mapped([inode for inode, rung in rungs.items() if rung.way or rung == UNSEEN])
+
+
+def _has_moved(seen: Seen) -> bool:
+    """Whether its name means another file by now, which is the one that was found to be held."""
+    try:
+        info = os.lstat(seen.path)
+    except OSError:
+        return True
+    return (info.st_dev, info.st_ino) != seen.inode
 
 
 def _mapped(unsure: Sequence[Inode]) -> dict[Inode, Rung]:

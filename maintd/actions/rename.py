@@ -17,7 +17,7 @@ from maintd.values import dataclass
 class LogRotated(Event):
     """A log was set aside under its archive name; or, with `out_bytes`, archived where it lies and taken out of it.
 
-    Its writers were stopped for `stopped_ms`, or wrote on and lost at least `lost_bytes`, if the job allows that.
+    Its writers were stopped for `stopped_ms`, or wrote on and lost at most about `lost_bytes`, if the job allows that.
     """
 
     name: ClassVar[str] = "log.rotated"
