@@ -107,14 +107,14 @@ def test_a_log_too_small_for_it_is_left_alone_without_a_failure(tmp_path):
 
 
 def test_a_log_without_a_whole_line_stays_as_it_is(tmp_path):
-    """What has no end of a line cannot be archived up to one: a failure says so, and no byte is touched."""
+    """What has no end of a line cannot be archived up to one: it is put off and said, and no byte is touched."""
     tree = Tree(tmp_path, JOB)
     log = tree.log("a.log", b"x" * 50_000)
     with writing(log) as writer:
         writer.write(0)
         done = tree.do()
-        assert done.code == 1, done
-        assert "whole lines" in done.event("rotate.failed")["error_msg"]
+        assert done.code == 5, done
+        assert "whole lines" in done.event("action.waiting")["msg"]
         assert (tree.names(), log.read_bytes()) == (["a.log"], b"x" * 50_000)
 
 
