@@ -1,9 +1,9 @@
 """Which campaigns there are, and how they are played: one by one, or several at once.
 
 A campaign is a module with a NAME and run(share). Those with `ALONE = True` are played one by one: a busy machine would
-spoil what they measure. Then there are two lanes: those that are `BUSY`, whose workers keep every core at work, one
-after the other, and beside them the rest, whose limits hold beside other work; a lane that is through takes of those,
-too. Each has a process of its own.
+spoil what they measure. Then there are three lanes: those that are `BUSY`, whose workers keep every core at work, one
+after the other, and beside them, two at a time, the rest, whose limits hold beside other work, those that are `LONG`
+first; a lane that is through takes of those, too. Each has a process of its own.
 """
 
 import contextlib
@@ -59,8 +59,9 @@ def all_played(chosen: Iterable[ModuleType], share: float, *, one_by_one: bool) 
         (alone if is_alone else busy if getattr(module, "BUSY", False) else waiting).append(module.__name__)
     for name in alone:
         yield play(name, share)
-    with ThreadPoolExecutor(2) as lanes:
-        begun = [lanes.submit(_lane, turns, share) for turns in ((busy, waiting), (waiting,))]
+    waiting = deque(sorted(waiting, key=lambda name: not getattr(sys.modules[name], "LONG", False)))
+    with ThreadPoolExecutor(3) as lanes:
+        begun = [lanes.submit(_lane, turns, share) for turns in ((busy, waiting), (waiting,), (waiting,))]
     for lane in begun:
         yield from lane.result()
 

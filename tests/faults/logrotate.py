@@ -14,6 +14,7 @@ from tests.logrotate.random_cases import Scene, differences, scenes
 from .table import Row, Skipped
 
 NAME = "logrotate"
+LONG = True
 CASES = 3000
 SHOWN = 9
 """How many differences are told; the first ones do for all."""

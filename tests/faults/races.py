@@ -32,6 +32,7 @@ from .lures import ARCHIVE, LOG, MADE, SWAPS, TEMPORARY, Arena, Swap, arena, swa
 from .table import Row, Skipped
 
 NAME = "races"
+LONG = True
 TRIES, SWAPPED = 100_000, 1_000_000
 BARE, SHIPPED, BARE_IN_PLACE, SHIPPED_IN_PLACE, RUNS = 0.9, 0.25, 0.01, 0.01, 0.01
 """Of the tries, with something over: where nobody's exchange was there first there is nothing to try."""

@@ -20,6 +20,7 @@ from .table import Row, Skipped
 from .writers import Cast
 
 NAME = "storm-kills"
+LONG = True
 EACH = 200
 SEED = 20261123
 LIMIT = 2.0
