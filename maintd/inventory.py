@@ -7,6 +7,7 @@ carries them (PEP 383), as lone surrogates in JSON's own escapes.
 
 import json
 import os
+import stat as st
 from collections.abc import Iterable
 from dataclasses import asdict, field, fields
 from typing import Any, Self
@@ -16,6 +17,7 @@ from maintd.durable import Ownership
 from maintd.values import dataclass
 
 NAME = names.MANIFEST
+_OTHERS = st.S_IWGRP | st.S_IWOTH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,13 +84,15 @@ class Entry:
 class Manifest:
     """The entries by (name, member), in the order in which they were archived; `damaged` lines could not be read.
 
-    `uid` is whom the file belongs to: what it says of owners is believed of root alone. `spoilt` are names under which
-    something damaged lies, which are not given again.
+    `uid` is whom the file belongs to: what it says of owners is believed of root alone; and of nobody if it `is_open`:
+    if others than its owner can write it, or put another in its place. `spoilt` are names under which something damaged
+    lies, which are not given again.
     """
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
     damaged: int = 0
     uid: int = 0
+    is_open: bool = False
     spoilt: set[str] = field(default_factory=set)
 
     def take(self, lines: Iterable[bytes]) -> None:
@@ -125,7 +129,9 @@ def read(directory: str) -> Manifest:
     found = Manifest()
     try:
         with durable.directory(directory) as dir_fd, durable.opened(NAME, dir_fd=dir_fd) as descriptor:
-            found.uid = os.fstat(descriptor).st_uid
+            info, above = os.fstat(descriptor), os.fstat(dir_fd)
+            found.uid = info.st_uid
+            found.is_open = bool(info.st_mode & _OTHERS) or is_unguarded(above)
             with os.fdopen(os.dup(descriptor), "rb") as lines:
                 found.take(lines)
     except FileNotFoundError:
@@ -133,10 +139,16 @@ def read(directory: str) -> Manifest:
     return found
 
 
+def is_unguarded(directory: os.stat_result) -> bool:
+    """Whether others than its owner can remove and replace what lies in a directory."""
+    return bool(directory.st_mode & _OTHERS) and not directory.st_mode & st.S_ISVTX
+
+
 def add(lines: bytes, *, dir_fd: int) -> None:
     """Adds lines to the manifest in this directory, whole and durable, or nothing; also beside others who do so.
 
-    A new manifest gets the owner of the directory, and its mode.
+    A new manifest gets the owner of the directory, and its mode; but root's is written by root alone.
     """
     info = os.fstat(dir_fd)
-    durable.append(NAME, lines, Ownership(info.st_mode & 0o666, info.st_uid, info.st_gid), dir_fd=dir_fd)
+    mode = info.st_mode & (0o666 if info.st_uid else 0o644)
+    durable.append(NAME, lines, Ownership(mode, info.st_uid, info.st_gid), dir_fd=dir_fd)

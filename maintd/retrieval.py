@@ -18,6 +18,7 @@ from maintd.stores import Store
 from maintd.values import dataclass
 
 _CHUNK = 256 << 10
+_NOBODY = 65534
 
 
 class Archive(Protocol):
@@ -30,6 +31,9 @@ class Archive(Protocol):
 
     def sizes(self) -> dict[str, int]:
         """The objects that are there, by name, with their bytes; the manifest apart."""
+
+    def owner(self, name: str) -> int:
+        """Whose an object is."""
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         """An object's bytes from there on. OSError or MaintdError if it cannot be read."""
@@ -55,6 +59,9 @@ class Directory:
                     if st.S_ISREG(info.st_mode) and name != inventory.NAME:
                         found[name] = info.st_size
         return found
+
+    def owner(self, name: str) -> int:
+        return os.lstat(os.path.join(self._root, name)).st_uid
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         path = os.path.join(self._root, name)
@@ -84,6 +91,9 @@ class Remote:
 
     def sizes(self) -> dict[str, int]:
         return {name: size for name, size in self._bucket.sizes().items() if name != inventory.NAME}
+
+    def owner(self, name: str) -> int:  # noqa: ARG002 - a store has no owners
+        return os.geteuid()
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         return self._bucket.chunks(name, offset)
@@ -215,7 +225,7 @@ def bring_back(listed: Listed, entry: Entry, to: str, progress: Callable[[int], 
                 raise OSError(
                     errno.EIO, "what the archive holds is not the original: its SHA-256 is another", entry.name
                 )
-            durable.dress(made, _ownership(listed.manifest, entry))
+            durable.dress(made, _ownership(listed, entry))
             durable.set_mtime(made, entry.mtime_ns)
             os.fsync(made)
             durable.publish(temporary, name, made, dir_fd=dir_fd)
@@ -227,11 +237,18 @@ def bring_back(listed: Listed, entry: Entry, to: str, progress: Callable[[int], 
     return path
 
 
-def _ownership(found: Manifest, entry: Entry) -> Ownership:
-    """Owner and mode of a file that is brought back; never a set-id bit, and another's owner only by root."""
-    mode, user = entry.mode & 0o1777, os.geteuid()
+def _ownership(listed: Listed, entry: Entry) -> Ownership:
+    """Owner and mode of a file that is brought back; never a set-id bit, and another's owner only by root.
+
+    Where others can write the manifest, it is the owner of the object; of a bundle, which is of many, it is nobody.
+    """
+    mode, user, found = entry.mode & 0o1777, os.geteuid(), listed.manifest
     if user != 0:
         return Ownership(mode, user, os.getegid())
+    if found.is_open and entry.member:
+        return Ownership(mode & 0o1700, _NOBODY, _NOBODY)
+    if found.is_open and (owner := listed.archive.owner(entry.name)) != entry.uid:
+        return Ownership(mode & 0o1700, owner, _NOBODY)
     if found.uid not in (0, entry.uid):
         return Ownership(mode, found.uid, os.getegid())
     return Ownership(mode, entry.uid, entry.gid)

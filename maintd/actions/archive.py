@@ -43,10 +43,11 @@ class ArchiveFailed(Failure):
 
 @dataclass(frozen=True, kw_only=True)
 class MakeArchiveDirectory(MakeDirectory):
-    """Makes the directory of an archive, or one on the way to it."""
+    """Makes the directory of an archive, or one on the way to it; only root writes one of root's."""
 
     failure: ClassVar[type[Failure]] = ArchiveFailed
     lane: ClassVar[Lane] = Lane.HEAVY
+    of_roots: ClassVar[int] = 0o755
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,8 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
         yield from _not_writable(config, prospect)
     for name, message in shelves.trespasses(config, enabled):
         yield _warning(config, name, message, "paths")
+    for name, message in shelves.unguarded(enabled):
+        yield _warning(config, name, message, "to")
     supervisor = contexts.supervisor(config)
     yield from _rollovers(config, [prospect for prospect in enabled if prospect.job.claims()], supervisor)
     for prospect in enabled:
