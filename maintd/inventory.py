@@ -9,14 +9,16 @@ import json
 import os
 import stat as st
 from collections.abc import Iterable
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from typing import Any, Self
 
 from maintd import durable, names
 from maintd.durable import Ownership
+from maintd.steps import Seen
 from maintd.values import dataclass
 
 NAME = names.MANIFEST
+_LEFT_OUT = ("member", "offset", "ctime_ns")
 _OTHERS = st.S_IWGRP | st.S_IWOTH
 
 
@@ -25,7 +27,8 @@ class Entry:
     """A file of an archive.
 
     `name` is the stored object, relative to the archive; in a bundle, `member` is the file's name in it, and its frames
-    begin at `offset`. `original` is the path it had, `ino` its inode there. `size`, `mtime_ns`, `mode`, `uid`, `gid`
+    begin at `offset`. `original` is the path it had, `ino` its inode there, `ctime_ns` its ctime when it was read; 0 in
+    lines of older versions. `size`, `mtime_ns`, `mode`, `uid`, `gid`
     and `sha256` are those of the file itself, `stored_bytes` and `stored_sha256` of the object. `at` is when it was
     archived (RFC 3339), by the job `job`, and `why`.
     """
@@ -47,13 +50,14 @@ class Entry:
     job: str
     member: str = ""
     offset: int = 0
+    ctime_ns: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
         return self.name, self.member
 
     def line(self) -> bytes:
-        return _line({name: value for name, value in asdict(self).items() if value or name not in ("member", "offset")})
+        return _line({name: value for name, value in asdict(self).items() if value or name not in _LEFT_OUT})
 
     @classmethod
     def of(cls, found: Any) -> Self:
@@ -78,6 +82,16 @@ class Entry:
 
     def is_of(self, original: str, size: int, mtime_ns: int) -> bool:
         return (self.original, self.size, self.mtime_ns) == (original, size, mtime_ns)
+
+    def is_as(self, seen: Seen) -> bool:
+        """Whether the file is the one that was stored, untouched since: unlike mtime, no ctime is set back."""
+        is_of = self.is_of(seen.path, seen.size, seen.mtime_ns)
+        return is_of and (self.ino, self.ctime_ns) == (seen.ino, seen.ctime_ns)
+
+    def touched(self, seen: Seen) -> Self:
+        """The line of the same content for the file as it is now."""
+        mode = seen.mode & 0o7777
+        return replace(self, ino=seen.ino, ctime_ns=seen.ctime_ns, mode=mode, uid=seen.uid, gid=seen.gid)
 
 
 @dataclass

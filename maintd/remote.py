@@ -17,7 +17,7 @@ from maintd.errors import MaintdError
 from maintd.inventory import Entry
 from maintd.objects import Bucket, sha256
 from maintd.stores import Store
-from maintd.storing import Place, Request, check, digest
+from maintd.storing import Place, Request, answer, check, digest
 
 _MARK = "uploaded"
 
@@ -99,10 +99,12 @@ def store_object(progress: codec.Progress, *, request: dict[str, Any], store: di
     ):
         exact = check(wanted.seen, source)
         place = Place(wanted, exact, source, dir_fd, root_fd, root_fd)
+        if listed := place.listed_anew():
+            return answer(listed, is_listed=True)
         entry = _uploaded(progress, place, Bucket(Store.of(store)))
         with place.listed(entry):
             place.part()
-    return {"in_bytes": entry.size, "out_bytes": entry.stored_bytes, "sha256": entry.sha256}
+    return answer(entry)
 
 
 def _uploaded(progress: codec.Progress, place: Place, bucket: Bucket) -> Entry:

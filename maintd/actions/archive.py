@@ -12,6 +12,7 @@ from maintd.actions.rename import MakeDirectory
 from maintd.confinement import Confinement
 from maintd.errors import MaintdError, NotYet, Refused
 from maintd.events import Event, Failure
+from maintd.inventory import Entry
 from maintd.steps import Action, Lane, Seen
 from maintd.values import dataclass
 
@@ -52,7 +53,10 @@ class MakeArchiveDirectory(MakeDirectory):
 
 @dataclass(frozen=True, kw_only=True)
 class PutAway(Action):
-    """Puts one file away into an archive, as `stored`. `at` is when, as RFC 3339; with `keeps` it also stays."""
+    """Puts one file away into an archive, as `stored`. `at` is when, as RFC 3339; with `keeps` it also stays.
+
+    If it has the content that is `listed` already, only its line is made anew.
+    """
 
     failure: ClassVar[type[Failure]] = ArchiveFailed
     parallel: ClassVar[int] = 4  # each waits for the disk, or the network, more than half of its time
@@ -64,6 +68,7 @@ class PutAway(Action):
     at: str
     job: str
     keeps: bool = False
+    listed: Entry | None = None
 
     @property
     def in_bytes(self) -> int:
@@ -81,7 +86,21 @@ class PutAway(Action):
             "why": self.reason,
             "job": self.job,
             "keeps": self.keeps,
+            "listed": asdict(self.listed) if self.listed else None,
         }
+
+    def archived(self, made: dict[str, Any]) -> Iterator[Event]:
+        """What the child's answer comes to."""
+        if not made["is_listed"]:
+            yield FileArchived(
+                target=self.target,
+                archived_to=self.detail,
+                codec=self.codec,
+                in_bytes=made["in_bytes"],
+                out_bytes=made["out_bytes"],
+                sha256=made["sha256"],
+                reason=self.reason,
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,15 +126,7 @@ class ArchiveFile(PutAway):
         except MaintdError:
             self._tidy(hands, within)
             raise
-        yield FileArchived(
-            target=self.target,
-            archived_to=self.detail,
-            codec=self.codec,
-            in_bytes=made["in_bytes"],
-            out_bytes=made["out_bytes"],
-            sha256=made["sha256"],
-            reason=self.reason,
-        )
+        yield from self.archived(made)
 
     def _tidy(self, hands: Hands, within: Confinement | None) -> None:
         """Removes the temporary of a child that was killed."""

@@ -7,7 +7,7 @@ from os.path import dirname
 from typing import Any, ClassVar
 
 from maintd import durable, grounds, names, trust
-from maintd.actions.archive import ArchiveFailed, FileArchived, PutAway
+from maintd.actions.archive import ArchiveFailed, PutAway
 from maintd.actions.hands import Hands
 from maintd.confinement import Confinement
 from maintd.errors import Refused
@@ -169,15 +169,7 @@ class StoreObject(PutAway):
             store=self.store.fields(),
             request=request,
         )
-        yield FileArchived(
-            target=self.target,
-            archived_to=self.detail,
-            codec=self.codec,
-            in_bytes=made["in_bytes"],
-            out_bytes=made["out_bytes"],
-            sha256=made["sha256"],
-            reason=self.reason,
-        )
+        yield from self.archived(made)
 
 
 @dataclass(frozen=True, kw_only=True)

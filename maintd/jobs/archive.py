@@ -175,7 +175,7 @@ class ArchiveFiles(Keeping, Job):
 
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
         from maintd import archiving, retiring  # noqa: PLC0415 - as above
-        from maintd.actions.expire import GiveUpFile  # noqa: PLC0415 - as above
+        from maintd.actions.expire import GiveUpStored  # noqa: PLC0415 - as above
         from maintd.actions.upload import AskStore, ConfirmStored  # noqa: PLC0415 - as above
 
         stored, shelf = self.archive(), self._shelf(ctx)
@@ -202,7 +202,7 @@ class ArchiveFiles(Keeping, Job):
             if refusal := judge.finding(old.seen):
                 yield refusal
                 continue
-            step = elsewhere.drop(old.seen, reason) or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
+            step = elsewhere.drop(old.seen, reason) or GiveUpStored(target=old.seen.path, reason=reason, seen=old.seen)
             if stored.is_remote:
                 confirm = ConfirmStored(
                     target=os.path.join(self.to, entry.name),
