@@ -158,19 +158,25 @@ class Listed:
         return sorted(self.sizes.keys() - {entry.name for entry in self.manifest.entries.values()})
 
 
-def fault(listed: Listed, entry: Entry) -> str:
-    """What is wrong with an archived file, or nothing: all of the object and of its content is read."""
+def object_fault(listed: Listed, entry: Entry) -> str:
+    """What is wrong with the object that a file lies in, alone or with others, or nothing: all of it is read."""
     if not listed.is_there(entry):
         return "it is missing"
     if listed.sizes[entry.name] != entry.stored_bytes:
         return f"it has {listed.sizes[entry.name]} bytes instead of {entry.stored_bytes}"
     try:
         is_stored = listed.stored_sha256(entry.name) == entry.stored_sha256
+    except (OSError, MaintdError) as error:
+        return f"it cannot be read: {trouble(error).error_msg}"
+    return "" if is_stored else "it is not what was stored: its SHA-256 is another"
+
+
+def content_fault(listed: Listed, entry: Entry) -> str:
+    """What is wrong with what an object that is there holds of a file, or nothing."""
+    try:
         is_original = _sha256(content(listed.archive, entry)) == entry.sha256
     except (OSError, MaintdError) as error:
         return f"it cannot be read: {trouble(error).error_msg}"
-    if not is_stored:
-        return "it is not what was stored: its SHA-256 is another"
     return "" if is_original else "what it holds is not the original: its SHA-256 is another"
 
 
@@ -180,7 +186,8 @@ def remedy(listed: Listed, entry: Entry) -> str:
     if not entry.is_unmoved():
         return f"{original} is not here any more either: only a backup, or another copy, has it"
     is_whole = listed.sizes.get(entry.name) == entry.stored_bytes
-    first = "remove the object, and then " if is_whole else ""
+    what = "bring back what is whole in it, remove the bundle" if entry.member else "remove the object"
+    first = f"{what}, and then " if is_whole else ""
     return f"{original} is still here: {first}{entry.job} stores it anew by itself"
 
 

@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import click
@@ -136,22 +137,38 @@ def verify(called: Invocation, /, *, sample: float) -> int:
         code = _said_damaged(listed) or code
         entries = listed.entries()
         chosen = random.sample(entries, max(1, round(sample * len(entries)))) if sample < 1 and entries else entries
-        faults = 0
-        for entry in sorted(chosen, key=lambda entry: entry.key):
-            wrong = retrieval.fault(listed, entry)
-            if wrong:
-                output.say(f"{printable(os.path.join(listed.archive.where, entry.name))}: {wrong}")
-                output.say(f"  {retrieval.remedy(listed, entry)}")
-                faults += 1
+        objects = [list(found) for _, found in groupby(sorted(chosen, key=lambda one: one.key), lambda one: one.name)]
+        faults = sum(_said_wrong(listed, entries) for entries in objects)
         strays = listed.strays()
         for name in strays:
             output.say(f"{printable(os.path.join(listed.archive.where, name))}: it is not in the manifest")
-        sizes = sum(entry.stored_bytes for entry in chosen)
+        sizes = sum(entries[0].stored_bytes for entries in objects)
         verdict = f"{faults} wrong" if faults else "all as they were"
         of = f"{len(chosen)} of {counted(len(entries), 'file')}, {format_size(sizes)}"
         output.say(f"{printable(listed.archive.where)}: read {of}: {verdict}")
         code = Exit.NO if faults or strays else code
     return code
+
+
+def _said_wrong(listed: Listed, entries: list[Entry]) -> int:
+    """Says what is wrong with an object and the files that were chosen of it; how many of these are.
+
+    One whose damage has hit none of them counts as one.
+    """
+    wrong = retrieval.object_fault(listed, entries[0])
+    is_there, is_bundle = listed.is_there(entries[0]), bool(entries[0].member)
+    faults = {entry.key: retrieval.content_fault(listed, entry) if is_there else "" for entry in entries}
+    bad = [entry for entry in entries if faults[entry.key] or not is_there or (wrong and not is_bundle)]
+    if not wrong and not bad:
+        return 0
+    path = printable(os.path.join(listed.archive.where, entries[0].name))
+    whole = f"; of {counted(len(entries), 'file')} in it {len(entries) - len(bad)} can be brought back whole"
+    output.say(f"{path}: {wrong or faults[bad[0].key]}{whole if is_bundle else ''}")
+    for entry in bad:
+        if is_bundle and is_there:
+            output.say(f"  {printable(entry.member)}: {faults[entry.key]}")
+        output.say(f"  {retrieval.remedy(listed, entry)}")
+    return len(bad) or 1
 
 
 def _archives(called: Invocation) -> Iterator[Listed]:
