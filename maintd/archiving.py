@@ -30,7 +30,7 @@ class Old:
 class Shelf:
     """Where files go and how: the archive `root` (resolved), the codec and its level, for which job, and when.
 
-    With `keeps` they also stay where they are.
+    With `keeps` they also stay where they are. `private` is maintd's own directory for it.
     """
 
     root: str
@@ -39,6 +39,7 @@ class Shelf:
     job: str
     now: datetime
     keeps: bool = False
+    private: str = ""
 
     @property
     def at(self) -> str:
@@ -76,6 +77,7 @@ def plan_archive(found: Sequence[Old], shelf: Shelf, manifest: inventory.Manifes
             needs=tuple(needs),
             seen=old.seen,
             root=shelf.root,
+            private=shelf.private,
             stored=stored,
             codec=codec,
             level=shelf.level,

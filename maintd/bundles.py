@@ -79,6 +79,7 @@ def _fields(stored: str, files: Sequence[Wanted], shelf: Shelf) -> dict[str, Any
         "at": shelf.at,
         "job": shelf.job,
         "keeps": shelf.keeps,
+        "private": shelf.private,
         "files": tuple(files),
     }
 

@@ -100,13 +100,14 @@ class Manifest:
 
     `uid` is whom the file belongs to: what it says of owners is believed of root alone; and of nobody if it `is_open`:
     if others than its owner can write it, or put another in its place. `spoilt` are names under which something damaged
-    lies, which are not given again.
+    lies, which are not given again. `is_there` is false of an archive that has no manifest.
     """
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
     damaged: int = 0
     uid: int = 0
     is_open: bool = False
+    is_there: bool = False
     spoilt: set[str] = field(default_factory=set)
 
     def take(self, lines: Iterable[bytes]) -> None:
@@ -144,7 +145,7 @@ def read(directory: str) -> Manifest:
     try:
         with durable.directory(directory) as dir_fd, durable.opened(NAME, dir_fd=dir_fd) as descriptor:
             info, above = os.fstat(descriptor), os.fstat(dir_fd)
-            found.uid = info.st_uid
+            found.uid, found.is_there = info.st_uid, True
             found.is_open = bool(info.st_mode & _OTHERS) or is_unguarded(above)
             with os.fdopen(os.dup(descriptor), "rb") as lines:
                 found.take(lines)

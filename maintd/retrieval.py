@@ -85,6 +85,7 @@ class Remote:
         found = Manifest()
         try:
             found.take(b"".join(self._bucket.chunks(inventory.NAME)).splitlines())
+            found.is_there = True
         except FileNotFoundError:
             self._bucket.reach()
         return found
@@ -146,6 +147,11 @@ class Listed:
 
     def is_there(self, entry: Entry) -> bool:
         return entry.name in self.sizes
+
+    @property
+    def exists(self) -> bool:
+        """Whether there is an archive at all: a manifest, or anything else."""
+        return self.manifest.is_there or bool(self.sizes)
 
     def stored_sha256(self, name: str) -> str:
         """Of an object as it is now; a bundle, in which are many files, is read once."""

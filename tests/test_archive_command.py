@@ -218,3 +218,22 @@ def test_no_owner_is_believed_where_others_could_have_written_it(tree, shared):
     assert got.returncode == 0, got.stderr
     assert (tree.folder / "back/evil.gz").stat().st_uid == NOBODY
     assert (tree.folder / "back/2026/a.csv").stat().st_uid == 0
+
+
+def test_an_archive_that_is_gone_is_said_and_not_made_anew(tree):
+    """Where its disk is not mounted, no command says that all is well, and no run begins another archive there."""
+    root = tree.folder / "archive"
+    root.rename(tree.folder / "unmounted")
+    for arguments in (("list",), ("verify",), ("get", "*", "--to", str(tree.folder / "back"))):
+        said = tree.run("archive", *arguments)
+        assert (said.returncode, said.stdout) == (3, "")
+        assert f"there is no archive at {root}" in said.stderr
+    tree.log("d.csv", age=40 * DAY)
+    did = tree.do()
+    assert did.code == 1
+    assert "mount its disk" in did.event("archive.failed")["advice"]
+    assert (tree.names(), root.exists()) == (["d.csv"], False)
+    root.mkdir()
+    (root / inventory.NAME).touch()
+    succeeded(tree.do())
+    assert tree.names() == []

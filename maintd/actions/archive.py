@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import Any, ClassVar
 
-from maintd import moves, names, trust
+from maintd import moves, names, trust, whereabouts
 from maintd.actions.hands import Hands
 from maintd.actions.rename import MakeDirectory
 from maintd.confinement import Confinement
@@ -40,6 +40,13 @@ class ArchiveFailed(Failure):
     """A file could not be archived. It is where it was, and is tried again."""
 
     name: ClassVar[str] = "archive.failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ArchiveGone(ArchiveFailed):
+    """The same for all files, since the archive is not where it was."""
+
+    is_repetitive: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,11 +112,12 @@ class PutAway(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class ArchiveFile(PutAway):
-    """Moves one file into the archive `root`, a directory."""
+    """Moves one file into the archive `root`, a directory; `private` is maintd's own for it."""
 
     verb: ClassVar[str] = "archive"
 
     root: str
+    private: str
 
     @property
     def detail(self) -> str:
@@ -126,6 +134,7 @@ class ArchiveFile(PutAway):
         except MaintdError:
             self._tidy(hands, within)
             raise
+        whereabouts.note(self.private)
         yield from self.archived(made)
 
     def _tidy(self, hands: Hands, within: Confinement | None) -> None:

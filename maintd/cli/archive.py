@@ -71,7 +71,7 @@ def list_(called: Invocation, /, *, since: str | None, path: str | None, as_json
     """Lists what lies in the archives, in the order in which it was archived: when, how large, from where, as what."""
     rows, code = [], Exit.OK
     for listed in _archives(called):
-        code = _said_damaged(listed) or code
+        code = _said_odd(listed) or code
         for entry in _chosen(listed, path):
             if since is not None and entry.at[:19] < since[:19]:  # older ones have no fraction of a second
                 continue
@@ -101,7 +101,7 @@ def get(called: Invocation, /, pattern: str, *, to: str) -> int:
     """
     done = failed = 0
     for listed in _archives(called):
-        _said_damaged(listed)
+        _said_odd(listed)
         for entry in _chosen(listed, pattern):
             try:
                 path = retrieval.bring_back(listed, entry, to)
@@ -134,7 +134,9 @@ def verify(called: Invocation, /, *, sample: float) -> int:
     """
     code = Exit.OK
     for listed in _archives(called):
-        code = _said_damaged(listed) or code
+        code = _said_odd(listed) or code
+        if not listed.exists:
+            continue
         entries = listed.entries()
         chosen = random.sample(entries, max(1, round(sample * len(entries)))) if sample < 1 and entries else entries
         objects = [list(found) for _, found in groupby(sorted(chosen, key=lambda one: one.key), lambda one: one.name)]
@@ -184,11 +186,15 @@ def _archives(called: Invocation) -> Iterator[Listed]:
         yield Listed.of(retrieval.archive_at(place), stowed.keepers(config))
 
 
-def _said_damaged(listed: Listed) -> Exit | None:
-    if not listed.manifest.damaged:
+def _said_odd(listed: Listed) -> Exit | None:
+    """Says that an archive is not there, or that lines of its manifest are damaged."""
+    where, damaged = printable(listed.archive.where), listed.manifest.damaged
+    if not listed.exists:
+        output.complain(f"maintd: there is no archive at {where}: either its disk is not mounted, or it is still empty")
+        return Exit.NO
+    if not damaged:
         return None
-    where, lines = printable(listed.archive.where), counted(listed.manifest.damaged, "damaged line")
-    output.complain(f"maintd: the manifest of {where} has {lines}, passed over")
+    output.complain(f"maintd: the manifest of {where} has {counted(damaged, 'damaged line')}, passed over")
     return Exit.NO
 
 
