@@ -333,6 +333,13 @@ def test_a_full_disk_takes_nothing_away(tree):
         (event,) = did.events("archive.failed")
         assert event["error"] == "ENOSPC"
         assert (tree.names(), archived(tree)) == (["a.csv"], [])
+        for number in range(12):
+            tree.log(f"b{number}.csv", os.urandom(300_000), age=40 * DAY)
+        tree.log("small.csv", age=40 * DAY)
+        did = tree.do()
+        assert len(did.events("archive.failed")) <= 2, "a full archive is no storm of events"
+        assert did.event("action.omitted")["target"] == str(tree.folder / "archive")
+        assert archived(tree) == ["small.csv.zst"]
 
 
 def test_a_file_with_other_links_or_set_id_bits_is_refused(tree):

@@ -123,6 +123,10 @@ class ArchiveFile(PutAway):
     def detail(self) -> str:
         return os.path.join(self.root, self.stored)
 
+    @property
+    def place(self) -> str:
+        return self.root
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         request = self.request(self.root)

@@ -66,6 +66,10 @@ class ArchiveBundle(Action):
     def in_bytes(self) -> int:
         return sum(file.seen.size for file in self.files)
 
+    @property
+    def place(self) -> str:
+        return self.root
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         try:
@@ -142,6 +146,10 @@ class StoreBundle(ArchiveBundle):
     """The same for an object store; `root` is the private directory for it."""
 
     store: Store
+
+    @property
+    def place(self) -> str:
+        return self.store.to
 
     def _made(self, hands: Hands) -> dict[str, Any]:
         within = self._within() or alone(*self._folders())

@@ -155,6 +155,10 @@ class StoreObject(PutAway):
     def detail(self) -> str:
         return f"{self.store.to.rstrip('/')}/{self.stored}"
 
+    @property
+    def place(self) -> str:
+        return self.store.to
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         request = self.request(self.directory)
@@ -181,6 +185,10 @@ class UploadManifest(Action):
 
     store: Store
     directory: str
+
+    @property
+    def place(self) -> str:
+        return self.store.to
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
