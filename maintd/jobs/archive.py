@@ -64,6 +64,14 @@ class ArchiveFiles(Keeping, Job):
     def _is_an_object_store(self) -> str:
         return misplaced(self.s3, self.to, "to")
 
+    @rule("paths", "to")
+    def _is_not_its_own_archive(self) -> str:
+        if self.archive().is_remote:
+            return ""
+        root = os.path.join(grounds.resolve(self.to), "")
+        inside = [pattern for pattern in self.paths if os.path.join(split(pattern).root, "").startswith(root)]
+        return f"{inside[0]} names only what lies in the archive, from where nothing is taken" if inside else ""
+
     @rule("bundle", "compress")
     def _bundles_are_zstd(self) -> str:
         return "a bundle is a tar.zst: leave compress out" if self.bundle and self.compress != "zstd" else ""
