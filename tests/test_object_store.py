@@ -239,6 +239,10 @@ def test_keys_come_from_files_or_the_environment_alone(tree, moto, bucket):
         lines.append(f'{option} = "{tree.folder}/{option}"\n')
     configure(tree, moto.url, f"s3://{bucket}", "".join(lines))
     assert do(tree, {}).code == 0
+    assert run(tree, "check").stderr.count("others may read") == 2
+    for option in files:
+        (tree.folder / option).chmod(0o600)
+    assert "others may read" not in run(tree, "check").stderr
     configure(tree, f"http://me:pass@127.0.0.1:{moto.port}", f"s3://{bucket}")
     checked = run(tree, "check")
     assert checked.returncode == 1
