@@ -651,3 +651,19 @@ def test_logs_of_a_store_that_gives_nothing(tree, moto, bucket):
     assert (shown.returncode, shown.stdout) == (1, "the live one\n")
     assert shown.stderr.count("cannot be read") == 2
     assert "AWS_ACCESS_KEY_ID" in shown.stderr
+
+
+def test_what_was_listed_by_another_endpoint_is_not_forgotten(tree, moto, bucket):
+    """Lines that never got to the store, since it failed, get there after its endpoint has been changed, too."""
+    with proxied(
+        moto, lambda data: "cut" if data.startswith(b"PUT") and b"maintd-manifest" in data[:200] else ""
+    ) as url:
+        configure(tree, url, f"s3://{bucket}/p", 'timeout = "2s"')
+        assert do(tree).code == 5
+    assert tree.names() == []
+    tree.log("later.csv", age=40 * DAY)
+    configure(tree, moto.url, f"s3://{bucket}/p")
+    assert do(tree).code == 0
+    listed = [json.loads(line)["name"] for line in run(tree, "archive", "list", "--json").stdout.splitlines()]
+    assert sorted(listed) == ["2026/a.csv.zst", "b.csv.zst", "later.csv.zst"]
+    assert run(tree, "archive", "verify").returncode == 0
