@@ -30,7 +30,7 @@ class Old:
 class Shelf:
     """Where files go and how: the archive `root` (resolved), the codec and its level, for which job, and when.
 
-    With `keeps` they also stay where they are.
+    With `keeps` they also stay where they are. `private` is maintd's own directory for it.
     """
 
     root: str
@@ -39,6 +39,7 @@ class Shelf:
     job: str
     now: datetime
     keeps: bool = False
+    private: str = ""
 
     @property
     def at(self) -> str:
@@ -72,16 +73,18 @@ def plan_archive(found: Sequence[Old], shelf: Shelf, manifest: inventory.Manifes
         ]
         yield ArchiveFile(
             target=old.seen.path,
-            reason=old.reason,
+            reason=naming.reason(old),
             needs=tuple(needs),
             seen=old.seen,
             root=shelf.root,
+            private=shelf.private,
             stored=stored,
             codec=codec,
             level=shelf.level,
             at=shelf.at,
             job=shelf.job,
             keeps=shelf.keeps,
+            listed=naming.listed(old),
         )
 
 
@@ -94,19 +97,28 @@ class Naming:
 
     shelf: Shelf
     manifest: inventory.Manifest
+    _known: dict[str, inventory.Entry] = field(default_factory=dict)
     _given: set[str] = field(default_factory=set)
     _taken: set[str] = field(default_factory=set)
 
     def __post_init__(self) -> None:
         names_given = {entry.name for entry in self.manifest.entries.values()}
+        if self.shelf.keeps:
+            self._known = {entry.original: entry for entry in self.manifest.entries.values()}
         self._taken = names_given | self.manifest.spoilt | {inventory.NAME}
 
     def unstored(self, found: Sequence[Old]) -> list[Old]:
         """The files that are to be stored: where originals stay, those that are not stored yet as they are."""
-        if not self.shelf.keeps:
-            return list(found)
-        known = {(entry.original, entry.size, entry.mtime_ns) for entry in self.manifest.entries.values()}
-        return [old for old in found if (old.seen.path, old.seen.size, old.seen.mtime_ns) not in known]
+        known = self._known
+        return [old for old in found if old.seen.path not in known or not known[old.seen.path].is_as(old.seen)]
+
+    def listed(self, old: Old) -> inventory.Entry | None:
+        """The line of a file that was touched since it was stored, and may have the same content."""
+        entry = self._known.get(old.seen.path)
+        return entry if entry and entry.is_of(old.seen.path, old.seen.size, old.seen.mtime_ns) else None
+
+    def reason(self, old: Old) -> str:
+        return f"{old.reason}; touched since it was stored" if self.listed(old) else old.reason
 
     def name(self, old: Old) -> tuple[str, str]:
         """The name of the object and its codec: what is compressed already, or has too long a name, stays as it is."""
@@ -125,7 +137,8 @@ class Naming:
         if name in self._given or name == inventory.NAME:
             return False
         entry = self.manifest.entries.get((name, ""))
-        if name in self._taken and not (entry and entry.is_of(seen.path, seen.size, seen.mtime_ns)):
+        is_begun = entry and not self.shelf.keeps and entry.is_of(seen.path, seen.size, seen.mtime_ns)
+        if name in self._taken and not is_begun:
             return False
         try:
             info = os.lstat(os.path.join(self.shelf.root, name))
@@ -152,7 +165,7 @@ def plan_upload(found: Sequence[Old], shelf: Shelf, manifest: inventory.Manifest
         stored, codec = naming.name(replace(old, below=names.printable(old.below)))  # a key is UTF-8
         yield StoreObject(
             target=old.seen.path,
-            reason=old.reason,
+            reason=naming.reason(old),
             needs=(reach,),
             store=store,
             directory=shelf.root,
@@ -163,6 +176,7 @@ def plan_upload(found: Sequence[Old], shelf: Shelf, manifest: inventory.Manifest
             at=shelf.at,
             job=shelf.job,
             keeps=shelf.keeps,
+            listed=naming.listed(old),
         )
     reason = "it lists what was stored" if is_uploaded else "the store has an older one"
     yield UploadManifest(target=store.to, reason=reason, needs=(reach,), store=store, directory=shelf.root)
@@ -176,7 +190,7 @@ def stored_elsewhere(found: Sequence[Old], shelf: Shelf, *, is_remote: bool) -> 
     by_original = {entry.original: entry for entry in inventory.read(shelf.root).entries.values()}
     for old in sorted(found, key=lambda old: (old.seen.mtime_ns, old.seen.path)):
         entry = by_original.get(old.seen.path)
-        if entry and entry.is_of(old.seen.path, old.seen.size, old.seen.mtime_ns) and entry.ino == old.seen.ino:
+        if entry and entry.is_as(old.seen):
             with suppress(OSError):
                 stored = os.path.join(shelf.root, entry.name)
                 if is_remote or os.lstat(stored).st_size == entry.stored_bytes:

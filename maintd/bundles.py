@@ -79,6 +79,7 @@ def _fields(stored: str, files: Sequence[Wanted], shelf: Shelf) -> dict[str, Any
         "at": shelf.at,
         "job": shelf.job,
         "keeps": shelf.keeps,
+        "private": shelf.private,
         "files": tuple(files),
     }
 
@@ -97,8 +98,10 @@ def _grouped(
         seen = dated.old.seen
         entry = listed.get((seen.path, seen.size, seen.mtime_ns))
         is_there = entry is not None and (is_remote or os.path.lexists(os.path.join(shelf.root, entry.name)))
-        if entry and shelf.keeps and is_there:
+        if entry and shelf.keeps and is_there and entry.is_as(seen):
             continue
+        if entry and shelf.keeps and not entry.ino:
+            entry = None  # it was seen to have other content
         refusal = judge.finding(seen)
         if refusal:
             refused.append(refusal)

@@ -78,7 +78,7 @@ def store_bundle(progress: codec.Progress, *, request: dict[str, Any]) -> dict[s
     wanted = Request.of(request)
     with durable.directory(wanted.root) as root_fd:
         if copies.exists(wanted.name, root_fd):
-            made = _compared(wanted, retrieval.Directory(wanted.root))
+            made = _compared(wanted, retrieval.Directory(wanted.root), root_fd)
         else:
             with _written(progress, wanted, root_fd) as (made, temporary, descriptor):
                 if not made.entries:
@@ -96,7 +96,7 @@ def upload_bundle(progress: codec.Progress, *, request: dict[str, Any], store: d
     bucket = Bucket(place)
     with durable.directory(wanted.root) as root_fd:
         if bucket.size(wanted.name) is not None:
-            made = _compared(wanted, retrieval.Remote(place))
+            made = _compared(wanted, retrieval.Remote(place), root_fd)
         else:
             with _written(progress, wanted, root_fd) as (made, _, descriptor):
                 if not made.entries:
@@ -187,6 +187,7 @@ def _entry(wanted: Request, file: Wanted, exact: Seen, offset: int, content: str
         job=wanted.job,
         member=file.member,
         offset=offset,
+        ctime_ns=exact.ctime_ns,
     )
 
 
@@ -208,10 +209,15 @@ def _listed(wanted: Request, made: Bundled, root_fd: int, is_there: Callable[[],
         raise
 
 
-def _compared(wanted: Request, archive: retrieval.Archive) -> Bundled:
-    """The files that are in the bundle as they are here: the manifest says so, and what is read of it too."""
+def _compared(wanted: Request, archive: retrieval.Archive, root_fd: int) -> Bundled:
+    """The files that are in the bundle as they are here: the manifest says so, and what is read of it too.
+
+    Where they are to stay only their lines are made anew; that of one with other content gets no inode, by which the
+    next run knows that it is to be stored anew.
+    """
     known = inventory.read(wanted.root).entries
     made = Bundled()
+    lines: list[bytes] = []
     for file in wanted.files:
         try:
             with _opened(file.seen) as (_, source):
@@ -219,12 +225,22 @@ def _compared(wanted: Request, archive: retrieval.Archive) -> Bundled:
                 entry = known.get((wanted.name, file.member))
                 if entry is None or not entry.is_of(exact.path, exact.size, exact.mtime_ns):
                     raise FileExistsError(17, "a bundle of that name without this file is there already", wanted.name)
-                if not digest(source) == entry.sha256 == sha256(retrieval.content(archive, entry))[1]:
+                content = digest(source)
+                if wanted.keeps and content != entry.sha256:
+                    lines.append(replace(entry, ino=0).line())
+                    raise NotYet("it has changed since it was stored: the next run stores it anew")
+                if not content == entry.sha256 == sha256(retrieval.content(archive, entry))[1]:
                     raise FileExistsError(17, "what the bundle holds of it is something else", wanted.name)
+                copies.require_untouched(exact, source, free=not holders.may_be_written(source))
         except (OSError, MaintdError) as error:
             made.leave(file.seen.path, error)
         else:
-            made.entries.append((entry, exact))
+            if wanted.keeps:
+                lines.append(entry.touched(exact).line())
+            else:
+                made.entries.append((entry, exact))
+    if lines:
+        inventory.add(b"".join(lines), dir_fd=root_fd)
     return made
 
 

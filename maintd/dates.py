@@ -7,6 +7,7 @@ moment. Dates are those of a zone unless a Z follows the time. A name without a 
 import calendar
 import os
 import re
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta, tzinfo
 
 PACKED = (".zst", ".gz", ".bz2", ".xz", ".lz4", ".zip", ".7z", ".br")
@@ -17,17 +18,28 @@ _DATE = re.compile(
     rf"(?a)(?<!\d)(?P<y>{_YEAR})(?P<by>[-_.]?)(?P<m>{_MONTH})(?P=by)(?P<d>{_DAY})(?:{_TIME})?(?!\d)"
     rf"|(?<!\d)(?P<year>{_YEAR})[-_](?P<month>{_MONTH})(?![-_.]?\d)"
 )
+_WORD = re.compile(r"(?a)(?:\A|[^a-zA-Z\d]|[a-zA-Z]{3})\Z")
+"""What a date without separators may follow: nothing that belongs to it, or a word, as in `log20260801.txt`."""
 _NUMBER = re.compile(r"(?a)[.-]\d{1,4}\Z")
 
 
 def date_of(name: str, zone: tzinfo) -> datetime | None:
     """The end (aware) of the month, day or moment that a file's name speaks of; by the last date, if it has several."""
-    for found in reversed(list(_DATE.finditer(name))):
+    for found in reversed(list(_dates(name))):
         try:
             return _end(found, zone)
         except (ValueError, OverflowError):  # 2026-02-31: the right shape, but no date
             continue
     return None
+
+
+def _dates(name: str) -> Iterator[re.Match[str]]:
+    """What has the shape of a date, and is no part of an identifier: eight digits with a letter beside them may be."""
+    for found in _DATE.finditer(name):
+        after = name[found.end() : found.end() + 1]
+        is_bare = found["y"] is not None and not found["by"]
+        if not is_bare or (not after.isalnum() and _WORD.search(name[max(found.start() - 3, 0) : found.start()])):
+            yield found
 
 
 def _end(found: re.Match[str], zone: tzinfo) -> datetime:
@@ -49,7 +61,7 @@ def time_of(path: str, mtime_ns: int, now: datetime, zone: tzinfo) -> datetime:
 def log_of(name: str) -> str:
     """What a log and its generations are called in common: the name without date, number and suffix of compression."""
     plain = next((name.removesuffix(suffix) for suffix in PACKED if name.endswith(suffix)), name)
-    found = next(iter(_DATE.finditer(plain)), None)
+    found = next(_dates(plain), None)
     if found:
         plain = plain[: found.start()].rstrip("-_.") + plain[found.end() :]
     return _NUMBER.sub("", plain) or name

@@ -49,6 +49,10 @@ class Unreachable(MaintdError):
     """The daemon, or supervisord, does not answer."""
 
 
+class OutOfReach(MaintdError):
+    """An object store does not answer, or lets nobody in: it is so for everything that is to go there."""
+
+
 class Rejected(MaintdError):
     """A message is not taken as it is, however often it is sent."""
 

@@ -7,15 +7,19 @@ carries them (PEP 383), as lone surrogates in JSON's own escapes.
 
 import json
 import os
+import stat as st
 from collections.abc import Iterable
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field, fields, replace
 from typing import Any, Self
 
 from maintd import durable, names
 from maintd.durable import Ownership
+from maintd.steps import Seen
 from maintd.values import dataclass
 
 NAME = names.MANIFEST
+_LEFT_OUT = ("member", "offset", "ctime_ns")
+_OTHERS = st.S_IWGRP | st.S_IWOTH
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -23,7 +27,8 @@ class Entry:
     """A file of an archive.
 
     `name` is the stored object, relative to the archive; in a bundle, `member` is the file's name in it, and its frames
-    begin at `offset`. `original` is the path it had, `ino` its inode there. `size`, `mtime_ns`, `mode`, `uid`, `gid`
+    begin at `offset`. `original` is the path it had, `ino` its inode there, `ctime_ns` its ctime when it was read; 0 in
+    lines of older versions. `size`, `mtime_ns`, `mode`, `uid`, `gid`
     and `sha256` are those of the file itself, `stored_bytes` and `stored_sha256` of the object. `at` is when it was
     archived (RFC 3339), by the job `job`, and `why`.
     """
@@ -45,13 +50,14 @@ class Entry:
     job: str
     member: str = ""
     offset: int = 0
+    ctime_ns: int = 0
 
     @property
     def key(self) -> tuple[str, str]:
         return self.name, self.member
 
     def line(self) -> bytes:
-        return _line({name: value for name, value in asdict(self).items() if value or name not in ("member", "offset")})
+        return _line({name: value for name, value in asdict(self).items() if value or name not in _LEFT_OUT})
 
     @classmethod
     def of(cls, found: Any) -> Self:
@@ -77,18 +83,31 @@ class Entry:
     def is_of(self, original: str, size: int, mtime_ns: int) -> bool:
         return (self.original, self.size, self.mtime_ns) == (original, size, mtime_ns)
 
+    def is_as(self, seen: Seen) -> bool:
+        """Whether the file is the one that was stored, untouched since: unlike mtime, no ctime is set back."""
+        is_of = self.is_of(seen.path, seen.size, seen.mtime_ns)
+        return is_of and (self.ino, self.ctime_ns) == (seen.ino, seen.ctime_ns)
+
+    def touched(self, seen: Seen) -> Self:
+        """The line of the same content for the file as it is now."""
+        mode = seen.mode & 0o7777
+        return replace(self, ino=seen.ino, ctime_ns=seen.ctime_ns, mode=mode, uid=seen.uid, gid=seen.gid)
+
 
 @dataclass
 class Manifest:
     """The entries by (name, member), in the order in which they were archived; `damaged` lines could not be read.
 
-    `uid` is whom the file belongs to: what it says of owners is believed of root alone. `spoilt` are names under which
-    something damaged lies, which are not given again.
+    `uid` is whom the file belongs to: what it says of owners is believed of root alone; and of nobody if it `is_open`:
+    if others than its owner can write it, or put another in its place. `spoilt` are names under which something damaged
+    lies, which are not given again. `is_there` is false of an archive that has no manifest.
     """
 
     entries: dict[tuple[str, str], Entry] = field(default_factory=dict)
     damaged: int = 0
     uid: int = 0
+    is_open: bool = False
+    is_there: bool = False
     spoilt: set[str] = field(default_factory=set)
 
     def take(self, lines: Iterable[bytes]) -> None:
@@ -125,7 +144,9 @@ def read(directory: str) -> Manifest:
     found = Manifest()
     try:
         with durable.directory(directory) as dir_fd, durable.opened(NAME, dir_fd=dir_fd) as descriptor:
-            found.uid = os.fstat(descriptor).st_uid
+            info, above = os.fstat(descriptor), os.fstat(dir_fd)
+            found.uid, found.is_there = info.st_uid, True
+            found.is_open = bool(info.st_mode & _OTHERS) or is_unguarded(above)
             with os.fdopen(os.dup(descriptor), "rb") as lines:
                 found.take(lines)
     except FileNotFoundError:
@@ -133,10 +154,16 @@ def read(directory: str) -> Manifest:
     return found
 
 
+def is_unguarded(directory: os.stat_result) -> bool:
+    """Whether others than its owner can remove and replace what lies in a directory."""
+    return bool(directory.st_mode & _OTHERS) and not directory.st_mode & st.S_ISVTX
+
+
 def add(lines: bytes, *, dir_fd: int) -> None:
     """Adds lines to the manifest in this directory, whole and durable, or nothing; also beside others who do so.
 
-    A new manifest gets the owner of the directory, and its mode.
+    A new manifest gets the owner of the directory, and its mode; but root's is written by root alone.
     """
     info = os.fstat(dir_fd)
-    durable.append(NAME, lines, Ownership(info.st_mode & 0o666, info.st_uid, info.st_gid), dir_fd=dir_fd)
+    mode = info.st_mode & (0o666 if info.st_uid else 0o644)
+    durable.append(NAME, lines, Ownership(mode, info.st_uid, info.st_gid), dir_fd=dir_fd)

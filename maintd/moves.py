@@ -102,10 +102,10 @@ def make_directory(_progress: Progress, *, path: str, parent: Identity | None, o
         durable.make_directory(os.path.basename(path), Ownership(**ownership), dir_fd=dir_fd)
 
 
-def delete(_progress: Progress, *, seen: Fields, undisturbed: bool = False) -> None:
+def delete(_progress: Progress, *, seen: Fields, undisturbed: bool = False, untouched: bool = False) -> None:
     """Deletes the planned file for good. NotYet if somebody writes it, Refused if it is another or has changed.
 
-    `undisturbed` asks that nobody has it open at all, also for reading.
+    `undisturbed` asks that nobody has it open at all, also for reading; `untouched`, that its ctime is as planned.
     """
     file = Seen(**seen)
     with (
@@ -117,6 +117,8 @@ def delete(_progress: Progress, *, seen: Fields, undisturbed: bool = False) -> N
         with holders.unwritable(opened) as free:
             if not free:
                 raise NotYet(f"{names.printable(file.path)} is being written")
+            if untouched and os.fstat(opened).st_ctime_ns != file.ctime_ns:
+                raise Refused(f"{names.printable(file.path)} was touched since it was planned, and was left alone")
             durable.remove(file, dir_fd=dir_fd)
         os.fsync(dir_fd)
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, OutOfReach
 from maintd.stores import Store
 
 if TYPE_CHECKING:
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 PART = 8 << 20
 _RETRIES = 2
+_SIGNS = ("HTTP error", "error sending request", "error decoding response", "timed out", "non-2xx status code: 5")
+"""What the library says where a store does not answer, or has no answer."""
 
 
 class Bucket:
@@ -159,13 +161,12 @@ def _told(store: Store, name: str) -> Iterator[None]:
                 f"there is no bucket {store.bucket}", hint="make it, or correct its name in the job"
             ) from error
         where = store.endpoint or store.to
-        raise MaintdError(
+        kind = OutOfReach if any(sign in said for sign in _SIGNS) else MaintdError
+        raise kind(
             f"the object store at {where} failed: {said.strip().splitlines()[0][:300]}",
             hint="is it there, and is endpoint right? this is tried again by itself",
         ) from error
 
 
-def _denied(store: Store) -> MaintdError:
-    return MaintdError(
-        f"the object store refuses the key for {store.to}", hint="look at the key, and at what it may do"
-    )
+def _denied(store: Store) -> OutOfReach:
+    return OutOfReach(f"the object store refuses the key for {store.to}", hint="look at the key, and at what it may do")

@@ -70,4 +70,4 @@ def _ownerships(directories: Iterable[str]) -> Iterator[Ownership]:
             info = os.stat(directory)
         except OSError:  # its logs have gone with it
             continue
-        yield Ownership(info.st_mode & 0o777, os.geteuid() or info.st_uid, info.st_gid)
+        yield Ownership(info.st_mode & 0o1777, os.geteuid() or info.st_uid, info.st_gid)

@@ -17,20 +17,54 @@ from maintd.errors import MaintdError
 from maintd.inventory import Entry
 from maintd.objects import Bucket, sha256
 from maintd.stores import Store
-from maintd.storing import Place, Request, check, digest
+from maintd.storing import Place, Request, answer, check, digest
 
 _MARK = "uploaded"
+_PLACE = "place"
+"""The file in the private directory of a store that says what it is for."""
 
 
 def reach(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> None:
-    """Sees whether the store can be reached, and fetches its manifest if there is none here."""
-    bucket = Bucket(Store.of(store))
+    """Sees whether the store can be reached, and fetches its manifest if there is none here.
+
+    What was listed while the store was reached by another endpoint, and never got there, is taken over.
+    """
+    place = Store.of(store)
+    bucket = Bucket(place)
     bucket.reach()
     with durable.directory(directory) as dir_fd:
-        if copies.exists(inventory.NAME, dir_fd):
-            return
-        with suppress(FileNotFoundError):  # whole or not at all: a part of it would be taken for all, and go there
-            durable.write_whole(inventory.NAME, b"".join(bucket.chunks(inventory.NAME)), dir_fd=dir_fd)
+        if not copies.exists(_PLACE, dir_fd):
+            durable.write_whole(_PLACE, place.to.encode(), dir_fd=dir_fd)
+        if not copies.exists(inventory.NAME, dir_fd):
+            with suppress(FileNotFoundError):  # whole or not at all: a part of it would be taken for all, and go there
+                durable.write_whole(inventory.NAME, b"".join(bucket.chunks(inventory.NAME)), dir_fd=dir_fd)
+        _inherit(place, bucket, directory, dir_fd)
+
+
+def _inherit(place: Store, bucket: Bucket, directory: str, dir_fd: int) -> None:
+    """Adds lines from private directories of the same place by another endpoint, if the store has what they list."""
+    known = inventory.read(directory).entries
+    missing = {
+        entry.key: entry
+        for other in _others(place, directory)
+        for entry in inventory.read(other).entries.values()
+        if entry.key not in known
+    }
+    if missing:
+        sizes = bucket.sizes()  # it may be another store, in which there is a bucket of the same name
+        here = [entry.line() for entry in missing.values() if sizes.get(entry.name) == entry.stored_bytes]
+        if here:
+            inventory.add(b"".join(here), dir_fd=dir_fd)
+
+
+def _others(place: Store, directory: str) -> Iterator[str]:
+    """The private directories of the same place by other endpoints whose manifest the store does not have."""
+    above, own = os.path.split(directory)
+    for name in os.listdir(above):
+        other = os.path.join(above, name)
+        with suppress(OSError, ValueError), open(os.path.join(other, _PLACE), encoding="utf-8") as said:
+            if name != own and said.read() == place.to and not is_uploaded(other):
+                yield other
 
 
 def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> int | None:
@@ -99,10 +133,12 @@ def store_object(progress: codec.Progress, *, request: dict[str, Any], store: di
     ):
         exact = check(wanted.seen, source)
         place = Place(wanted, exact, source, dir_fd, root_fd, root_fd)
+        if listed := place.listed_anew():
+            return answer(listed, is_listed=True)
         entry = _uploaded(progress, place, Bucket(Store.of(store)))
         with place.listed(entry):
             place.part()
-    return {"in_bytes": entry.size, "out_bytes": entry.stored_bytes, "sha256": entry.sha256}
+    return answer(entry)
 
 
 def _uploaded(progress: codec.Progress, place: Place, bucket: Bucket) -> Entry:

@@ -16,6 +16,7 @@ _RAISED_AGAIN = {
         errors.TimedOut,
         errors.Damaged,
         errors.Locked,
+        errors.OutOfReach,
         errors.Unreachable,
         errors.Rejected,
     )

@@ -18,6 +18,7 @@ from maintd.stores import Store
 from maintd.values import dataclass
 
 _CHUNK = 256 << 10
+_NOBODY = 65534
 
 
 class Archive(Protocol):
@@ -30,6 +31,9 @@ class Archive(Protocol):
 
     def sizes(self) -> dict[str, int]:
         """The objects that are there, by name, with their bytes; the manifest apart."""
+
+    def owner(self, name: str) -> int:
+        """Whose an object is."""
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         """An object's bytes from there on. OSError or MaintdError if it cannot be read."""
@@ -56,6 +60,9 @@ class Directory:
                         found[name] = info.st_size
         return found
 
+    def owner(self, name: str) -> int:
+        return os.lstat(os.path.join(self._root, name)).st_uid
+
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         path = os.path.join(self._root, name)
         with (
@@ -78,12 +85,16 @@ class Remote:
         found = Manifest()
         try:
             found.take(b"".join(self._bucket.chunks(inventory.NAME)).splitlines())
+            found.is_there = True
         except FileNotFoundError:
             self._bucket.reach()
         return found
 
     def sizes(self) -> dict[str, int]:
         return {name: size for name, size in self._bucket.sizes().items() if name != inventory.NAME}
+
+    def owner(self, name: str) -> int:  # noqa: ARG002 - a store has no owners
+        return os.geteuid()
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         return self._bucket.chunks(name, offset)
@@ -137,6 +148,11 @@ class Listed:
     def is_there(self, entry: Entry) -> bool:
         return entry.name in self.sizes
 
+    @property
+    def exists(self) -> bool:
+        """Whether there is an archive at all: a manifest, or anything else."""
+        return self.manifest.is_there or bool(self.sizes)
+
     def stored_sha256(self, name: str) -> str:
         """Of an object as it is now; a bundle, in which are many files, is read once."""
         if name not in self._hashes:
@@ -148,19 +164,25 @@ class Listed:
         return sorted(self.sizes.keys() - {entry.name for entry in self.manifest.entries.values()})
 
 
-def fault(listed: Listed, entry: Entry) -> str:
-    """What is wrong with an archived file, or nothing: all of the object and of its content is read."""
+def object_fault(listed: Listed, entry: Entry) -> str:
+    """What is wrong with the object that a file lies in, alone or with others, or nothing: all of it is read."""
     if not listed.is_there(entry):
         return "it is missing"
     if listed.sizes[entry.name] != entry.stored_bytes:
         return f"it has {listed.sizes[entry.name]} bytes instead of {entry.stored_bytes}"
     try:
         is_stored = listed.stored_sha256(entry.name) == entry.stored_sha256
+    except (OSError, MaintdError) as error:
+        return f"it cannot be read: {trouble(error).error_msg}"
+    return "" if is_stored else "it is not what was stored: its SHA-256 is another"
+
+
+def content_fault(listed: Listed, entry: Entry) -> str:
+    """What is wrong with what an object that is there holds of a file, or nothing."""
+    try:
         is_original = _sha256(content(listed.archive, entry)) == entry.sha256
     except (OSError, MaintdError) as error:
         return f"it cannot be read: {trouble(error).error_msg}"
-    if not is_stored:
-        return "it is not what was stored: its SHA-256 is another"
     return "" if is_original else "what it holds is not the original: its SHA-256 is another"
 
 
@@ -170,7 +192,8 @@ def remedy(listed: Listed, entry: Entry) -> str:
     if not entry.is_unmoved():
         return f"{original} is not here any more either: only a backup, or another copy, has it"
     is_whole = listed.sizes.get(entry.name) == entry.stored_bytes
-    first = "remove the object, and then " if is_whole else ""
+    what = "bring back what is whole in it, remove the bundle" if entry.member else "remove the object"
+    first = f"{what}, and then " if is_whole else ""
     return f"{original} is still here: {first}{entry.job} stores it anew by itself"
 
 
@@ -215,7 +238,7 @@ def bring_back(listed: Listed, entry: Entry, to: str, progress: Callable[[int], 
                 raise OSError(
                     errno.EIO, "what the archive holds is not the original: its SHA-256 is another", entry.name
                 )
-            durable.dress(made, _ownership(listed.manifest, entry))
+            durable.dress(made, _ownership(listed, entry))
             durable.set_mtime(made, entry.mtime_ns)
             os.fsync(made)
             durable.publish(temporary, name, made, dir_fd=dir_fd)
@@ -227,11 +250,18 @@ def bring_back(listed: Listed, entry: Entry, to: str, progress: Callable[[int], 
     return path
 
 
-def _ownership(found: Manifest, entry: Entry) -> Ownership:
-    """Owner and mode of a file that is brought back; never a set-id bit, and another's owner only by root."""
-    mode, user = entry.mode & 0o1777, os.geteuid()
+def _ownership(listed: Listed, entry: Entry) -> Ownership:
+    """Owner and mode of a file that is brought back; never a set-id bit, and another's owner only by root.
+
+    Where others can write the manifest, it is the owner of the object; of a bundle, which is of many, it is nobody.
+    """
+    mode, user, found = entry.mode & 0o1777, os.geteuid(), listed.manifest
     if user != 0:
         return Ownership(mode, user, os.getegid())
+    if found.is_open and entry.member:
+        return Ownership(mode & 0o1700, _NOBODY, _NOBODY)
+    if found.is_open and (owner := listed.archive.owner(entry.name)) != entry.uid:
+        return Ownership(mode & 0o1700, owner, _NOBODY)
     if found.uid not in (0, entry.uid):
         return Ownership(mode, found.uid, os.getegid())
     return Ownership(mode, entry.uid, entry.gid)

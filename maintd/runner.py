@@ -14,6 +14,7 @@ from maintd.actions.hands import Hands
 from maintd.child import Worker
 from maintd.errors import Aborted, Locked, MaintdError, NotYet, TimedOut, Trouble, trouble
 from maintd.events import Event, Failure
+from maintd.giving_up import GivingUp
 from maintd.log import Envelope, Log
 from maintd.readings import Health, Reading
 from maintd.runs import (
@@ -28,6 +29,7 @@ from maintd.runs import (
     StepsSpared,
 )
 from maintd.steps import Action, Finding, Lane, Outcome, Plan
+from maintd.units import counted
 
 QUICK = 5.0
 """Seconds that quick work may take in a child, which the owner of a directory may have stopped."""
@@ -143,6 +145,7 @@ class Runner:
             done=done,
             background=not run.job.is_urgent,
         )
+        ends = GivingUp()
         if run.on_progress:
             hands.progress = run.on_progress
 
@@ -153,12 +156,17 @@ class Runner:
             if self._is_spared(action, spared):
                 spared.append(action)
                 result.count("spared")
-            elif self._step(run, action, done, hands, result):
+            elif ends.spares(action):
+                result.count("omitted")
+            elif self._step(run, action, done, hands, result, ends):
                 done.add(id(action))
 
         _go_through(actions, step, hands, rotate)
         if spared:
             self._emit(run, StepsSpared(target=spared[0].target, steps=len(spared), verbs=_verbs(spared)))
+        for place, count in ends.left.items():
+            reason = f"{counted(count, 'step')} left to a later run, after others have failed there"
+            self._emit(run, ActionOmitted(target=place, verb="archive", reason=reason))
         result.samples = tuple(hands.samples)
 
     def _is_spared(self, action: Action, spared: Sequence[Action]) -> bool:
@@ -170,7 +178,9 @@ class Runner:
         except (OSError, MaintdError):  # the directory has gone: the action itself says so
             return False
 
-    def _step(self, run: Run, action: Action, done: AbstractSet[int], hands: Hands, result: Result) -> bool:
+    def _step(  # noqa: PLR0913, PLR0917 - all of a run that a step has to do with
+        self, run: Run, action: Action, done: AbstractSet[int], hands: Hands, result: Result, ends: GivingUp
+    ) -> bool:
         is_over = result.aborted and not action.concludes
         if is_over or not action.is_possible(done):
             why = "the run was ended" if is_over else "a step that it needs was not done"
@@ -195,7 +205,8 @@ class Runner:
         except Exception as error:  # noqa: BLE001 - other targets go on
             result.aborted |= isinstance(error, TimedOut) and hands.is_over
             result.count("failed")
-            self._fail(run, action, trouble(error))
+            if ends.is_told(action, error):
+                self._fail(run, action, trouble(error))
             return False
         if action.relieves:
             result.relieved.add(action.target)

@@ -153,6 +153,11 @@ class Action:
         return "it"
 
     @property
+    def place(self) -> str:
+        """What it needs as other steps do: the archive that all of them go to. Nothing if there is none."""
+        return ""
+
+    @property
     def in_bytes(self) -> int | None:
         """How many bytes it is about, as planned; None where bytes do not count."""
         return None

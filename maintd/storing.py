@@ -23,7 +23,8 @@ _CHUNK = 1 << 20
 class Request:
     """What the child is asked: to put the file as `seen` away as `name` in the archive `root` (a path).
 
-    `at` is when, as RFC 3339, `why` the reason, and `job` whose it is; with `keeps` it also stays where it is.
+    `at` is when, as RFC 3339, `why` the reason, and `job` whose it is; with `keeps` it also stays where it is. `listed`
+    is its line if it was touched since it was stored.
     """
 
     seen: Seen
@@ -35,6 +36,7 @@ class Request:
     why: str
     job: str
     keeps: bool = False
+    listed: Entry | None = None
 
     @property
     def path(self) -> str:
@@ -42,7 +44,8 @@ class Request:
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> "Request":
-        return cls(**(fields | {"seen": Seen(**fields["seen"])}))
+        listed = Entry(**fields["listed"]) if fields["listed"] else None
+        return cls(**(fields | {"seen": Seen(**fields["seen"]), "listed": listed}))
 
 
 def store_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str, Any]:
@@ -57,11 +60,19 @@ def store_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str
     ):
         exact = check(wanted.seen, source)
         place = Place(wanted, exact, source, dir_fd, archive_fd, root_fd)
+        if listed := place.listed_anew():
+            return answer(listed, is_listed=True)
         is_there = copies.exists(place.target, archive_fd)
         is_whole = wanted.codec == "none" and not (is_there or wanted.keeps)
         is_moved = is_whole and os.fstat(archive_fd).st_dev == exact.dev
         entry = _move(place) if is_moved else _copy(progress, place)
-    return {"in_bytes": entry.size, "out_bytes": entry.stored_bytes, "sha256": entry.sha256}
+    return answer(entry)
+
+
+def answer(entry: Entry, *, is_listed: bool = False) -> dict[str, Any]:
+    """What the child says of a file; `is_listed` if its content was stored before."""
+    said = {"in_bytes": entry.size, "out_bytes": entry.stored_bytes, "sha256": entry.sha256}
+    return said | {"is_listed": is_listed}
 
 
 def check(planned: Seen, source: int) -> Seen:
@@ -103,6 +114,16 @@ class Place:
     def entry(self, sha256: str, stored_bytes: int, stored_sha256: str) -> Entry:
         return entry_of(self.wanted, self.exact, sha256, stored_bytes, stored_sha256)
 
+    def listed_anew(self) -> Entry | None:
+        """The line of a file with the content that was stored before, as it is now; it is durable."""
+        listed = self.wanted.listed
+        if listed is None or digest(self.source) != listed.sha256:
+            return None
+        copies.require_untouched(self.exact, self.source, free=not holders.may_be_written(self.source))
+        entry = listed.touched(self.exact)
+        inventory.add(entry.line(), dir_fd=self.root_fd)
+        return entry
+
     def part(self) -> None:
         """Removes the original, unless it is to stay; NotYet if it was touched in any way since."""
         if self.wanted.keeps:
@@ -140,6 +161,7 @@ def entry_of(wanted: Request, exact: Seen, sha256: str, stored_bytes: int, store
         at=wanted.at,
         why=wanted.why,
         job=wanted.job,
+        ctime_ns=exact.ctime_ns,
     )
 
 

@@ -333,6 +333,13 @@ def test_a_full_disk_takes_nothing_away(tree):
         (event,) = did.events("archive.failed")
         assert event["error"] == "ENOSPC"
         assert (tree.names(), archived(tree)) == (["a.csv"], [])
+        for number in range(12):
+            tree.log(f"b{number}.csv", os.urandom(300_000), age=40 * DAY)
+        tree.log("small.csv", age=40 * DAY)
+        did = tree.do()
+        assert len(did.events("archive.failed")) <= 2, "a full archive is no storm of events"
+        assert did.event("action.omitted")["target"] == str(tree.folder / "archive")
+        assert archived(tree) == ["small.csv.zst"]
 
 
 def test_a_file_with_other_links_or_set_id_bits_is_refused(tree):
@@ -388,3 +395,49 @@ def test_zstd_and_gzip_read_what_is_stored(tree):
     succeeded(tree.do())
     done = subprocess.run(["gzip", "-dc", tree.folder / "archive/a.csv.gz"], check=True, capture_output=True)
     assert done.stdout == b"a line\n" * 1000
+
+
+@pytest.mark.parametrize("options", ["", 'bundle = "month"'])
+def test_a_file_that_stays_is_stored_anew_whatever_its_times_say(tree, options):
+    """With keep_originals a correction of the same size and mtime is stored too; what was only touched is not."""
+    tree.write_config(job(f"keep_originals = true\n{options}"))
+    for name in ("a-2026-02-01.csv", "b-2026-02-01.csv", "c-2026-02-01.csv"):
+        tree.log(name, b"price 100\n")
+    succeeded(tree.do())
+    corrected, replaced, touched = (tree.logs / f"{name}-2026-02-01.csv" for name in "abc")
+    for path in (corrected, replaced):
+        before = path.stat()
+        fresh = path if path == corrected else path.with_suffix(".new")
+        fresh.write_bytes(b"price 999\n")
+        os.utime(fresh, ns=(before.st_atime_ns, before.st_mtime_ns))
+        fresh.rename(path)
+    touched.chmod(0o600)
+    stored = [event["target"] for _ in range(2) for event in tree.do().events("file.archived")]
+    assert sorted(stored) == [str(corrected), str(replaced)]
+    assert [step for step in tree.plan() if step["step"] == "action"] == []
+    assert len(lines(tree)) >= 6
+    assert tree.run("archive", "verify").returncode == 0
+    found = inventory.read(str(tree.folder / "archive"))
+    assert found.entries[next(key for key in found.entries if "c-2026" in "".join(key))].mode == 0o600
+
+
+def test_lines_without_a_ctime_are_read_and_completed(tree):
+    """A manifest of an older version stays good: the next run compares what stays with it, and stores nothing twice."""
+    tree.write_config(job("keep_originals = true\n"))
+    tree.log("a.csv", age=40 * DAY)
+    succeeded(tree.do())
+    path = tree.folder / "archive" / inventory.NAME
+    older = {name: value for name, value in lines(tree)[0].items() if name != "ctime_ns"}
+    path.write_text(json.dumps(older) + "\n")
+    assert succeeded(tree.do()).events("file.archived") == []
+    assert archived(tree) == ["a.csv.zst"]
+    assert [step for step in tree.plan() if step["step"] == "action"] == []
+
+
+@pytest.mark.parametrize("to", ["LOGS", "HERE"])
+def test_an_archive_that_all_of_the_files_lie_in_is_an_error(tree, to):
+    """Where a pattern names only what lies in the archive, nothing would ever be archived: check says so."""
+    tree.write_config(job(to=to))
+    checked = tree.run("check")
+    assert checked.returncode == 1
+    assert "names only what lies in the archive" in checked.stderr

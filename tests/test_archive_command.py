@@ -1,5 +1,6 @@
 """`maintd archive`: what was archived is found, verified, and brought back as it was."""
 
+import hashlib
 import json
 import os
 from pathlib import Path
@@ -10,7 +11,7 @@ from maintd import inventory
 
 from .test_archive import DAY, archived, job, succeeded
 from .test_expire import needs_root
-from .tree import Tree
+from .tree import NOBODY, Tree
 
 
 @pytest.fixture
@@ -180,3 +181,59 @@ def test_what_can_be_done_about_a_fault_is_said_and_done(tree):
     assert [step for step in tree.plan() if step["step"] == "action"] == []
     assert tree.run("archive", "get", "cut.csv", "--to", str(tree.folder / "back")).returncode == 0
     assert (tree.folder / "back/cut.csv-1").read_bytes() == b"cut" * 1000
+
+
+@needs_root
+@pytest.mark.parametrize("mode", [0o1777, 0o775])
+def test_in_a_shared_directory_the_archive_is_roots_alone(tmp_path, mode):
+    """Below a directory that others can write, they can write neither the archive that root makes nor its manifest."""
+    tree = Tree(tmp_path)
+    (tree.folder / "shared").mkdir()
+    (tree.folder / "shared").chmod(mode)
+    tree.write_config(job(to="HERE/shared/deep/archive"))
+    tree.log("a.csv", age=40 * DAY)
+    succeeded(tree.do())
+    root = tree.folder / "shared/deep/archive"
+    modes = [path.stat().st_mode & 0o7777 for path in (root.parent, root, root / inventory.NAME)]
+    assert modes == [0o755, 0o755, 0o644]
+    assert "others can" not in tree.run("check").stderr
+
+
+@needs_root
+@pytest.mark.parametrize("shared", ["archive", f"archive/{inventory.NAME}"])
+def test_no_owner_is_believed_where_others_could_have_written_it(tree, shared):
+    """Where another user can write the archive or its manifest, what he lists as root's stays his; check warns."""
+    root = tree.folder / "archive"
+    (root / "evil.gz").write_bytes(b"his")
+    os.chown(root / "evil.gz", NOBODY, NOBODY)
+    line = json.loads((root / inventory.NAME).read_bytes().splitlines()[-1])
+    digest = hashlib.sha256(b"his").hexdigest()
+    line |= {"name": "evil.gz", "original": "/etc/evil", "uid": 0, "gid": 0, "mode": 0o440, "codec": "none", "size": 3}
+    line |= {"sha256": digest, "stored_sha256": digest, "stored_bytes": 3}
+    with (root / inventory.NAME).open("a") as lines:
+        lines.write(json.dumps(line) + "\n")
+    os.chmod(tree.folder / shared, 0o777)
+    assert "chmod go-w" in tree.run("check").stderr
+    got = tree.run("archive", "get", "*", "--to", str(tree.folder / "back"))
+    assert got.returncode == 0, got.stderr
+    assert (tree.folder / "back/evil.gz").stat().st_uid == NOBODY
+    assert (tree.folder / "back/2026/a.csv").stat().st_uid == 0
+
+
+def test_an_archive_that_is_gone_is_said_and_not_made_anew(tree):
+    """Where its disk is not mounted, no command says that all is well, and no run begins another archive there."""
+    root = tree.folder / "archive"
+    root.rename(tree.folder / "unmounted")
+    for arguments in (("list",), ("verify",), ("get", "*", "--to", str(tree.folder / "back"))):
+        said = tree.run("archive", *arguments)
+        assert (said.returncode, said.stdout) == (3, "")
+        assert f"there is no archive at {root}" in said.stderr
+    tree.log("d.csv", age=40 * DAY)
+    did = tree.do()
+    assert did.code == 1
+    assert "mount its disk" in did.event("archive.failed")["advice"]
+    assert (tree.names(), root.exists()) == (["d.csv"], False)
+    root.mkdir()
+    (root / inventory.NAME).touch()
+    succeeded(tree.do())
+    assert tree.names() == []

@@ -11,6 +11,7 @@ import pytest
 from maintd import inventory
 from maintd.bundles import period_of
 from maintd.tarring import INDEX
+from maintd.units import format_size
 
 from .test_archive import archived, job, lines, succeeded
 from .tree import Tree
@@ -83,6 +84,24 @@ def test_list_get_and_verify_know_what_is_in_a_bundle(tree):
     verified = tree.run("archive", "verify")
     assert verified.returncode == 3
     assert "2026-02.tar.zst" in verified.stdout
+
+
+def test_damage_in_a_bundle_is_that_of_the_files_it_has_hit(tree):
+    """A flipped byte condemns one file of a bundle; the bundle is named once, and its bytes are counted once."""
+    succeeded(tree.do())
+    path = tree.folder / "archive/2026-02.tar.zst"
+    bundles = [path, path.with_name("2026-03.tar.zst")]
+    stored = format_size(sum(one.stat().st_size for one in bundles))
+    assert f"read 4 of 4 files, {stored}: all as they were" in tree.run("archive", "verify").stdout
+    data = bytearray(path.read_bytes())
+    data[-40_000] ^= 1
+    path.write_bytes(data)
+    said = tree.run("archive", "verify").stdout
+    assert said.count("2026-02.tar.zst: it is not what was stored") == said.count("2026-02.tar.zst") == 1
+    assert "of 3 files in it 2 can be brought back whole" in said
+    assert f"read 4 of 4 files, {stored}: 1 wrong" in said
+    assert tree.run("archive", "get", "*.csv", "--to", str(tree.folder / "back")).returncode == 5
+    assert len([one for one in (tree.folder / "back").rglob("*") if one.is_file()]) == 3
 
 
 def test_a_month_waits_until_it_is_over_for_long_enough(tree):

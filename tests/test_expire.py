@@ -97,6 +97,16 @@ def test_a_date_in_the_name_counts_more_than_mtime(tmp_path):
     assert sorted(gone[3:]) == ["p-2026-02-31.csv", "p-2999-01-01.csv", "plain.csv"]
 
 
+def test_digits_in_an_identifier_are_no_date(tree):
+    """Eight digits with letters beside them say nothing of a file's age, but as the end of a word they do."""
+    tree.write_config(job('max_age = "30d"\nmax_share = "100%"'))
+    names = ("id-a20201231b.csv", "x20201231.csv", "id-20201231b.csv", "3f20201231e.csv")
+    for name in (*names, "log20200101.csv", "p_20200102.csv", "20200103T010203.csv", "new.csv"):
+        tree.log(name)
+    assert tree.do().code == 0
+    assert tree.names() == sorted((*names, "new.csv"))
+
+
 def _file(path: Path, age_in_days: float, content: bytes = b"x") -> Path:
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(content)

@@ -239,6 +239,10 @@ def test_keys_come_from_files_or_the_environment_alone(tree, moto, bucket):
         lines.append(f'{option} = "{tree.folder}/{option}"\n')
     configure(tree, moto.url, f"s3://{bucket}", "".join(lines))
     assert do(tree, {}).code == 0
+    assert run(tree, "check").stderr.count("others may read") == 2
+    for option in files:
+        (tree.folder / option).chmod(0o600)
+    assert "others may read" not in run(tree, "check").stderr
     configure(tree, f"http://me:pass@127.0.0.1:{moto.port}", f"s3://{bucket}")
     checked = run(tree, "check")
     assert checked.returncode == 1
@@ -294,13 +298,16 @@ def proxied(server: Server, meddle: Callable[[bytes], str]) -> Iterator[str]:
 
 def test_a_server_that_does_not_answer_ends_within_its_timeout(tree, moto, bucket):
     """A store that stalls is given up after s3.timeout; nothing is removed, and the next run does it."""
+    for number in range(20):
+        tree.log(f"{number}.csv", age=40 * DAY)
     with proxied(moto, lambda data: "stall" if data.startswith(b"PUT") else "") as url:
         configure(tree, url, f"s3://{bucket}", 'timeout = "1s"')
         begun = time.monotonic()
         did = do(tree)
         assert time.monotonic() - begun < 60
-    assert {event["event"] for event in failures(did)} == {"archive.failed"}
-    assert tree.names() == ["2026/a.csv", "b.csv"]
+    assert [event["event"] for event in failures(did)] == ["archive.failed"] * 2, "and not one for each file"
+    assert did.event("action.omitted")["reason"].endswith("left to a later run, after others have failed there")
+    assert len(tree.names()) == 22
     configure(tree, moto.url, f"s3://{bucket}")
     assert do(tree).code == 0
     assert tree.names() == []
@@ -644,3 +651,19 @@ def test_logs_of_a_store_that_gives_nothing(tree, moto, bucket):
     assert (shown.returncode, shown.stdout) == (1, "the live one\n")
     assert shown.stderr.count("cannot be read") == 2
     assert "AWS_ACCESS_KEY_ID" in shown.stderr
+
+
+def test_what_was_listed_by_another_endpoint_is_not_forgotten(tree, moto, bucket):
+    """Lines that never got to the store, since it failed, get there after its endpoint has been changed, too."""
+    with proxied(
+        moto, lambda data: "cut" if data.startswith(b"PUT") and b"maintd-manifest" in data[:200] else ""
+    ) as url:
+        configure(tree, url, f"s3://{bucket}/p", 'timeout = "2s"')
+        assert do(tree).code == 5
+    assert tree.names() == []
+    tree.log("later.csv", age=40 * DAY)
+    configure(tree, moto.url, f"s3://{bucket}/p")
+    assert do(tree).code == 0
+    listed = [json.loads(line)["name"] for line in run(tree, "archive", "list", "--json").stdout.splitlines()]
+    assert sorted(listed) == ["2026/a.csv.zst", "b.csv.zst", "later.csv.zst"]
+    assert run(tree, "archive", "verify").returncode == 0

@@ -6,7 +6,7 @@ from dataclasses import asdict
 from os.path import basename, dirname, join
 from typing import Any, ClassVar
 
-from maintd import moves, names, trust
+from maintd import moves, names, trust, whereabouts
 from maintd.actions.archive import ArchiveFailed, FileArchived
 from maintd.actions.hands import Hands
 from maintd.actions.upload import alone, called
@@ -43,7 +43,7 @@ class BundleStored(Event):
 class ArchiveBundle(Action):
     """Puts files away as the bundle `stored` in the archive `root`, a directory. `at` is when, as RFC 3339.
 
-    With `keeps` they also stay where they are.
+    With `keeps` they also stay where they are. `private` is maintd's own directory for the archive.
     """
 
     verb: ClassVar[str] = "bundle"
@@ -55,6 +55,7 @@ class ArchiveBundle(Action):
     at: str
     job: str
     keeps: bool
+    private: str
     files: tuple[Wanted, ...]
 
     @property
@@ -64,6 +65,10 @@ class ArchiveBundle(Action):
     @property
     def in_bytes(self) -> int:
         return sum(file.seen.size for file in self.files)
+
+    @property
+    def place(self) -> str:
+        return self.root
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
@@ -105,6 +110,7 @@ class ArchiveBundle(Action):
         answer: dict[str, Any] = hands.call(
             "maintd.bundling:store_bundle", self, self._within(), request=self._request()
         )
+        whereabouts.note(self.private)
         return answer
 
     def _where(self) -> str:
@@ -140,6 +146,10 @@ class StoreBundle(ArchiveBundle):
     """The same for an object store; `root` is the private directory for it."""
 
     store: Store
+
+    @property
+    def place(self) -> str:
+        return self.store.to
 
     def _made(self, hands: Hands) -> dict[str, Any]:
         within = self._within() or alone(*self._folders())

@@ -67,6 +67,7 @@ class ExpireFile(Action):
     failure: ClassVar[type[Failure]] = ExpireFailed
 
     seen: Seen
+    untouched: ClassVar[bool] = False
 
     @property
     def in_bytes(self) -> int:
@@ -75,7 +76,7 @@ class ExpireFile(Action):
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         within = trust.confinement([dirname(self.target)], file=self.seen)
-        hands.work(moves.delete, within, seen=asdict(self.seen), undisturbed=True)
+        hands.work(moves.delete, within, seen=asdict(self.seen), undisturbed=True, untouched=self.untouched)
         yield FileExpired(target=self.target, reason=self.reason, freed_bytes=self.seen.size)
 
 
@@ -86,6 +87,13 @@ class GiveUpFile(ExpireFile):
     def apply(self, hands: Hands) -> Iterator[Event]:
         with suppress(FileNotFoundError):
             yield from super().apply(hands)
+
+
+@dataclass(frozen=True, kw_only=True)
+class GiveUpStored(GiveUpFile):
+    """The same for a file that is stored elsewhere as it was when this was planned."""
+
+    untouched: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)

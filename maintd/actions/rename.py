@@ -135,12 +135,14 @@ class FinishRotation(Action):
 class MakeDirectory(Action):
     """Makes olddir, or a directory on the way to it; without an `ownership` with that of the directory it lies in.
 
-    `parent` is the (device, inode) of that, None if it is still to be made.
+    `parent` is the (device, inode) of that, None if it is still to be made. `of_roots` is what is taken over of the
+    mode of a directory of root's.
     """
 
     verb: ClassVar[str] = "mkdir"
     failure: ClassVar[type[Failure]] = RotateFailed
     lane: ClassVar[Lane] = Lane.ROTATE
+    of_roots: ClassVar[int] = 0o1777
 
     ownership: Ownership | None = None
     parent: tuple[int, int] | None = None
@@ -148,7 +150,9 @@ class MakeDirectory(Action):
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         parent = grounds.survey(os.path.dirname(self.target))
-        wanted = self.ownership or Ownership(parent.mode & 0o777, parent.uid, parent.gid)
+        wanted = self.ownership or Ownership(
+            parent.mode & (0o1777 if parent.uid else self.of_roots), parent.uid, parent.gid
+        )
         within = trust.to_make_directory(parent, wanted.uid, wanted.gid)
         hands.work(moves.make_directory, within, path=self.target, parent=self.parent, ownership=asdict(wanted))
         yield DirectoryMade(target=self.target, reason=self.reason)

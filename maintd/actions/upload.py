@@ -7,7 +7,7 @@ from os.path import dirname
 from typing import Any, ClassVar
 
 from maintd import durable, grounds, names, trust
-from maintd.actions.archive import ArchiveFailed, FileArchived, PutAway
+from maintd.actions.archive import ArchiveFailed, PutAway
 from maintd.actions.hands import Hands
 from maintd.confinement import Confinement
 from maintd.errors import Refused
@@ -155,6 +155,10 @@ class StoreObject(PutAway):
     def detail(self) -> str:
         return f"{self.store.to.rstrip('/')}/{self.stored}"
 
+    @property
+    def place(self) -> str:
+        return self.store.to
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         request = self.request(self.directory)
@@ -169,15 +173,7 @@ class StoreObject(PutAway):
             store=self.store.fields(),
             request=request,
         )
-        yield FileArchived(
-            target=self.target,
-            archived_to=self.detail,
-            codec=self.codec,
-            in_bytes=made["in_bytes"],
-            out_bytes=made["out_bytes"],
-            sha256=made["sha256"],
-            reason=self.reason,
-        )
+        yield from self.archived(made)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +185,10 @@ class UploadManifest(Action):
 
     store: Store
     directory: str
+
+    @property
+    def place(self) -> str:
+        return self.store.to
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()

@@ -5,6 +5,7 @@ import os
 import random
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from itertools import groupby
 from typing import Any
 
 import click
@@ -70,7 +71,7 @@ def list_(called: Invocation, /, *, since: str | None, path: str | None, as_json
     """Lists what lies in the archives, in the order in which it was archived: when, how large, from where, as what."""
     rows, code = [], Exit.OK
     for listed in _archives(called):
-        code = _said_damaged(listed) or code
+        code = _said_odd(listed) or code
         for entry in _chosen(listed, path):
             if since is not None and entry.at[:19] < since[:19]:  # older ones have no fraction of a second
                 continue
@@ -100,7 +101,7 @@ def get(called: Invocation, /, pattern: str, *, to: str) -> int:
     """
     done = failed = 0
     for listed in _archives(called):
-        _said_damaged(listed)
+        _said_odd(listed)
         for entry in _chosen(listed, pattern):
             try:
                 path = retrieval.bring_back(listed, entry, to)
@@ -133,25 +134,43 @@ def verify(called: Invocation, /, *, sample: float) -> int:
     """
     code = Exit.OK
     for listed in _archives(called):
-        code = _said_damaged(listed) or code
+        code = _said_odd(listed) or code
+        if not listed.exists:
+            continue
         entries = listed.entries()
         chosen = random.sample(entries, max(1, round(sample * len(entries)))) if sample < 1 and entries else entries
-        faults = 0
-        for entry in sorted(chosen, key=lambda entry: entry.key):
-            wrong = retrieval.fault(listed, entry)
-            if wrong:
-                output.say(f"{printable(os.path.join(listed.archive.where, entry.name))}: {wrong}")
-                output.say(f"  {retrieval.remedy(listed, entry)}")
-                faults += 1
+        objects = [list(found) for _, found in groupby(sorted(chosen, key=lambda one: one.key), lambda one: one.name)]
+        faults = sum(_said_wrong(listed, entries) for entries in objects)
         strays = listed.strays()
         for name in strays:
             output.say(f"{printable(os.path.join(listed.archive.where, name))}: it is not in the manifest")
-        sizes = sum(entry.stored_bytes for entry in chosen)
+        sizes = sum(entries[0].stored_bytes for entries in objects)
         verdict = f"{faults} wrong" if faults else "all as they were"
         of = f"{len(chosen)} of {counted(len(entries), 'file')}, {format_size(sizes)}"
         output.say(f"{printable(listed.archive.where)}: read {of}: {verdict}")
         code = Exit.NO if faults or strays else code
     return code
+
+
+def _said_wrong(listed: Listed, entries: list[Entry]) -> int:
+    """Says what is wrong with an object and the files that were chosen of it; how many of these are.
+
+    One whose damage has hit none of them counts as one.
+    """
+    wrong = retrieval.object_fault(listed, entries[0])
+    is_there, is_bundle = listed.is_there(entries[0]), bool(entries[0].member)
+    faults = {entry.key: retrieval.content_fault(listed, entry) if is_there else "" for entry in entries}
+    bad = [entry for entry in entries if faults[entry.key] or not is_there or (wrong and not is_bundle)]
+    if not wrong and not bad:
+        return 0
+    path = printable(os.path.join(listed.archive.where, entries[0].name))
+    whole = f"; of {counted(len(entries), 'file')} in it {len(entries) - len(bad)} can be brought back whole"
+    output.say(f"{path}: {wrong or faults[bad[0].key]}{whole if is_bundle else ''}")
+    for entry in bad:
+        if is_bundle and is_there:
+            output.say(f"  {printable(entry.member)}: {faults[entry.key]}")
+        output.say(f"  {retrieval.remedy(listed, entry)}")
+    return len(bad) or 1
 
 
 def _archives(called: Invocation) -> Iterator[Listed]:
@@ -167,11 +186,15 @@ def _archives(called: Invocation) -> Iterator[Listed]:
         yield Listed.of(retrieval.archive_at(place), stowed.keepers(config))
 
 
-def _said_damaged(listed: Listed) -> Exit | None:
-    if not listed.manifest.damaged:
+def _said_odd(listed: Listed) -> Exit | None:
+    """Says that an archive is not there, or that lines of its manifest are damaged."""
+    where, damaged = printable(listed.archive.where), listed.manifest.damaged
+    if not listed.exists:
+        output.complain(f"maintd: there is no archive at {where}: either its disk is not mounted, or it is still empty")
+        return Exit.NO
+    if not damaged:
         return None
-    where, lines = printable(listed.archive.where), counted(listed.manifest.damaged, "damaged line")
-    output.complain(f"maintd: the manifest of {where} has {lines}, passed over")
+    output.complain(f"maintd: the manifest of {where} has {counted(damaged, 'damaged line')}, passed over")
     return Exit.NO
 
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 
 from maintd import capabilities, contexts, grounds
@@ -10,9 +11,11 @@ from maintd.cli.prospect import Prospect
 from maintd.config import Config, shared_logs
 from maintd.errors import MaintdError, Problem
 from maintd.names import enumerated, printable
+from maintd.rules import Options
 from maintd.supervisor import Supervisor
 from maintd.units import format_size
 
+_SECRET = ("password_file", "access_key_id_file", "secret_access_key_file")
 _MOST = 20
 """Warnings of one kind about one job; more say no more."""
 
@@ -29,6 +32,8 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
         yield from _not_writable(config, prospect)
     for name, message in shelves.trespasses(config, enabled):
         yield _warning(config, name, message, "paths")
+    for name, message in shelves.unguarded(enabled):
+        yield _warning(config, name, message, "to")
     supervisor = contexts.supervisor(config)
     yield from _rollovers(config, [prospect for prospect in enabled if prospect.job.claims()], supervisor)
     for prospect in enabled:
@@ -36,6 +41,8 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
         yield from _rotated_too(config, prospect)
         for option, message in prospect.job.doubts(supervisor):
             yield _warning(config, prospect.name, message, option)
+        for option, path in _secrets(prospect.job):
+            yield _warning(config, prospect.name, f"others may read {printable(path)}: chmod 600 {path}", option)
     yield from _capabilities(config, enabled)
     yield from _unfenced(config, enabled)
 
@@ -43,6 +50,18 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
 def _warning(config: Config, name: str, message: str, option: str = "") -> Problem:
     whole = f"{name}.{option}" if option else name
     return Problem(*config.place(name, option), f"{whole}: {message}", "warning")
+
+
+def _secrets(table: Options, within: str = "") -> Iterator[tuple[str, str]]:
+    """The files with secrets that options name and others may read: (option, path)."""
+    for name in type(table).model_fields:
+        value = getattr(table, name)
+        if isinstance(value, Options):
+            yield from _secrets(value, f"{within}{name}.")
+        elif name in _SECRET and value is not None:
+            with suppress(OSError):
+                if os.stat(value).st_mode & 0o077:
+                    yield f"{within}{name}", value
 
 
 def _misses(config: Config, prospect: Prospect, stored: Callable[[], frozenset[str]]) -> Iterator[Problem]:

@@ -76,6 +76,21 @@ def trespasses(config: Config, found: Iterable[Prospect]) -> Iterator[tuple[str,
                 )
 
 
+def unguarded(found: Iterable[Prospect]) -> Iterator[tuple[str, str]]:
+    """Archives that others than their owners can write into: (job, message)."""
+    for prospect in found:
+        place = prospect.job.archive()
+        if place is None or place.is_remote:
+            continue
+        with suppress(OSError):
+            root = grounds.resolve(place.to)
+            if inventory.is_unguarded(os.stat(root)):
+                yield prospect.name, f"others can remove and replace what lies in {printable(root)}: chmod go-w, or +t"
+            elif inventory.read(root).is_open:
+                path = printable(os.path.join(root, inventory.NAME))
+                yield prospect.name, f"others can write {path}, so no owners are believed of it: chmod go-w"
+
+
 def _shelves(found: Iterable[Prospect]) -> Iterator[_Shelf]:
     for prospect in found:
         place = prospect.job.archive()

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from maintd import dates, grounds, mounts, names, patterns, trust
 from maintd.claims import Claim
-from maintd.errors import trouble
+from maintd.errors import Trouble, trouble
 from maintd.job import AbsolutePath, Age, Context, FilePattern, Flag, Job, Level, Size, gzip_level
 from maintd.keeping import Keeping
 from maintd.matching import split
@@ -64,6 +64,14 @@ class ArchiveFiles(Keeping, Job):
     def _is_an_object_store(self) -> str:
         return misplaced(self.s3, self.to, "to")
 
+    @rule("paths", "to")
+    def _is_not_its_own_archive(self) -> str:
+        if self.archive().is_remote:
+            return ""
+        root = os.path.join(grounds.resolve(self.to), "")
+        inside = [pattern for pattern in self.paths if os.path.join(split(pattern).root, "").startswith(root)]
+        return f"{inside[0]} names only what lies in the archive, from where nothing is taken" if inside else ""
+
     @rule("bundle", "compress")
     def _bundles_are_zstd(self) -> str:
         return "a bundle is a tar.zst: leave compress out" if self.bundle and self.compress != "zstd" else ""
@@ -102,11 +110,27 @@ class ArchiveFiles(Keeping, Job):
                 yield step
         shelf = self._shelf(ctx)
         try:
+            if gone := self._gone(shelf):
+                yield gone
+                return
             yield from self._store(found, shelf, ctx)
             yield from self._retire(ctx, shelf)
         except OSError as error:
             event = PathsFailed.from_trouble(self.to, "read the archive's manifest", trouble(error))
             yield Finding(target=self.to, reason=event.msg, event=event)
+
+    def _gone(self, shelf: "archiving.Shelf") -> Finding | None:
+        """That the archive is not there any more, as when its disk is not mounted: then none is made in its place."""
+        from maintd import inventory, whereabouts  # noqa: PLC0415 - as above
+        from maintd.actions.archive import ArchiveGone  # noqa: PLC0415 - as above
+
+        if self.archive().is_remote or not whereabouts.is_noted(shelf.private) or inventory.read(shelf.root).is_there:
+            return None
+        path = names.printable(os.path.join(shelf.root, names.MANIFEST))
+        advice = f"mount its disk; if it is gone for good, make its directory, and a new manifest: touch {path}"
+        told = Trouble("ENOENT", "the archive is not there any more, where files were stored before", advice)
+        event = ArchiveGone.from_trouble(self.to, "archive anything", told)
+        return Finding(target=self.to, reason=event.msg, event=event)
 
     def _store(self, found: "Sequence[archiving.Old]", shelf: "archiving.Shelf", ctx: Context) -> Iterator[Step]:
         from maintd import archiving, inventory, losses, renewing  # noqa: PLC0415 - as above
@@ -175,7 +199,7 @@ class ArchiveFiles(Keeping, Job):
 
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
         from maintd import archiving, retiring  # noqa: PLC0415 - as above
-        from maintd.actions.expire import GiveUpFile  # noqa: PLC0415 - as above
+        from maintd.actions.expire import GiveUpStored  # noqa: PLC0415 - as above
         from maintd.actions.upload import AskStore, ConfirmStored  # noqa: PLC0415 - as above
 
         stored, shelf = self.archive(), self._shelf(ctx)
@@ -202,7 +226,7 @@ class ArchiveFiles(Keeping, Job):
             if refusal := judge.finding(old.seen):
                 yield refusal
                 continue
-            step = elsewhere.drop(old.seen, reason) or GiveUpFile(target=old.seen.path, reason=reason, seen=old.seen)
+            step = elsewhere.drop(old.seen, reason) or GiveUpStored(target=old.seen.path, reason=reason, seen=old.seen)
             if stored.is_remote:
                 confirm = ConfirmStored(
                     target=os.path.join(self.to, entry.name),
@@ -228,8 +252,9 @@ class ArchiveFiles(Keeping, Job):
         from maintd import archiving  # noqa: PLC0415 - as above
 
         stored = self.archive()
-        root = stored.directory(ctx.stores) if stored.is_remote else grounds.resolve(self.to)
-        return archiving.Shelf(root, self.compress, self.level, ctx.job, ctx.now, self.keep_originals)
+        private = stored.directory(ctx.stores)
+        root = private if stored.is_remote else grounds.resolve(self.to)
+        return archiving.Shelf(root, self.compress, self.level, ctx.job, ctx.now, self.keep_originals, private)
 
     def _looked_through(self, matches: Sequence[Match], ctx: Context) -> "Iterator[archiving.Old | Finding]":
         """The files that are old enough, and why the others are left alone."""

@@ -1,0 +1,24 @@
+"""Remembers of archives in directories that something was stored there: one that is gone is then not taken for new."""
+
+import os
+from contextlib import suppress
+
+from maintd import durable
+from maintd.errors import MaintdError
+
+_NOTE = "stored"
+"""The directory in the private one of an archive, below `state_dir`, that says so."""
+
+
+def note(private: str) -> None:
+    """Notes that something was stored in the archive whose private directory that is, if that can be noted."""
+    if is_noted(private):
+        return
+    with suppress(OSError, MaintdError):
+        durable.private_directory(private)
+        with durable.directory(private) as dir_fd:
+            durable.make_private(_NOTE, dir_fd=dir_fd)
+
+
+def is_noted(private: str) -> bool:
+    return os.path.isdir(os.path.join(private, _NOTE))
