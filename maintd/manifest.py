@@ -10,7 +10,8 @@ from maintd import names
 from maintd.errors import MaintdError
 from maintd.values import dataclass
 
-FORMAT = 1
+FORMAT = 2
+"""1 is read as well: it does not say to whom packs are encrypted."""
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
 CONTENTS = "CONTENTS.sha256"
@@ -77,7 +78,10 @@ class Pack:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One snapshot of a set. `missing` are sources that could not be taken; `left_out` what is no regular file."""
+    """One snapshot of a set. `missing` are sources that could not be taken; `left_out` what is no regular file.
+
+    `recipient` is the public key to which all of its packs are encrypted.
+    """
 
     set: str
     taken: str
@@ -90,6 +94,7 @@ class Manifest:
     invariants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
     checks: tuple[tuple[str, ...], ...] = ()
+    recipient: str | None = None
 
     @property
     def size(self) -> int:

@@ -59,7 +59,7 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         ]
         said = dict(wanted.about)
         said["missing"] = [*said["missing"], *members.gone.values()]
-        whole = Manifest(entries=tuple(entries), packs=(*linked, *made), **said)
+        whole = Manifest(entries=tuple(entries), packs=(*linked, *made), recipient=wanted.recipient, **said)
         describe(whole, staging)
     return {
         "files": len(entries),
@@ -73,7 +73,7 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class _Before:
-    """The snapshot before this one, of which packs may be linked."""
+    """The snapshot before this one, of which packs may be linked: no secret key opens those of another recipient."""
 
     path: str
     manifest: Manifest | None
@@ -88,7 +88,8 @@ class _Before:
                 known = Manifest.read(contents(dir_fd, manifest.NAME))
         else:
             return cls("", None, wanted.oldest)
-        is_same = all(pack.name.endswith(sealing.SUFFIX) == bool(wanted.recipient) for pack in known.packs)
+        is_sealed = any(pack.name.endswith(sealing.SUFFIX) for pack in known.packs)
+        is_same = known.recipient == wanted.recipient and is_sealed == bool(wanted.recipient)
         return cls(wanted.previous, known if is_same else None, wanted.oldest)
 
     def unchanged(self, sources: Sequence[Source], count: Count) -> Iterator[Entry]:

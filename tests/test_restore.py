@@ -235,9 +235,9 @@ def test_a_snapshot_of_a_newer_maintd_is_refused(site):
     """A manifest of a newer format is not guessed at."""
     (snapshot,) = snapshots(site)
     path = snapshot / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(b'"format": 1', b'"format": 2'))
+    path.write_bytes(path.read_bytes().replace(b'"format": 2', b'"format": 3'))
     stamp = snapshot.name.partition(".")[2]
-    assert "has format 2" in refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
+    assert "has format 3" in refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
     assert site.run("backups", "app").returncode == 3
 
 
