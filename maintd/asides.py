@@ -43,7 +43,7 @@ class Item:
 class Aside:
     """A restore in place: nothing is moved while `unpacking`; `placing` until its checks have passed, `done` then.
 
-    `programs` are those that ran before it.
+    `programs` are those that ran before it; the daemon is paused for it until `paused`, "" if it is not.
     """
 
     set: str
@@ -51,6 +51,7 @@ class Aside:
     phase: Literal["unpacking", "placing", "done"]
     items: tuple[Item, ...]
     programs: tuple[str, ...] = ()
+    paused: str = ""
 
     @classmethod
     def read(cls, state_dir: str, of: str) -> Self | None:
@@ -90,6 +91,15 @@ def noted(state_dir: str) -> list[str]:
     except FileNotFoundError:
         return []
     return [name.removesuffix(".json") for name in names_there if name.endswith(".json")]
+
+
+def half_done(state_dir: str, of: str) -> str:
+    """Of which snapshot a set is half restored in place now, or was when that was cut off; "" if it is not.
+
+    Raises MaintdError.
+    """
+    found = Aside.read(state_dir, of)
+    return found.snapshot if found is not None and found.phase == "placing" else ""
 
 
 def _path(state_dir: str, of: str) -> str:

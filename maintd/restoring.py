@@ -115,6 +115,8 @@ class InPlace:
         self._programs: tuple[str, ...] = ()
         self._folder = ""
         self._aside: Aside | None = None
+        self.paused = ""
+        """Until when the daemon is paused for it."""
         self.doubts: list[str] = []
         """What is told of invariants that do not hold by now."""
 
@@ -152,7 +154,7 @@ class InPlace:
     def _in_phase(self, phase: Literal["unpacking", "placing", "done"]) -> None:
         self._folder = self._folder or self._free_folder()
         items = self._noted.items if phase == "done" else tuple(_item(entry, self._folder) for entry in self.entries)
-        aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs)
+        aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs, self.paused)
         aside.write(self._places.state_dir)
         self._aside = aside
 

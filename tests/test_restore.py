@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
+from .conftest import environment, until
 from .test_backup import JOB, at, database, manifest, rows_of, snapshots, taken
-from .tree import NOBODY, Tree, files
+from .tree import MAINTD, NOBODY, Tree, files
 
 
 @pytest.fixture
@@ -214,6 +215,40 @@ def test_a_plan_changes_nothing(site):
     verbs = [line.split()[0] for line in done.stdout.splitlines()[1:]]
     assert verbs == ["verify", "note", "unpack", "check", "look", "replace", "replace", "keep"]
     assert state(site) == before
+
+
+def killed_half_way(tree: Tree) -> None:
+    """Leaves a restore in place that was killed when the files had been replaced, and the checks were not done."""
+    there = tree.folder / "there"
+    command = [str(MAINTD), "-c", str(tree.config), "restore", "app", "--in-place"]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
+        until(there.exists, "its check runs")
+        process.kill()
+
+
+WAITING = 'checks = [["/bin/sh", "-c", "touch HERE/there; exec sleep 60"]]\n'
+
+
+def test_what_is_half_restored_is_not_backed_up(site):
+    """After a restore in place that was killed no snapshot is taken of the mixture, and none is deleted: the one that
+    it came from least of all. Once it was put back, backups go on."""
+    site.write_config(JOB + "keep = 1\n" + WAITING)
+    taken(site)
+    kept = snapshots(site)
+    write(site.logs / "a.db", 7)
+    now = state(site)
+    killed_half_way(site)
+    assert len(rows_of(site.logs / "a.db")) == 5
+    did = site.do()
+    assert did.code == 1
+    failed = did.event("backup.failed")
+    assert "in place is not done, or was cut off" in failed["error_msg"]
+    assert "maintd restore app --undo" in failed["advice"]
+    assert snapshots(site) == kept
+    restored(site, "app", "--undo")
+    assert state(site) == now
+    taken(site)
+    assert snapshots(site) != kept
 
 
 @pytest.mark.parametrize("what", ["pack", "manifest", "sums"])

@@ -235,7 +235,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         deeds = [*local.deeds, *restoration.deeds()]
         if plan_only:
             return _show_plan(found, deeds)
-        with alone(order.called, config):
+        with alone(order.called, config) as restoration.paused:
             try:
                 _do(order, found, deeds)
             except BaseException:

@@ -26,7 +26,7 @@ def undo(called: Invocation, config: Config, what: str | None, *, plan_only: boo
         for line in tables.table(rows, below=1):
             output.say(line)
         return Exit.OK
-    with alone(called, config), Worker() as worker:
+    with alone(called, config, left=aside.paused), Worker() as worker:
         places = Places(config.settings.state_dir, contexts.supervisor(config), worker)
         kept = restoring.back(aside, places, keep=aside.phase == "done")
     output.say(f"put back {counted(len(aside.items), 'file')} as before the restore of {aside.snapshot}")

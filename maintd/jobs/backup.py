@@ -137,6 +137,9 @@ class Backup(Job):
 
         of = self._of(ctx.job)
         depot = depots.of(self.place(), self.repository_of(ctx.stores), ctx.stores)
+        if half := self._half_restored(ctx, of):
+            yield half
+            return
         yield from depots.leftovers(depot.making, of, ctx.stores)
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
             yield Finding(target=depot.where, reason="only the daemon knows whether it is due: left out by --due")
@@ -157,6 +160,17 @@ class Backup(Job):
             return
         yield from depot.clearing(there, of)
         yield from self._snapshot(ctx, found, there.snapshots, depot)
+
+    def _half_restored(self, ctx: Context, of: str) -> Finding | None:
+        """What is there would be taken for a sound state, and the snapshot that it comes from might be given up."""
+        from maintd import asides  # noqa: PLC0415 - as above
+
+        try:
+            half = asides.half_done(os.path.dirname(ctx.stores), of)
+        except MaintdError as error:
+            return self._failing(f"the set {of}", str(error), "it is the note of a restore in place: see what it says")
+        why = f"a restore of {half} in place is not done, or was cut off: what is there is half of it"
+        return self._failing(f"the set {of}", why, f"maintd restore {of} --undo puts it back") if half else None
 
     def _of(self, job: str) -> str:
         """The name of the set, which is that of the job without its kind."""
