@@ -159,6 +159,32 @@ def put_back(item: Item, *, keep: bool) -> None:
             os.fsync(aside)
 
 
+def lost(aside: Aside) -> list[str]:
+    """The files that were there before a restore in place, and are neither there nor aside any more."""
+    if aside.phase == "unpacking":
+        return []
+    is_done = aside.phase == "done"
+    return [item.path for item in aside.items if item.old is not None and _is_lost(item, is_done=is_done)]
+
+
+def _is_lost(item: Item, *, is_done: bool) -> bool:
+    """One that was never moved may have been replaced by somebody; one that was put back before has left an .undone."""
+    name, kept = os.path.basename(item.path), os.listdir(item.aside) if _exists(item.aside) else []
+    if any(one == name or one.startswith(f"{name}.undone") for one in kept):
+        return False
+    there = inode_of(item.path)
+    return there != item.old and (is_done or there in (None, item.new))
+
+
+def inode_of(path: str) -> tuple[int, int] | None:
+    """(device, inode) of what has that name; None if nothing has."""
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return info.st_dev, info.st_ino
+
+
 def _take_away(name: str, aside: int, dir_fd: int, *, keep: bool) -> None:
     inode = _inode(name, dir_fd)
     if inode is None:

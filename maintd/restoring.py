@@ -211,7 +211,16 @@ class InPlace:
 
 
 def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
-    """Puts everything back as it was before a restore in place; returns the directories that still hold something."""
+    """Puts everything back as it was before a restore in place; returns the directories that still hold something.
+
+    Refused, before anything is moved, if not all of that is still aside.
+    """
+    if lost := [printable(path) for path in asides.lost(aside)]:
+        raise Refused(
+            f"nothing was put back: what was there before is not aside any more: {names.enumerated(lost)}",
+            hint=f"bring it back into the directory …{names.ASIDE} beside it; or leave what was restored in place, and "
+            f"delete the rest: maintd restore {aside.set} --forget",
+        )
     if aside.phase != "unpacking":
         for program in aside.programs:
             if places.supervisor.state(program) not in _STOPPED:
@@ -238,18 +247,10 @@ def _item(entry: Entry, folder: str) -> Item:
         path=entry.path,
         fresh=_fresh(entry),
         aside=os.path.join(os.path.dirname(entry.path), folder),
-        new=_inode(_fresh(entry)),
-        old=_inode(entry.path),
+        new=asides.inode_of(_fresh(entry)),
+        old=asides.inode_of(entry.path),
         is_database=entry.kind == "sqlite",
     )
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        info = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return info.st_dev, info.st_ino
 
 
 def require_unused(path: str, *, is_database: bool) -> None:

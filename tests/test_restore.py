@@ -217,6 +217,28 @@ def test_a_plan_changes_nothing(site):
     assert state(site) == before
 
 
+@pytest.mark.parametrize("what", ["a file", "all"])
+def test_what_was_aside_and_is_gone(site, what):
+    """If somebody has deleted what a restore has kept aside, --undo moves nothing and names what is missing: what was
+    restored stays, and --forget ends it."""
+    restored(site, "app", "--in-place")
+    after = state(site)
+    (aside,) = site.logs.glob(".*aside")
+    if what == "all":
+        shutil.rmtree(aside)
+    else:
+        (aside / "p.csv").unlink()
+    said = refused(site, "app", "--undo")
+    assert f"{site.logs}/p.csv" in said
+    assert (f"{site.logs}/a.db" in said) == (what == "all")
+    assert "--forget" in said
+    assert state(site) == after
+    assert "can still be undone" in refused(site, "app", "--in-place")
+    restored(site, "app", "--forget")
+    assert state(site) == after
+    restored(site, "app", "--in-place")
+
+
 def killed_half_way(tree: Tree) -> None:
     """Leaves a restore in place that was killed when the files had been replaced, and the checks were not done."""
     there = tree.folder / "there"

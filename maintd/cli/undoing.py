@@ -42,7 +42,7 @@ def forget(called: Invocation, config: Config, what: str | None, *, plan_only: b
     state_dir = config.settings.state_dir
     of = _set(what, sorted({*asides.noted(state_dir), *undone.sets(state_dir)}))
     aside = _read(config, of)
-    if aside is not None and aside.phase != "done":
+    if aside is not None and aside.phase != "done" and not asides.lost(aside):
         raise Refused("it was cut off, and what is aside is the only whole state", hint="put it back first: --undo")
     paths = sorted({*(item.aside for item in (aside.items if aside else ())), *undone.left(state_dir, of)})
     if not paths:
