@@ -269,6 +269,24 @@ def test_writers_that_would_wait_too_long_are_spared(tree):
     assert did.events("database.copied") == []
 
 
+def test_a_database_that_stays_locked_is_a_failure(tree):
+    """A service that never lets go of its database (locking_mode = EXCLUSIVE) is told of at each run, by the path of
+    the database, with advice; the rest is stored, and the snapshot says what it lacks."""
+    tree.log("a.csv")
+    path = database(tree.logs / "a.db", mode="DELETE")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as held:
+        held.execute("PRAGMA locking_mode = EXCLUSIVE")
+        held.execute("INSERT INTO trades VALUES (1000, 1.0, '')")
+        did = tree.do()
+    assert did.code == 5
+    failed = did.event("backup.failed")
+    assert failed["target"] == str(path)
+    assert f"{path} stayed locked" in failed["error_msg"]
+    assert "locking_mode = NORMAL" in failed["advice"]
+    assert did.event("job.finished")["outcome"] == "failure"
+    assert manifest(snapshots(tree)[0])["missing"] == [str(path)]
+
+
 def test_the_retention_deletes_the_oldest(tree):
     """keep counts snapshots; the others go once the new one is stored, each with its reason."""
     tree.write_config(JOB + "keep = 2\n")
