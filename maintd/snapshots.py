@@ -50,6 +50,14 @@ class Snapshot:
         return self.manifest is not None and not self.manifest.missing and not self.damage
 
     @property
+    def flaw(self) -> str:
+        """Why it does not count as verified, in words; "" if it does."""
+        if self.manifest is None:
+            return self.trouble
+        missing = self.manifest.missing
+        return self.damage or (f"it lacks {counted(len(missing), 'source')}: {missing[0]}" if missing else "")
+
+    @property
     def label(self) -> str:
         """How people name it: SET@STAMP."""
         return _label(self.name)

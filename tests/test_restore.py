@@ -114,6 +114,27 @@ def test_an_older_snapshot_by_its_stamp(site):
     assert "there is no snapshot" in refused(site, "app@20200101T000000Z", "--to", f"{site.folder}/none")
 
 
+def test_newer_snapshots_that_are_passed_over_are_told(site):
+    """Who restores the newest that is verified is told which newer ones there are, why they do not count, and how one
+    is taken all the same; so is who has none that is verified."""
+    old = snapshots(site)[0]
+    site.write_config(JOB + '[backup.app.commands]\n"bad" = ["/bin/false"]\n')
+    assert site.do().code == 5
+    (lacking,) = set(snapshots(site)) - {old}
+    stamp = lacking.name.partition(".")[2]
+    done = site.run("restore", "app", "--in-place", "--plan")
+    assert f"1 newer snapshot was passed over: app@{stamp} (it lacks 1 source: bad)" in done.stderr
+    assert f"app@{stamp} takes what is in the newest of them" in done.stderr
+    restored(site, "app", "--to", f"{site.folder}/out")
+    assert len(rows_of(at(site.folder / "out", site.logs / "a.db"))) == 100
+    done = site.run("restore", f"app@{stamp}", "--to", f"{site.folder}/new")
+    assert done.returncode == 0
+    assert "passed over" not in done.stderr
+    assert len(rows_of(at(site.folder / "new", site.logs / "a.db"))) == 5
+    shutil.rmtree(old)
+    assert f"app@{stamp} takes" in refused(site, "app", "--to", f"{site.folder}/none")
+
+
 def test_in_place_and_undone(site):
     """In place the files are those of the snapshot; --undo brings back what was there, byte for byte."""
     before = state(site)

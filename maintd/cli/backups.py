@@ -17,7 +17,7 @@ from maintd.errors import MaintdError
 from maintd.manifest import Manifest
 from maintd.names import printable
 from maintd.snapshots import Snapshot
-from maintd.units import counted, format_duration, format_size
+from maintd.units import format_duration, format_size
 
 
 @click.command(
@@ -85,15 +85,8 @@ def _fields(one: Snapshot) -> dict[str, Any]:
         "stored_bytes": one.stored or None,
         "verified": one.is_verified,
         "proven": one.proven.isoformat() if one.proven else None,
-        "trouble": _trouble(one) or None,
+        "trouble": one.flaw or None,
     }
-
-
-def _trouble(one: Snapshot) -> str:
-    if one.manifest is None:
-        return one.trouble
-    missing = one.manifest.missing
-    return one.damage or (f"it lacks {counted(len(missing), 'source')}: {missing[0]}" if missing else "")
 
 
 def _lines(found: Sequence[Snapshot], now: datetime) -> Iterator[str]:
@@ -113,7 +106,7 @@ def _row(one: Snapshot, now: datetime) -> list[str]:
         format_size(known.size) if known else "?",
         format_size(one.stored) if one.stored else "?",
         f"{_age(one.proven, now)} ago" if one.proven else "never",
-        output.paint(printable(_trouble(one)), fg="red"),
+        output.paint(printable(one.flaw), fg="red"),
     ]
 
 
