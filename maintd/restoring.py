@@ -12,7 +12,7 @@ from maintd import asides, capabilities, holders, names, undone
 from maintd.asides import Aside, Item
 from maintd.child import Worker
 from maintd.confinement import Confinement
-from maintd.errors import MaintdError, Refused
+from maintd.errors import Denied, MaintdError, Refused
 from maintd.manifest import Entry
 from maintd.names import printable
 from maintd.snapshots import Snapshot
@@ -42,11 +42,27 @@ class Deed:
 
 @dataclass
 class Places:
-    """What maintd works with: its state, supervisord, the child."""
+    """What maintd works with: its state, supervisord, the child. `doubts` is what a person is to be told."""
 
     state_dir: str
     supervisor: Supervisor
     worker: Worker
+    doubts: list[str] = field(default_factory=list)
+
+    def state(self, program: str) -> str:
+        """As supervisord has it. What it does not know does not run: nobody may have a file open in any case."""
+        try:
+            return self.supervisor.state(program)
+        except Denied:
+            self.doubts.append(f"supervisord knows no program {program}, which the set names: it counts as stopped")
+            return "UNKNOWN"
+
+    def start(self, program: str) -> None:
+        """Starts one that ran before."""
+        try:
+            start(self.supervisor, program)
+        except Denied as error:
+            self.doubts.append(f"{program} ran before, and was not started: {error}")
 
 
 def within(entry: Entry, directory: str) -> Confinement | None:
@@ -117,13 +133,11 @@ class InPlace:
         self._aside: Aside | None = None
         self.paused = ""
         """Until when the daemon is paused for it."""
-        self.doubts: list[str] = []
-        """What is told of invariants that do not hold by now."""
 
     def deeds(self) -> Iterator[Deed]:
         """All of it, in order. Programs stand still from the moment on when everything is ready beside its place."""
-        path, supervisor = self.snapshot.path, self._places.supervisor
-        running = {program: supervisor.state(program) for program in self.manifest.programs}
+        path = self.snapshot.path
+        running = {program: self._places.state(program) for program in self.manifest.programs}
         self._programs = tuple(program for program, state in running.items() if state not in _STOPPED)
         yield Deed("verify", path, "every file of the snapshot is compared with its checksum", self._verify)
         yield Deed("note", self._places.state_dir, "so that what is cut off can be put back", self._note)
@@ -191,7 +205,7 @@ class InPlace:
 
     def _prove(self, entry: Entry, _: Told) -> None:
         doubt = prove(self._places.worker, entry, _fresh(entry), self.manifest.invariants.get(entry.path, ()))
-        self.doubts += filter(None, [doubt])
+        self._places.doubts += filter(None, [doubt])
 
     def _arm(self, _: Told) -> None:
         for entry in self.entries:
@@ -223,7 +237,7 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
         )
     if aside.phase != "unpacking":
         for program in aside.programs:
-            if places.supervisor.state(program) not in _STOPPED:
+            if places.state(program) not in _STOPPED:
                 stop(places.supervisor, program)
         for item in aside.items:
             require_unused(item.path, is_database=item.is_database)
@@ -231,7 +245,7 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
         asides.put_back(item, keep=keep)
     kept = asides.remove_empty(aside.items)
     for program in aside.programs:
-        start(places.supervisor, program)
+        places.start(program)
     if kept:
         undone.add(places.state_dir, aside.set, kept)
     aside.forget(places.state_dir)

@@ -68,6 +68,20 @@ class BackupFailed(Failure):
     name: ClassVar[str] = "backup.failed"
 
 
+@dataclass(frozen=True, kw_only=True)
+class ProgramMissed(Event):
+    """A program that a set names is not known to supervisord: a restore in place would not stop it."""
+
+    name: ClassVar[str] = "program.missed"
+    level: ClassVar[str] = "warning"
+
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"{self.reason}; correct `programs`, so that a restore in place stops what has the files open"
+
+
 @dataclass
 class Staged:
     """What the steps of one run have put into the staging directory, by the name it gets in the snapshot."""

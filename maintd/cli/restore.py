@@ -228,11 +228,11 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     _tell_what_is_not(found, store)
     directory = order.brought(brought(contexts.stores(config), order.set_name))
     with Worker() as worker, at_hand(store, found, entries, directory) as local:
-        restoration = InPlace(
-            local.snapshot, entries, Places(state_dir, contexts.supervisor(config), worker), order.identity
-        )
+        places = Places(state_dir, contexts.supervisor(config), worker)
+        restoration = InPlace(local.snapshot, entries, places, order.identity)
         restoration.packs = local.packs
         deeds = [*local.deeds, *restoration.deeds()]
+        undoing.tell(places)
         if plan_only:
             return _show_plan(found, deeds)
         with alone(order.called, config) as restoration.paused:
@@ -240,8 +240,9 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
                 _do(order, found, deeds)
             except BaseException:
                 _put_back(restoration)
+                undoing.tell(places)
                 raise
-    output.complain(*(f"maintd: {doubt}" for doubt in restoration.doubts))
+    undoing.tell(places)
     output.complain(f"maintd: what was there is kept; undo it with: maintd restore {order.set_name} --undo")
     return Exit.OK
 

@@ -29,12 +29,19 @@ def undo(called: Invocation, config: Config, what: str | None, *, plan_only: boo
     with alone(called, config, left=aside.paused), Worker() as worker:
         places = Places(config.settings.state_dir, contexts.supervisor(config), worker)
         kept = restoring.back(aside, places, keep=aside.phase == "done")
+    tell(places)
     output.say(f"put back {counted(len(aside.items), 'file')} as before the restore of {aside.snapshot}")
     for path in kept:
         output.say(f"what had been restored, and was changed since, is in {printable(path)}")
     if kept:
         output.complain(f"maintd: when you do not need that any more: maintd restore {of} --forget")
     return Exit.OK
+
+
+def tell(places: Places) -> None:
+    """Tells the doubts that have come up, each once."""
+    output.complain(*(f"maintd: {doubt}" for doubt in dict.fromkeys(places.doubts)))
+    places.doubts.clear()
 
 
 def forget(called: Invocation, config: Config, what: str | None, *, plan_only: bool) -> int:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from maintd import __version__, destinations, extras, grounds, names, patterns, snapshots, sources
 from maintd.accounts import UserName
-from maintd.errors import MaintdError
+from maintd.errors import Denied, MaintdError
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
 from maintd.own_files import OwnFiles
 from maintd.retention import Policy
@@ -144,6 +144,7 @@ class Backup(Job):
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
             yield Finding(target=depot.where, reason="only the daemon knows whether it is due: left out by --due")
             return
+        yield from self._unknown_programs(ctx.supervisor)
         found = sources.find(self.databases, self.files, self.exclude, ctx.own, depot.making)
         yield from patterns.findings(found.misses, asked=isinstance(ctx.cause, Asked))
         if found.is_empty and not self.commands:
@@ -160,6 +161,19 @@ class Backup(Job):
             return
         yield from depot.clearing(there, of)
         yield from self._snapshot(ctx, found, there.snapshots, depot)
+
+    def _unknown_programs(self, supervisor: Supervisor) -> Iterator[Step]:
+        """Nobody may notice before a restore in place finds it open."""
+        from maintd.actions.staging import ProgramMissed  # noqa: PLC0415 - as above
+
+        for program in self.programs:
+            try:
+                supervisor.program(program)
+            except Denied:
+                reason = f"supervisord knows no program {program}"
+                yield Finding(target=program, reason=reason, event=ProgramMissed(target=program, reason=reason))
+            except MaintdError:  # whom it cannot ask it learns nothing of
+                return
 
     def _half_restored(self, ctx: Context, of: str) -> Finding | None:
         """What is there would be taken for a sound state, and the snapshot that it comes from might be given up."""
