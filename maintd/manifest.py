@@ -11,7 +11,7 @@ from maintd.errors import MaintdError
 from maintd.values import dataclass
 
 FORMAT = 2
-"""1 is read as well: it does not say to whom packs are encrypted."""
+"""1 is read as well: it does not say to whom packs are encrypted, and nothing of directories."""
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
 CONTENTS = "CONTENTS.sha256"
@@ -80,7 +80,8 @@ class Pack:
 class Manifest:
     """One snapshot of a set. `missing` are sources that could not be taken; `left_out` what is no regular file.
 
-    `recipient` is the public key to which all of its packs are encrypted.
+    `recipient` is the public key to which all of its packs are encrypted. `directories` are those in which the files
+    were, and those above, by path: (mode, uid, gid).
     """
 
     set: str
@@ -95,6 +96,7 @@ class Manifest:
     programs: tuple[str, ...] = ()
     checks: tuple[tuple[str, ...], ...] = ()
     recipient: str | None = None
+    directories: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -145,6 +147,7 @@ def _nested(fields: dict[str, Any]) -> dict[str, Any]:
         "invariants": {path: tuple(queries) for path, queries in fields["invariants"].items()},
         "programs": tuple(fields["programs"]),
         "checks": tuple(tuple(argv) for argv in fields["checks"]),
+        "directories": {path: (mode, uid, gid) for path, (mode, uid, gid) in fields.get("directories", {}).items()},
     }
 
 

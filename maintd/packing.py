@@ -1,7 +1,9 @@
 """Makes a snapshot in a child: what is new or changed goes into one tar.zst, what is not is linked from the last."""
 
+import contextlib
 import hashlib
 import os
+import stat as st
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -59,7 +61,8 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         ]
         said = dict(wanted.about)
         said["missing"] = [*said["missing"], *members.gone.values()]
-        whole = Manifest(entries=tuple(entries), packs=(*linked, *made), recipient=wanted.recipient, **said)
+        said |= {"recipient": wanted.recipient, "directories": _directories(wanted.sources)}
+        whole = Manifest(entries=tuple(entries), packs=(*linked, *made), **said)
         describe(whole, staging)
     return {
         "files": len(entries),
@@ -69,6 +72,19 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         "unsettled": [entry.path for entry in entries if entry.is_unsettled],
         "missing": list(members.gone.values()),
     }
+
+
+def _directories(sources: Sequence[Source]) -> dict[str, tuple[int, int, int]]:
+    """Those in which the sources were, and those above, with (mode, uid, gid)."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for source in sources:
+        path = os.path.dirname(source.path)
+        while path not in found and path not in ("", "/"):
+            with contextlib.suppress(OSError):
+                info = os.lstat(path)
+                found[path] = (st.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
+            path = os.path.dirname(path)
+    return found
 
 
 @dataclass

@@ -139,6 +139,7 @@ class InPlace:
         path = self.snapshot.path
         running = {program: self._places.state(program) for program in self.manifest.programs}
         self._programs = tuple(program for program, state in running.items() if state not in _STOPPED)
+        self._places.doubts += self._made_anyhow()
         yield Deed("verify", path, "every file of the snapshot is compared with its checksum", self._verify)
         yield Deed("note", self._places.state_dir, "so that what is cut off can be put back", self._note)
         size = sum(entry.size for entry in self.entries)
@@ -160,6 +161,12 @@ class InPlace:
         for argv in self.manifest.checks:
             yield Deed("run", argv[0], "a check of the set", partial(self._check, argv))
         yield Deed("keep", path, "it can be undone: maintd restore --undo", self._done)
+
+    def _made_anyhow(self) -> Iterator[str]:
+        """What is told of directories that are missing, and of which an older snapshot does not say how they were."""
+        for path in sorted({os.path.dirname(entry.path) for entry in self.entries}):
+            if path not in self.manifest.directories and not os.path.lexists(path):
+                yield f"{printable(path)} is missing, and the snapshot does not say whose it was: it is made with 0755"
 
     def put_back(self) -> list[str]:
         """After a failure: the state of before, byte for byte, and the programs as they were. Raises what fails."""

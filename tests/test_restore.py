@@ -1,6 +1,7 @@
 """Restoring: into a directory, in place so that it can be undone, and what is refused."""
 
 import contextlib
+import hashlib
 import json
 import os
 import re
@@ -11,6 +12,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -368,6 +370,40 @@ def test_what_is_left_after_an_undo_can_be_forgotten(site):
     assert not list(site.logs.glob(".*aside"))
     assert not list((site.folder / "state/restores").iterdir())
     assert "aside" not in site.run("backups").stdout
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_directories_come_back_as_they_were(tree, says):
+    """A directory that is gone is made again with the owner and mode that it had, also one above: what it protected
+    stays protected, and its service can write. Of an older snapshot that does not say so it is told."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    (tree.logs / "own/in").mkdir(parents=True)
+    path = database(tree.logs / "own/in/a.db")
+    for one, mode in ((path, 0o644), (path.parent, 0o750), (path.parent.parent, 0o700)):
+        os.chown(one, NOBODY, NOBODY)
+        one.chmod(mode)
+    tree.write_config(JOB.replace("LOGS/*.db", "LOGS/own/in/*.db"))
+    taken(tree)
+    if not says:
+        (snapshot,) = snapshots(tree)
+        known = manifest(snapshot)
+        del known["directories"]
+        rewrite(snapshot, known | {"format": 1})
+    shutil.rmtree(tree.logs / "own")
+    done = tree.run("restore", "app", "--in-place")
+    assert done.returncode == 0, done.stderr
+    found = [(one.stat().st_mode & 0o7777, one.stat().st_uid) for one in (path.parent, path.parent.parent)]
+    assert found == ([(0o750, NOBODY), (0o700, NOBODY)] if says else [(0o755, 0), (0o755, 0)])
+    assert ("does not say whose it was" in done.stderr) == (not says)
+
+
+def rewrite(snapshot: Path, known: dict[str, Any]) -> None:
+    """Gives a snapshot another manifest, and the checksum that fits."""
+    (snapshot / "manifest.json").write_text(json.dumps(known))
+    digest = hashlib.sha256((snapshot / "manifest.json").read_bytes()).hexdigest()
+    lines = [line for line in (snapshot / "SHA256SUMS").read_text().splitlines() if not line.endswith("manifest.json")]
+    (snapshot / "SHA256SUMS").write_text("\n".join([*lines, f"{digest}  manifest.json"]) + "\n")
 
 
 def test_owners_and_modes_come_back(tree):
