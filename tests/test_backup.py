@@ -9,6 +9,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -52,6 +53,14 @@ def snapshots(tree: Tree) -> list[Path]:
 
 def manifest(snapshot: Path) -> dict[str, Any]:
     return dict(json.loads((snapshot / "manifest.json").read_text()))
+
+
+def rewrite(snapshot: Path, known: dict[str, Any]) -> None:
+    """Gives a snapshot another manifest, and the checksum that fits."""
+    (snapshot / "manifest.json").write_text(json.dumps(known))
+    digest = hashlib.sha256((snapshot / "manifest.json").read_bytes()).hexdigest()
+    lines = [line for line in (snapshot / "SHA256SUMS").read_text().splitlines() if not line.endswith("manifest.json")]
+    (snapshot / "SHA256SUMS").write_text("\n".join([*lines, f"{digest}  manifest.json"]) + "\n")
 
 
 def unpacked(snapshot: Path, into: Path) -> Path:
@@ -310,6 +319,26 @@ def test_the_retention_counts_snapshots_of_one_stamp_in_their_order(tree):
     did = taken(tree)
     assert len(did.events("snapshot.expired")) == 9
     assert {one.name for one in snapshots(tree)} == {f"{ahead.name}-{n}" for n in (9, 10, 11)}
+
+
+def test_a_clock_that_was_ahead_once_does_not_keep_snapshots_for_ever(tree):
+    """Ages go by when a snapshot was taken, and not by its stamp, which counts on from one that is from the future. It
+    is as old as the one after it. `backups` says so."""
+    tree.log("p.csv", b"first\n")
+    taken(tree)
+    ahead = snapshots(tree)[0].rename(tree.folder / "kept/app.20990101T000000Z")
+    rewrite(ahead, manifest(ahead) | {"taken": "2099-01-01T00:00:00+00:00"})
+    for days in (10, 9, 1):
+        taken(tree)
+        made = snapshots(tree)[-1]
+        then = datetime.now(UTC) - timedelta(days=days)
+        rewrite(made, manifest(made) | {"taken": then.isoformat(timespec="seconds")})
+    rows = tree.run("backups").stdout
+    assert "stamps are from the future" in rows
+    assert [line.split()[1] for line in rows.splitlines() if "@2099" in line] == ["?", "10d", "9d", "1d"]
+    tree.write_config(JOB + 'max_age = "5d"\n')
+    taken(tree)
+    assert [one.name for one in snapshots(tree)] == [f"{ahead.name}-{n}" for n in (3, 4)]
 
 
 def test_the_last_verified_snapshot_is_never_deleted(tree):

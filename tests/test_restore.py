@@ -1,7 +1,6 @@
 """Restoring: into a directory, in place so that it can be undone, and what is refused."""
 
 import contextlib
-import hashlib
 import json
 import os
 import re
@@ -12,12 +11,11 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from .conftest import environment, until
-from .test_backup import JOB, at, database, manifest, rows_of, snapshots, taken
+from .test_backup import JOB, at, database, manifest, rewrite, rows_of, snapshots, taken
 from .tree import MAINTD, NOBODY, Tree, files
 
 
@@ -396,14 +394,6 @@ def test_directories_come_back_as_they_were(tree, says):
     found = [(one.stat().st_mode & 0o7777, one.stat().st_uid) for one in (path.parent, path.parent.parent)]
     assert found == ([(0o750, NOBODY), (0o700, NOBODY)] if says else [(0o755, 0), (0o755, 0)])
     assert ("does not say whose it was" in done.stderr) == (not says)
-
-
-def rewrite(snapshot: Path, known: dict[str, Any]) -> None:
-    """Gives a snapshot another manifest, and the checksum that fits."""
-    (snapshot / "manifest.json").write_text(json.dumps(known))
-    digest = hashlib.sha256((snapshot / "manifest.json").read_bytes()).hexdigest()
-    lines = [line for line in (snapshot / "SHA256SUMS").read_text().splitlines() if not line.endswith("manifest.json")]
-    (snapshot / "SHA256SUMS").write_text("\n".join([*lines, f"{digest}  manifest.json"]) + "\n")
 
 
 def test_owners_and_modes_come_back(tree):

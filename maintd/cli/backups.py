@@ -19,6 +19,9 @@ from maintd.names import printable
 from maintd.snapshots import Snapshot
 from maintd.units import format_duration, format_size
 
+_DRIFT = timedelta(minutes=5)
+"""By so much clocks may differ before a stamp is said to be from the future."""
+
 
 @click.command(
     short_help="Show the snapshots of backups.",
@@ -79,7 +82,7 @@ def _fields(one: Snapshot) -> dict[str, Any]:
         "set": one.name.log,
         "snapshot": one.label,
         "target": one.path,
-        "taken": one.name.stamp.isoformat(),
+        "taken": one.taken.isoformat(),
         "files": len(known.entries) if known else None,
         "bytes": known.size if known else None,
         "stored_bytes": one.stored or None,
@@ -95,13 +98,15 @@ def _lines(found: Sequence[Snapshot], now: datetime) -> Iterator[str]:
         return
     header = ("snapshot", "age", "files", "size", "stored", "restore proven", "")
     yield from tables.table([_row(one, now) for one in found], header, right=(2, 3, 4), below=1)
+    for of in dict.fromkeys(one.name.log for one in found if one.name.stamp > now + _DRIFT):
+        yield f"the clock was ahead when {of} was backed up: its stamps are from the future, and the next ones count on"
 
 
 def _row(one: Snapshot, now: datetime) -> list[str]:
     known = _known(one)
     return [
         one.label,
-        _age(one.name.stamp, now),
+        _age(one.taken, now) if one.taken <= now + _DRIFT else "?",
         str(len(known.entries)) if known else "?",
         format_size(known.size) if known else "?",
         format_size(one.stored) if one.stored else "?",
