@@ -232,6 +232,22 @@ def test_what_is_no_database_is_said_to_be_none(tree, what):
     assert "exclude" in did.event("backup.failed")["advice"]
 
 
+def test_a_database_whose_name_is_not_utf8_is_refused_in_words(tree):
+    """It is a failure that says so; the rest is stored, and the snapshot says what it lacks. A plain file of such a
+    name is taken."""
+    made = database(tree.logs / "a.db", mode="DELETE")
+    os.rename(made, os.fsencode(tree.logs) + b"/caf\xe9.db")
+    (tree.logs / "p.csv").write_bytes(b"1\n")
+    os.link(tree.logs / "p.csv", os.fsencode(tree.logs) + b"/\xe9.csv")
+    did = tree.do()
+    assert did.code == 5, str(did)
+    assert "its name is not UTF-8" in did.event("backup.failed")["error_msg"]
+    assert "rename" in did.event("backup.failed")["advice"]
+    said = manifest(snapshots(tree)[0])
+    assert len(said["entries"]) == 2
+    assert len(said["missing"]) == 1
+
+
 def test_a_link_to_a_database_is_not_followed(tree):
     """A symbolic link is passed over, and said."""
     outside = database(tree.folder / "outside.db")

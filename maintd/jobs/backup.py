@@ -234,6 +234,11 @@ class Backup(Job):
             )
         for number, database in enumerate(found.databases):
             seen = database.seen
+            if not _is_utf8(os.path.basename(seen.path)):
+                yield self._failing(
+                    seen.path, "its name is not UTF-8, so it cannot be opened as a database", "rename or exclude it"
+                )
+                continue
             estimate = timedelta(seconds=seen.size / _SPEED)
             if not database.header.is_wal and estimate > self.max_pause:
                 yield self._failing(*self._too_long(seen, estimate))
@@ -338,6 +343,14 @@ class Backup(Job):
             yield from absences.of_programs({"engine": ("restic",)})
         if self.keep is None and self.max_age is None and self.max_total is None:
             yield "", "no snapshot is ever deleted: set keep, max_age or max_total"
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _stamp(name: names.ArchiveName) -> str:
