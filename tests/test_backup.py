@@ -7,6 +7,7 @@ import os
 import shutil  # noqa: TID251 - to copy a snapshot as a person would
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -17,6 +18,7 @@ import pytest
 
 from maintd.names import TEMPORARY
 
+from .conftest import until
 from .tree import NOBODY, Did, Tree
 
 JOB = """
@@ -246,6 +248,29 @@ def test_a_database_whose_name_is_not_utf8_is_refused_in_words(tree):
     said = manifest(snapshots(tree)[0])
     assert len(said["entries"]) == 2
     assert len(said["missing"]) == 1
+
+
+CHANGING = """
+import os, sys
+while True:
+    with open(sys.argv[1], "r+b") as file:
+        file.write(os.urandom(8))
+"""
+
+
+def test_a_file_that_changes_all_the_time_is_stored_once(tree):
+    """The snapshot has it, says that it was being changed, and is not three times as large for that."""
+    size = 16 << 20
+    log = tree.log("p.csv", os.urandom(size))
+    with subprocess.Popen([sys.executable, "-c", CHANGING, log]) as writer:
+        before = log.stat().st_mtime_ns
+        until(lambda: log.stat().st_mtime_ns != before, "it is being changed")
+        did = taken(tree)
+        writer.kill()
+    assert did.event("source.unsettled")["target"] == str(log)
+    assert size < did.event("snapshot.stored")["out_bytes"] < 1.5 * size
+    (snapshot,) = snapshots(tree)
+    assert at(unpacked(snapshot, tree.folder / "out"), log).stat().st_size == size
 
 
 def test_a_link_to_a_database_is_not_followed(tree):
