@@ -15,6 +15,10 @@ FORMAT = 2
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
 CONTENTS = "CONTENTS.sha256"
+_MOST_MODE = 0o7777
+_NOBODY = (1 << 32) - 1
+"""To chown(2) that is no user, but leaves the owner as it is."""
+_MOST_TIME = 1 << 63
 _PACKS = (".tar.zst", ".tar.zst.age")
 
 Kind = Literal["file", "sqlite", "output"]
@@ -122,6 +126,7 @@ class Manifest:
                 )
             found = cls(**fields | _nested(fields))
             _require_below(found)
+            _require_sane(found)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise MaintdError(f"its manifest is no manifest of maintd's: {error!r}") from error
         return found
@@ -136,6 +141,18 @@ def _require_below(found: Manifest) -> None:
     for entry in found.entries:
         if not names.is_below(entry.name) or (entry.pack and entry.pack not in packs):
             raise ValueError(f"{entry.name!r} leads out of the snapshot")
+
+
+def _require_sane(found: Manifest) -> None:
+    """ValueError if an owner, a mode or a size is none that a file can have (stat(2))."""
+    rights = [(entry.name, entry.mode, entry.uid, entry.gid) for entry in found.entries]
+    rights += [(path, *of) for path, of in found.directories.items()]
+    for name, mode, uid, gid in rights:
+        if not (0 <= mode <= _MOST_MODE and 0 <= uid < _NOBODY and 0 <= gid < _NOBODY):
+            raise ValueError(f"{name!r} has a mode or an owner that no file can have")
+    for entry in found.entries:
+        if entry.size < 0 or not (isinstance(entry.mtime_ns, int) and abs(entry.mtime_ns) < _MOST_TIME):
+            raise ValueError(f"{entry.name!r} has a size or a time that no file can have")
 
 
 def _nested(fields: dict[str, Any]) -> dict[str, Any]:

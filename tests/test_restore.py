@@ -370,6 +370,25 @@ def test_what_is_left_after_an_undo_can_be_forgotten(site):
     assert "aside" not in site.run("backups").stdout
 
 
+def test_a_restore_that_there_is_no_room_for(tree):
+    """It ends with what a person can do about a restore, not about a backup, and leaves nothing behind."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root: sudo make test")
+    tree.log("p.csv", bytes(3 << 20))
+    taken(tree)
+    small = tree.folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", small], check=True)
+    try:
+        said = refused(tree, "app", "--to", f"{small}/out")
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert "there is no room for it" in said
+    assert "--only" in said
+    assert "keep" not in said
+
+
 @pytest.mark.parametrize("says", [True, False])
 def test_directories_come_back_as_they_were(tree, says):
     """A directory that is gone is made again with the owner and mode that it had, also one above: what it protected
