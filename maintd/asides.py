@@ -43,7 +43,7 @@ class Item:
 class Aside:
     """A restore in place: nothing is moved while `unpacking`; `placing` until its checks have passed, `done` then.
 
-    `programs` are those that ran before it.
+    `programs` are those that ran before it; the daemon is paused for it until `paused`, "" if it is not.
     """
 
     set: str
@@ -51,6 +51,7 @@ class Aside:
     phase: Literal["unpacking", "placing", "done"]
     items: tuple[Item, ...]
     programs: tuple[str, ...] = ()
+    paused: str = ""
 
     @classmethod
     def read(cls, state_dir: str, of: str) -> Self | None:
@@ -90,6 +91,15 @@ def noted(state_dir: str) -> list[str]:
     except FileNotFoundError:
         return []
     return [name.removesuffix(".json") for name in names_there if name.endswith(".json")]
+
+
+def half_done(state_dir: str, of: str) -> str:
+    """Of which snapshot a set is half restored in place now, or was when that was cut off; "" if it is not.
+
+    Raises MaintdError.
+    """
+    found = Aside.read(state_dir, of)
+    return found.snapshot if found is not None and found.phase == "placing" else ""
 
 
 def _path(state_dir: str, of: str) -> str:
@@ -147,6 +157,32 @@ def put_back(item: Item, *, keep: bool) -> None:
             durable.unlink_own(os.path.basename(item.fresh), dir_fd=dir_fd)
             os.fsync(dir_fd)
             os.fsync(aside)
+
+
+def lost(aside: Aside) -> list[str]:
+    """The files that were there before a restore in place, and are neither there nor aside any more."""
+    if aside.phase == "unpacking":
+        return []
+    is_done = aside.phase == "done"
+    return [item.path for item in aside.items if item.old is not None and _is_lost(item, is_done=is_done)]
+
+
+def _is_lost(item: Item, *, is_done: bool) -> bool:
+    """One that was never moved may have been replaced by somebody; one that was put back before has left an .undone."""
+    name, kept = os.path.basename(item.path), os.listdir(item.aside) if _exists(item.aside) else []
+    if any(one == name or one.startswith(f"{name}.undone") for one in kept):
+        return False
+    there = inode_of(item.path)
+    return there != item.old and (is_done or there in (None, item.new))
+
+
+def inode_of(path: str) -> tuple[int, int] | None:
+    """(device, inode) of what has that name; None if nothing has."""
+    try:
+        info = os.lstat(path)
+    except FileNotFoundError:
+        return None
+    return info.st_dev, info.st_ino
 
 
 def _take_away(name: str, aside: int, dir_fd: int, *, keep: bool) -> None:

@@ -10,10 +10,15 @@ from maintd import names
 from maintd.errors import MaintdError
 from maintd.values import dataclass
 
-FORMAT = 1
+FORMAT = 2
+"""1 is read as well: it does not say to whom packs are encrypted, and nothing of directories."""
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
 CONTENTS = "CONTENTS.sha256"
+_MOST_MODE = 0o7777
+_NOBODY = (1 << 32) - 1
+"""To chown(2) that is no user, but leaves the owner as it is."""
+_MOST_TIME = 1 << 63
 _PACKS = (".tar.zst", ".tar.zst.age")
 
 Kind = Literal["file", "sqlite", "output"]
@@ -77,7 +82,11 @@ class Pack:
 
 @dataclass(frozen=True)
 class Manifest:
-    """One snapshot of a set. `missing` are sources that could not be taken; `left_out` what is no regular file."""
+    """One snapshot of a set. `missing` are sources that could not be taken; `left_out` what is no regular file.
+
+    `recipient` is the public key to which all of its packs are encrypted. `directories` are those in which the files
+    were, and those above, by path: (mode, uid, gid).
+    """
 
     set: str
     taken: str
@@ -90,6 +99,8 @@ class Manifest:
     invariants: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     programs: tuple[str, ...] = ()
     checks: tuple[tuple[str, ...], ...] = ()
+    recipient: str | None = None
+    directories: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
 
     @property
     def size(self) -> int:
@@ -115,6 +126,7 @@ class Manifest:
                 )
             found = cls(**fields | _nested(fields))
             _require_below(found)
+            _require_sane(found)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise MaintdError(f"its manifest is no manifest of maintd's: {error!r}") from error
         return found
@@ -131,6 +143,18 @@ def _require_below(found: Manifest) -> None:
             raise ValueError(f"{entry.name!r} leads out of the snapshot")
 
 
+def _require_sane(found: Manifest) -> None:
+    """ValueError if an owner, a mode or a size is none that a file can have (stat(2))."""
+    rights = [(entry.name, entry.mode, entry.uid, entry.gid) for entry in found.entries]
+    rights += [(path, *of) for path, of in found.directories.items()]
+    for name, mode, uid, gid in rights:
+        if not (0 <= mode <= _MOST_MODE and 0 <= uid < _NOBODY and 0 <= gid < _NOBODY):
+            raise ValueError(f"{name!r} has a mode or an owner that no file can have")
+    for entry in found.entries:
+        if entry.size < 0 or not (isinstance(entry.mtime_ns, int) and abs(entry.mtime_ns) < _MOST_TIME):
+            raise ValueError(f"{entry.name!r} has a size or a time that no file can have")
+
+
 def _nested(fields: dict[str, Any]) -> dict[str, Any]:
     return {
         "entries": tuple(Entry(**entry | {"seen": tuple(entry["seen"])}) for entry in fields["entries"]),
@@ -140,6 +164,7 @@ def _nested(fields: dict[str, Any]) -> dict[str, Any]:
         "invariants": {path: tuple(queries) for path, queries in fields["invariants"].items()},
         "programs": tuple(fields["programs"]),
         "checks": tuple(tuple(argv) for argv in fields["checks"]),
+        "directories": {path: (mode, uid, gid) for path, (mode, uid, gid) in fields.get("directories", {}).items()},
     }
 
 

@@ -6,6 +6,7 @@ import os
 import pwd
 import stat as st
 import tarfile
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import field, replace
@@ -18,6 +19,10 @@ from maintd.values import dataclass
 Progress = Callable[[int], None]
 TRIES = 3
 """How often a file is read that was changed while it was read; after that it is said to be unsettled."""
+
+
+_SHORTEST_QUIET, _LONGEST_QUIET = 0.05, 5.0
+"""Seconds for which such a file must stay as it is to be read again: times of files go by ticks of up to 10 ms."""
 
 
 class Count:
@@ -65,10 +70,15 @@ def tar(sources: Sequence[Source], members: Members, count: Count) -> Iterator[b
 
 
 def _read_through(source: Source, descriptor: int, members: Members, count: Count) -> Iterator[bytes]:
-    """One file, as often as it was changed meanwhile: of several members of one name tar keeps the last."""
-    is_settled, tries = False, 0
-    while not is_settled and tries < TRIES:
-        before, tries = os.fstat(descriptor), tries + 1
+    """One file, anew if it was changed meanwhile: of several members of one name tar keeps the last.
+
+    What is changed all the time is not stored each time that it is read.
+    """
+    took = 0.0
+    for number in range(TRIES):
+        if number and _is_changing(descriptor, took):
+            continue
+        begun, before = time.monotonic(), os.fstat(descriptor)
         now = source if source.kind != "file" else _looked_at(source, before)
         yield _head(now)
         digest, error = hashlib.sha256(), None
@@ -83,6 +93,16 @@ def _read_through(source: Source, descriptor: int, members: Members, count: Coun
             raise error
         is_settled = _state(before) == _state(os.fstat(descriptor))
         members.entries[source.name] = entry(now, digest.hexdigest(), is_unsettled=not is_settled)
+        if is_settled:
+            return
+        took = time.monotonic() - begun
+
+
+def _is_changing(descriptor: int, seconds: float) -> bool:
+    """Whether it is changed in about the time that storing it takes."""
+    before = os.fstat(descriptor)
+    time.sleep(min(max(seconds, _SHORTEST_QUIET), _LONGEST_QUIET))
+    return _state(before) != _state(os.fstat(descriptor))
 
 
 def _looked_at(source: Source, info: os.stat_result) -> Source:

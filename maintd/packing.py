@@ -1,7 +1,9 @@
 """Makes a snapshot in a child: what is new or changed goes into one tar.zst, what is not is linked from the last."""
 
+import contextlib
 import hashlib
 import os
+import stat as st
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -59,6 +61,7 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         ]
         said = dict(wanted.about)
         said["missing"] = [*said["missing"], *members.gone.values()]
+        said |= {"recipient": wanted.recipient, "directories": _directories(wanted.sources)}
         whole = Manifest(entries=tuple(entries), packs=(*linked, *made), **said)
         describe(whole, staging)
     return {
@@ -71,9 +74,22 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+def _directories(sources: Sequence[Source]) -> dict[str, tuple[int, int, int]]:
+    """Those in which the sources were, and those above, with (mode, uid, gid)."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for source in sources:
+        path = os.path.dirname(source.path)
+        while path not in found and path not in ("", "/"):
+            with contextlib.suppress(OSError):
+                info = os.lstat(path)
+                found[path] = (st.S_IMODE(info.st_mode), info.st_uid, info.st_gid)
+            path = os.path.dirname(path)
+    return found
+
+
 @dataclass
 class _Before:
-    """The snapshot before this one, of which packs may be linked."""
+    """The snapshot before this one, of which packs may be linked: no secret key opens those of another recipient."""
 
     path: str
     manifest: Manifest | None
@@ -88,7 +104,8 @@ class _Before:
                 known = Manifest.read(contents(dir_fd, manifest.NAME))
         else:
             return cls("", None, wanted.oldest)
-        is_same = all(pack.name.endswith(sealing.SUFFIX) == bool(wanted.recipient) for pack in known.packs)
+        is_sealed = any(pack.name.endswith(sealing.SUFFIX) for pack in known.packs)
+        is_same = known.recipient == wanted.recipient and is_sealed == bool(wanted.recipient)
         return cls(wanted.previous, known if is_same else None, wanted.oldest)
 
     def unchanged(self, sources: Sequence[Source], count: Count) -> Iterator[Entry]:

@@ -33,7 +33,8 @@ def describe(_progress: Progress, *, repository: dict[str, Any], snapshot: str) 
     """
     where = Repository(**repository)
     lines = restic.said(where, ["ls", "--json", "--no-lock", snapshot]).output.splitlines()
-    nodes = [node for node in map(json.loads, lines) if node.get("type") == "file"]
+    all_nodes = [json.loads(line) for line in lines]
+    nodes = [node for node in all_nodes if node.get("type") == "file"]
     if _MANIFEST not in [node["path"] for node in nodes]:
         raise MaintdError(
             f"the snapshot {snapshot} has no manifest of maintd's",
@@ -43,7 +44,17 @@ def describe(_progress: Progress, *, repository: dict[str, Any], snapshot: str) 
     files = [node for node in nodes if not node["path"].startswith(f"/{TOP}/")]
     odd = [f"{printable(node['path'])}: {NOT_UTF8}" for node in files if _LOST in node["path"]]
     told = [_entry(node) for node in files if _LOST not in node["path"]]
-    full = replace(known, entries=(*known.entries, *told), left_out=(*known.left_out, *odd))
+    above = {
+        node["path"]: (node["mode"] & 0o777, node.get("uid", 0), node.get("gid", 0))
+        for node in all_nodes
+        if node.get("type") == "dir" and _LOST not in node["path"] and not f"{node['path']}/".startswith(f"/{TOP}/")
+    }
+    full = replace(
+        known,
+        entries=(*known.entries, *told),
+        left_out=(*known.left_out, *odd),
+        directories={**above, **known.directories},
+    )
     return full.written().decode()
 
 

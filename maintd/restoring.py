@@ -12,7 +12,7 @@ from maintd import asides, capabilities, holders, names, undone
 from maintd.asides import Aside, Item
 from maintd.child import Worker
 from maintd.confinement import Confinement
-from maintd.errors import MaintdError, Refused
+from maintd.errors import Denied, MaintdError, Refused
 from maintd.manifest import Entry
 from maintd.names import printable
 from maintd.snapshots import Snapshot
@@ -42,11 +42,27 @@ class Deed:
 
 @dataclass
 class Places:
-    """What maintd works with: its state, supervisord, the child."""
+    """What maintd works with: its state, supervisord, the child. `doubts` is what a person is to be told."""
 
     state_dir: str
     supervisor: Supervisor
     worker: Worker
+    doubts: list[str] = field(default_factory=list)
+
+    def state(self, program: str) -> str:
+        """As supervisord has it. What it does not know does not run: nobody may have a file open in any case."""
+        try:
+            return self.supervisor.state(program)
+        except Denied:
+            self.doubts.append(f"supervisord knows no program {program}, which the set names: it counts as stopped")
+            return "UNKNOWN"
+
+    def start(self, program: str) -> None:
+        """Starts one that ran before."""
+        try:
+            start(self.supervisor, program)
+        except Denied as error:
+            self.doubts.append(f"{program} ran before, and was not started: {error}")
 
 
 def within(entry: Entry, directory: str) -> Confinement | None:
@@ -115,14 +131,15 @@ class InPlace:
         self._programs: tuple[str, ...] = ()
         self._folder = ""
         self._aside: Aside | None = None
-        self.doubts: list[str] = []
-        """What is told of invariants that do not hold by now."""
+        self.paused = ""
+        """Until when the daemon is paused for it."""
 
     def deeds(self) -> Iterator[Deed]:
         """All of it, in order. Programs stand still from the moment on when everything is ready beside its place."""
-        path, supervisor = self.snapshot.path, self._places.supervisor
-        running = {program: supervisor.state(program) for program in self.manifest.programs}
+        path = self.snapshot.path
+        running = {program: self._places.state(program) for program in self.manifest.programs}
         self._programs = tuple(program for program, state in running.items() if state not in _STOPPED)
+        self._places.doubts += self._made_anyhow()
         yield Deed("verify", path, "every file of the snapshot is compared with its checksum", self._verify)
         yield Deed("note", self._places.state_dir, "so that what is cut off can be put back", self._note)
         size = sum(entry.size for entry in self.entries)
@@ -145,6 +162,12 @@ class InPlace:
             yield Deed("run", argv[0], "a check of the set", partial(self._check, argv))
         yield Deed("keep", path, "it can be undone: maintd restore --undo", self._done)
 
+    def _made_anyhow(self) -> Iterator[str]:
+        """What is told of directories that are missing, and of which an older snapshot does not say how they were."""
+        for path in sorted({os.path.dirname(entry.path) for entry in self.entries}):
+            if path not in self.manifest.directories and not os.path.lexists(path):
+                yield f"{printable(path)} is missing, and the snapshot does not say whose it was: it is made with 0755"
+
     def put_back(self) -> list[str]:
         """After a failure: the state of before, byte for byte, and the programs as they were. Raises what fails."""
         return back(self._aside, self._places, keep=False) if self._aside else []
@@ -152,7 +175,7 @@ class InPlace:
     def _in_phase(self, phase: Literal["unpacking", "placing", "done"]) -> None:
         self._folder = self._folder or self._free_folder()
         items = self._noted.items if phase == "done" else tuple(_item(entry, self._folder) for entry in self.entries)
-        aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs)
+        aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs, self.paused)
         aside.write(self._places.state_dir)
         self._aside = aside
 
@@ -189,7 +212,7 @@ class InPlace:
 
     def _prove(self, entry: Entry, _: Told) -> None:
         doubt = prove(self._places.worker, entry, _fresh(entry), self.manifest.invariants.get(entry.path, ()))
-        self.doubts += filter(None, [doubt])
+        self._places.doubts += filter(None, [doubt])
 
     def _arm(self, _: Told) -> None:
         for entry in self.entries:
@@ -209,10 +232,19 @@ class InPlace:
 
 
 def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
-    """Puts everything back as it was before a restore in place; returns the directories that still hold something."""
+    """Puts everything back as it was before a restore in place; returns the directories that still hold something.
+
+    Refused, before anything is moved, if not all of that is still aside.
+    """
+    if lost := [printable(path) for path in asides.lost(aside)]:
+        raise Refused(
+            f"nothing was put back: what was there before is not aside any more: {names.enumerated(lost)}",
+            hint=f"bring it back into the directory …{names.ASIDE} beside it; or leave what was restored in place, and "
+            f"delete the rest: maintd restore {aside.set} --forget",
+        )
     if aside.phase != "unpacking":
         for program in aside.programs:
-            if places.supervisor.state(program) not in _STOPPED:
+            if places.state(program) not in _STOPPED:
                 stop(places.supervisor, program)
         for item in aside.items:
             require_unused(item.path, is_database=item.is_database)
@@ -220,7 +252,7 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
         asides.put_back(item, keep=keep)
     kept = asides.remove_empty(aside.items)
     for program in aside.programs:
-        start(places.supervisor, program)
+        places.start(program)
     if kept:
         undone.add(places.state_dir, aside.set, kept)
     aside.forget(places.state_dir)
@@ -236,18 +268,10 @@ def _item(entry: Entry, folder: str) -> Item:
         path=entry.path,
         fresh=_fresh(entry),
         aside=os.path.join(os.path.dirname(entry.path), folder),
-        new=_inode(_fresh(entry)),
-        old=_inode(entry.path),
+        new=asides.inode_of(_fresh(entry)),
+        old=asides.inode_of(entry.path),
         is_database=entry.kind == "sqlite",
     )
-
-
-def _inode(path: str) -> tuple[int, int] | None:
-    try:
-        info = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return info.st_dev, info.st_ino
 
 
 def require_unused(path: str, *, is_database: bool) -> None:

@@ -32,14 +32,17 @@ def recipient_of(text: str) -> Any:
         raise MaintdError(f"{text!r} is no public key of age: {error}", hint="age-keygen prints one: age1…") from error
 
 
-def identity_of(path: str) -> Any:
-    """The secret key in a file as age-keygen writes it. Raises OSError, MaintdError."""
+def identities_of(path: str) -> list[Any]:
+    """The secret keys in a file as age-keygen writes it, of which one has to fit. Raises OSError, MaintdError."""
     pyrage = _pyrage()
     with open(path, encoding="utf-8") as file:
         keys = [line.strip() for line in file if line.startswith("AGE-SECRET-KEY-")]
     if not keys:
         raise MaintdError(f"{path} holds no secret key of age", hint="a line that begins with AGE-SECRET-KEY-1")
-    return pyrage.x25519.Identity.from_str(keys[0])
+    try:
+        return [pyrage.x25519.Identity.from_str(key) for key in keys]
+    except pyrage.IdentityError as error:
+        raise MaintdError(f"a secret key in {path} is none of age: {error}", hint="age-keygen makes one") from error
 
 
 def seal(source: int, name: str, recipient: str, *, dir_fd: int) -> None:
@@ -60,14 +63,14 @@ def seal(source: int, name: str, recipient: str, *, dir_fd: int) -> None:
 def unsealed(source: int, identity: str | None) -> Iterator[int]:
     """A descriptor from which the plain content of an encrypted file can be read, once, from its start to its end.
 
-    Raises MaintdError, in the end, if the key does not fit or the file was changed.
+    Raises MaintdError, in the end, if no key of the file `identity` fits or the file was changed.
     """
     if identity is None:
         raise MaintdError("it is encrypted", hint="give the secret key's file: --identity FILE, or identity_file")
-    pyrage, key = _pyrage(), identity_of(identity)
+    pyrage, keys = _pyrage(), identities_of(identity)
     reading, writing = os.pipe2(os.O_CLOEXEC)
     failed: list[Exception] = []
-    thread = threading.Thread(target=_pour, args=(pyrage, source, writing, key, failed.append))
+    thread = threading.Thread(target=_pour, args=(pyrage, source, writing, keys, failed.append))
     thread.start()
     try:
         yield reading
@@ -88,13 +91,15 @@ def _end(reading: int, thread: threading.Thread) -> None:
 def _require(failed: Sequence[Exception]) -> None:
     """Raises what failed, unless it is only that nobody read to the end."""
     if failed and not isinstance(failed[0], BrokenPipeError):
-        raise MaintdError(f"it cannot be decrypted: {failed[0]}", hint="is that the key it was encrypted to?")
+        raise MaintdError(
+            f"it cannot be decrypted: {failed[0]}", hint="is one of the keys the one it was encrypted to?"
+        )
 
 
-def _pour(pyrage: Any, source: int, writing: int, key: Any, note: Callable[[Exception], None]) -> None:
+def _pour(pyrage: Any, source: int, writing: int, keys: Sequence[Any], note: Callable[[Exception], None]) -> None:
     try:
         with os.fdopen(writing, "wb") as writer, os.fdopen(os.dup(source), "rb") as reader:
             reader.seek(0)
-            pyrage.decrypt_io(reader, writer, [key])
+            pyrage.decrypt_io(reader, writer, keys)
     except (pyrage.DecryptError, OSError) as error:
         note(error)

@@ -5,7 +5,7 @@ import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
-from datetime import datetime
+from datetime import UTC, datetime
 
 from maintd import manifest, names
 from maintd.errors import MaintdError
@@ -48,6 +48,22 @@ class Snapshot:
     def is_verified(self) -> bool:
         """Whether it holds all that it should, was read back when it was made, and no damage was found since."""
         return self.manifest is not None and not self.manifest.missing and not self.damage
+
+    @property
+    def taken(self) -> datetime:
+        """When, as its manifest says. The stamp is later if the clock had been ahead once: names keep their order."""
+        with contextlib.suppress(ValueError, TypeError):
+            at = datetime.fromisoformat(self.manifest.taken if self.manifest else "")
+            return at.astimezone(UTC) if at.tzinfo else self.name.stamp
+        return self.name.stamp
+
+    @property
+    def flaw(self) -> str:
+        """Why it does not count as verified, in words; "" if it does."""
+        if self.manifest is None:
+            return self.trouble
+        missing = self.manifest.missing
+        return self.damage or (f"it lacks {counted(len(missing), 'source')}: {missing[0]}" if missing else "")
 
     @property
     def label(self) -> str:
@@ -107,7 +123,7 @@ def judged(snapshots: Sequence[Snapshot], policy: Policy, now: datetime, coming:
 
     Of those that are verified one always stays: the newest of them, whatever the policy says.
     """
-    generations = [Generation(one.path, one.name.stamp, one.stored, order=n) for n, one in enumerate(snapshots)]
+    generations = [Generation(one.path, one.taken, one.stored, order=n) for n, one in enumerate(snapshots)]
     generations += [Generation(coming, now, 0, order=len(snapshots))] if coming else []
     verdicts = decide({"": generations}, policy, now)
     last = max((one for one in snapshots if one.is_verified), key=lambda one: one.name, default=None)

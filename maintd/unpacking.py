@@ -4,7 +4,7 @@ import hashlib
 import io
 import os
 import tarfile
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
@@ -108,7 +108,7 @@ def unpack(progress: Progress, *, request: dict[str, Any]) -> int:
         entries = {entry.name: entry for entry in whole.entries if entry.name in paths}
         if missing := paths.keys() - entries.keys():
             raise MaintdError(f"the snapshot has no {printable(min(missing))}")
-        _make_directories(paths.values(), private=wanted.private)
+        _make_directories(paths.values(), {} if wanted.private else whole.directories, private=wanted.private)
         for pack in whole.packs:
             inside = {name: entry for name, entry in entries.items() if entry.pack == pack.name}
             if inside:
@@ -137,9 +137,15 @@ def _copy(entry: Entry, snapshot: str, path: str, told: "_Told") -> int:
     return told.count
 
 
-def _make_directories(paths: Iterable[str], *, private: bool) -> None:
+def _make_directories(paths: Iterable[str], known: Mapping[str, tuple[int, int, int]], *, private: bool) -> None:
+    """Those that are missing, as they were when the snapshot was taken, if it says so."""
+    is_root, user, group = os.geteuid() == 0, os.geteuid(), os.getegid()
+    as_they_were = {
+        path: Ownership(mode, uid, gid) if is_root else Ownership(mode | 0o700, user, group)
+        for path, (mode, uid, gid) in known.items()
+    }
     for directory in sorted({os.path.dirname(path) for path in paths}):
-        durable.make_path(directory, 0o700 if private else 0o755)
+        durable.make_path(directory, 0o700 if private else 0o755, as_they_were)
 
 
 @contextmanager

@@ -7,8 +7,10 @@ import os
 import shutil  # noqa: TID251 - to copy a snapshot as a person would
 import sqlite3
 import subprocess
+import sys
 import tempfile
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 from maintd.names import TEMPORARY
 
+from .conftest import until
 from .tree import NOBODY, Did, Tree
 
 JOB = """
@@ -52,6 +55,14 @@ def snapshots(tree: Tree) -> list[Path]:
 
 def manifest(snapshot: Path) -> dict[str, Any]:
     return dict(json.loads((snapshot / "manifest.json").read_text()))
+
+
+def rewrite(snapshot: Path, known: dict[str, Any]) -> None:
+    """Gives a snapshot another manifest, and the checksum that fits."""
+    (snapshot / "manifest.json").write_text(json.dumps(known))
+    digest = hashlib.sha256((snapshot / "manifest.json").read_bytes()).hexdigest()
+    lines = [line for line in (snapshot / "SHA256SUMS").read_text().splitlines() if not line.endswith("manifest.json")]
+    (snapshot / "SHA256SUMS").write_text("\n".join([*lines, f"{digest}  manifest.json"]) + "\n")
 
 
 def unpacked(snapshot: Path, into: Path) -> Path:
@@ -223,6 +234,45 @@ def test_what_is_no_database_is_said_to_be_none(tree, what):
     assert "exclude" in did.event("backup.failed")["advice"]
 
 
+def test_a_database_whose_name_is_not_utf8_is_refused_in_words(tree):
+    """It is a failure that says so; the rest is stored, and the snapshot says what it lacks. A plain file of such a
+    name is taken."""
+    made = database(tree.logs / "a.db", mode="DELETE")
+    os.rename(made, os.fsencode(tree.logs) + b"/caf\xe9.db")
+    (tree.logs / "p.csv").write_bytes(b"1\n")
+    os.link(tree.logs / "p.csv", os.fsencode(tree.logs) + b"/\xe9.csv")
+    did = tree.do()
+    assert did.code == 5, str(did)
+    assert "its name is not UTF-8" in did.event("backup.failed")["error_msg"]
+    assert "rename" in did.event("backup.failed")["advice"]
+    said = manifest(snapshots(tree)[0])
+    assert len(said["entries"]) == 2
+    assert len(said["missing"]) == 1
+
+
+CHANGING = """
+import os, sys
+while True:
+    with open(sys.argv[1], "r+b") as file:
+        file.write(os.urandom(8))
+"""
+
+
+def test_a_file_that_changes_all_the_time_is_stored_once(tree):
+    """The snapshot has it, says that it was being changed, and is not three times as large for that."""
+    size = 16 << 20
+    log = tree.log("p.csv", os.urandom(size))
+    with subprocess.Popen([sys.executable, "-c", CHANGING, log]) as writer:
+        before = log.stat().st_mtime_ns
+        until(lambda: log.stat().st_mtime_ns != before, "it is being changed")
+        did = taken(tree)
+        writer.kill()
+    assert did.event("source.unsettled")["target"] == str(log)
+    assert size < did.event("snapshot.stored")["out_bytes"] < 1.5 * size
+    (snapshot,) = snapshots(tree)
+    assert at(unpacked(snapshot, tree.folder / "out"), log).stat().st_size == size
+
+
 def test_a_link_to_a_database_is_not_followed(tree):
     """A symbolic link is passed over, and said."""
     outside = database(tree.folder / "outside.db")
@@ -269,6 +319,24 @@ def test_writers_that_would_wait_too_long_are_spared(tree):
     assert did.events("database.copied") == []
 
 
+def test_a_database_that_stays_locked_is_a_failure(tree):
+    """A service that never lets go of its database (locking_mode = EXCLUSIVE) is told of at each run, by the path of
+    the database, with advice; the rest is stored, and the snapshot says what it lacks."""
+    tree.log("a.csv")
+    path = database(tree.logs / "a.db", mode="DELETE")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as held:
+        held.execute("PRAGMA locking_mode = EXCLUSIVE")
+        held.execute("INSERT INTO trades VALUES (1000, 1.0, '')")
+        did = tree.do()
+    assert did.code == 5
+    failed = did.event("backup.failed")
+    assert failed["target"] == str(path)
+    assert f"{path} stayed locked" in failed["error_msg"]
+    assert "locking_mode = NORMAL" in failed["advice"]
+    assert did.event("job.finished")["outcome"] == "failure"
+    assert manifest(snapshots(tree)[0])["missing"] == [str(path)]
+
+
 def test_the_retention_deletes_the_oldest(tree):
     """keep counts snapshots; the others go once the new one is stored, each with its reason."""
     tree.write_config(JOB + "keep = 2\n")
@@ -292,6 +360,26 @@ def test_the_retention_counts_snapshots_of_one_stamp_in_their_order(tree):
     did = taken(tree)
     assert len(did.events("snapshot.expired")) == 9
     assert {one.name for one in snapshots(tree)} == {f"{ahead.name}-{n}" for n in (9, 10, 11)}
+
+
+def test_a_clock_that_was_ahead_once_does_not_keep_snapshots_for_ever(tree):
+    """Ages go by when a snapshot was taken, and not by its stamp, which counts on from one that is from the future. It
+    is as old as the one after it. `backups` says so."""
+    tree.log("p.csv", b"first\n")
+    taken(tree)
+    ahead = snapshots(tree)[0].rename(tree.folder / "kept/app.20990101T000000Z")
+    rewrite(ahead, manifest(ahead) | {"taken": "2099-01-01T00:00:00+00:00"})
+    for days in (10, 9, 1):
+        taken(tree)
+        made = snapshots(tree)[-1]
+        then = datetime.now(UTC) - timedelta(days=days)
+        rewrite(made, manifest(made) | {"taken": then.isoformat(timespec="seconds")})
+    rows = tree.run("backups").stdout
+    assert "stamps are from the future" in rows
+    assert [line.split()[1] for line in rows.splitlines() if "@2099" in line] == ["?", "10d", "9d", "1d"]
+    tree.write_config(JOB + 'max_age = "5d"\n')
+    taken(tree)
+    assert [one.name for one in snapshots(tree)] == [f"{ahead.name}-{n}" for n in (3, 4)]
 
 
 def test_the_last_verified_snapshot_is_never_deleted(tree):

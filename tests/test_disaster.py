@@ -1,6 +1,7 @@
 """The walkthrough of docs/backups.md, tried: a new machine, and nothing but the snapshots and the key."""
 
 import contextlib
+import json
 import re
 import shutil  # noqa: TID251 - to carry snapshots to another machine
 import sqlite3
@@ -83,6 +84,36 @@ def test_encrypted_snapshots_need_thekey(tree):
     done = _extras(tree, *at_usb, "--identity", f"{tree.folder}/key.txt")
     assert done.returncode == 0, done.stderr
     assert len(rows_of(at(tree.folder / "out", path))) == 100
+
+
+def test_another_recipient_gets_everything_anew(tree):
+    """After `recipient` was changed nothing is linked that the new key cannot open: each snapshot opens with the one
+    key that it was made for, and a file with several keys opens all; also where an older maintd did not write down
+    to whom it encrypted."""
+    path = database(tree.logs / "a.db")
+    keys = tree.folder / "keys.txt"
+    for n, name in enumerate(("old", "new")):
+        (tree.folder / name).mkdir()
+        tree.write_config(JOB + f'recipient = "{key(tree.folder / name)}"\n')
+        for _ in range(2):
+            assert _extras(tree, "do", "backup.app").returncode == 0
+        if n == 0:
+            manifest = snapshots(tree)[-1] / "manifest.json"
+            known = json.loads(manifest.read_text())
+            assert known.pop("recipient").startswith("age1")
+            manifest.write_text(json.dumps(known | {"format": 1}))
+        keys.write_text("".join(one.read_text() for one in sorted(tree.folder.glob("*/key.txt"))))
+    stamps = [one.name.partition(".")[2] for one in snapshots(tree)]
+    packs = [{pack.name for pack in one.glob("*.age")} for one in snapshots(tree)]
+    assert packs[1] & packs[2] == set()
+    assert packs[2] == packs[3]
+    for n, (stamp, file) in enumerate(
+        [(stamps[0], "old/key.txt"), (stamps[2], "new/key.txt"), (stamps[0], "keys.txt"), (stamps[3], "keys.txt")]
+    ):
+        to, identity = f"{tree.folder}/out{n}", f"{tree.folder}/{file}"
+        done = _extras(tree, "restore", f"app@{stamp}", "--to", to, "--identity", identity)
+        assert done.returncode == 0, done.stderr
+        assert len(rows_of(at(Path(to), path))) == 100
 
 
 def test_without_the_extra_it_is_named(tree):

@@ -1,6 +1,5 @@
 """Manifests that somebody has written who wants root to reach other files: of an archive, and of a snapshot."""
 
-import hashlib
 import json
 import os
 import tempfile
@@ -12,7 +11,7 @@ import pytest
 from maintd import inventory
 
 from .test_archive import archived, job, succeeded
-from .test_backup import JOB, database, snapshots
+from .test_backup import JOB, database, manifest, rewrite, snapshots
 from .test_drill import DRILL
 from .tree import Tree
 
@@ -66,11 +65,7 @@ def test_a_snapshot_that_leads_out_of_where_it_goes_is_refused(tree, name, where
     (snapshot,) = snapshots(tree)
     text = json.loads((snapshot / "manifest.json").read_text())
     text[where][0]["name"] = odd(name, victim)
-    (snapshot / "manifest.json").write_text(json.dumps(text))
-    digest = hashlib.sha256((snapshot / "manifest.json").read_bytes()).hexdigest()
-    sums = (snapshot / "SHA256SUMS").read_text().splitlines()
-    kept = [line if not line.endswith("  manifest.json") else f"{digest}  manifest.json" for line in sums]
-    (snapshot / "SHA256SUMS").write_text("\n".join(kept) + "\n")
+    rewrite(snapshot, text)
     before = set(os.listdir(tree.folder))
     did = tree.do("drill.app")
     assert did.code in {1, 5}
@@ -79,3 +74,22 @@ def test_a_snapshot_that_leads_out_of_where_it_goes_is_refused(tree, name, where
     assert restored.returncode != 0
     assert victim.read_text() == "as it was\n"
     assert set(os.listdir(tree.folder)) - before <= {"out"}
+
+
+@pytest.mark.parametrize("field", [{"uid": -5}, {"gid": 1 << 32}, {"mode": -1}, {"mtime_ns": "now"}, {"size": -1}])
+def test_a_snapshot_with_an_owner_that_nobody_can_be_is_refused(tree, field):
+    """What no file can have is found when the manifest is read, by the drill and by a restore, and not half way."""
+    tree.write_config(JOB + DRILL)
+    tree.log("p.csv", b"first\n")
+    assert tree.do("backup.app").code == 0
+    (snapshot,) = snapshots(tree)
+    known = manifest(snapshot)
+    known["entries"][0] |= field
+    rewrite(snapshot, known)
+    assert tree.run("backups", "app").returncode == 3
+    stamp = snapshot.name.partition(".")[2]
+    done = tree.run("restore", f"app@{stamp}", "--to", f"{tree.folder}/out")
+    assert done.returncode != 0
+    assert "no file can have" in done.stderr or "is no manifest" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert tree.do("drill.app").events("drill.failed")

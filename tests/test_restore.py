@@ -14,8 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from .test_backup import JOB, at, database, manifest, rows_of, snapshots, taken
-from .tree import NOBODY, Tree, files
+from .conftest import environment, until
+from .test_backup import JOB, at, database, manifest, rewrite, rows_of, snapshots, taken
+from .tree import MAINTD, NOBODY, Tree, files
 
 
 @pytest.fixture
@@ -111,6 +112,27 @@ def test_an_older_snapshot_by_its_stamp(site):
     counts = [len(rows_of(at(site.folder / name, site.logs / "a.db"))) for name in ("old", "new")]
     assert counts == [100, 5]
     assert "there is no snapshot" in refused(site, "app@20200101T000000Z", "--to", f"{site.folder}/none")
+
+
+def test_newer_snapshots_that_are_passed_over_are_told(site):
+    """Who restores the newest that is verified is told which newer ones there are, why they do not count, and how one
+    is taken all the same; so is who has none that is verified."""
+    old = snapshots(site)[0]
+    site.write_config(JOB + '[backup.app.commands]\n"bad" = ["/bin/false"]\n')
+    assert site.do().code == 5
+    (lacking,) = set(snapshots(site)) - {old}
+    stamp = lacking.name.partition(".")[2]
+    done = site.run("restore", "app", "--in-place", "--plan")
+    assert f"1 newer snapshot was passed over: app@{stamp} (it lacks 1 source: bad)" in done.stderr
+    assert f"app@{stamp} takes what is in the newest of them" in done.stderr
+    restored(site, "app", "--to", f"{site.folder}/out")
+    assert len(rows_of(at(site.folder / "out", site.logs / "a.db"))) == 100
+    done = site.run("restore", f"app@{stamp}", "--to", f"{site.folder}/new")
+    assert done.returncode == 0
+    assert "passed over" not in done.stderr
+    assert len(rows_of(at(site.folder / "new", site.logs / "a.db"))) == 5
+    shutil.rmtree(old)
+    assert f"app@{stamp} takes" in refused(site, "app", "--to", f"{site.folder}/none")
 
 
 def test_in_place_and_undone(site):
@@ -216,6 +238,62 @@ def test_a_plan_changes_nothing(site):
     assert state(site) == before
 
 
+@pytest.mark.parametrize("what", ["a file", "all"])
+def test_what_was_aside_and_is_gone(site, what):
+    """If somebody has deleted what a restore has kept aside, --undo moves nothing and names what is missing: what was
+    restored stays, and --forget ends it."""
+    restored(site, "app", "--in-place")
+    after = state(site)
+    (aside,) = site.logs.glob(".*aside")
+    if what == "all":
+        shutil.rmtree(aside)
+    else:
+        (aside / "p.csv").unlink()
+    said = refused(site, "app", "--undo")
+    assert f"{site.logs}/p.csv" in said
+    assert (f"{site.logs}/a.db" in said) == (what == "all")
+    assert "--forget" in said
+    assert state(site) == after
+    assert "can still be undone" in refused(site, "app", "--in-place")
+    restored(site, "app", "--forget")
+    assert state(site) == after
+    restored(site, "app", "--in-place")
+
+
+def killed_half_way(tree: Tree) -> None:
+    """Leaves a restore in place that was killed when the files had been replaced, and the checks were not done."""
+    there = tree.folder / "there"
+    command = [str(MAINTD), "-c", str(tree.config), "restore", "app", "--in-place"]
+    with subprocess.Popen(command, env=environment(), stderr=subprocess.DEVNULL) as process:
+        until(there.exists, "its check runs")
+        process.kill()
+
+
+WAITING = 'checks = [["/bin/sh", "-c", "touch HERE/there; exec sleep 60"]]\n'
+
+
+def test_what_is_half_restored_is_not_backed_up(site):
+    """After a restore in place that was killed no snapshot is taken of the mixture, and none is deleted: the one that
+    it came from least of all. Once it was put back, backups go on."""
+    site.write_config(JOB + "keep = 1\n" + WAITING)
+    taken(site)
+    kept = snapshots(site)
+    write(site.logs / "a.db", 7)
+    now = state(site)
+    killed_half_way(site)
+    assert len(rows_of(site.logs / "a.db")) == 5
+    did = site.do()
+    assert did.code == 1
+    failed = did.event("backup.failed")
+    assert "in place is not done, or was cut off" in failed["error_msg"]
+    assert "maintd restore app --undo" in failed["advice"]
+    assert snapshots(site) == kept
+    restored(site, "app", "--undo")
+    assert state(site) == now
+    taken(site)
+    assert snapshots(site) != kept
+
+
 @pytest.mark.parametrize("what", ["pack", "manifest", "sums"])
 def test_a_changed_snapshot_is_found(site, what):
     """A flipped byte in a pack, or a manifest that was edited by hand, is found before anything is written."""
@@ -235,9 +313,9 @@ def test_a_snapshot_of_a_newer_maintd_is_refused(site):
     """A manifest of a newer format is not guessed at."""
     (snapshot,) = snapshots(site)
     path = snapshot / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(b'"format": 1', b'"format": 2'))
+    path.write_bytes(path.read_bytes().replace(b'"format": 2', b'"format": 3'))
     stamp = snapshot.name.partition(".")[2]
-    assert "has format 2" in refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
+    assert "has format 3" in refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
     assert site.run("backups", "app").returncode == 3
 
 
@@ -290,6 +368,51 @@ def test_what_is_left_after_an_undo_can_be_forgotten(site):
     assert not list(site.logs.glob(".*aside"))
     assert not list((site.folder / "state/restores").iterdir())
     assert "aside" not in site.run("backups").stdout
+
+
+def test_a_restore_that_there_is_no_room_for(tree):
+    """It ends with what a person can do about a restore, not about a backup, and leaves nothing behind."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root: sudo make test")
+    tree.log("p.csv", bytes(3 << 20))
+    taken(tree)
+    small = tree.folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", small], check=True)
+    try:
+        said = refused(tree, "app", "--to", f"{small}/out")
+        assert list(small.iterdir()) == []
+    finally:
+        subprocess.run(["umount", small], check=True)
+    assert "there is no room for it" in said
+    assert "--only" in said
+    assert "keep" not in said
+
+
+@pytest.mark.parametrize("says", [True, False])
+def test_directories_come_back_as_they_were(tree, says):
+    """A directory that is gone is made again with the owner and mode that it had, also one above: what it protected
+    stays protected, and its service can write. Of an older snapshot that does not say so it is told."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    (tree.logs / "own/in").mkdir(parents=True)
+    path = database(tree.logs / "own/in/a.db")
+    for one, mode in ((path, 0o644), (path.parent, 0o750), (path.parent.parent, 0o700)):
+        os.chown(one, NOBODY, NOBODY)
+        one.chmod(mode)
+    tree.write_config(JOB.replace("LOGS/*.db", "LOGS/own/in/*.db"))
+    taken(tree)
+    if not says:
+        (snapshot,) = snapshots(tree)
+        known = manifest(snapshot)
+        del known["directories"]
+        rewrite(snapshot, known | {"format": 1})
+    shutil.rmtree(tree.logs / "own")
+    done = tree.run("restore", "app", "--in-place")
+    assert done.returncode == 0, done.stderr
+    found = [(one.stat().st_mode & 0o7777, one.stat().st_uid) for one in (path.parent, path.parent.parent)]
+    assert found == ([(0o750, NOBODY), (0o700, NOBODY)] if says else [(0o755, 0), (0o755, 0)])
+    assert ("does not say whose it was" in done.stderr) == (not says)
 
 
 def test_owners_and_modes_come_back(tree):

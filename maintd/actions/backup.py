@@ -20,7 +20,7 @@ from maintd.values import dataclass
 
 @dataclass(frozen=True, kw_only=True)
 class SourceUnsettled(Event):
-    """A file was being changed each time that it was read; the snapshot has it as it was read last."""
+    """A file was being changed each time that it was read; the snapshot has it as it was read once."""
 
     name: ClassVar[str] = "source.unsettled"
     level: ClassVar[str] = "warning"

@@ -12,7 +12,7 @@ from maintd.actions.command import OfCommand
 from maintd.actions.hands import Hands
 from maintd.child import Worker
 from maintd.durable import Ownership
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, NotYet
 from maintd.events import Event, Failure
 from maintd.manifest import Source
 from maintd.names import TEMPORARY
@@ -22,6 +22,10 @@ from maintd.values import dataclass
 
 _COPIES = f"copies{TEMPORARY}"
 _STARTING = 5.0
+_LOCKED = (
+    "who has it open must let go of it between transactions: PRAGMA locking_mode = NORMAL; no transaction that lasts "
+    "for seconds, unless in WAL mode"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +66,20 @@ class BackupFailed(Failure):
     """A source, a snapshot or a destination of a backup failed. Snapshots that are there are as they were."""
 
     name: ClassVar[str] = "backup.failed"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProgramMissed(Event):
+    """A program that a set names is not known to supervisord: a restore in place would not stop it."""
+
+    name: ClassVar[str] = "program.missed"
+    level: ClassVar[str] = "warning"
+
+    reason: str
+
+    @property
+    def msg(self) -> str:
+        return f"{self.reason}; correct `programs`, so that a restore in place stops what has the files open"
 
 
 @dataclass
@@ -155,17 +173,13 @@ class CopyDatabase(Action):
         copies = self.staged.prepare(f"{self.number:04}", owner=self._owner(source))
         self.staged.require_space(self.seen.size)
         begun = time.monotonic()
-        where = {"directory": source, "name": os.path.basename(self.target), "inode": [self.seen.dev, self.seen.ino]}
         made = {"directory": copies, "name": "copy"}
-        within = trust.confinement([source, copies], file=self.seen)
-        pause = None if self.pause is None else self.pause.total_seconds()
-        arguments = {"source": where, "target": made, "pause": pause}
-        if pause is None:
-            size = hands.call("maintd.livedb:copy", self, within, **arguments)
-        else:  # not in the background: its writers wait for it
-            with Worker(lock_fd=hands.lock_fd, background=False) as worker:
-                deadline = time.monotonic() + pause + 2 * _STARTING
-                size = worker.call("maintd.livedb:copy", arguments, within=within, deadline=deadline, stop=hands.stop)
+        try:
+            size = self._copied(hands, source, made)
+        except NotYet as error:  # at each run, if its service never lets go: that must not pass for a backup
+            raise MaintdError(
+                f"{names.printable(self.target)} stayed locked, so the snapshot lacks it", hint=_LOCKED
+            ) from error
         copied_ms = (time.monotonic() - begun) * 1000
         within = trust.confinement([copies], file=self.seen)
         facts = hands.call(
@@ -180,6 +194,18 @@ class CopyDatabase(Action):
             foreign_key_violations=facts["foreign_key_violations"],
             invariants=len(self.invariants),
         )
+
+    def _copied(self, hands: Hands, source: str, made: Mapping[str, str]) -> int:
+        """Bytes of the copy. NotYet if the database stays locked."""
+        where = {"directory": source, "name": os.path.basename(self.target), "inode": [self.seen.dev, self.seen.ino]}
+        within = trust.confinement([source, made["directory"]], file=self.seen)
+        pause = None if self.pause is None else self.pause.total_seconds()
+        arguments = {"source": where, "target": made, "pause": pause}
+        if pause is None:
+            return int(hands.call("maintd.livedb:copy", self, within, **arguments))
+        with Worker(lock_fd=hands.lock_fd, background=False) as worker:  # its writers wait for it
+            deadline = time.monotonic() + pause + 2 * _STARTING
+            return int(worker.call("maintd.livedb:copy", arguments, within=within, deadline=deadline, stop=hands.stop))
 
     def _owner(self, directory: str) -> Ownership:
         """Whom the directory of the copy belongs to: the owner of database and directory, else maintd's user."""

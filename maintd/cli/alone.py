@@ -2,8 +2,9 @@
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from typing import Any
 
 from maintd import lock
 from maintd.cli import reach
@@ -18,35 +19,47 @@ _PATIENCE = 60.0
 
 
 @contextmanager
-def alone(called: Invocation, config: Config) -> Iterator[None]:
-    """No job of maintd's is at work meanwhile: by its lock, or by a pause of the daemon that holds it."""
+def alone(called: Invocation, config: Config, left: str = "") -> Iterator[str]:
+    """No job of maintd's is at work meanwhile: by its lock, or by a pause of the daemon that holds it.
+
+    Gives until when that pause lasts, "" if there is none. `left` is the one that was begun for something that was cut
+    off: it ends with what is done now.
+    """
     try:
         held = lock.take(config.settings.state_dir)
     except Locked as locked:
-        with _paused(called, locked):
-            yield
+        with _paused(called, locked, left) as until:
+            yield until
         return
     try:
-        yield
+        yield ""
     finally:
         os.close(held)
 
 
 @contextmanager
-def _paused(called: Invocation, locked: Locked) -> Iterator[None]:
+def _paused(called: Invocation, locked: Locked, left: str) -> Iterator[str]:
     try:
-        was_paused = bool(reach.ask(called, "GET", "/status")["paused_all"])
+        before = reach.ask(called, "GET", "/status")
+        was_paused = bool(before["paused_all"])
+        is_left = was_paused and bool(left) and before["paused_all_until"] == left
         if not was_paused:
             reach.ask(called, "POST", "/pause", {"job": ALL_JOBS, "seconds": _PAUSE})
         end = time.monotonic() + _PATIENCE
-        while any(job["state"] == "running" for job in reach.ask(called, "GET", "/status")["jobs"]):
+        while _is_at_work(found := reach.ask(called, "GET", "/status")):
             if time.monotonic() > end:
                 raise MaintdError("the daemon is at work on something long", hint="try again later: maintd status")
             time.sleep(0.2)
     except Unreachable as error:
         raise Unreachable(f"{locked}, and {error}", hint=error.hint) from error
+    is_done = False
     try:
-        yield
+        yield "" if was_paused else str(found["paused_all_until"])
+        is_done = True
     finally:
-        if not was_paused:
+        if not was_paused or (is_left and is_done):
             reach.ask(called, "POST", "/resume", {"job": ALL_JOBS})
+
+
+def _is_at_work(status: Mapping[str, Any]) -> bool:
+    return any(job["state"] == "running" for job in status["jobs"])

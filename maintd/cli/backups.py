@@ -17,7 +17,10 @@ from maintd.errors import MaintdError
 from maintd.manifest import Manifest
 from maintd.names import printable
 from maintd.snapshots import Snapshot
-from maintd.units import counted, format_duration, format_size
+from maintd.units import format_duration, format_size
+
+_DRIFT = timedelta(minutes=5)
+"""By so much clocks may differ before a stamp is said to be from the future."""
 
 
 @click.command(
@@ -79,21 +82,14 @@ def _fields(one: Snapshot) -> dict[str, Any]:
         "set": one.name.log,
         "snapshot": one.label,
         "target": one.path,
-        "taken": one.name.stamp.isoformat(),
+        "taken": one.taken.isoformat(),
         "files": len(known.entries) if known else None,
         "bytes": known.size if known else None,
         "stored_bytes": one.stored or None,
         "verified": one.is_verified,
         "proven": one.proven.isoformat() if one.proven else None,
-        "trouble": _trouble(one) or None,
+        "trouble": one.flaw or None,
     }
-
-
-def _trouble(one: Snapshot) -> str:
-    if one.manifest is None:
-        return one.trouble
-    missing = one.manifest.missing
-    return one.damage or (f"it lacks {counted(len(missing), 'source')}: {missing[0]}" if missing else "")
 
 
 def _lines(found: Sequence[Snapshot], now: datetime) -> Iterator[str]:
@@ -102,18 +98,20 @@ def _lines(found: Sequence[Snapshot], now: datetime) -> Iterator[str]:
         return
     header = ("snapshot", "age", "files", "size", "stored", "restore proven", "")
     yield from tables.table([_row(one, now) for one in found], header, right=(2, 3, 4), below=1)
+    for of in dict.fromkeys(one.name.log for one in found if one.name.stamp > now + _DRIFT):
+        yield f"the clock was ahead when {of} was backed up: its stamps are from the future, and the next ones count on"
 
 
 def _row(one: Snapshot, now: datetime) -> list[str]:
     known = _known(one)
     return [
         one.label,
-        _age(one.name.stamp, now),
+        _age(one.taken, now) if one.taken <= now + _DRIFT else "?",
         str(len(known.entries)) if known else "?",
         format_size(known.size) if known else "?",
         format_size(one.stored) if one.stored else "?",
         f"{_age(one.proven, now)} ago" if one.proven else "never",
-        output.paint(printable(_trouble(one)), fg="red"),
+        output.paint(printable(one.flaw), fg="red"),
     ]
 
 

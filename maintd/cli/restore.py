@@ -1,5 +1,6 @@
 """`maintd restore`: a snapshot into a directory, or in place so that it can be undone."""
 
+import errno
 import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
@@ -20,7 +21,7 @@ from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
 from maintd.cli.showing import Json, Message, People
 from maintd.config import Config, load
-from maintd.errors import MaintdError, Refused
+from maintd.errors import MaintdError, Refused, trouble
 from maintd.manifest import Entry
 from maintd.matching import is_match
 from maintd.names import printable
@@ -228,20 +229,21 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     _tell_what_is_not(found, store)
     directory = order.brought(brought(contexts.stores(config), order.set_name))
     with Worker() as worker, at_hand(store, found, entries, directory) as local:
-        restoration = InPlace(
-            local.snapshot, entries, Places(state_dir, contexts.supervisor(config), worker), order.identity
-        )
+        places = Places(state_dir, contexts.supervisor(config), worker)
+        restoration = InPlace(local.snapshot, entries, places, order.identity)
         restoration.packs = local.packs
         deeds = [*local.deeds, *restoration.deeds()]
+        undoing.tell(places)
         if plan_only:
             return _show_plan(found, deeds)
-        with alone(order.called, config):
+        with alone(order.called, config) as restoration.paused:
             try:
                 _do(order, found, deeds)
             except BaseException:
                 _put_back(restoration)
+                undoing.tell(places)
                 raise
-    output.complain(*(f"maintd: {doubt}" for doubt in restoration.doubts))
+    undoing.tell(places)
     output.complain(f"maintd: what was there is kept; undo it with: maintd restore {order.set_name} --undo")
     return Exit.OK
 
@@ -270,7 +272,15 @@ def _do(order: _Order, found: Snapshot, deeds: Sequence[Deed]) -> None:
     for index, deed in enumerate(deeds):
         step = {"type": "step", "job": found.label, "index": index, "of": len(deeds), "verb": deed.verb}
         order.show(step | {"target": deed.target, "in_bytes": deed.in_bytes})
-        deed.run(partial(_progress, order, deed))
+        try:
+            deed.run(partial(_progress, order, deed))
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
+            raise MaintdError(
+                f"there is no room for it: {trouble(error).error_msg}",
+                hint="free some space there, or restore a part (--only), or into a directory with room (--to)",
+            ) from error
 
 
 def _progress(order: _Order, deed: Deed, count: int) -> None:

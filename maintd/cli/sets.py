@@ -6,11 +6,14 @@ from typing import Any
 
 import click
 
-from maintd import contexts, destinations
+from maintd import contexts, destinations, names
+from maintd.cli import output
 from maintd.config import Config
 from maintd.errors import MaintdError
+from maintd.names import printable
 from maintd.snapshots import Snapshot
 from maintd.stores import SCHEME, Repository, Store
+from maintd.units import counted
 
 KIND = "backup"
 PLACE_HELP = (
@@ -44,7 +47,10 @@ def place(config: Config, of: str) -> Store | Repository:
 
 
 def snapshot(where: Store | Repository, of: str, stamp: str) -> Snapshot:
-    """The snapshot of a set that was taken at `stamp`, or the newest that is verified. Raises MaintdError."""
+    """The snapshot of a set that was taken at `stamp`, or the newest that is verified. Raises MaintdError.
+
+    Newer ones that are passed over are told of.
+    """
     if isinstance(where, Repository):
         return destinations.described(where, _chosen(destinations.in_repository(where, of), where.to, of, stamp))
     return _chosen(destinations.found(where, of), where.to, of, stamp)
@@ -58,9 +64,18 @@ def _chosen(found: Sequence[Snapshot], place: str, of: str, stamp: str) -> Snaps
         if at[0].manifest is None:
             raise MaintdError(f"{at[0].label} cannot be read: {at[0].trouble}")
         return at[0]
-    sound = [one for one in found if one.is_verified]
+    sound = [n for n, one in enumerate(found) if one.is_verified]
     if not sound:
-        raise MaintdError(
-            f"there is no verified snapshot of {of} in {place}", hint=f"maintd backups {of} says what is wrong"
-        )
-    return sound[-1]
+        said = f"maintd backups {of} says what is wrong"
+        raise MaintdError(f"there is no verified snapshot of {of} in {place}", hint=said + _all_the_same(found))
+    if passed := found[sound[-1] + 1 :]:
+        why = names.enumerated([f"{one.label} ({printable(one.flaw)})" for one in passed])
+        are = f"{counted(len(passed), 'newer snapshot')} {'was' if len(passed) == 1 else 'were'} passed over"
+        output.complain(f"maintd: this is {found[sound[-1]].label}; {are}: {why}{_all_the_same(passed)}")
+    return found[sound[-1]]
+
+
+def _all_the_same(flawed: Sequence[Snapshot]) -> str:
+    """How the newest that only lacks something is restored, if there is one."""
+    usable = [one.label for one in flawed if one.manifest is not None and not one.damage]
+    return f"; {usable[-1]} takes what is in the newest of them all the same" if usable else ""

@@ -26,9 +26,10 @@ def undo(called: Invocation, config: Config, what: str | None, *, plan_only: boo
         for line in tables.table(rows, below=1):
             output.say(line)
         return Exit.OK
-    with alone(called, config), Worker() as worker:
+    with alone(called, config, left=aside.paused), Worker() as worker:
         places = Places(config.settings.state_dir, contexts.supervisor(config), worker)
         kept = restoring.back(aside, places, keep=aside.phase == "done")
+    tell(places)
     output.say(f"put back {counted(len(aside.items), 'file')} as before the restore of {aside.snapshot}")
     for path in kept:
         output.say(f"what had been restored, and was changed since, is in {printable(path)}")
@@ -37,12 +38,18 @@ def undo(called: Invocation, config: Config, what: str | None, *, plan_only: boo
     return Exit.OK
 
 
+def tell(places: Places) -> None:
+    """Tells the doubts that have come up, each once."""
+    output.complain(*(f"maintd: {doubt}" for doubt in dict.fromkeys(places.doubts)))
+    places.doubts.clear()
+
+
 def forget(called: Invocation, config: Config, what: str | None, *, plan_only: bool) -> int:
     """Deletes what restores in place of a set have kept aside: of the last one, and of those that were undone."""
     state_dir = config.settings.state_dir
     of = _set(what, sorted({*asides.noted(state_dir), *undone.sets(state_dir)}))
     aside = _read(config, of)
-    if aside is not None and aside.phase != "done":
+    if aside is not None and aside.phase != "done" and not asides.lost(aside):
         raise Refused("it was cut off, and what is aside is the only whole state", hint="put it back first: --undo")
     paths = sorted({*(item.aside for item in (aside.items if aside else ())), *undone.left(state_dir, of)})
     if not paths:

@@ -4,7 +4,8 @@ import contextlib
 import errno
 import os
 import stat as st
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from maintd import confinement, names
 from maintd.durable.files import Ownership, dress, require_inode
@@ -82,16 +83,22 @@ def make_private(name: str, *, dir_fd: int) -> None:
     os.fsync(dir_fd)
 
 
-def make_path(path: str, mode: int) -> None:
-    """Makes what is missing of a directory and of those above it; no link among them is followed."""
+def make_path(path: str, mode: int, known: Mapping[str, Ownership] = MappingProxyType({})) -> None:
+    """Makes what is missing of a directory and of those above it; no link among them is followed.
+
+    Those that are `known`, by path, get that owner and mode.
+    """
     above = os.path.dirname(path)
     try:
         os.close(open_beneath(path, os.O_RDONLY | os.O_DIRECTORY))
     except FileNotFoundError:
-        make_path(above, mode)
+        make_path(above, mode, known)
         with directory(above) as dir_fd, contextlib.suppress(FileExistsError):
-            os.mkdir(os.path.basename(path), mode, dir_fd=dir_fd)
-            os.fsync(dir_fd)
+            if path in known:
+                make_directory(os.path.basename(path), known[path], dir_fd=dir_fd)
+            else:
+                os.mkdir(os.path.basename(path), mode, dir_fd=dir_fd)
+                os.fsync(dir_fd)
 
 
 def publish_directory(temporary: str, name: str, *, dir_fd: int) -> None:

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from maintd import __version__, destinations, extras, grounds, names, patterns, snapshots, sources
 from maintd.accounts import UserName
-from maintd.errors import MaintdError
+from maintd.errors import Denied, MaintdError
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
 from maintd.own_files import OwnFiles
 from maintd.retention import Policy
@@ -137,10 +137,14 @@ class Backup(Job):
 
         of = self._of(ctx.job)
         depot = depots.of(self.place(), self.repository_of(ctx.stores), ctx.stores)
+        if half := self._half_restored(ctx, of):
+            yield half
+            return
         yield from depots.leftovers(depot.making, of, ctx.stores)
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
             yield Finding(target=depot.where, reason="only the daemon knows whether it is due: left out by --due")
             return
+        yield from self._unknown_programs(ctx.supervisor)
         found = sources.find(self.databases, self.files, self.exclude, ctx.own, depot.making)
         yield from patterns.findings(found.misses, asked=isinstance(ctx.cause, Asked))
         if found.is_empty and not self.commands:
@@ -157,6 +161,30 @@ class Backup(Job):
             return
         yield from depot.clearing(there, of)
         yield from self._snapshot(ctx, found, there.snapshots, depot)
+
+    def _unknown_programs(self, supervisor: Supervisor) -> Iterator[Step]:
+        """Nobody may notice before a restore in place finds it open."""
+        from maintd.actions.staging import ProgramMissed  # noqa: PLC0415 - as above
+
+        for program in self.programs:
+            try:
+                supervisor.program(program)
+            except Denied:
+                reason = f"supervisord knows no program {program}"
+                yield Finding(target=program, reason=reason, event=ProgramMissed(target=program, reason=reason))
+            except MaintdError:  # whom it cannot ask it learns nothing of
+                return
+
+    def _half_restored(self, ctx: Context, of: str) -> Finding | None:
+        """What is there would be taken for a sound state, and the snapshot that it comes from might be given up."""
+        from maintd import asides  # noqa: PLC0415 - as above
+
+        try:
+            half = asides.half_done(os.path.dirname(ctx.stores), of)
+        except MaintdError as error:
+            return self._failing(f"the set {of}", str(error), "it is the note of a restore in place: see what it says")
+        why = f"a restore of {half} in place is not done, or was cut off: what is there is half of it"
+        return self._failing(f"the set {of}", why, f"maintd restore {of} --undo puts it back") if half else None
 
     def _of(self, job: str) -> str:
         """The name of the set, which is that of the job without its kind."""
@@ -206,6 +234,11 @@ class Backup(Job):
             )
         for number, database in enumerate(found.databases):
             seen = database.seen
+            if not _is_utf8(os.path.basename(seen.path)):
+                yield self._failing(
+                    seen.path, "its name is not UTF-8, so it cannot be opened as a database", "rename or exclude it"
+                )
+                continue
             estimate = timedelta(seconds=seen.size / _SPEED)
             if not database.header.is_wal and estimate > self.max_pause:
                 yield self._failing(*self._too_long(seen, estimate))
@@ -310,6 +343,14 @@ class Backup(Job):
             yield from absences.of_programs({"engine": ("restic",)})
         if self.keep is None and self.max_age is None and self.max_total is None:
             yield "", "no snapshot is ever deleted: set keep, max_age or max_total"
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _stamp(name: names.ArchiveName) -> str:

@@ -95,7 +95,7 @@ class RestoreDrill(Job):
             scratch=os.path.join(scratch, names.temporary(f"{self.set}.drill")),
             identity=self.identity_file,
             now=ctx.now,
-            taken=newest.name.stamp,
+            taken=newest.taken,
         )
 
     def _of_restic(self, ctx: Context) -> Iterator[Step]:

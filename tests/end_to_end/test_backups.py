@@ -3,8 +3,9 @@
 import os
 from pathlib import Path
 
+from tests.test_backup import JOB as JOB_HERE
 from tests.test_backup import database, rows_of
-from tests.test_restore import write
+from tests.test_restore import WAITING, killed_half_way, write
 
 JOB = '[backup.app]\ncron = "@yearly"\ndestination = "{0}/kept"\ndatabases = ["{0}/data/*.db"]\nprograms = ["api"]\n'
 DRILL = '[drill.app]\ncron = "@yearly"\ndestination = "{0}/kept"\nset = "app"\n'
@@ -43,6 +44,49 @@ def test_a_restore_in_place_beside_the_daemon(stage):
     assert "everything was put back" in done.stderr
     assert len(rows_of(path)) == 7
     assert made.pid_of("api")
+
+
+def test_a_program_that_supervisord_does_not_know(stage):
+    """A backup tells it. A restore in place from a snapshot that names a program which was removed since says so and
+    goes on, and so does its --undo, also if it was stopped by the restore and is not there any more."""
+    made = stage({"api": ["10"], "web": ["10"]}, "")
+    path = made.folder / "data/a.db"
+    path.parent.mkdir()
+    database(path)
+    made.write_config(JOB.format(made.folder).replace('["api"]', '["old", "web"]'))
+    made.start()
+    assert made.maintd("do", "backup.app").returncode == 0
+    assert made.event("program.missed", target="old")["level"] == "warning"
+    write(path, 3)
+    done = made.maintd("restore", "app", "--in-place")
+    assert done.returncode == 0, done.stderr
+    assert "supervisord knows no program old, which the set names" in done.stderr
+    assert len(rows_of(path)) == 100
+    conf = made.folder / "supervisord.conf"
+    conf.write_text(conf.read_text().replace("[program:web]", "[program:other]"))
+    made.ctl("update", "web", "other")
+    done = made.maintd("restore", "app", "--undo")
+    assert done.returncode == 0, done.stderr
+    assert "web ran before, and was not started" in done.stderr
+    assert len(rows_of(path)) == 3
+
+
+def test_the_pause_of_a_restore_that_was_killed_ends_with_its_undo(daemon):
+    """A restore in place that was killed leaves the daemon paused; --undo, which puts everything back, ends that; a
+    pause that a person has begun lasts."""
+    made = daemon(JOB_HERE + WAITING)
+    database(made.tree.logs / "a.db")
+    made.start()
+    assert made.tree.do().code == 0
+    killed_half_way(made.tree)
+    assert made.status()["paused_all"]
+    assert made.tree.run("restore", "app", "--undo").returncode == 0
+    assert not made.status()["paused_all"]
+    (made.tree.folder / "there").unlink()
+    assert made.tree.run("pause", "--for", "5h").returncode == 0
+    killed_half_way(made.tree)
+    assert made.tree.run("restore", "app", "--undo").returncode == 0
+    assert made.status()["paused_all"]
 
 
 def _mapped(pid: int, *names: str) -> list[str]:
