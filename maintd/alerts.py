@@ -18,6 +18,7 @@ from maintd.state import Standing
 
 CASCADE, CONFIG = "cascade", "config"
 _OF_CASCADE = ("program.*", "check.process.*", "limit.*", "revive.*")
+_GONE = "no longer looked at: it was taken out of the config, or disabled"
 _MOST_FADING = 1000
 """So many things that nothing ends are known at a time; beyond that the oldest are forgotten."""
 
@@ -42,7 +43,7 @@ class Alerts:
         return bool(self._settings.channels)
 
     def take_over(self, settings: Settings, zone: tzinfo, host: str, jobs: Iterable[str], now: datetime) -> None:
-        """Goes by these settings, of a config that is not refused; what is known of jobs that are gone is forgotten."""
+        """Goes by these settings, of a config that is not refused; what was wrong with jobs that are gone is over."""
         self._settings, self._zone = settings, zone
         self.dispatch.take_over(settings, host)
         known = set(jobs)
@@ -51,7 +52,7 @@ class Alerts:
             is_job = "." in incident.name and kind != "program" and not incident.fades
             heard = tuple(name for name in incident.heard if name in settings.channels)
             if is_job and incident.name not in known:
-                self._store.note(None, gone=incident.key)
+                self._end(incident, _GONE, now)
             elif incident.key == CONFIG:
                 self._end(incident, "another config was taken over", now)
             elif heard != incident.heard:

@@ -25,6 +25,8 @@ from maintd.values import dataclass
 
 DEADLINE = 10.0
 _MOST = 4
+_AT_ONCE = 4
+"""So many servers are asked at a time for jobs, each by a child of about 20 MB."""
 _PARTLY = 5
 """The exit code of `maintd do` for a run that did some of its work."""
 
@@ -53,10 +55,11 @@ class PingFailed(Failure):
 
 
 class Pings:
-    """Fetches URLs one after the other in a child, each with a hard deadline; `emit` gets what went wrong, and the job.
+    """Fetches URLs in children, each with a hard deadline; `emit` gets what went wrong, and the job.
 
-    A URL that already waits is not fetched twice, and only the last few of a job wait. What is still to be told of
-    runs is in `owed`, and outlives the daemon; `put` takes to its inbox what changes that.
+    What is for one server goes one after the other, so that one that hangs holds up no other; what maintd tells of
+    itself waits for no job's. A URL that already waits is not fetched twice, and only the last few of a job wait. What
+    is still to be told of runs is in `owed`, and outlives the daemon; `put` takes to its inbox what changes that.
     """
 
     def __init__(self, owed: Owed, emit: Callable[[Event, str], None], put: Callable[[Begun | Pinged], None]) -> None:
@@ -64,14 +67,14 @@ class Pings:
         self._told = -math.inf
         self._begun: set[str] = set()
         self._waiting: dict[tuple[str, str], str] = {}
-        self._current = ""
+        self._current: dict[str, str] = {}
         self._changed = threading.Condition()
-        self._thread: threading.Thread | None = None
+        self._has_failed = False
 
     @property
     def alive(self) -> bool:
-        """Whether what is sent is fetched; there is no thread before the first."""
-        return self._thread is None or self._thread.is_alive()
+        """Whether no thread has died of an error of maintd's own."""
+        return not self._has_failed
 
     def resume(self, jobs: Mapping[str, Job]) -> None:
         """Tells the ends of runs that an earlier maintd could not tell; what its end has cut off has failed."""
@@ -92,7 +95,7 @@ class Pings:
         """Waits until all is told that is to be told of runs, at most until then (monotonic)."""
         with self._changed:
             self._changed.wait_for(
-                lambda: not self._current and not any(self._waiting.values()), max(end - time.monotonic(), 0)
+                lambda: not any((*self._current.values(), *self._waiting.values())), max(end - time.monotonic(), 0)
             )
 
     def send(self, job: str, url: str, run: str = "") -> None:
@@ -101,9 +104,6 @@ class Pings:
         With `run` that is the end of that run.
         """
         with self._changed:
-            if self._thread is None:
-                self._thread = threading.Thread(target=self._work, name="ping", daemon=True)
-                self._thread.start()
             own = [key for key in self._waiting if key[0] == job]
             if own[-1:] == [(job, url)]:  # it keeps its place, or what is told often would never come to its turn
                 self._settle(self._waiting[job, url])
@@ -112,7 +112,16 @@ class Pings:
             for key in {*own[: -_MOST + 1], (job, url)}:
                 self._settle(self._waiting.pop(key, ""))
             self._waiting[job, url] = run
-            self._changed.notify_all()
+            self._begin()
+
+    def _begin(self) -> None:
+        """Has fetched what waits and whose turn has come; called with the lock held."""
+        for job, url in list(self._waiting):
+            queue = _queue(job, url)
+            is_full = len(self._current.keys() - {""}) >= _AT_ONCE
+            if queue not in self._current and not (queue and is_full):
+                self._current[queue] = self._waiting.pop((job, url))
+                threading.Thread(target=self._work, args=[job, url], name="ping", daemon=True).start()
 
     def _settle(self, run: str) -> None:
         if run:
@@ -155,22 +164,24 @@ class Pings:
             self._told = now
             self.send("", url)
 
-    def _work(self) -> None:
-        while True:
-            with self._changed:
-                self._changed.wait_for(lambda: self._waiting)
-                job, url = next(iter(self._waiting))
-                self._current = self._waiting.pop((job, url))
-            try:
-                with Worker() as worker:
-                    worker.call("maintd.ping:fetch", {"url": url}, deadline=time.monotonic() + DEADLINE)
-            except (OSError, MaintdError) as error:
-                event = PingFailed.from_trouble(server(url), "fetch the ping URL", trouble(error))
-                self._emit(event, job)
-            with self._changed:
-                self._settle(self._current)
-                self._current = ""
-                self._changed.notify_all()
+    def _work(self, job: str, url: str) -> None:
+        try:
+            with Worker() as worker:
+                worker.call("maintd.ping:fetch", {"url": url}, deadline=time.monotonic() + DEADLINE)
+        except (OSError, MaintdError) as error:
+            self._emit(PingFailed.from_trouble(server(url), "fetch the ping URL", trouble(error)), job)
+        except BaseException:
+            self._has_failed = True
+            raise
+        with self._changed:
+            self._settle(self._current.pop(_queue(job, url)))
+            self._begin()
+            self._changed.notify_all()
+
+
+def _queue(job: str, url: str) -> str:
+    """What goes one after the other: what is for a server, and by itself what maintd tells of itself."""
+    return server(url) if job else ""
 
 
 def fetch(_progress: Callable[[int], None], *, url: str) -> dict[str, Any]:

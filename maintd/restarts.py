@@ -17,7 +17,7 @@ SUFFIX = ".restart"
 
 @dataclass(frozen=True)
 class Begun:
-    """A restart that was begun by a job, when (seconds since the epoch)."""
+    """A restart that was begun by a job, when (seconds since the epoch): as the sample says that counts it."""
 
     program: str
     job: str
@@ -27,7 +27,7 @@ class Begun:
 def note(folder: str, begun: Begun) -> None:
     """Writes down in `folder` that a program is about to be stopped, durable."""
     durable.private_directory(folder)
-    data = json.dumps({"program": begun.program, "job": begun.job}).encode()
+    data = json.dumps({"program": begun.program, "job": begun.job, "at": begun.at}).encode()
     with durable.directory(folder) as dir_fd:
         durable.write_whole(_name(begun.program), data, dir_fd=dir_fd)
 
@@ -49,7 +49,8 @@ def unfinished(folder: str) -> Iterator[Begun]:
         path = os.path.join(folder, name)
         with suppress(OSError, ValueError, KeyError, TypeError), open(path, encoding="utf-8") as file:
             fields = json.load(file)
-            yield Begun(str(fields["program"]), str(fields["job"]), os.fstat(file.fileno()).st_mtime)
+            at = float(fields.get("at", os.fstat(file.fileno()).st_mtime))
+            yield Begun(str(fields["program"]), str(fields["job"]), at)
 
 
 def _name(program: str) -> str:

@@ -8,6 +8,7 @@ import contextlib
 import http.client
 import socket
 import threading
+import time
 import xmlrpc.client
 from base64 import b64encode
 from typing import Any
@@ -21,20 +22,26 @@ _LEGIBLE = bytes(byte if byte >= 0x20 or byte in b"\t\n\r" else 0x3F for byte in
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=DEADLINE)
+    def __init__(self, path: str, within: float) -> None:
+        super().__init__("localhost", timeout=within)
         self.path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(DEADLINE)
+        self.sock.settimeout(self.timeout)
         self.sock.connect(self.path)
 
 
-def call(url: str, credentials: tuple[str, str], method: str, *arguments: str | bool | int) -> Any:
-    """The answer of `method`; `credentials` are (user, password), or empty. Raises Unreachable; Denied for a fault."""
-    connection = _connection(url)
-    timer = threading.Timer(DEADLINE, _shut, [connection])
+def call(
+    url: str, credentials: tuple[str, str], method: str, *arguments: str | bool | int, within: float = DEADLINE
+) -> Any:
+    """The answer of `method`, within so many seconds; `credentials` are (user, password), or empty.
+
+    Raises Unreachable; Denied for a fault.
+    """
+    begun = time.monotonic()
+    connection = _connection(url, within)
+    timer = threading.Timer(within, _shut, [connection])
     timer.daemon = True
     timer.start()
     try:
@@ -48,6 +55,11 @@ def call(url: str, credentials: tuple[str, str], method: str, *arguments: str | 
     except xmlrpc.client.Fault as fault:
         raise Denied(f"supervisord at {url} says {fault.faultString} to {method}{arguments}") from fault
     except (OSError, http.client.HTTPException, ValueError, xmlrpc.client.Error) as error:
+        if time.monotonic() - begun >= within:  # what went wrong then is that the socket was shut
+            raise Unreachable(
+                f"supervisord at {url} does not answer: nothing came within {round(within, 1):g} s",
+                hint="see whether supervisorctl status answers, and what supervisord's log says",
+            ) from error
         raise Unreachable(
             f"supervisord at {url} does not answer: {error}",
             hint="set [supervisor] url to the serverurl of supervisorctl",
@@ -64,12 +76,12 @@ def _headers(username: str, password: str) -> dict[str, str]:
     return headers
 
 
-def _connection(url: str) -> http.client.HTTPConnection:
+def _connection(url: str, within: float) -> http.client.HTTPConnection:
     parts = urlsplit(url)
     if parts.scheme == "unix":
-        return _UnixConnection(unquote(parts.path))
+        return _UnixConnection(unquote(parts.path), within)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(parts.hostname or "", parts.port, timeout=DEADLINE)
+    return kind(parts.hostname or "", parts.port, timeout=within)
 
 
 def _shut(connection: http.client.HTTPConnection) -> None:

@@ -20,7 +20,7 @@ from maintd.values import dataclass
 
 FLAPPING = "flapping"
 _IMPATIENCE = 1.0
-"""Seconds before a check on which another waits is asked again."""
+"""Seconds before a check on which another waits is looked at again."""
 
 
 @dataclass
@@ -89,6 +89,9 @@ class Standings:
             entry.course.add(reading.health)
         for affected in (name, *self._dependants(name)):
             self._settle(affected, run if affected == name else "", now)
+        hindrance = self._hindrance(name)
+        if hindrance is not None:
+            self._hasten(hindrance)
 
     # What comes of it
 
@@ -143,10 +146,13 @@ class Standings:
     # Checks that depend on others
 
     def _hindrance(self, name: str) -> str | None:
-        """A check that is down and on which this one depends, also through others."""
+        """A check that is down and on which this one depends, also through others.
+
+        One that is paused is none: nobody sees when it is well again.
+        """
         for other in self._checks[name].depends_on:
             if other in self._entries:
-                if self._entries[other].standing.said == Health.DOWN:
+                if self._entries[other].standing.said == Health.DOWN and not self._state.is_paused(other):
                     return other
                 deeper = self._hindrance(other)
                 if deeper is not None:
@@ -166,12 +172,19 @@ class Standings:
             entry = self._entries.get(other)
             if entry is None or entry.course.is_flapping or entry.standing.health is Health.DEGRADED:
                 continue
+            if self._state.is_paused(other):
+                continue
             if entry.bad_since or entry.looked < self._entries[name].bad_since:
                 doubtful = True
-                if time.monotonic() - entry.asked > _IMPATIENCE:
-                    entry.asked = time.monotonic()
-                    self._look(other)
+                self._hasten(other)
         return doubtful
+
+    def _hasten(self, name: str) -> None:
+        """Has a check looked at now, since another waits for it, whatever its own interval; not too often."""
+        entry = self._entries[name]
+        if time.monotonic() - entry.asked > _IMPATIENCE:
+            entry.asked = time.monotonic()
+            self._look(name)
 
     # For status
 

@@ -228,6 +228,10 @@ class State:
             self._end(job)
         return dict(self._pauses)
 
+    def is_paused(self, job: str) -> bool:
+        """Whether it is, by itself or with all others; a pause counts until it was seen to have run out."""
+        return bool({job, ALL_JOBS} & self._pauses.keys())
+
     def pause(self, job: str, until: datetime | None) -> None:
         self._pauses[job] = until
         end = until.astimezone(UTC).isoformat() if until else None

@@ -1,14 +1,18 @@
 """supervisord: what its XML-RPC interface says of its programs, and signals to exactly the process that was seen."""
 
+import math
 import os
 import signal
-from dataclasses import field
+import time
+from dataclasses import field, replace
 from typing import Any, Self
 
 from maintd.errors import Denied, Refused, Unreachable
 from maintd.holders import catches, start_and_uid
 from maintd.values import dataclass
 
+_LEAST = 0.05
+"""Seconds that a question has in any case."""
 _URL = "set [supervisor] url to the serverurl of supervisorctl"
 
 
@@ -75,14 +79,20 @@ class Habits:
 class Supervisor:
     """A supervisord, by the URL of its interface (`unix:///run/supervisor.sock`, `http://127.0.0.1:9001`).
 
-    Each plan has one of its own, which asks each question once; one that did not answer is asked nothing more.
+    Each plan has one of its own, which asks each question once; one that did not answer is asked nothing more. No
+    question lasts beyond `deadline` (time.monotonic()), nor longer than 2 s.
     """
 
     url: str
     username: str = ""
     password: str = ""
+    deadline: float = math.inf
     _answers: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _silence: list[Unreachable] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    def until(self, deadline: float) -> "Supervisor":
+        """The same one, asked anew and until then (time.monotonic()) at most."""
+        return replace(self, deadline=deadline)
 
     def pid(self) -> int:
         """The pid of supervisord. Raises Unreachable."""
@@ -182,7 +192,8 @@ class Supervisor:
             raise Unreachable(f"supervisord at {self.url} does not answer: there is no such socket", hint=_URL)
         from maintd import rpc  # noqa: PLC0415 - its libraries take 30 ms to load, which most commands never need
 
-        return rpc.call(self.url, (self.username, self.password), method, *arguments)
+        within = min(max(self.deadline - time.monotonic(), _LEAST), rpc.DEADLINE)
+        return rpc.call(self.url, (self.username, self.password), method, *arguments, within=within)
 
 
 def send(pid: int, identity: tuple[int, int], number: int, hint: str) -> None:

@@ -164,7 +164,10 @@ class RestartProgram(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class StartProgram(Action):
-    """Starts a program that does not run. With a `folder` that ends a restart that was cut off."""
+    """Starts a program that does not run, which is `remembered` as done `now`.
+
+    With a `folder` that ends a restart that was cut off: `now` is when it was begun, since that is what counts.
+    """
 
     verb: ClassVar[str] = "start"
     failure: ClassVar[type[Failure]] = ProgramFailed

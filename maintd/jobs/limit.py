@@ -2,8 +2,8 @@
 
 import signal
 from collections.abc import Iterator, Sequence
-from datetime import datetime, timedelta
-from typing import Annotated, ClassVar, Literal
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import AfterValidator, Field
 
@@ -20,6 +20,9 @@ from maintd.trends import Sample
 from maintd.triggers import Asked, Excess, Over
 from maintd.units import counted, format_duration
 from maintd.values import dataclass
+
+if TYPE_CHECKING:
+    from maintd.restarts import Begun
 
 _FATAL = ("KILL", "STOP")
 _CUT_OFF = timedelta(days=1)
@@ -145,11 +148,13 @@ class ProgramLimit(Job):
             if ctx.now.timestamp() - begun.at > _CUT_OFF.total_seconds():
                 yield Finding(target=begun.program, reason="a restart was cut off, too long ago to be taken up again")
                 continue
+            uncounted = _uncounted(begun, ctx.history)
             yield StartProgram(
                 target=begun.program,
                 reason="its restart was cut off",
                 supervisor=ctx.supervisor,
-                now=ctx.now,
+                now=uncounted.at if uncounted else ctx.now,
+                remembered=uncounted.what if uncounted else "",
                 folder=ctx.intents,
             )
 
@@ -191,7 +196,7 @@ class ProgramLimit(Job):
         from maintd.actions.programs import RestartProgram  # noqa: PLC0415 - as above
 
         remembered = f"restart {excess.program}"
-        done = [at for at in _times(ctx.history, remembered, ctx.now) if at > ctx.now - self.restarts_within]
+        done = [at for at in self._begun(ctx, excess.program) if at > ctx.now - self.restarts_within]
         if len(done) >= self.max_restarts:
             within = format_duration(self.restarts_within)
             reason = f"{excess.text}, and it was restarted {counted(len(done), 'time')} within {within} (max_restarts)"
@@ -212,6 +217,14 @@ class ProgramLimit(Job):
             remembered=remembered,
         )
 
+    def _begun(self, ctx: Context, program: str) -> list[datetime]:
+        """When restarts of it were begun, the oldest first; one that was cut off counts as well."""
+        from maintd import restarts  # noqa: PLC0415 - as above
+
+        mine = [begun for begun in restarts.unfinished(ctx.intents) if begun.job == ctx.job]
+        cut_off = [sample for begun in mine if (sample := _uncounted(begun, ctx.history))]
+        return sorted(_times([*ctx.history, *cut_off], f"restart {program}", ctx.now))
+
     def _measured(self, ctx: Context) -> Iterator[Step]:
         """What it takes now; one sample is no reason to do anything."""
         from maintd.measured import taken  # noqa: PLC0415 - as above
@@ -231,3 +244,9 @@ class ProgramLimit(Job):
 def _times(history: Sequence[Sample], what: str, now: datetime) -> list[datetime]:
     """When that was done; what lies ahead, since the clock was set back, counts as done now."""
     return [min(sample.at, now) for sample in history if sample.what == what]
+
+
+def _uncounted(begun: "Begun", history: Sequence[Sample]) -> Sample | None:
+    """What counts a restart that was begun, unless its run has come so far as to be remembered."""
+    sample = Sample(datetime.fromtimestamp(begun.at, UTC), f"restart {begun.program}", 1)
+    return None if sample in history else sample

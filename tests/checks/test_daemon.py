@@ -126,6 +126,33 @@ def test_what_depends_on_a_failing_check_is_unknown_and_quiet(daemon, web):
     assert said(one) == [("check.http.db", "check.failed"), ("check.http.db", "check.recovered")]
 
 
+def test_a_cause_that_is_well_again_or_paused_hides_nothing(daemon, web):
+    """What hides others is looked at as often as they are, though its own interval is an hour; not while it is paused.
+
+    So what fails for a reason of its own is told soon after the cause was repaired, and while the cause is paused.
+    """
+    db, api = is_up(web, "/db"), is_up(web, "/api")
+    db(False)
+    hourly = 'every = "1h"\ntimeout = "900ms"\nfail_after = 1\n'
+    one = daemon(http(web, "db", hourly) + http(web, "api", FAST + 'depends_on = ["check.http.db"]\n')).start()
+    one.event("check.failed", job="check.http.db")
+    db(True)
+    one.event("check.recovered", job="check.http.db")
+    api(False)
+    one.event("check.failed", job="check.http.api")
+    api(True)
+    one.event("check.recovered", job="check.http.api")
+    db(False)
+    assert one.tree.run("do", "check.http.db").returncode == 1
+    one.event("check.failed", job="check.http.db", count=2)
+    until(lambda: health(one)["check.http.api"] == "unknown", "what depends on it is unknown", 30)
+    assert one.tree.run("pause", "check.http.db").returncode == 0
+    until(lambda: health(one)["check.http.api"] == "up", "a paused check hides nothing", 30)
+    api(False)
+    one.event("check.failed", job="check.http.api", count=2)
+    assert health(one)["check.http.db"] == "down"
+
+
 def test_how_it_stands_survives_a_kill(daemon, web):
     """After kill -9 and a start a check that was down is down since then, is not told again, and its recovery is."""
     answer = is_up(web, "/a")

@@ -108,6 +108,31 @@ def test_ping_tells_of_starts_and_of_maintd_itself(daemon, monitor):
     assert end.replace("/0?", "/start?") in told[: told.index(end)]
 
 
+def test_a_ping_that_hangs_holds_up_no_others(daemon, monitor):
+    """While the server of three jobs' pings hangs, maintd still tells of itself, and so does a job elsewhere."""
+    address, asked = monitor
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        nowhere = f"http://127.0.0.1:{silent.getsockname()[1]}"
+        urls = {name: f"{nowhere}/{name}" for name in "abc"} | {"good": f"{address}/good"}
+        check = '[check.file.{0}]\npaths = ["/etc/hosts"]\nevery = "1s"\ntimeout = "900ms"\nping = "{1}"\n'
+        one = daemon("".join(check.format(name, url) for name, url in urls.items()))
+        text = one.tree.config.read_text()
+        one.tree.config.write_text(text.replace("[daemon]", f"[daemon]\nping = '{address}/maintd'\nping_every = '1s'"))
+        one.start()
+        held, _ = silent.accept()
+        while not asked.empty():
+            asked.get()
+        told: list[str] = []
+        while told.count("/maintd") < 2 or told.count("/good") < 2:
+            told.append(asked.get(timeout=20))
+        held.setblocking(False)
+        assert held.recv(65536).startswith(b"GET /")
+        with pytest.raises(BlockingIOError):
+            assert held.recv(1), "the ping that hung was over before"
+        one.stop()
+        held.close()
+
+
 def test_each_run_that_was_told_to_begin_is_told_to_end(daemon, monitor):
     """What is made up for at each start of maintd, and finds nothing to do, is no run that never ended."""
     address, asked = monitor

@@ -98,6 +98,22 @@ def test_a_clock_that_is_set_tells_nothing_twice_and_hides_nothing(daemon, sink,
     assert said(sink) == [("check.file.a", False), ("check.file.b", False)]
 
 
+def test_what_is_taken_out_of_the_config_is_told_to_be_over(daemon, sink):
+    """A check that is removed while it is down, by a reload or between two lives of maintd, is over for who heard."""
+    config = alerts(sink)
+    one = daemon(config + FILE.format("a") + FILE.format("b"))
+    one.start()
+    until(lambda: sorted(said(sink)) == [("check.file.a", False), ("check.file.b", False)], "both are told", 30)
+    one.tree.write_config(config + FILE.format("b"))
+    assert one.tree.run("reload").returncode == 0
+    until(lambda: said(sink)[2:] == [("check.file.a", True)], "the end of one is told", 30)
+    assert "no longer looked at: " in sink.messages[-1][0]["annotations"]["description"]
+    one.stop()
+    one.tree.write_config(config + FILE.format("b") + "enabled = false\n")
+    one.start()
+    until(lambda: said(sink)[3:] == [("check.file.b", True)], "the end of the other is told", 30)
+
+
 @pytest.mark.skipif(ALERTMANAGER is None, reason="prometheus-alertmanager is missing: apt-get install it")
 def test_alertmanager_takes_alerts_and_their_end(daemon, sink, folder):
     """A real Alertmanager has the alert with its labels while it is wrong, once as it gets worse, and not when over."""

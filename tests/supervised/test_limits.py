@@ -84,8 +84,8 @@ def test_what_it_has_started_and_a_stop_does_not_reach_is_named(daemon, supervis
 
 
 def test_a_killed_maintd_leaves_no_program_stopped(daemon, supervisord):
-    """kill -9 between stop and start: the next maintd starts it."""
-    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "20M"\n{FAST}')
+    """kill -9 between stop and start: the next maintd starts it, and counts that as one of the restarts."""
+    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "20M"\n{FAST}max_restarts = 1\n')
     real = supervisord(one=("hold 40", ""))
     one.start()
     until(lambda: list((one.tree.folder / "state").rglob("*.restart")), "it begins to restart", 30)

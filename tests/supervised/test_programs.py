@@ -135,6 +135,21 @@ def test_a_supervisord_that_is_silent_is_told_once(daemon, supervisord):
     assert one.events("program.crashed") == []
 
 
+def test_a_supervisord_that_hangs_makes_no_program_down(daemon, supervisord):
+    """A check with less time than supervisord is given otherwise is unknown as well, and says how long it waited."""
+    one = daemon('[check.process.steady]\nprogram = "steady"\nevery = "1s"\ntimeout = "700ms"\n')
+    real = supervisord(steady=("idle", ""))
+    assert real.process
+    one.start()
+    until(lambda: one.status()["checks"][0]["health"] == "up", "it is up", 30)
+    real.process.send_signal(signal.SIGSTOP)
+    unknown = one.event("check.unknown")
+    real.process.send_signal(signal.SIGCONT)
+    assert "does not answer: nothing came within 0.7 s" in unknown["reason"]
+    one.event("check.recovered")
+    assert one.events("check.failed") == []
+
+
 def test_a_program_that_never_had_a_process_is_revived(daemon, supervisord):
     """Where even the command was missing, so that nothing has ever stopped, it is started once that is there."""
     one = daemon('[revive.all]\nprograms = ["missing"]\npause = "500ms"\n')

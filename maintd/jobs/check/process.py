@@ -14,7 +14,7 @@ from maintd.errors import Denied, Unreachable
 from maintd.job import Context, Limit, Span
 from maintd.options import Cores, Port
 from maintd.readings import Sign, above, below, degraded, down, up
-from maintd.supervisor import Program
+from maintd.supervisor import Program, Supervisor
 from maintd.units import counted, format_duration, format_size
 
 
@@ -53,7 +53,7 @@ class CheckProcess(Check):
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         try:
-            programs = self._programs(ctx)
+            programs = self._programs(ctx.supervisor.until(deadline))
         except Unreachable as error:
             raise CannotTell(str(error), hint=error.hint) from error
         pids = [pid for program in programs if program.pid for pid in processes.tree(program.pid)]
@@ -65,10 +65,10 @@ class CheckProcess(Check):
         except PermissionError as error:
             raise CannotTell("its processes may not be looked into", hint="run maintd as root") from error
 
-    def _programs(self, ctx: Context) -> list[Program]:
+    def _programs(self, supervisor: Supervisor) -> list[Program]:
         if not self.program.endswith(":*"):
-            return [ctx.supervisor.program(self.program)]
-        found = [program for program in ctx.supervisor.programs() if program.is_named(self.program)]
+            return [supervisor.program(self.program)]
+        found = [program for program in supervisor.programs() if program.is_named(self.program)]
         if not found:
             raise Denied(f"there is no group {self.program[:-2]}", hint="supervisorctl status names them all")
         return found
