@@ -1,5 +1,6 @@
 """What `limit` plans about a program that is over its limit, for what it did before: signals, pauses, a budget."""
 
+import os
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,6 +10,7 @@ from maintd.actions.programs import RestartProgram, SignalProgram, StartProgram
 from maintd.job import Context
 from maintd.jobs.limit import ProgramLimit
 from maintd.jobs.revive import Revive
+from maintd.restarts import Begun, note
 from maintd.steps import Finding, Step
 from maintd.supervisor import Program, Supervisor
 from maintd.trends import Sample
@@ -53,6 +55,25 @@ def test_no_more_restarts_than_the_window_has(ago):
     assert isinstance(step, Finding)
     assert step.event is not None
     assert step.event.name == "limit.spent"
+
+
+@pytest.mark.parametrize("is_remembered", [False, True], ids=["cut off", "remembered as well"])
+def test_a_restart_whose_end_nobody_has_seen_counts_once(tmp_path, is_remembered):
+    """What is written down of it counts from when it was begun, unless its run remembers it; and so in its old form."""
+    at = NOW - timedelta(seconds=100)
+    note(str(tmp_path), Begun("api:api", "limit.api", at.timestamp()))
+    history = (Sample(at, "restart api:api", 1),) if is_remembered else ()
+    job = ProgramLimit.model_validate({"program": "api", "memory": "1G", "max_restarts": 2})
+    ctx = Context(now=NOW, cause=Over((EXCESS,)), history=history, job="limit.api", intents=str(tmp_path))
+    start, restart = job.plan(ctx)
+    assert isinstance(start, StartProgram)
+    assert (start.remembered, start.now) == (("", NOW) if is_remembered else ("restart api:api", at))
+    assert isinstance(restart, RestartProgram)
+    (file,) = tmp_path.glob("*.restart")
+    file.write_text('{"program": "api:api", "job": "limit.api"}')
+    os.utime(file, (at.timestamp() - 1, at.timestamp() - 1))
+    _, restart = job.plan(ctx)
+    assert isinstance(restart, Finding if is_remembered else RestartProgram)
 
 
 def test_the_window_of_restarts_is_as_long_as_it_says():

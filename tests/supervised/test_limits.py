@@ -97,6 +97,8 @@ def test_a_killed_maintd_leaves_no_program_stopped(daemon, supervisord):
     assert started["reason"] == "its restart was cut off"
     assert real.state("one") == "RUNNING"
     until(lambda: not list((one.tree.folder / "state").rglob("*.restart")), "it is forgotten")
+    assert "restarted 1 time within 1h" in one.event("limit.spent", job="limit.one")["reason"]
+    assert one.events("program.restarted") == []
 
 
 def test_a_limit_that_observes_restarts_nothing(daemon, supervisord):
