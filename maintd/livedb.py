@@ -108,7 +108,7 @@ def _told(where: Where) -> Iterator[None]:
             f"{printable(where.name)} is no SQLite database, or an encrypted one", hint="exclude it from the patterns"
         ) from error
     except apsw.CorruptError as error:
-        raise MaintdError(
+        raise Damaged(
             f"{printable(where.name)} is damaged: {error}", hint="restore it: maintd backups, maintd restore"
         ) from error
     except apsw.FullError as error:

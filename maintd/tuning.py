@@ -14,7 +14,7 @@ from typing import Any
 import apsw
 
 from maintd import livedb
-from maintd.errors import MaintdError, NotYet, Refused, TimedOut
+from maintd.errors import Damaged, NotYet, Refused, TimedOut
 from maintd.livedb import Where
 
 Progress = Callable[[int], None]
@@ -35,11 +35,11 @@ def optimize(_progress: Progress, *, where: Mapping[str, Any], pause: float) -> 
 
 
 def quick_check(_progress: Progress, *, where: Mapping[str, Any], seconds: float) -> None:
-    """Raises MaintdError for what is damaged; broken off after so many seconds, since a reader pins the WAL."""
+    """Raises Damaged for what is; broken off after so many seconds, since a reader pins the WAL."""
     with livedb.opened(Where(**where)) as database, broken_off(database, seconds, "PRAGMA quick_check"):
         found = [str(row[0]) for row in database.execute("PRAGMA quick_check(5)").fetchall()]
     if found != ["ok"]:
-        raise MaintdError(f"quick_check: {'; '.join(found)[:300]}", hint="restore it: maintd backups, maintd restore")
+        raise Damaged(f"quick_check: {'; '.join(found)[:300]}", hint="restore it: maintd backups, maintd restore")
 
 
 def checkpoint(_progress: Progress, *, where: Mapping[str, Any]) -> list[int]:

@@ -106,8 +106,8 @@ def test_declared_indexes_are_made_and_probes_measured(server):
 
 
 def test_a_probe_or_a_declaration_changes_nothing_else(server):
-    """More than one statement, one that is no query, one that writes: refused, and the tables, their rows, large objects
-    and files are those of before."""
+    """More than one statement, one that is no query, one that writes: refused; tables, their rows, large objects and
+    files are those of before."""
     state = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM pg_largeobject_metadata)"
     there, proof = server.sql(state), server.tree.folder / "proof"
     for probe in (

@@ -191,6 +191,24 @@ def test_damage_is_found_by_the_check(tree):
     )
 
 
+def test_what_is_damaged_is_not_changed(tree):
+    """After a check has found damage nothing writes to that database in the run; another one is looked after."""
+    path, other = database(tree.logs / "a.db", 5000, mode="DELETE"), database(tree.logs / "b.db")
+    ask(path, "CREATE TABLE small (x)")
+    with path.open("r+b") as file:
+        file.seek(3 * 4096 + 100)
+        file.write(b"\xff" * 3000)
+    before = path.read_bytes()
+    found = did(tree, 'indexes = ["trades(price)"]\njournal_mode = "wal"\n', code=5)
+    assert [event["error"] for event in found.events("database.failed")] == ["damaged"]
+    assert path.read_bytes() == before
+    assert len(indexes(other)) == 1
+    ask(other, "CREATE TABLE small (x)")
+    found = did(tree, 'indexes = ["small(x)"]\njournal_mode = "wal"\n', code=5)
+    assert path.read_bytes() == before
+    assert found.event("index.created")["target"] == str(other)
+
+
 def test_odd_databases_are_looked_after_and_what_is_none_is_told(tree):
     """FTS5, generated columns, WITHOUT ROWID and a read-only file are no obstacle; an encrypted or a foreign file is
     a failure with advice, and is as it was; an empty one is let be, a link passed over."""

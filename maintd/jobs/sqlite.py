@@ -123,7 +123,7 @@ class SqliteUpkeep(Job):
     def _steps(self, seen: Seen, header: Header, ctx: Context, *, only_read: bool) -> Iterator[Step]:
         from maintd.actions import sqlite  # noqa: PLC0415 - reading a config does not need what acts
 
-        about: dict[str, Any] = {"target": seen.path, "seen": seen, "pause": self.max_pause}
+        about: dict[str, Any] = {"target": seen.path, "seen": seen, "pause": self.max_pause, "health": sqlite.Health()}
         yield from self._checks(seen, header, about, ctx)
         if only_read:
             if self.probes:
