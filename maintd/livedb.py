@@ -217,6 +217,25 @@ def limited(database: apsw.Connection, query: str, seconds: float) -> Iterator[N
         database.set_progress_handler(None)
 
 
+@contextlib.contextmanager
+def alone(database: apsw.Connection, text: str) -> Iterator[None]:
+    """Runs no second statement behind the first, which people's SQL could bring along: Refused."""
+    count = 0
+
+    def is_first(_cursor: apsw.Cursor, _sql: str, _bindings: object) -> bool:
+        nonlocal count
+        count += 1
+        return count == 1
+
+    database.exec_trace = is_first
+    try:
+        yield
+    except apsw.ExecTraceAbort as error:
+        raise Refused(f"{text!r} is more than one statement") from error
+    finally:
+        database.exec_trace = None
+
+
 def facts(database: apsw.Connection) -> dict[str, Any]:
     """The row counts, the hash of the schema, and what the header holds: what a restored copy must have as well."""
     schema = database.execute(

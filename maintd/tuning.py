@@ -134,15 +134,19 @@ def probe(
 ) -> list[dict[str, Any]]:
     """How long each query takes (the median of three, in ms), and how SQLite goes about it. It may only read."""
     with livedb.opened(Where(**where)) as database:
-        database.execute("PRAGMA query_only = 1").fetchall()
-        return [measured(database, query, seconds) for query in queries]
+        told = []
+        for query in queries:
+            database.execute("PRAGMA query_only = 1").fetchall()  # which a query before it may have undone
+            told.append(measured(database, query, seconds))
+        return told
 
 
 def measured(database: apsw.Connection, query: str, seconds: float) -> dict[str, Any]:
     """The `ms` and the `plan` of one query."""
     took = []
     with livedb.limited(database, query, seconds):
-        plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()]
+        with livedb.alone(database, query):
+            plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()]
         for _ in range(_RUNS):
             begun = time.monotonic()
             database.execute(query).fetchall()

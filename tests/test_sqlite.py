@@ -54,6 +54,17 @@ def test_declared_indexes_are_made_once(tree):
     assert {event["how"] for event in again.events("index.found")} == {"there"}
 
 
+def test_rows_that_are_not_unique_fail_that_index_alone(tree):
+    """A unique index over equal rows is a failure that names its declaration; those behind it are made, and a table is
+    found however its name is written."""
+    path = database(tree.logs / "a.db")
+    ask(path, "UPDATE trades SET note = 'same'")
+    found = did(tree, 'indexes = ["unique Trades(note)", "TRADES(price)"]\n', code=5)
+    assert "the index unique Trades(note) cannot be made" in found.event("database.failed")["error_msg"]
+    assert found.event("index.created")["declared"] == "TRADES(price)"
+    assert indexes(path) == ["maintd_trades_price"]
+
+
 def test_an_index_under_another_name_is_found(tree):
     """An index that the service made itself, or a wider one that begins with the same columns, is not made again."""
     path = database(tree.logs / "a.db")
@@ -67,12 +78,22 @@ def test_an_index_under_another_name_is_found(tree):
 
 
 @pytest.mark.parametrize(
-    ("declared", "said"), [("trades(nothing)", "nothing"), ("orders(id)", "no table orders"), ("gibberish", "no index")]
+    ("declared", "said"),
+    [
+        ("trades(nothing)", "nothing"),
+        ('trades("nothing")', "on table trades: no such column"),
+        ("orders(id)", "no table orders"),
+        ("gibberish", "no index"),
+        ("trades(note); DELETE FROM trades", "more than one statement"),
+        ("trades(note) where 1; DELETE FROM trades", "more than one statement"),
+    ],
 )
 def test_an_index_on_what_is_not_there_is_an_error(tree, declared, said):
     """A table or column that does not exist is named together with the index, and nothing at all is made."""
     path = database(tree.logs / "a.db")
-    failed = did(tree, f'indexes = ["trades(price)", "{declared}"]\n', code=5).event("database.failed")
+    options = f"indexes = {json.dumps(['trades(price)', declared])}\n"
+    failed = did(tree, options, code=5).event("database.failed")
+    assert ask(path, "SELECT count(*) FROM trades") == [(100,)]
     assert declared in failed["error_msg"]
     assert said in failed["error_msg"]
     assert indexes(path) == []
@@ -93,6 +114,7 @@ def test_a_probe_shows_what_an_index_is_worth(tree):
     ("query", "said"),
     [
         ("DELETE FROM trades", "may only read"),
+        ("SELECT 1; PRAGMA query_only = 0; DELETE FROM trades", "more than one statement"),
         ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", "longer than 1 s"),
     ],
 )
