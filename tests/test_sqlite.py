@@ -137,6 +137,17 @@ def test_what_would_hold_up_writers_too_long_is_refused(tree):
     assert indexes(path) == []
 
 
+def test_a_check_that_would_hold_up_writers_too_long_is_a_failure(tree):
+    """A database that is not checked is not taken for checked: both say what would allow them; false ends that."""
+    database(tree.logs / "a.db", 20_000, mode="DELETE")
+    failed = did(tree, 'integrity_check = true\nmax_pause = "1ms"\noptimize = false\n', code=1).events(
+        "database.failed"
+    )
+    assert ["quick_check" in event["error_msg"] for event in failed] == [True, False]
+    assert all('window = "03:00-05:00" and max_pause = "1s"' in event["advice"] for event in failed)
+    assert did(tree, 'quick_check = false\nmax_pause = "1ms"\noptimize = false\n').messages
+
+
 def test_a_large_log_is_checkpointed_and_free_pages_given_back(tree):
     """A WAL over checkpoint_over is moved into the database; VACUUM comes only where enough is free."""
     path = database(tree.logs / "a.db", 5000)
