@@ -8,6 +8,7 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from statistics import median
 from typing import Any
 
@@ -16,6 +17,7 @@ import apsw
 from maintd import livedb
 from maintd.errors import Damaged, NotYet, Refused, TimedOut
 from maintd.livedb import Where
+from maintd.units import format_duration
 
 Progress = Callable[[int], None]
 VACUUM_SPEED = 60 << 20
@@ -158,7 +160,8 @@ def require_short(estimate: float, pause: float, what: str) -> None:
     """Refused, with the estimate in seconds and what would allow it, if that is more than `pause`."""
     if estimate > pause:
         raise Refused(
-            f"{what} would hold up its writers for about {estimate:.1f} s, max_pause is {pause:.1f} s",
+            f"{what} would hold up its writers for about {format_duration(timedelta(seconds=estimate))}, "
+            f"max_pause is {format_duration(timedelta(seconds=pause))}",
             hint=f'allow it at night: window = "03:00-05:00" and max_pause = "{math.ceil(1.5 * estimate)}s"',
         )
 
@@ -172,7 +175,7 @@ def broken_off(database: apsw.Connection, pause: float, what: str) -> Iterator[N
         yield
     except apsw.InterruptError as error:
         raise TimedOut(
-            f"{what} took longer than {pause:.1f} s, was broken off, and changed nothing",
+            f"{what} took longer than {format_duration(timedelta(seconds=pause))}, was broken off, and changed nothing",
             hint="give the job a window at night and a larger limit",
         ) from error
     finally:

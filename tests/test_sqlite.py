@@ -132,6 +132,7 @@ def test_what_would_hold_up_writers_too_long_is_refused(tree):
     failed = did(tree, 'indexes = ["trades(note)"]\nmax_pause = "1ms"\noptimize = false\n', code=5).event(
         "database.failed"
     )
+    assert "max_pause is 1ms" in failed["error_msg"]
     assert "would hold up its writers for about" in failed["error_msg"]
     assert 'window = "03:00-05:00" and max_pause = "1s"' in failed["advice"]
     assert indexes(path) == []
@@ -357,15 +358,18 @@ def test_advise_proposes_what_helps_and_measures_it(tree):
     )
     before = path.read_bytes()
     given = ("--query", "SELECT * FROM trades WHERE id = 4", "--query", "DELETE FROM trades", "--log", str(queries))
+    given += ("--query", "SELECT * FROM trades WHERE id = ?")
     done = tree.run("sqlite", "advise", str(path), *given, "--json")
     assert done.returncode == 0, done.stderr
-    probe, by_id, writes, logged = (json.loads(line) for line in done.stdout.splitlines())
+    probe, by_id, writes, open_ended, logged = (json.loads(line) for line in done.stdout.splitlines())
     assert probe["index"] == "trades(note)"
     assert probe["after_ms"] < probe["before_ms"]
     assert "SCAN" in probe["plan_before"]
     assert "SEARCH" in probe["plan_after"]
     assert "index" not in by_id
     assert "may only read" in writes["trouble"]
+    assert open_ended["trouble"].startswith("it has parameters")
+    assert "write values in their place" in open_ended["trouble"]
     assert (logged["query"][-3:], logged["index"][:7]) == ("'x'", "trades(")
     assert path.read_bytes() == before
     assert indexes(path) == []
