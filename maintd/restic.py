@@ -149,7 +149,7 @@ def store(_progress: Progress, *, repository: dict[str, Any], request: dict[str,
         packing.write("files", b"".join(os.fsencode(source.path) + b"\0" for source in files), dir_fd=staging)
     is_doubtful = not about["missing"] and _has_damage(where)
     called = [set_tag(str(about["set"])), *([] if about["missing"] or is_doubtful else [WHOLE])]
-    arguments = ["backup", "--json", "--tag", ",".join(called), "--host", str(about["host"])]
+    arguments = ["backup", "--json", "-vv", "--tag", ",".join(called), "--host", str(about["host"])]
     arguments += ["--files-from-raw", os.path.join(wanted.staging, "files")] if files else []
     answer = said(where, [*arguments, TOP], place=wanted.staging)
     return _summary(answer, [source.size for source in files + copies]) | {"is_doubtful": is_doubtful}
@@ -182,16 +182,20 @@ def _arranged(source: Source, tree: str) -> Any:
 
 def _summary(answer: commands.Answer, sizes: Sequence[int]) -> dict[str, Any]:
     said: Mapping[str, Any] = {}
+    new = 0
     for line in answer.output.splitlines():
         parsed = json.loads(line)
         if parsed.get("message_type") == "summary":
             said = parsed
+        # restic's own count takes every copy, made anew each time, and the manifest for changed
+        is_new = parsed.get("action") in ("new", "modified") and parsed["data_size"]
+        new += bool(is_new) and parsed["item"] != f"/{TOP}/{manifest.NAME}"
     if not said:
         raise MaintdError(f"restic backup made no snapshot: {answer.complaint[-300:]}")
     return {
         "id": said["snapshot_id"],
         "files": len(sizes),
-        "new": said["files_new"] + said["files_changed"],
+        "new": new,
         "in_bytes": sum(sizes),
         "out_bytes": said["data_added"],
         "unsettled": [],

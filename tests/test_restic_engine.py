@@ -69,7 +69,7 @@ def test_restic_stores_consistent_copies_under_their_own_paths(tree):
         writer.execute("INSERT INTO trades VALUES (1000, 1.0, 'only in the WAL')")
         writer.commit()
         stored = taken(tree).event("snapshot.stored")
-    assert (stored["files"], stored["missing"]) == (3, 0)
+    assert (stored["files"], stored["new"], stored["missing"]) == (3, 3, 0)
     (snapshot,) = snapshots(tree)
     assert snapshot["tags"] == ["maintd:app", "maintd-whole"]
     out = tree.folder / "out"
@@ -82,6 +82,7 @@ def test_restic_stores_consistent_copies_under_their_own_paths(tree):
     assert not list(out.rglob("*-wal"))
     assert os.listdir(tree.folder / "state/stores/copies") == []
     assert tree.run("backups", "app").returncode == 0
+    assert taken(tree).event("snapshot.stored")["new"] == 0
 
 
 def test_a_drill_proves_a_restore(tree):
