@@ -57,7 +57,9 @@ def advise(
         for query in queries:
             try:
                 out.append(_advised(database, query, seconds))
-            except (MaintdError, apsw.Error) as error:
+            except MaintdError as error:
+                out.append({"query": query, "trouble": f"{error} ({error.hint})" if error.hint else str(error)})
+            except apsw.Error as error:
                 out.append({"query": query, "trouble": str(error)})
             progress(len(out))
         return out

@@ -105,20 +105,32 @@ def ask(progress: Callable[[int], None], argv: list[str], limit: float, place: s
     """
     target = os.memfd_create("output")
     try:
-        with _output(None) as (reading, writing):
-            process = _started(argv, None, writing, _Setting(place, target, more))
-            try:
-                tail = _watched(process, reading, argv[0], limit, lambda: progress(os.fstat(target).st_size))
-            except BaseException:
-                _kill(process)
-                raise
-            finally:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                process.wait()
+        setting = _Setting(place, target, more)
+        status, complaint = _ended(argv, limit, setting, lambda: progress(os.fstat(target).st_size))
         output = os.pread(target, os.fstat(target).st_size, 0)
     finally:
         os.close(target)
-    return Answer(process.returncode, output, tail.decode(errors="replace").strip("\0 \n\t"))
+    return Answer(status, output, complaint)
+
+
+def drain(argv: list[str], limit: float, place: str, more: Mapping[str, str]) -> Answer:
+    """The same, but what it prints is of no use to anybody."""
+    status, complaint = _ended(argv, limit, _Setting(place, subprocess.DEVNULL, more), lambda: None)
+    return Answer(status, b"", complaint)
+
+
+def _ended(argv: list[str], limit: float, setting: "_Setting", alive: Callable[[], None]) -> tuple[int, str]:
+    with _output(None) as (reading, writing):
+        process = _started(argv, None, writing, setting)
+        try:
+            tail = _watched(process, reading, argv[0], limit, alive)
+        except BaseException:
+            _kill(process)
+            raise
+        finally:
+            signal.signal(signal.SIGTERM, signal.SIG_DFL)
+            process.wait()
+    return process.returncode, tail.decode(errors="replace").strip("\0 \n\t")
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from maintd.child import Progress, Worker
 from maintd.errors import MaintdError, TimedOut
 from maintd.manifest import Manifest
 from maintd.snapshots import Held, Snapshot
-from maintd.stores import PROVEN, WHOLE, Repository, Store
+from maintd.stores import DAMAGED, PROVEN, WHOLE, Repository, Store
 from maintd.values import dataclass
 
 STAMP = "%Y%m%dT%H%M%SZ"
@@ -75,12 +75,18 @@ def id_of(path: str) -> str:
 
 
 def _of_restic(one: Mapping[str, Any], url: str, of: str) -> Snapshot:
-    is_whole = WHOLE in one["tags"]
+    damaged = [tag.removeprefix(DAMAGED) for tag in one["tags"] if tag.startswith(DAMAGED)]
+    is_whole = WHOLE in one["tags"] or damaged
     known = Manifest(of, one["time"], "", "", (), (), missing=() if is_whole else ("something",))
+    found = f"its data is damaged, as was found at {_stamped(min(damaged)):%Y-%m-%d %H:%M} UTC" if damaged else ""
     proven = [tag.removeprefix(PROVEN) for tag in one["tags"] if tag.startswith(PROVEN)]
-    at = datetime.strptime(max(proven), STAMP).replace(tzinfo=UTC) if proven else None
+    at = _stamped(max(proven)) if proven and not damaged else None
     name = names.ArchiveName(_time(one["time"]), 0, of)
-    return Snapshot(f"{url}#{one['id'][:8]}", name, (0, 0), known, proven=at)
+    return Snapshot(f"{url}#{one['id'][:8]}", name, (0, 0), known, proven=at, damage=found)
+
+
+def _stamped(text: str) -> datetime:
+    return datetime.strptime(text, STAMP).replace(tzinfo=UTC)
 
 
 def _time(text: str) -> datetime:

@@ -5,6 +5,7 @@ import os
 import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import apsw
@@ -89,7 +90,7 @@ class _Shape:
 def index(
     progress: Progress, *, where: Mapping[str, Any], indexes: Sequence[str], pause: float, drop: bool
 ) -> list[dict[str, Any]]:
-    """Sees to it that the declared indexes are there; says of each its `state`: created, present or covered.
+    """Sees to it that the declared indexes are there; says of each its `state`: created, present, covered or failed.
 
     Of those that are not declared, on tables that are, it says which are redundant, since another one begins with the
     same columns; with `drop` those go that are neither declared nor unique (dropped, with the `sql` that made them).
@@ -98,13 +99,13 @@ def index(
     """
     place = Where(**where)
     with livedb.opened(place) as database:
-        wanted = [Declared.parse(text) for text in indexes]
+        wanted = [_known(database, Declared.parse(text)) for text in indexes]
         shapes = [_shape_of(database, one) for one in wanted]
         out: list[dict[str, Any]] = []
         for one, shape in zip(wanted, shapes, strict=True):
             out.append(_ensured(database, one, shape, pause, place))
             progress(len(out))
-        ours = {one["name"] for one in out}
+        ours = {one["name"] for one in out if "name" in one}
         for table in dict.fromkeys(one.table for one in wanted):
             out += _undeclared(database, table, ours, pause, drop=drop)
         return out
@@ -123,9 +124,12 @@ def _ensured(database: apsw.Connection, one: Declared, shape: _Shape, pause: flo
     info = os.statvfs(place.directory)
     if info.f_bavail * info.f_frsize < size:
         raise Refused(f"{what} may take up to {format_size(size)}, which is not free in {place.directory}")
-    with broken_off(database, pause, what):
-        name = _free_name(database, one.name)
-        database.execute(one.sql(name)).fetchall()
+    name = _free_name(database, one.name)
+    try:
+        with broken_off(database, pause, what):
+            database.execute(one.sql(name)).fetchall()
+    except apsw.ConstraintError as error:
+        return {"declared": one.text, "state": "failed", "why": f"the index {one.text} cannot be made: {error}"}
     took = round((time.monotonic() - begun) * 1000, 1)
     return {"declared": one.text, "state": "created", "name": name, "ms": took}
 
@@ -153,15 +157,28 @@ def _undeclared(
             yield {"state": "redundant", "name": name, "by": wider}
 
 
-def _shape_of(database: apsw.Connection, one: Declared) -> _Shape:
-    """Of a declared index, as SQLite understands it over an empty table of the same schema."""
-    found = database.execute("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?", (one.table,)).fetchone()
+def _known(database: apsw.Connection, one: Declared) -> Declared:
+    """The same, with the name of its table as the schema has it: for SQLite upper and lower case are one."""
+    found = database.execute(
+        "SELECT name FROM sqlite_schema WHERE type = 'table' AND name = ? COLLATE NOCASE", (one.table,)
+    ).fetchone()
     if found is None:
         raise Refused(f"the index {one.text} is declared, and there is no table {one.table}")
+    return replace(one, table=str(found[0]))
+
+
+def _shape_of(database: apsw.Connection, one: Declared) -> _Shape:
+    """Of a declared index, as SQLite understands it over an empty table of the same schema.
+
+    Quoted names are columns there, and never texts (https://sqlite.org/quirks.html#dblquote).
+    """
+    found = database.execute("SELECT sql FROM sqlite_schema WHERE type = 'table' AND name = ?", (one.table,)).fetchall()
     scratch = apsw.Connection(":memory:")
     try:
-        scratch.execute(str(found[0])).fetchall()
-        scratch.execute(one.sql()).fetchall()
+        scratch.execute(str(found[0][0])).fetchall()
+        scratch.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
+        with livedb.alone(scratch, one.text):
+            scratch.execute(one.sql()).fetchall()
         return next(shape for name, shape, _ in _existing(scratch, one.table) if name == one.name)
     except apsw.SQLError as error:
         raise Refused(f"the index {one.text} cannot be made on table {one.table}: {error}") from error

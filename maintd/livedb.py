@@ -11,6 +11,7 @@ import os
 import stat as st
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 import apsw
@@ -19,6 +20,7 @@ from maintd import confinement
 from maintd.errors import Damaged, MaintdError, NotYet, Refused, TimedOut
 from maintd.linux import open_beneath
 from maintd.names import printable
+from maintd.units import format_duration
 from maintd.values import dataclass
 
 Progress = Callable[[int], None]
@@ -108,7 +110,7 @@ def _told(where: Where) -> Iterator[None]:
             f"{printable(where.name)} is no SQLite database, or an encrypted one", hint="exclude it from the patterns"
         ) from error
     except apsw.CorruptError as error:
-        raise MaintdError(
+        raise Damaged(
             f"{printable(where.name)} is damaged: {error}", hint="restore it: maintd backups, maintd restore"
         ) from error
     except apsw.FullError as error:
@@ -151,7 +153,8 @@ def copy(progress: Progress, *, source: Mapping[str, Any], target: Mapping[str, 
 def _require_within(pause: float | None, spent: float) -> None:
     if pause is not None and spent > pause:
         raise TimedOut(
-            f"copying it held up its writers for {pause:.1f} s, which is max_pause, and was broken off",
+            f"copying it held up its writers for {format_duration(timedelta(seconds=pause))}, which is max_pause, "
+            "and was broken off",
             hint="raise max_pause, give the job a window, or use PRAGMA journal_mode = WAL in the service",
         )
 
@@ -211,10 +214,33 @@ def limited(database: apsw.Connection, query: str, seconds: float) -> Iterator[N
         raise TimedOut(f"it took longer than {seconds:.0f} s and was broken off: {query}") from error
     except (apsw.ReadOnlyError, apsw.AuthError) as error:
         raise Refused(f"a query may only read: {query}") from error
+    except apsw.BindingsError as error:
+        raise MaintdError(
+            f"it has parameters, such as ?: {query}", hint="write values in their place: what it takes depends on them"
+        ) from error
     except apsw.SQLError as error:
         raise MaintdError(f"SQLite does not understand {query!r}: {error}") from error
     finally:
         database.set_progress_handler(None)
+
+
+@contextlib.contextmanager
+def alone(database: apsw.Connection, text: str) -> Iterator[None]:
+    """Runs no second statement behind the first, which people's SQL could bring along: Refused."""
+    count = 0
+
+    def is_first(_cursor: apsw.Cursor, _sql: str, _bindings: object) -> bool:
+        nonlocal count
+        count += 1
+        return count == 1
+
+    database.exec_trace = is_first
+    try:
+        yield
+    except apsw.ExecTraceAbort as error:
+        raise Refused(f"{text!r} is more than one statement") from error
+    finally:
+        database.exec_trace = None
 
 
 def facts(database: apsw.Connection) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import hashlib
 import json
 import math
 import os
+import re
 import socket
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -16,29 +17,39 @@ from urllib.parse import quote
 
 from maintd import commands, durable, manifest, members, packing
 from maintd.durable import Ownership
-from maintd.errors import MaintdError
+from maintd.errors import Damaged, MaintdError
 from maintd.manifest import Manifest, Source
-from maintd.stores import PROVEN, TOP, WHOLE, Repository, set_tag
+from maintd.stores import DAMAGED, PROVEN, TOP, WHOLE, Repository, set_tag
 
 Progress = Callable[[int], None]
 _UNREADABLE = 3
 """What `restic backup` ends with if it made a snapshot and could not read some file."""
 _LISTING = 120.0
+_DAMAGE = re.compile(
+    r"ciphertext verification failed|does not match|invalid data returned|repository contains errors"
+    r"|LoadIndex returned errors|not found in (the )?(repository|index)"
+)
+_DAMAGE_HERE = re.compile(r"ReadFull\S*: (unexpected )?EOF|/data/\S+: no such file")
+"""What says so of a directory alone: elsewhere it may be the connection."""
 
 
-def said(where: Repository, arguments: Sequence[str], limit: float = math.inf, place: str = "/") -> commands.Answer:
-    """What restic says. Raises MaintdError if it is not there, or fails and has not made a snapshot.
+def said(
+    where: Repository, arguments: Sequence[str], limit: float = math.inf, place: str = "/", *, is_kept: bool = True
+) -> commands.Answer:
+    """What restic says, all of it or, if it is not to be kept, only how it ended.
+
+    Raises MaintdError if it is not there, or fails and has not made a snapshot: Damaged, if what it says is that.
 
     A lock that an interrupted run has left is removed: `restic unlock` takes those of processes of this machine that
     have ended, and those that nobody has renewed for half an hour, alone.
     """
     try:
-        return _said(where, arguments, limit, place)
+        return _said(where, arguments, limit, place, is_kept=is_kept)
     except _Locked:
         if any(map(_may_be_hurt, _locks(where))):
             raise
         _said(where, ["unlock"], limit, place)
-        return _said(where, arguments, limit, place)
+        return _said(where, arguments, limit, place, is_kept=is_kept)
 
 
 def _locks(where: Repository) -> list[Mapping[str, Any]]:
@@ -61,7 +72,9 @@ class _Locked(MaintdError):
     """The repository is locked."""
 
 
-def _said(where: Repository, arguments: Sequence[str], limit: float, place: str) -> commands.Answer:
+def _said(
+    where: Repository, arguments: Sequence[str], limit: float, place: str, *, is_kept: bool = True
+) -> commands.Answer:
     url, secret = _reached(where.url)
     more = {
         "RESTIC_REPOSITORY": url,
@@ -69,14 +82,20 @@ def _said(where: Repository, arguments: Sequence[str], limit: float, place: str)
         "RESTIC_CACHE_DIR": where.cache,
     }
     try:
-        answer = commands.ask(lambda _: None, ["restic", *arguments], limit, place, more)
+        line = ["restic", *arguments]
+        answer = (
+            commands.ask(lambda _: None, line, limit, place, more)
+            if is_kept
+            else commands.drain(line, limit, place, more)
+        )
     except FileNotFoundError as error:
         raise MaintdError("restic is not installed", hint="apt-get install restic") from error
     if secret:
         answer = replace(answer, complaint=answer.complaint.replace(secret, "***"))
     if answer.status not in (0, _UNREADABLE):
         told = " ".join(answer.complaint.split()) or f"it ended with {answer.status}"
-        kind = _Locked if "already locked" in told else MaintdError
+        is_damage = _DAMAGE.search(told) or (where.url.startswith("/") and _DAMAGE_HERE.search(told))
+        kind = _Locked if "already locked" in told else Damaged if is_damage else MaintdError
         raise kind(f"restic {arguments[0]}: {told[-300:]}", hint=_hint(told))
     return answer
 
@@ -128,11 +147,23 @@ def store(_progress: Progress, *, repository: dict[str, Any], request: dict[str,
         with durable.directory(tree) as dir_fd:
             packing.write(manifest.NAME, listed.written(), dir_fd=dir_fd)
         packing.write("files", b"".join(os.fsencode(source.path) + b"\0" for source in files), dir_fd=staging)
-    tags = [set_tag(str(about["set"])), *([] if about["missing"] else [WHOLE])]
-    arguments = ["backup", "--json", "--tag", ",".join(tags), "--host", str(about["host"])]
+    is_doubtful = not about["missing"] and _has_damage(where)
+    called = [set_tag(str(about["set"])), *([] if about["missing"] or is_doubtful else [WHOLE])]
+    arguments = ["backup", "--json", "-vv", "--tag", ",".join(called), "--host", str(about["host"])]
     arguments += ["--files-from-raw", os.path.join(wanted.staging, "files")] if files else []
     answer = said(where, [*arguments, TOP], place=wanted.staging)
-    return _summary(answer, [source.size for source in files + copies])
+    return _summary(answer, [source.size for source in files + copies]) | {"is_doubtful": is_doubtful}
+
+
+def _has_damage(where: Repository) -> bool:
+    """Whether any snapshot of maintd's is known to be damaged: what shares its data is not stored again."""
+    return any(tag.startswith(DAMAGED) for one in tags(where) for tag in one)
+
+
+def tags(where: Repository, *of: str) -> list[list[str]]:
+    """The tags of these snapshots, or of all that there are."""
+    found = json.loads(said(where, ["snapshots", "--json", "--no-lock", "--no-cache", *of], _LISTING).output or b"null")
+    return [one.get("tags") or [] for one in found or []]
 
 
 def _arranged(source: Source, tree: str) -> Any:
@@ -151,16 +182,20 @@ def _arranged(source: Source, tree: str) -> Any:
 
 def _summary(answer: commands.Answer, sizes: Sequence[int]) -> dict[str, Any]:
     said: Mapping[str, Any] = {}
+    new = 0
     for line in answer.output.splitlines():
         parsed = json.loads(line)
         if parsed.get("message_type") == "summary":
             said = parsed
+        # restic's own count takes every copy, made anew each time, and the manifest for changed
+        is_new = parsed.get("action") in ("new", "modified") and parsed["data_size"]
+        new += bool(is_new) and parsed["item"] != f"/{TOP}/{manifest.NAME}"
     if not said:
         raise MaintdError(f"restic backup made no snapshot: {answer.complaint[-300:]}")
     return {
         "id": said["snapshot_id"],
         "files": len(sizes),
-        "new": said["files_new"] + said["files_changed"],
+        "new": new,
         "in_bytes": sum(sizes),
         "out_bytes": said["data_added"],
         "unsettled": [],

@@ -32,7 +32,7 @@ def describe(_progress: Progress, *, repository: dict[str, Any], snapshot: str) 
     Files whose names restic cannot tell are under `left_out`. Raises MaintdError.
     """
     where = Repository(**repository)
-    lines = restic.said(where, ["ls", "--json", "--no-lock", snapshot]).output.splitlines()
+    lines = restic.said(where, ["ls", "--json", "--no-lock", "--no-cache", snapshot]).output.splitlines()
     all_nodes = [json.loads(line) for line in lines]
     nodes = [node for node in all_nodes if node.get("type") == "file"]
     if _MANIFEST not in [node["path"] for node in nodes]:
@@ -40,7 +40,7 @@ def describe(_progress: Progress, *, repository: dict[str, Any], snapshot: str) 
             f"the snapshot {snapshot} has no manifest of maintd's",
             hint=f"restic restores it by itself: restic restore {snapshot} --target DIR",
         )
-    known = Manifest.read(restic.said(where, ["dump", "--no-lock", snapshot, _MANIFEST]).output)
+    known = Manifest.read(restic.said(where, ["dump", "--no-lock", "--no-cache", snapshot, _MANIFEST]).output)
     files = [node for node in nodes if not node["path"].startswith(f"/{TOP}/")]
     odd = [f"{printable(node['path'])}: {NOT_UTF8}" for node in files if _LOST in node["path"]]
     told = [_entry(node) for node in files if _LOST not in node["path"]]
@@ -93,7 +93,7 @@ def bring(  # noqa: PLR0913 - they cross a pipe by name
         durable.make_private(TREE, dir_fd=dir_fd)
         target = os.path.join(directory, TREE)
         named = ["/" + os.path.relpath(loose(entry), TREE) for entry in wanted]
-        arguments = ["restore", "--no-lock", snapshot, "--target", target]
+        arguments = ["restore", "--no-lock", "--no-cache", snapshot, "--target", target]
         restic.said(Repository(**repository), [*arguments, *_includes(named, is_all=only is None)])
         entries = tuple(_compared(wanted, directory, progress))
         packing.describe(replace(whole, entries=entries, packs=()), dir_fd)

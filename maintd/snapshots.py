@@ -121,15 +121,23 @@ def leftovers(destination: str, only: str) -> list[tuple[str, tuple[int, int]]]:
 def judged(snapshots: Sequence[Snapshot], policy: Policy, now: datetime, coming: str | None = None) -> list[Verdict]:
     """What the retention says of a set's snapshots, oldest first; `coming` is one that is about to be made.
 
-    Of those that are verified one always stays: the newest of them, whatever the policy says.
+    Of those that are verified one always stays: the newest of them, whatever the policy says. One that is damaged is
+    none of so many that stay; and while there is one, the last of which a restore was proven stays too.
     """
     generations = [Generation(one.path, one.taken, one.stored, order=n) for n, one in enumerate(snapshots)]
     generations += [Generation(coming, now, 0, order=len(snapshots))] if coming else []
     verdicts = decide({"": generations}, policy, now)
-    last = max((one for one in snapshots if one.is_verified), key=lambda one: one.name, default=None)
+    damaged = {one.path for one in snapshots if one.damage}
+    if damaged and policy.max_total is None:
+        sound = decide({"": [each for each in generations if each.path not in damaged]}, policy, now)
+        verdicts = [verdict for verdict in verdicts if verdict.generation.path in damaged] + sound
+    verified = sorted((one for one in snapshots if one.is_verified), key=lambda one: one.name)
+    proven = [one for one in verified if one.proven] if damaged else []
+    spared = {one.path: "the last that was proven stays while others are damaged" for one in proven[-1:]}
+    spared |= {one.path: "the last verified snapshot is never deleted" for one in verified[-1:]}
     return [
-        Verdict(verdict.generation, kept=True, reason="the last verified snapshot is never deleted", protected=True)
-        if last and verdict.generation.path == last.path and not verdict.kept
+        Verdict(verdict.generation, kept=True, reason=spared[verdict.generation.path], protected=True)
+        if verdict.generation.path in spared and not verdict.kept
         else verdict
         for verdict in verdicts
     ]

@@ -8,14 +8,16 @@ import contextlib
 import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from statistics import median
 from typing import Any
 
 import apsw
 
 from maintd import livedb
-from maintd.errors import MaintdError, NotYet, Refused, TimedOut
+from maintd.errors import Damaged, NotYet, Refused, TimedOut
 from maintd.livedb import Where
+from maintd.units import format_duration
 
 Progress = Callable[[int], None]
 VACUUM_SPEED = 60 << 20
@@ -35,11 +37,11 @@ def optimize(_progress: Progress, *, where: Mapping[str, Any], pause: float) -> 
 
 
 def quick_check(_progress: Progress, *, where: Mapping[str, Any], seconds: float) -> None:
-    """Raises MaintdError for what is damaged; broken off after so many seconds, since a reader pins the WAL."""
+    """Raises Damaged for what is; broken off after so many seconds, since a reader pins the WAL."""
     with livedb.opened(Where(**where)) as database, broken_off(database, seconds, "PRAGMA quick_check"):
         found = [str(row[0]) for row in database.execute("PRAGMA quick_check(5)").fetchall()]
     if found != ["ok"]:
-        raise MaintdError(f"quick_check: {'; '.join(found)[:300]}", hint="restore it: maintd backups, maintd restore")
+        raise Damaged(f"quick_check: {'; '.join(found)[:300]}", hint="restore it: maintd backups, maintd restore")
 
 
 def checkpoint(_progress: Progress, *, where: Mapping[str, Any]) -> list[int]:
@@ -134,15 +136,19 @@ def probe(
 ) -> list[dict[str, Any]]:
     """How long each query takes (the median of three, in ms), and how SQLite goes about it. It may only read."""
     with livedb.opened(Where(**where)) as database:
-        database.execute("PRAGMA query_only = 1").fetchall()
-        return [measured(database, query, seconds) for query in queries]
+        told = []
+        for query in queries:
+            database.execute("PRAGMA query_only = 1").fetchall()  # which a query before it may have undone
+            told.append(measured(database, query, seconds))
+        return told
 
 
 def measured(database: apsw.Connection, query: str, seconds: float) -> dict[str, Any]:
     """The `ms` and the `plan` of one query."""
     took = []
     with livedb.limited(database, query, seconds):
-        plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()]
+        with livedb.alone(database, query):
+            plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()]
         for _ in range(_RUNS):
             begun = time.monotonic()
             database.execute(query).fetchall()
@@ -154,7 +160,8 @@ def require_short(estimate: float, pause: float, what: str) -> None:
     """Refused, with the estimate in seconds and what would allow it, if that is more than `pause`."""
     if estimate > pause:
         raise Refused(
-            f"{what} would hold up its writers for about {estimate:.1f} s, max_pause is {pause:.1f} s",
+            f"{what} would hold up its writers for about {format_duration(timedelta(seconds=estimate))}, "
+            f"max_pause is {format_duration(timedelta(seconds=pause))}",
             hint=f'allow it at night: window = "03:00-05:00" and max_pause = "{math.ceil(1.5 * estimate)}s"',
         )
 
@@ -168,7 +175,7 @@ def broken_off(database: apsw.Connection, pause: float, what: str) -> Iterator[N
         yield
     except apsw.InterruptError as error:
         raise TimedOut(
-            f"{what} took longer than {pause:.1f} s, was broken off, and changed nothing",
+            f"{what} took longer than {format_duration(timedelta(seconds=pause))}, was broken off, and changed nothing",
             hint="give the job a window at night and a larger limit",
         ) from error
     finally:

@@ -105,6 +105,26 @@ def test_declared_indexes_are_made_and_probes_measured(server):
     assert "invalid" not in server.sql("SELECT * FROM pg_index WHERE NOT indisvalid")
 
 
+def test_a_probe_or_a_declaration_changes_nothing_else(server):
+    """More than one statement, one that is no query, one that writes: refused; tables, their rows, large objects and
+    files are those of before."""
+    state = "SELECT (SELECT count(*) FROM orders), (SELECT count(*) FROM pg_largeobject_metadata)"
+    there, proof = server.sql(state), server.tree.folder / "proof"
+    for probe in (
+        "SET TRANSACTION READ WRITE; DELETE FROM orders RETURNING 1",
+        "SELECT 1; SET TRANSACTION READ WRITE; DELETE FROM orders",
+        "WITH gone AS (DELETE FROM orders RETURNING 1) SELECT * FROM gone",
+        f"COPY (SELECT 1) TO PROGRAM 'touch {proof}'",
+    ):
+        did = server.do(QUIET + f"probes = [{json.dumps(probe)}]\n")
+        assert did.event("database.failed")["error"] == "refused", str(did)
+    assert server.do(QUIET + 'probes = ["/* large */ (SELECT lo_create(4711))"]\n').code == 0
+    did = server.do(QUIET + 'indexes = ["orders(id); drop table orders"]\n')
+    assert did.event("database.failed")["error"] == "refused", str(did)
+    assert server.sql(state) == there
+    assert not proof.exists()
+
+
 def test_an_invalid_leftover_is_rebuilt(server):
     """An index whose making failed half way is dropped and made anew under its name; one that fails leaves nothing."""
     server.sql("UPDATE orders SET symbol = 'same' WHERE id < 3")

@@ -34,6 +34,9 @@ files = ["LOGS/*.csv"]
 """
 
 
+DRILL = '[drill.app]\ncron = "@weekly"\nrepository = "HERE/repository"\npassword_file = "HERE/password"\nset = "app"\n'
+
+
 @pytest.fixture
 def tree() -> Iterator[Tree]:
     with tempfile.TemporaryDirectory(prefix="maintd-") as folder:
@@ -66,7 +69,7 @@ def test_restic_stores_consistent_copies_under_their_own_paths(tree):
         writer.execute("INSERT INTO trades VALUES (1000, 1.0, 'only in the WAL')")
         writer.commit()
         stored = taken(tree).event("snapshot.stored")
-    assert (stored["files"], stored["missing"]) == (3, 0)
+    assert (stored["files"], stored["new"], stored["missing"]) == (3, 3, 0)
     (snapshot,) = snapshots(tree)
     assert snapshot["tags"] == ["maintd:app", "maintd-whole"]
     out = tree.folder / "out"
@@ -79,16 +82,14 @@ def test_restic_stores_consistent_copies_under_their_own_paths(tree):
     assert not list(out.rglob("*-wal"))
     assert os.listdir(tree.folder / "state/stores/copies") == []
     assert tree.run("backups", "app").returncode == 0
+    assert taken(tree).event("snapshot.stored")["new"] == 0
 
 
 def test_a_drill_proves_a_restore(tree):
     """restic restores into a scratch directory, the databases are opened and compared; a tag and `backups` say when. A
     damaged repository is a failure."""
     initialized(tree)
-    drill = (
-        '[drill.app]\ncron = "@weekly"\nrepository = "HERE/repository"\npassword_file = "HERE/password"\nset = "app"\n'
-    )
-    tree.write_config(JOB + drill)
+    tree.write_config(JOB + DRILL)
     database(tree.logs / "a.db")
     tree.log("p.csv", os.urandom(100_000))
     assert tree.do("backup.app").code == 0
@@ -98,13 +99,81 @@ def test_a_drill_proves_a_restore(tree):
     assert any(tag.startswith("maintd-proven:") for tag in snapshot["tags"])
     assert json.loads(tree.run("backups", "--json").stdout)["proven"]
     assert list((tree.folder / "state/stores/drills").iterdir()) == []
-    for pack in (tree.folder / "repository/data").rglob("*"):
-        if pack.is_file() and pack.stat().st_size > 50_000:
-            pack.chmod(0o600)
-            data = bytearray(pack.read_bytes())
-            data[len(data) // 2] ^= 1
-            pack.write_bytes(data)
-    assert "could not drill the set app" in tree.do("drill.app").event("drill.failed")["msg"]
+    flip(tree, set())
+    failed = [event["msg"] for event in tree.do("drill.app").events("drill.failed")]
+    assert any("could not drill the set app" in message for message in failed)
+
+
+def flip(tree: Tree, but: set[Path]) -> Path:
+    """Changes a byte of the largest pack of the repository that is none of those; returns it."""
+    pack = max(packs(tree) - but, key=lambda path: path.stat().st_size)
+    pack.chmod(0o600)
+    data = bytearray(pack.read_bytes())
+    data[len(data) // 2] ^= 1
+    pack.write_bytes(data)
+    return pack
+
+
+def packs(tree: Tree) -> set[Path]:
+    return {path for path in (tree.folder / "repository/data").rglob("*") if path.is_file()}
+
+
+def backed_up(tree: Tree) -> None:
+    did = tree.do("backup.app")
+    assert did.code == 0, str(did)
+
+
+def standing(tree: Tree) -> list[tuple[bool, bool]]:
+    """Of each snapshot, the oldest first, whether it is verified, and whether a restore of it was proven."""
+    lines = tree.run("backups", "--json").stdout.splitlines()
+    return [(one["verified"], bool(one["proven"])) for one in map(json.loads, lines)]
+
+
+def test_what_a_drill_finds_damaged_pushes_no_good_snapshot_out(tree):
+    """A flipped byte in the newest snapshot's data: it is whole no more, `backups` says so, a new one that shares the
+    data is a failure, and what was proven stays, whatever keep says; once restic stores it anew the next one is whole.
+    """
+    initialized(tree)
+    tree.write_config(JOB + "keep = 2\n" + DRILL)
+    for number in range(2):
+        there = packs(tree)
+        tree.log("p.csv", os.urandom(300_000))
+        backed_up(tree)
+        if number == 0:
+            assert tree.do("drill.app").event("repository.verified")
+    pack = flip(tree, there)
+    assert "verification failed" in tree.do("drill.app").events("drill.failed")[0]["error_msg"]
+    assert standing(tree) == [(True, True), (False, False)]
+    assert "its data is damaged" in tree.run("backups").stdout
+    did = tree.do("backup.app")
+    assert "shares with older snapshots is damaged" in did.event("backup.failed")["error_msg"]
+    assert did.events("snapshot.expired") == []
+    assert standing(tree) == [(True, True), (False, False), (False, False)]
+    pack.unlink()
+    restic(tree, "rebuild-index")
+    for _ in range(2):
+        backed_up(tree)
+    assert standing(tree)[0] == (True, True)
+    assert tree.do("drill.app").event("restore.proven")
+
+
+def test_damage_in_an_older_snapshot_of_restic_is_found_too(tree):
+    """All the data of the repository is read: damage that the newest snapshot does not share is noted at those that
+    have it alone. With verify_all = false nobody looks."""
+    initialized(tree)
+    tree.write_config(JOB + DRILL + "verify_all = false\n")
+    tree.log("p.csv", os.urandom(300_000))
+    backed_up(tree)
+    first = packs(tree)
+    tree.log("p.csv", os.urandom(300_000))
+    backed_up(tree)
+    flip(tree, packs(tree) - first)
+    assert tree.do("drill.app").code == 0
+    assert standing(tree) == [(True, False), (True, True)]
+    tree.write_config(JOB + DRILL)
+    did = tree.do("drill.app")
+    assert did.event("drill.failed")["error_msg"].startswith("of the 2 snapshots of app 1 are damaged")
+    assert standing(tree) == [(False, False), (True, True)]
 
 
 def test_the_retention_has_restic_forget(tree):

@@ -54,6 +54,17 @@ def test_declared_indexes_are_made_once(tree):
     assert {event["how"] for event in again.events("index.found")} == {"there"}
 
 
+def test_rows_that_are_not_unique_fail_that_index_alone(tree):
+    """A unique index over equal rows is a failure that names its declaration; those behind it are made, and a table is
+    found however its name is written."""
+    path = database(tree.logs / "a.db")
+    ask(path, "UPDATE trades SET note = 'same'")
+    found = did(tree, 'indexes = ["unique Trades(note)", "TRADES(price)"]\n', code=5)
+    assert "the index unique Trades(note) cannot be made" in found.event("database.failed")["error_msg"]
+    assert found.event("index.created")["declared"] == "TRADES(price)"
+    assert indexes(path) == ["maintd_trades_price"]
+
+
 def test_an_index_under_another_name_is_found(tree):
     """An index that the service made itself, or a wider one that begins with the same columns, is not made again."""
     path = database(tree.logs / "a.db")
@@ -67,12 +78,22 @@ def test_an_index_under_another_name_is_found(tree):
 
 
 @pytest.mark.parametrize(
-    ("declared", "said"), [("trades(nothing)", "nothing"), ("orders(id)", "no table orders"), ("gibberish", "no index")]
+    ("declared", "said"),
+    [
+        ("trades(nothing)", "nothing"),
+        ('trades("nothing")', "on table trades: no such column"),
+        ("orders(id)", "no table orders"),
+        ("gibberish", "no index"),
+        ("trades(note); DELETE FROM trades", "more than one statement"),
+        ("trades(note) where 1; DELETE FROM trades", "more than one statement"),
+    ],
 )
 def test_an_index_on_what_is_not_there_is_an_error(tree, declared, said):
     """A table or column that does not exist is named together with the index, and nothing at all is made."""
     path = database(tree.logs / "a.db")
-    failed = did(tree, f'indexes = ["trades(price)", "{declared}"]\n', code=5).event("database.failed")
+    options = f"indexes = {json.dumps(['trades(price)', declared])}\n"
+    failed = did(tree, options, code=5).event("database.failed")
+    assert ask(path, "SELECT count(*) FROM trades") == [(100,)]
     assert declared in failed["error_msg"]
     assert said in failed["error_msg"]
     assert indexes(path) == []
@@ -93,6 +114,7 @@ def test_a_probe_shows_what_an_index_is_worth(tree):
     ("query", "said"),
     [
         ("DELETE FROM trades", "may only read"),
+        ("SELECT 1; PRAGMA query_only = 0; DELETE FROM trades", "more than one statement"),
         ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", "longer than 1 s"),
     ],
 )
@@ -110,9 +132,21 @@ def test_what_would_hold_up_writers_too_long_is_refused(tree):
     failed = did(tree, 'indexes = ["trades(note)"]\nmax_pause = "1ms"\noptimize = false\n', code=5).event(
         "database.failed"
     )
+    assert "max_pause is 1ms" in failed["error_msg"]
     assert "would hold up its writers for about" in failed["error_msg"]
     assert 'window = "03:00-05:00" and max_pause = "1s"' in failed["advice"]
     assert indexes(path) == []
+
+
+def test_a_check_that_would_hold_up_writers_too_long_is_a_failure(tree):
+    """A database that is not checked is not taken for checked: both say what would allow them; false ends that."""
+    database(tree.logs / "a.db", 20_000, mode="DELETE")
+    failed = did(tree, 'integrity_check = true\nmax_pause = "1ms"\noptimize = false\n', code=1).events(
+        "database.failed"
+    )
+    assert ["quick_check" in event["error_msg"] for event in failed] == [True, False]
+    assert all('window = "03:00-05:00" and max_pause = "1s"' in event["advice"] for event in failed)
+    assert did(tree, 'quick_check = false\nmax_pause = "1ms"\noptimize = false\n').messages
 
 
 def test_a_large_log_is_checkpointed_and_free_pages_given_back(tree):
@@ -189,6 +223,24 @@ def test_damage_is_found_by_the_check(tree):
     assert any(
         "restore" in event["advice"] for event in did(tree, "optimize = false\n", code=1).events("database.failed")
     )
+
+
+def test_what_is_damaged_is_not_changed(tree):
+    """After a check has found damage nothing writes to that database in the run; another one is looked after."""
+    path, other = database(tree.logs / "a.db", 5000, mode="DELETE"), database(tree.logs / "b.db")
+    ask(path, "CREATE TABLE small (x)")
+    with path.open("r+b") as file:
+        file.seek(3 * 4096 + 100)
+        file.write(b"\xff" * 3000)
+    before = path.read_bytes()
+    found = did(tree, 'indexes = ["trades(price)"]\njournal_mode = "wal"\n', code=5)
+    assert [event["error"] for event in found.events("database.failed")] == ["damaged"]
+    assert path.read_bytes() == before
+    assert len(indexes(other)) == 1
+    ask(other, "CREATE TABLE small (x)")
+    found = did(tree, 'indexes = ["small(x)"]\njournal_mode = "wal"\n', code=5)
+    assert path.read_bytes() == before
+    assert found.event("index.created")["target"] == str(other)
 
 
 def test_odd_databases_are_looked_after_and_what_is_none_is_told(tree):
@@ -306,15 +358,18 @@ def test_advise_proposes_what_helps_and_measures_it(tree):
     )
     before = path.read_bytes()
     given = ("--query", "SELECT * FROM trades WHERE id = 4", "--query", "DELETE FROM trades", "--log", str(queries))
+    given += ("--query", "SELECT * FROM trades WHERE id = ?")
     done = tree.run("sqlite", "advise", str(path), *given, "--json")
     assert done.returncode == 0, done.stderr
-    probe, by_id, writes, logged = (json.loads(line) for line in done.stdout.splitlines())
+    probe, by_id, writes, open_ended, logged = (json.loads(line) for line in done.stdout.splitlines())
     assert probe["index"] == "trades(note)"
     assert probe["after_ms"] < probe["before_ms"]
     assert "SCAN" in probe["plan_before"]
     assert "SEARCH" in probe["plan_after"]
     assert "index" not in by_id
     assert "may only read" in writes["trouble"]
+    assert open_ended["trouble"].startswith("it has parameters")
+    assert "write values in their place" in open_ended["trouble"]
     assert (logged["query"][-3:], logged["index"][:7]) == ("'x'", "trades(")
     assert path.read_bytes() == before
     assert indexes(path) == []

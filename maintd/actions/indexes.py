@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 from maintd import trust
 from maintd.actions.hands import Hands
 from maintd.actions.sqlite import OnDatabase
+from maintd.errors import MaintdError
 from maintd.events import Event
 from maintd.units import counted, format_duration
 from maintd.values import dataclass
@@ -131,8 +132,11 @@ class EnsureIndexes(OnDatabase):
         found = (
             self.ask(hands, "indexing:index", indexes=self.indexes, pause=pause, drop=self.drop) if self.indexes else []
         )
-        yield from (said(self.target, one) for one in found)
+        yield from (said(self.target, one) for one in found if one["state"] != "failed")
         yield from measured(self.target, self.probes, before, self._probed(hands))
+        failed = [one["why"] for one in found if one["state"] == "failed"]
+        if failed:
+            raise MaintdError("; ".join(failed), hint="correct the rows, or the declaration")
 
     def _probed(self, hands: Hands) -> list[dict[str, Any]]:
         if not self.probes:

@@ -13,6 +13,7 @@ from maintd.actions.hands import Hands
 from maintd.actions.staging import BackupFailed
 from maintd.child import Worker
 from maintd.destinations import STAMP, id_of
+from maintd.errors import Damaged
 from maintd.events import Event, Failure
 from maintd.manifest import Manifest
 from maintd.steps import Action
@@ -29,6 +30,17 @@ class RepositoryPruned(Event):
     @property
     def msg(self) -> str:
         return "gave back what no snapshot has any more"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RepositoryVerified(Event):
+    """All the data of a repository was read, and is what it was (restic check --read-data)."""
+
+    name: ClassVar[str] = "repository.verified"
+
+    @property
+    def msg(self) -> str:
+        return "read all its data, which is what it was"
 
 
 _SECONDS = 300.0
@@ -51,6 +63,9 @@ class StoreWithRestic(StoreSnapshot):
     def made(self, hands: Hands) -> dict[str, Any]:
         made: dict[str, Any] = _ask(hands, self.repository, "restic:store", request=self.request())
         self.staged.discard()
+        if made["is_doubtful"]:
+            at = _stamp(datetime.fromisoformat(self.about["taken"]))
+            _ask(hands, self.repository, "soundness:certify", snapshot=made["id"], at=at)
         return made
 
 
@@ -78,7 +93,13 @@ class DrillWithRestic(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        snapshot = id_of(self.target)
+        try:
+            yield self._proven(hands, id_of(self.target))
+        except Damaged:
+            _ask(hands, self.repository, "soundness:condemn", snapshot=id_of(self.target), at=_stamp(self.now))
+            raise
+
+    def _proven(self, hands: Hands, snapshot: str) -> Event:
         known = _ask(hands, self.repository, "restored:describe", snapshot=snapshot)
         size = Manifest.read(known.encode()).size
         parent, name = os.path.split(self.scratch)
@@ -94,10 +115,9 @@ class DrillWithRestic(Action):
             finally:
                 durable.discard_tree(name, dir_fd=dir_fd)
         before = self.proven.strftime(STAMP) if self.proven else None
-        at = self.now.astimezone(UTC).strftime(STAMP)
-        _ask(hands, self.repository, "restic:prove", snapshot=snapshot, at=at, before=before)
+        _ask(hands, self.repository, "restic:prove", snapshot=snapshot, at=_stamp(self.now), before=before)
         age = int((self.now - self.taken).total_seconds())
-        yield RestoreProven(
+        return RestoreProven(
             target=self.target, files=len(entries), databases=len(databases), bytes=size, snapshot_age_s=age
         )
 
@@ -106,6 +126,27 @@ class DrillWithRestic(Action):
         where = {"directory": directory, "name": name}
         hands.call("maintd.livedb:prove", self, where=where, promised=one["database"])
         hands.call("maintd.livedb:hold", self, where=where, invariants=one["invariants"], seconds=_SECONDS)
+
+
+def _stamp(now: datetime) -> str:
+    return now.astimezone(UTC).strftime(STAMP)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VerifyRepository(Action):
+    """Has restic read all the data of a repository; which snapshots of the set are damaged is noted as their tag."""
+
+    verb: ClassVar[str] = "verify"
+    failure: ClassVar[type[Failure]] = DrillFailed
+
+    repository: Repository
+    set: str
+    now: datetime
+
+    def apply(self, hands: Hands) -> Iterator[Event]:
+        hands.check()
+        _ask(hands, self.repository, "soundness:check", only=self.set, at=_stamp(self.now))
+        yield RepositoryVerified(target=self.target)
 
 
 @dataclass(frozen=True, kw_only=True)

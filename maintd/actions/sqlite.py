@@ -3,6 +3,8 @@
 import os
 import time
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import field
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -10,7 +12,7 @@ from maintd import durable, names, trust
 from maintd.actions.hands import Hands
 from maintd.child import Worker
 from maintd.durable import Ownership
-from maintd.errors import MaintdError
+from maintd.errors import Damaged, MaintdError
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
 from maintd.units import counted, format_size
@@ -55,6 +57,13 @@ class DatabaseFailed(Failure):
     name: ClassVar[str] = "database.failed"
 
 
+@dataclass
+class Health:
+    """What the checks of a run have found of one database, which its later steps go by."""
+
+    is_damaged: bool = False
+
+
 @dataclass(frozen=True, kw_only=True)
 class OnDatabase(Action):
     """Something that is done to one live database, in a child, as its owner. `pause` bounds what holds up writers."""
@@ -64,6 +73,12 @@ class OnDatabase(Action):
 
     seen: Seen
     pause: timedelta
+    health: Health = field(default_factory=Health, repr=False, compare=False)
+    looks: ClassVar[bool] = False
+    """Whether it looks for damage, and is done whatever was found; nothing else is, once there is some."""
+
+    def is_possible(self, done: AbstractSet[int]) -> bool:
+        return super().is_possible(done) and (self.looks or not self.health.is_damaged)
 
     @property
     def in_bytes(self) -> int:
@@ -89,7 +104,11 @@ class OnDatabase(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
-        yield from self.done(hands)
+        try:
+            yield from self.done(hands)
+        except Damaged:
+            self.health.is_damaged = True
+            raise
 
     def done(self, hands: Hands) -> Iterator[Event]:
         """Does it, and yields what happened."""
@@ -112,6 +131,7 @@ class QuickCheck(OnDatabase):
     """Looks for damage in a live database; in WAL mode nobody waits, else writers do."""
 
     verb: ClassVar[str] = "check"
+    looks: ClassVar[bool] = True
 
     limit: timedelta
 
@@ -217,6 +237,7 @@ class CheckCopy(OnDatabase):
     """
 
     verb: ClassVar[str] = "examine"
+    looks: ClassVar[bool] = True
 
     limit: timedelta | None
     place: str

@@ -38,7 +38,10 @@ class RestoreDrill(Job):
         description="where there is room for a restore, for the moment; default: the destination, or state_dir",
     )
     identity_file: AbsolutePath | None = Field(default=None, description="the secret key of encrypted snapshots")
-    verify_all: Flag = Field(default=True, description="compare also the older snapshots with their checksums")
+    verify_all: Flag = Field(
+        default=True,
+        description="compare also the older snapshots with their checksums; of restic, read all data of the repository",
+    )
 
     @rule("s3", "destination")
     def _is_an_object_store(self) -> str:
@@ -99,7 +102,7 @@ class RestoreDrill(Job):
         )
 
     def _of_restic(self, ctx: Context) -> Iterator[Step]:
-        from maintd.actions.repository import DrillWithRestic  # noqa: PLC0415 - as above
+        from maintd.actions.repository import DrillWithRestic, VerifyRepository  # noqa: PLC0415 - as above
 
         where = self._repository(ctx)
         try:
@@ -122,6 +125,9 @@ class RestoreDrill(Job):
             taken=newest.name.stamp,
             proven=newest.proven,
         )
+        if self.verify_all:
+            reason = "a byte that has flipped where it lies is found by reading it alone"
+            yield VerifyRepository(target=where.url, reason=reason, repository=where, set=self.set, now=ctx.now)
 
     def _repository(self, ctx: Context) -> Repository:
         return Repository(self.repository or "", self.password_file or "", os.path.join(ctx.stores, "restic"))

@@ -1,5 +1,6 @@
 """The kind `sqlite`: declared indexes, statistics, checks, checkpoints and VACUUM of live databases."""
 
+import math
 import os
 from collections.abc import Iterator
 from datetime import timedelta
@@ -123,7 +124,7 @@ class SqliteUpkeep(Job):
     def _steps(self, seen: Seen, header: Header, ctx: Context, *, only_read: bool) -> Iterator[Step]:
         from maintd.actions import sqlite  # noqa: PLC0415 - reading a config does not need what acts
 
-        about: dict[str, Any] = {"target": seen.path, "seen": seen, "pause": self.max_pause}
+        about: dict[str, Any] = {"target": seen.path, "seen": seen, "pause": self.max_pause, "health": sqlite.Health()}
         yield from self._checks(seen, header, about, ctx)
         if only_read:
             if self.probes:
@@ -163,18 +164,32 @@ class SqliteUpkeep(Job):
 
         estimate = timedelta(seconds=seen.size / _CHECK_SPEED)
         is_short = header.is_wal or estimate <= self.max_pause
-        left_out = f"it would hold up its writers for about {format_duration(estimate)}"
         if self.quick_check and not is_short:
-            yield Finding(target=seen.path, reason=f"quick_check left out: {left_out}")
+            yield self._too_long(seen, "quick_check", estimate)
         elif self.quick_check:
             why = "in WAL mode: nobody waits for it" if header.is_wal else "not in WAL mode: writers wait"
             yield sqlite.QuickCheck(reason=why, limit=_LONGEST_CHECK if header.is_wal else self.max_pause, **about)
         if self.integrity_check and not is_short:
-            yield Finding(target=seen.path, reason=f"integrity_check left out: copying {left_out[3:]}")
+            yield self._too_long(seen, "integrity_check", estimate)
         elif self.integrity_check:
             limit = None if header.is_wal else self.max_pause
             place = os.path.join(ctx.stores, "checks")
             yield sqlite.CheckCopy(reason="on a copy nobody waits for it", limit=limit, place=place, **about)
+
+    def _too_long(self, seen: Seen, check: str, estimate: timedelta) -> Finding:
+        """A check that was asked for and is not done: said, for nobody looks for damage then."""
+        from maintd.actions.sqlite import DatabaseFailed  # noqa: PLC0415 - as above
+
+        what = "copying it for integrity_check" if check == "integrity_check" else check
+        why = (
+            f"{what} would hold up its writers for about {format_duration(estimate)}, "
+            f"max_pause is {format_duration(self.max_pause)}"
+        )
+        enough = f"{math.ceil(1.5 * estimate.total_seconds())}s"
+        advice = f'allow it at night: window = "03:00-05:00" and max_pause = "{enough}"; or set {check} = false'
+        tried = f"do {check}"
+        event = DatabaseFailed(target=seen.path, tried=tried, error="refused", error_msg=why, advice=advice)
+        return Finding(target=seen.path, reason=f"{why} ({advice})", event=event)
 
     def _wanted(self, header: Header) -> dict[str, str | int]:
         """What is asked for and is not so."""

@@ -21,6 +21,7 @@ _PATIENCE = 10
 _DECLARED = re.compile(
     r"(?is)\s*(?P<unique>unique\s+)?(?P<table>(?:\"[^\"]+\"|\w+)(?:\.(?:\"[^\"]+\"|\w+))?)\s*(?P<rest>(?:using\s+\w+\s*)?\(.*)"
 )
+_READS = re.compile(r"(?is)(?:\s|\(|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|table)\b.*")
 _INDEXES = """
 SELECT c.relname, i.indisvalid, i.indisunique, i.indisprimary, i.indexrelid::regclass::text,
        regexp_replace(pg_get_indexdef(i.indexrelid), '^.*? USING ', ''), i.indpred IS NULL AND i.indexprs IS NULL,
@@ -129,11 +130,15 @@ def _parsed(connection: Any, text: str) -> tuple[str, str, _Index]:
     try:
         connection.execute("DROP TABLE IF EXISTS pg_temp.maintd_shape")
         connection.execute(f"CREATE TEMP TABLE maintd_shape (LIKE {table} INCLUDING GENERATED)")
-        connection.execute(f"CREATE {unique}INDEX ON pg_temp.maintd_shape {rest}")
+        connection.execute(f"CREATE {unique}INDEX ON pg_temp.maintd_shape {rest}", prepare=True)  # one statement alone
         (shape,) = _existing(connection, "pg_temp.maintd_shape")
     except psycopg.errors.UndefinedTable as error:
         raise Refused(f"the index {text} is declared, and there is no table {table}") from error
-    except (psycopg.errors.UndefinedColumn, psycopg.errors.SyntaxErrorOrAccessRuleViolation) as error:
+    except (
+        psycopg.errors.UndefinedColumn,
+        psycopg.errors.SyntaxError,
+        psycopg.errors.SyntaxErrorOrAccessRuleViolation,
+    ) as error:
         raise Refused(f"the index {text} cannot be made on table {table}: {str(error).splitlines()[0]}") from error
     finally:
         with suppress(psycopg.Error):
@@ -190,7 +195,7 @@ def _create(connection: Any, table: str, name: str, sql: str) -> None:
     quoted = name.replace('"', '""')
     connection.execute("SET lock_timeout = 0")
     try:
-        connection.execute(f'CREATE {unique}INDEX CONCURRENTLY "{quoted}" ON {on}')
+        connection.execute(f'CREATE {unique}INDEX CONCURRENTLY "{quoted}" ON {on}', prepare=True)
     except BaseException:
         with suppress(Exception):
             for (path,) in connection.execute(_HALF_MADE, [table, name]).fetchall():
@@ -204,7 +209,10 @@ def _create(connection: Any, table: str, name: str, sql: str) -> None:
 def probe(
     _progress: Progress, *, server: dict[str, Any], queries: Sequence[str], seconds: float
 ) -> list[dict[str, Any]]:
-    """How long each query takes (the median of three, in ms), and how the server goes about it. It may only read."""
+    """How long each query takes (the median of three, in ms), and how the server goes about it.
+
+    It may only read, and whatever it does all the same (lo_create) is taken back. Refused if it is no one query.
+    """
     import psycopg  # noqa: PLC0415 - an extra
 
     told = []
@@ -212,10 +220,14 @@ def probe(
         connection.execute("SET default_transaction_read_only = on")
         connection.execute(f"SET statement_timeout = {int(seconds * 1000)}")
         for query in queries:
+            if _READS.fullmatch(query) is None:
+                raise Refused(f"a query may only read: it begins with SELECT, WITH, VALUES or TABLE: {query}")
             try:
                 told.append(_measured(connection, query))
             except psycopg.errors.ReadOnlySqlTransaction as error:
                 raise Refused(f"a query may only read: {query}") from error
+            except psycopg.errors.SyntaxError as error:
+                raise Refused(f"{query!r} is no query, or more than one: {str(error).splitlines()[0]}") from error
             except psycopg.errors.QueryCanceled as error:
                 raise TimedOut(f"it took longer than {seconds:.0f} s and was broken off: {query}") from error
     return told
@@ -225,9 +237,10 @@ def _measured(connection: Any, query: str) -> dict[str, Any]:
     took = []
     for _ in range(_RUNS):
         begun = time.monotonic()
-        connection.execute(query).fetchall()
+        with connection.transaction(force_rollback=True):
+            connection.execute(query, prepare=True).fetchall()  # one statement alone
         took.append((time.monotonic() - begun) * 1000)
-    plan = connection.execute(f"EXPLAIN (FORMAT JSON) {query}").fetchone()[0]
+    plan = connection.execute(f"EXPLAIN (FORMAT JSON) {query}", prepare=True).fetchone()[0]
     parsed = json.loads(plan) if isinstance(plan, str) else plan
     return {"ms": round(median(took), 2), "plan": "; ".join(_scans(parsed[0]["Plan"]))}
 
