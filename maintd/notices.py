@@ -29,6 +29,8 @@ _PROGRAMS = ("program.crashed", "program.fatal", "program.recovered", "program.c
 _OF_MAINTD = {
     "cascade.began": "cascade",
     "cascade.ended": "cascade",
+    "clock.doubted": "clock",
+    "clock.trusted": "clock",
     "config.rejected": "config",
     "config.reloaded": "config",
     "supervisor.failed": "supervisor",
@@ -44,6 +46,7 @@ _OVER = (
     "program.signalled",
     "program.recovered",
     "storage.ok",
+    "clock.trusted",
     "cascade.ended",
     "config.reloaded",
     "supervisor.recovered",

@@ -11,8 +11,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from maintd import alert_store, owed
+from maintd import alert_store, clock_store, owed
 from maintd.alert_store import AlertStore, Change, Incident
+from maintd.clock_store import ClockStore
 from maintd.database import Database, rows_of
 from maintd.events import Event
 from maintd.owed import Owed
@@ -48,6 +49,7 @@ _STEPS = (
     alert_store.HEARD,
     owed.TABLES,
     alert_store.CAPPED,
+    clock_store.TABLES,
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
@@ -107,6 +109,7 @@ class State:
         self._beats: dict[str, datetime] = {}
         self.alerts = AlertStore(self._write_together)
         self.pings = Owed(self._write_together)
+        self.clock = ClockStore(self._write_together)
         self._database = Database(_file(directory), _STEPS, self._load, report)
 
     def _load(self, database: sqlite3.Connection) -> None:
@@ -128,6 +131,7 @@ class State:
         self._beats = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM beat")}
         self.alerts.load(database)
         self.pings.load(database)
+        self.clock.load(database)
 
     def close(self) -> None:
         self._database.close()
@@ -259,6 +263,12 @@ def leave(directory: str, incidents: Sequence[Incident]) -> None:
 def samples_kept(directory: str, job: str) -> list[Sample]:
     """What a job's runs have measured, for who is not the daemon; none if that cannot be read."""
     return list(map(_sample, rows_of(_file(directory), _SAMPLES, job)))
+
+
+def clock_doubted(directory: str) -> float | None:
+    """By how many seconds the daemon doubts the clock, for who is not the daemon; None if it does not."""
+    rows = rows_of(_file(directory), "SELECT away FROM clock WHERE away IS NOT NULL")
+    return float(rows[0][0]) if rows else None
 
 
 def _file(directory: str) -> str:

@@ -13,6 +13,7 @@ from maintd.alerts import CASCADE, Alerts, incident_of
 from maintd.awake import Awake
 from maintd.checkups import Checkups
 from maintd.clock import Clock, as_jump
+from maintd.clock_doubts import ClockDoubts
 from maintd.config import Config
 from maintd.couriers import Delivered
 from maintd.events import Event
@@ -34,7 +35,7 @@ from maintd.state import ALL_JOBS, Last, State
 from maintd.steps import Lane
 from maintd.supervision import Supervision
 from maintd.timing import Timing
-from maintd.triggers import Asked, Due, Fallen, Grown, Low, Over, Scheduled, Settling
+from maintd.triggers import Asked, Cause, Due, Fallen, Grown, Low, Over, Scheduled, Settling
 from maintd.values import dataclass
 from maintd.watch import Watch
 
@@ -59,6 +60,7 @@ class Upkeep:
         log.overhear(self._overhear)
         self.clock = Clock()
         self.state = State(config.settings.state_dir, self.emit)
+        self.doubts = ClockDoubts(self.state.clock)
         self.lanes = Lanes(Runner(log, lock_fd), self._begin, put, awake.now)
         self.checkups = Checkups(log, self.state, self._begin, put, awake)
         self.checkups.take_over(config.jobs, now)
@@ -82,6 +84,7 @@ class Upkeep:
         self._log.emit(event, Envelope(job))
 
     def start(self) -> None:
+        self.note_clock()  # before any run
         self.lanes.start()
         self.watch.start()
         self.schedule.start()
@@ -119,6 +122,7 @@ class Upkeep:
 
     def close(self) -> None:
         """Nothing can be heard any more."""
+        self.doubts.keep()
         self.state.close()
 
     def leave(self, notices_left: Sequence[Notice]) -> None:
@@ -170,6 +174,9 @@ class Upkeep:
         self._end_pauses(datetime.now(UTC))
 
     def note_clock(self) -> None:
+        doubt = self.doubts.note()  # before the jump is accepted, as below
+        if doubt is not None:
+            self.emit(doubt)
         drift = self.clock.drift()
         jump = as_jump(drift)
         if jump:
@@ -301,7 +308,9 @@ class Upkeep:
         if is_automatic and self.supervision.incident.lasts:
             return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
-        jumped = bool(self.clock.jump()) or name in self._after_jump
+        jumped = bool(self.clock.jump())
+        if not _is_by_a_person(cause):
+            jumped = jumped or name in self._after_jump or self.doubts.holds(name)
         return Run(
             name=name,
             job=job,
@@ -379,6 +388,9 @@ class Upkeep:
 
     def _follow_up(self, due: Due, run: Run, result: Result) -> None:
         """Notes a success, settles what was set aside, tries again what failed or waits."""
+        if _is_by_a_person(due.cause):
+            self._after_jump.discard(run.name)
+            self.doubts.release(run.name)
         if run.job.main_lane in run.ctx.lanes and run.ctx.clock_jumped:
             self._after_jump.discard(run.name)
         is_open = self._is_open(run)
@@ -425,6 +437,11 @@ class Upkeep:
                 self.due(missed)
             self.watch.remove(name)  # what had grown is reported anew, without waiting for it to be looked at again
             self.watch.set(name, self.config.watched(name))
+
+
+def _is_by_a_person(cause: Cause) -> bool:
+    """Whether somebody had all of the job done now, by the clock as it is; `--due` may well be in a crontab."""
+    return isinstance(cause, Asked) and not cause.due_only
 
 
 def _summary(result: Result) -> str:
