@@ -154,6 +154,28 @@ def test_a_run_without_a_daemon_knows_what_a_daemon_has_measured(tree: Tree):
     assert samples_kept(str(tree.folder / "state"), "storage.app") == before
 
 
+def test_what_is_there_at_midnight_raises_no_warning(tree: Tree):
+    """A day that has one sample so far, with 5 GiB more than those before, does not count: nothing will be full."""
+    from maintd.state import State
+    from maintd.trends import Sample
+
+    tree.write_config(JOB + 'warn_within = "3650d"\n')
+    space = os.statvfs(tree.logs)
+    used = (space.f_blocks - space.f_bavail) * space.f_frsize
+    mount = report(tree)["file_systems"][0]["mount"]
+    (tree.folder / "state").mkdir(mode=0o700, exist_ok=True)
+    state = State(str(tree.folder / "state"), lambda event: pytest.fail(str(event)))
+    day = NOW.replace(hour=0, minute=0)
+    for hours in range(-3 * 24, 0, 6):
+        state.record_samples(
+            "storage.app", [Sample(day + timedelta(hours=hours), mount, used - 5 * GIB + hours * 50_000)]
+        )
+    state.close()
+    did = tree.do()
+    assert "storage.filling" not in did.names()
+    assert "growth_bytes" not in did.event("storage.measured")
+
+
 def test_what_grows_fastest_is_named(tree: Tree):
     """Files and services with the steepest growth of several days, for programs and for people."""
     remember(tree, f"{tree.logs}/api.log", [size * 20_000 for size in range(1, 8)])
