@@ -102,9 +102,12 @@ class StorageFilling(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureFailed(Failure):
-    """A directory could not be measured; nothing else depends on it."""
+    """A directory could not be measured, because it is not there, maybe; others are. Told again when that changes, or
+    after an hour.
+    """
 
     name: ClassVar[str] = "measure.failed"
+    is_repetitive: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
