@@ -7,6 +7,7 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -50,6 +51,7 @@ _STEPS = (
     owed.TABLES,
     alert_store.CAPPED,
     clock_store.TABLES,
+    "CREATE TABLE seen (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;",
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
@@ -107,6 +109,7 @@ class State:
         self._samples: dict[str, tuple[Sample, ...]] = {}
         self._standings: dict[str, Standing] = {}
         self._beats: dict[str, datetime] = {}
+        self._seen: dict[str, datetime] = {}
         self.alerts = AlertStore(self._write_together)
         self.pings = Owed(self._write_together)
         self.clock = ClockStore(self._write_together)
@@ -129,6 +132,7 @@ class State:
         for job, health, since, reason, said in rows:
             self._standings[job] = Standing(job, Health(health), datetime.fromisoformat(since), reason, said)
         self._beats = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM beat")}
+        self._seen = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM seen")}
         self.alerts.load(database)
         self.pings.load(database)
         self.clock.load(database)
@@ -147,6 +151,20 @@ class State:
     def record_success(self, job: str, at: datetime) -> None:
         self._successes[job] = at
         self._database.write("INSERT OR REPLACE INTO success VALUES (?, ?)", job, at.isoformat())
+
+    def first_seen(self, job: str, now: datetime) -> datetime:
+        """Since when the job is to run now and then; from `now` on if that is not known, or lies in the future."""
+        known = self._seen.get(job)
+        if known is None or known > now:
+            known = self._seen[job] = now
+            self._database.write("INSERT OR REPLACE INTO seen VALUES (?, ?)", job, now.isoformat())
+        return known
+
+    def forget_seen(self, but: AbstractSet[str]) -> None:
+        """All but these jobs are gone, or do not run now and then any more."""
+        for job in self._seen.keys() - but:
+            del self._seen[job]
+            self._database.write("DELETE FROM seen WHERE job = ?", job)
 
     def last(self, job: str) -> Last | None:
         return self._lasts.get(job)

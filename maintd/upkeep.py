@@ -18,6 +18,7 @@ from maintd.config import Config
 from maintd.couriers import Delivered
 from maintd.events import Event
 from maintd.floors import Floors
+from maintd.job import Job
 from maintd.lanes import Done, Lanes, Wanted
 from maintd.log import Envelope, Log
 from maintd.notices import Notice
@@ -76,6 +77,7 @@ class Upkeep:
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
         self.pings = Pings(self.state.pings, self.emit, put)
+        self._forget_unseen()
         self._after_jump: set[str] = set()
         self._broken_off: list[Wanted] = []
         self._is_ending = False
@@ -204,6 +206,7 @@ class Upkeep:
         for name in difference.removed:
             self.schedule.remove(name)
             self._forget(name)
+        self._forget_unseen()
         for name in (*difference.added, *difference.changed):
             self._forget(name)
             self.install(name)
@@ -223,7 +226,7 @@ class Upkeep:
         job = self.config.jobs[name]
         if job.enabled and not self.checkups.keeps_time(name):
             timing = Timing(job.cron, job.every, job.spread, job.window)
-            self.schedule.set(name, timing, self.state.last_success(name), by_disk=job.due_from_disk)
+            self.schedule.set(name, timing, self._counts_from(name, job), by_disk=job.due_from_disk)
         else:
             self.schedule.remove(name)
         self.watch.set(name, self.config.watched(name))
@@ -238,6 +241,17 @@ class Upkeep:
         else:
             self.spending.set(name, budget)
         self.supervision.install(name)
+
+    def _counts_from(self, name: str, job: Job) -> datetime | None:
+        """The last success; of a job with `every` that never had one, when it was first seen, unless the disk tells."""
+        last = self.state.last_success(name)
+        if last is None and job.every and not job.due_from_disk:
+            return self.state.first_seen(name, datetime.now(UTC))
+        return last
+
+    def _forget_unseen(self) -> None:
+        jobs = self.config.jobs.items()
+        self.state.forget_seen({name for name, job in jobs if job.enabled and job.every})
 
     def _look_again(self, name: str) -> None:
         """What a job watches may have been changed in other files than the config, or have an error by now."""
