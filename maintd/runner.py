@@ -181,6 +181,8 @@ class Runner:
             for event in action.apply(hands):
                 said = True
                 has_failed |= isinstance(event, Failure)
+                if not run.is_news(event):
+                    continue
                 dur_ms = (time.monotonic() - begun) * 1000
                 self._emit(run, event, dur_ms=dur_ms, **(_failed(run) if isinstance(event, Failure) else {}))
         except NotYet as reason:

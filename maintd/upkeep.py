@@ -48,6 +48,8 @@ class Noted:
     notice: Notice
 
 
+_SPENT = {"storage.ok": "guard.spent", "directory.ok": "directory.spent"}
+"""What ends what a guard has said."""
 Heard = Due | Done | Changes | Noted | Delivered | Begun | Pinged
 
 
@@ -72,8 +74,8 @@ class Upkeep:
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
         self.pauses = Pauses(self.state, now)
-        self.floors = Floors(self.emit, awake.now)
-        self.spending = Spending(self.emit)
+        self.floors = Floors(self._tell_of_room, awake.now)
+        self.spending = Spending(self._tell_of_room)
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
         self.pings = Pings(self.state.pings, self.emit, put)
@@ -84,6 +86,11 @@ class Upkeep:
 
     def emit(self, event: Event, job: str = "") -> None:
         self._log.emit(event, Envelope(job))
+
+    def _tell_of_room(self, event: Event, job: str) -> None:
+        if event.name in _SPENT:
+            self.observations.over(job, _SPENT[event.name])
+        self.emit(event, job)
 
     def start(self) -> None:
         self.note_clock()  # before any run
