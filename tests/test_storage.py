@@ -218,7 +218,14 @@ def test_what_grows_fastest_is_named(tree: Tree):
     (directory,) = report(tree)["directories"]
     assert directory["fastest"][0]["per_day"] >= 20_000
     assert next(one for one in directory["services"] if one["name"] == "api")["per_day"] >= 20_000
-    assert "growing fastest" in tree.run("storage").stdout
+    assert {("api" if one.get("service") else one["path"]) for one in directory["fastest"]} >= {
+        "api",
+        f"{tree.logs}/api.log",
+    }
+    shown = tree.run("storage").stdout
+    assert "growing fastest" in shown
+    assert f"api in {tree.logs}" in shown.replace("\n", " ")
+    assert "//" not in shown
 
 
 def test_archives_are_part_of_the_report(tree: Tree):
