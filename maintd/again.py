@@ -16,6 +16,8 @@ def causes(run: Run, result: Result) -> Iterator[Cause]:
     if not result.failed and (not result.waiting or run.only_observes):
         return
     cause = run.ctx.cause
+    if isinstance(cause, Scheduled) and not run.job.is_tried_again:
+        return
     if isinstance(cause, Low | Fallen) or (isinstance(cause, Over) and not result.failed):
         return  # who watches the space, or the programs, asks again
     if isinstance(cause, (Scheduled, AskedBefore)):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 from maintd import __version__, reloading, story
 from maintd.alert_settings import is_named
 from maintd.alert_store import Silence
-from maintd.alerts import CASCADE
 from maintd.job import Job
 from maintd.lanes import Wanted
 from maintd.names import printable
+from maintd.notices import PARTS
 from maintd.refusals import IN_CONFIG
 from maintd.requests import Request
 from maintd.runs import Result
@@ -133,7 +133,7 @@ def _silence(daemon: "Daemon", given: Mapping[str, Any]) -> dict[str, Any]:
     until = datetime.now(UTC) + timedelta(seconds=seconds)
     daemon.upkeep.alerts.silence(Silence(pattern, until, given["reason"]))
     names = [*daemon.config.jobs, *(f"program.{one.name}" for one in daemon.upkeep.supervision.programs.known or ())]
-    is_known = any(is_named(name, (pattern,)) for name in [*names, CASCADE, "config", "supervisor"])
+    is_known = any(is_named(name, (pattern,)) for name in [*names, *PARTS])
     daemon.emit(story.SilenceBegun(target=pattern, until=until.isoformat(timespec="seconds"), reason=given["reason"]))
     return {"ok": True, "error": "", "until": _written(until), "known": is_known}
 
@@ -157,10 +157,19 @@ def status(daemon: "Daemon") -> dict[str, Any]:
             "degraded": daemon.upkeep.watch.degraded,
         },
         "events": {"dropped": daemon.log.dropped},
+        "clock": _clock_status(daemon),
         "alerts": daemon.upkeep.alerts.status(),
         "checks": daemon.upkeep.checkups.told(),
         "refused": [_refusal_status(refusal) for refusal in daemon.upkeep.refusals.all()],
     }
+
+
+def _clock_status(daemon: "Daemon") -> dict[str, Any] | None:
+    """By how much the clock is doubted, and until when at the latest."""
+    doubt = daemon.upkeep.doubts.doubt
+    if doubt is None:
+        return None
+    return {"away_s": round(doubt.away, 1), "until": _written(datetime.now(UTC) + timedelta(seconds=doubt.left))}
 
 
 def _job_status(daemon: "Daemon", name: str, job: Job) -> dict[str, Any]:

@@ -100,7 +100,7 @@ class Database:
         else:
             self._has_failed = False
 
-    def write_together(self, changes: Sequence[tuple[str, Sequence[str | int | None]]]) -> None:
+    def write_together(self, changes: Sequence[tuple[str, Sequence[str | float | None]]]) -> None:
         """Makes several changes at once, or none, as `write`."""
         if self._connection is None:
             return

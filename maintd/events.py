@@ -31,6 +31,11 @@ class Event:
         """One sentence for people."""
         raise NotImplementedError
 
+    @property
+    def core(self) -> str:
+        """What makes one that `is_repetitive` news, if that changes."""
+        return ""
+
     def fields(self) -> dict[str, Any]:
         """The event's own fields, in the order of their declaration, without `target`."""
         pairs = ((field.name, getattr(self, field.name)) for field in dataclasses.fields(self))
@@ -55,6 +60,10 @@ class Failure(Event):
     @property
     def msg(self) -> str:
         return f"could not {self.tried}: {self.error_msg} ({self.advice})"
+
+    @property
+    def core(self) -> str:
+        return self.msg
 
     @classmethod
     def from_trouble(cls, target: str, tried: str, trouble: Trouble) -> "Failure":

@@ -1,6 +1,5 @@
 """Watches how much room file systems have, once a second at the cost of a system call each, and says when it is low."""
 
-import contextlib
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -8,11 +7,13 @@ from dataclasses import field
 from itertools import pairwise
 from typing import ClassVar
 
+from maintd import unguarded
 from maintd.errors import Trouble
-from maintd.events import Event, Failure
+from maintd.events import Event
 from maintd.relays import Relay
 from maintd.room import Floor, Room
 from maintd.triggers import Due, Low, Settling
+from maintd.unguarded import StorageFailed
 from maintd.units import format_size
 from maintd.values import dataclass
 
@@ -67,19 +68,13 @@ class StorageOk(Event):
         return f"{format_size(self.free_bytes)} free again; the floor is {format_size(self.floor_bytes)}"
 
 
-@dataclass(frozen=True, kw_only=True)
-class StorageFailed(Failure):
-    """How much room a file system has cannot be told: it does not answer. Told once until it does."""
-
-    name: ClassVar[str] = "storage.failed"
-
-
 @dataclass
 class _Watched:
-    """`room` is what was found since it was last looked at, or None."""
+    """`room` is what was found since it was last looked at, or None; `error`, why it could not be, until it could."""
 
     floor: Floor
     room: Room | None = None
+    error: OSError | None = None
     is_silent: bool = False
     readings: "deque[tuple[float, int]]" = field(default_factory=lambda: deque(maxlen=_READINGS))
     is_low: bool = False
@@ -123,8 +118,10 @@ class Floors:
         """In the thread of the relay."""
         watched = self._watched.get(job)
         if watched is not None:
-            with contextlib.suppress(OSError):  # it is not there now, which the job's own run says
-                watched.room = Room.at(watched.floor.path)
+            try:
+                watched.room, watched.error = Room.at(watched.floor.path), None
+            except OSError as error:
+                watched.error = error
 
     def look(self) -> Iterator[Due]:
         """What is due: a guard whose file system is low, or one that is not any more, to put its ballast back."""
@@ -137,6 +134,7 @@ class Floors:
         for job, watched in self._watched.items():
             room, watched.room = watched.room, None
             if room is None:
+                self._note_absence(job, watched, watched.error)
                 continue
             if watched.is_silent:
                 watched.is_silent = False
@@ -172,6 +170,11 @@ class Floors:
             watched.is_silent = True
             found = Trouble("hangs", "it does not answer", "look at dmesg and at the mounts")
             self._emit(StorageFailed.from_trouble(watched.floor.path, "see how much room it has", found), job)
+
+    def _note_absence(self, job: str, watched: _Watched, error: OSError | None) -> None:
+        if error is not None and not watched.is_silent:
+            watched.is_silent = True
+            self._emit(unguarded.of(StorageFailed, watched.floor.path, error), job)
 
     def _say_ok(self, job: str, watched: _Watched, room: Room) -> None:
         floor = watched.floor.goal(room).free

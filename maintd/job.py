@@ -177,6 +177,8 @@ class Job(Options):
     """Whether what it takes may be what a rotation has set aside."""
     remembers: ClassVar[bool] = False
     """Whether what its runs measure is remembered."""
+    is_tried_again: ClassVar[bool] = True
+    """Whether a run of the schedule that failed is tried again before the next one is due."""
     is_urgent: ClassVar[bool] = False
     """Whether it does not wait for long work: that is broken off, and begun anew afterwards."""
 

@@ -23,12 +23,18 @@ _PAIRS = {
     "guard.spent": "storage",
     "storage.ok": "storage",
     "storage.failed": "storage",
+    "directory.over": "directory",
+    "directory.spent": "directory",
+    "directory.failed": "directory",
+    "directory.ok": "directory",
 }
 """Events of jobs that tell of a thing of their own, which is over by another event, and not when a run goes well."""
 _PROGRAMS = ("program.crashed", "program.fatal", "program.recovered", "program.changed")
 _OF_MAINTD = {
     "cascade.began": "cascade",
     "cascade.ended": "cascade",
+    "clock.doubted": "clock",
+    "clock.trusted": "clock",
     "config.rejected": "config",
     "config.reloaded": "config",
     "supervisor.failed": "supervisor",
@@ -44,11 +50,13 @@ _OVER = (
     "program.signalled",
     "program.recovered",
     "storage.ok",
+    "directory.ok",
+    "clock.trusted",
     "cascade.ended",
     "config.reloaded",
     "supervisor.recovered",
 )
-_WORSE = ("limit.spent", "guard.spent", "program.fatal")
+_WORSE = ("limit.spent", "guard.spent", "directory.spent", "program.fatal")
 """What is told, once, although the same thing was told before at the same level."""
 _NEVER = ("job.finished", "config.problem", "clock.jumped", "action.waiting", "rotate.waiting")
 """Warnings that belong to another event, or that need nobody."""

@@ -22,7 +22,7 @@ class Observations:
         if isinstance(event, ActionPlanned):
             key, reason = (event.verb, event.target), event.reason
         elif event.is_repetitive:
-            key, reason = (event.name, event.target), event.msg if isinstance(event, Failure) else ""
+            key, reason = (event.name, event.target), event.core
         else:
             return True
         said, now = self._said.setdefault(job, {}), time.monotonic()
@@ -31,6 +31,12 @@ class Observations:
             return False
         said[key] = reason, now
         return True
+
+    def over(self, job: str, name: str) -> None:
+        """What a repetitive event of this name told is over: it is news when it comes again."""
+        said = self._said.get(job, {})
+        for key in [key for key in said if key[0] == name]:
+            said.pop(key, None)
 
     def note(self, run: Run, result: Result) -> None:
         """Takes over which repetitive failures a run has found; one that is over is news when it comes again."""

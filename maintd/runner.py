@@ -120,10 +120,7 @@ class Runner:
             result.failed += is_failure
             if not run.is_news(step.event):
                 continue
-            if is_failure:
-                self._emit(run, step.event, level=run.job.severity, outcome=Outcome.FAILURE)
-            else:
-                self._emit(run, step.event)
+            self._emit(run, step.event, **(_failed(run) if is_failure else {}))
 
     def _observe(self, run: Run, actions: Sequence[Action], result: Result) -> None:
         for action in actions:
@@ -189,11 +186,15 @@ class Runner:
             result.aborted = True
             return self._omit(run, action, result, "nothing is to be done just now")
         begun = time.monotonic()
-        said = False
+        said = has_failed = False
         try:
             for event in action.apply(hands):
                 said = True
-                self._emit(run, event, dur_ms=(time.monotonic() - begun) * 1000)
+                has_failed |= isinstance(event, Failure)
+                if not run.is_news(event):
+                    continue
+                dur_ms = (time.monotonic() - begun) * 1000
+                self._emit(run, event, dur_ms=dur_ms, **(_failed(run) if isinstance(event, Failure) else {}))
         except NotYet as reason:
             result.count("waiting")
             if not said:
@@ -210,8 +211,8 @@ class Runner:
             return False
         if action.relieves:
             result.relieved.add(action.target)
-        result.count("done")
-        return True
+        result.count("failed" if has_failed else "done")
+        return not has_failed
 
     def _omit(self, run: Run, action: Action, result: Result, why: str) -> bool:
         result.count("omitted")
@@ -220,7 +221,7 @@ class Runner:
 
     def _fail(self, run: Run, action: Action, found: Trouble) -> None:
         event = action.failure.from_trouble(action.target, f"{action.verb} {action.what}", found)
-        self._emit(run, event, level=run.job.severity, outcome=Outcome.FAILURE)
+        self._emit(run, event, **_failed(run))
 
     def _finish(self, run: Run, result: Result, begun: float) -> None:
         event = JobFinished(
@@ -237,6 +238,11 @@ class Runner:
 
     def _emit(self, run: Run, event: Event, **envelope: Any) -> None:
         self._log.emit(event, Envelope(run.name, run.id, **envelope), run.listener)
+
+
+def _failed(run: Run) -> dict[str, Any]:
+    """How a failure is written."""
+    return {"level": run.job.severity, "outcome": Outcome.FAILURE}
 
 
 def _verbs(actions: Sequence[Action]) -> str:

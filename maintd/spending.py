@@ -3,13 +3,14 @@
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import suppress
 from typing import ClassVar
 
+from maintd import unguarded
 from maintd.budget import Budget
 from maintd.errors import MaintdError
 from maintd.events import Event
 from maintd.triggers import Due, Low
+from maintd.unguarded import DirectoryFailed
 from maintd.units import format_size
 from maintd.values import dataclass
 
@@ -36,7 +37,7 @@ class DirectoryOver(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class DirectoryOk(Event):
-    """A directory that took too much is within its budget again."""
+    """A directory that took too much, or could not be looked at, is within its budget."""
 
     name: ClassVar[str] = "directory.ok"
 
@@ -45,15 +46,19 @@ class DirectoryOk(Event):
 
     @property
     def msg(self) -> str:
-        return f"takes {format_size(self.disk_bytes)} again, its budget is {format_size(self.budget_bytes)}"
+        return f"takes {format_size(self.disk_bytes)}, within its budget of {format_size(self.budget_bytes)}"
 
 
 @dataclass
 class _Watched:
-    """`taken` is None until it is measured, and again while a run works on it."""
+    """`taken` is None until it is measured, and again while a run works on it; `error`, why it could not be, until it
+    could; that is told once, when it becomes `is_unknown`.
+    """
 
     budget: Budget
     taken: int | None = None
+    error: Exception | None = None
+    is_unknown: bool = False
     next_walk: float = 0.0
     is_over: bool = False
     is_awaited: bool = False
@@ -94,13 +99,16 @@ class Spending:
         """What is due: a guard whose directory takes too much."""
         now = time.monotonic()
         for job, watched in self._watched.items():
-            taken, budget = watched.taken, watched.budget
+            taken, error, budget = watched.taken, watched.error, watched.budget
+            if error is not None and not watched.is_unknown:
+                watched.is_unknown = True
+                self._emit(unguarded.of(DirectoryFailed, budget.path, error), job)
             if taken is None or watched.is_awaited:
                 continue
             said = {"target": budget.path, "disk_bytes": taken, "budget_bytes": budget.most}
             is_over = taken > budget.most
-            if is_over != watched.is_over:
-                watched.is_over = is_over
+            if is_over != watched.is_over or watched.is_unknown:
+                watched.is_over, watched.is_unknown = is_over, False
                 self._emit(DirectoryOver(**said) if is_over else DirectoryOk(**said), job)  # type: ignore[arg-type]
             if is_over and now >= watched.not_before:
                 watched.is_awaited, watched.taken = True, None
@@ -121,7 +129,9 @@ class Spending:
             for watched in self._watched.values():
                 if not watched.is_awaited and time.monotonic() >= watched.next_walk:
                     begun = time.thread_time()
-                    with suppress(OSError, MaintdError):  # it is not there now, which the job's own run says
-                        watched.taken = watched.budget.taken()
+                    try:
+                        watched.taken, watched.error = watched.budget.taken(), None
+                    except (OSError, MaintdError) as error:
+                        watched.taken, watched.error = None, error
                     cost = time.thread_time() - begun
                     watched.next_walk = time.monotonic() + min(max(cost / SHARE, QUICKEST), SLOWEST)

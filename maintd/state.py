@@ -7,12 +7,14 @@ import contextlib
 import os
 import sqlite3
 from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from maintd import alert_store, owed
+from maintd import alert_store, clock_store, owed
 from maintd.alert_store import AlertStore, Change, Incident
+from maintd.clock_store import ClockStore
 from maintd.database import Database, rows_of
 from maintd.events import Event
 from maintd.owed import Owed
@@ -48,6 +50,8 @@ _STEPS = (
     alert_store.HEARD,
     owed.TABLES,
     alert_store.CAPPED,
+    clock_store.TABLES,
+    "CREATE TABLE seen (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;",
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
@@ -105,8 +109,10 @@ class State:
         self._samples: dict[str, tuple[Sample, ...]] = {}
         self._standings: dict[str, Standing] = {}
         self._beats: dict[str, datetime] = {}
+        self._seen: dict[str, datetime] = {}
         self.alerts = AlertStore(self._write_together)
         self.pings = Owed(self._write_together)
+        self.clock = ClockStore(self._write_together)
         self._database = Database(_file(directory), _STEPS, self._load, report)
 
     def _load(self, database: sqlite3.Connection) -> None:
@@ -126,8 +132,10 @@ class State:
         for job, health, since, reason, said in rows:
             self._standings[job] = Standing(job, Health(health), datetime.fromisoformat(since), reason, said)
         self._beats = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM beat")}
+        self._seen = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM seen")}
         self.alerts.load(database)
         self.pings.load(database)
+        self.clock.load(database)
 
     def close(self) -> None:
         self._database.close()
@@ -143,6 +151,20 @@ class State:
     def record_success(self, job: str, at: datetime) -> None:
         self._successes[job] = at
         self._database.write("INSERT OR REPLACE INTO success VALUES (?, ?)", job, at.isoformat())
+
+    def first_seen(self, job: str, now: datetime) -> datetime:
+        """Since when the job is to run now and then; from `now` on if that is not known, or lies in the future."""
+        known = self._seen.get(job)
+        if known is None or known > now:
+            known = self._seen[job] = now
+            self._database.write("INSERT OR REPLACE INTO seen VALUES (?, ?)", job, now.isoformat())
+        return known
+
+    def forget_seen(self, but: AbstractSet[str]) -> None:
+        """All but these jobs are gone, or do not run now and then any more."""
+        for job in self._seen.keys() - but:
+            del self._seen[job]
+            self._database.write("DELETE FROM seen WHERE job = ?", job)
 
     def last(self, job: str) -> Last | None:
         return self._lasts.get(job)
@@ -263,6 +285,12 @@ def leave(directory: str, incidents: Sequence[Incident]) -> None:
 def samples_kept(directory: str, job: str) -> list[Sample]:
     """What a job's runs have measured, for who is not the daemon; none if that cannot be read."""
     return list(map(_sample, rows_of(_file(directory), _SAMPLES, job)))
+
+
+def clock_doubted(directory: str) -> float | None:
+    """By how many seconds the daemon doubts the clock, for who is not the daemon; None if it does not."""
+    rows = rows_of(_file(directory), "SELECT away FROM clock WHERE away IS NOT NULL")
+    return float(rows[0][0]) if rows else None
 
 
 def _file(directory: str) -> str:

@@ -114,7 +114,10 @@ class ConfigProblem(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ClockJumped(Event):
-    """The wall clock was set. Intervals are counted anew, and the next run of each job deletes nothing by age."""
+    """The wall clock was set. Intervals are counted anew, and the next run of each job deletes nothing by age.
+
+    After a leap of more than an hour there is a `clock.doubted` with it.
+    """
 
     name: ClassVar[str] = "clock.jumped"
     level: ClassVar[str] = "warning"

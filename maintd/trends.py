@@ -1,13 +1,15 @@
 """How fast something grows, from sizes of several days: a slope that a few odd days do not move, with its uncertainty.
 
-Each day counts once, with the median of its samples, so that what comes and goes every night does not count. The slope
-is that of Theil and Sen: the median of the slopes between all pairs of days. Its bounds are Sen's (1968), by Kendall's
-variance: with 95 % the true one lies between them.
+Each day counts once, with the median of its samples, so that what comes and goes every night does not count; of one or
+two samples the least counts. The day that goes on is left out until it has as many samples as others, and one with less
+than half of that altogether: they may be of the night alone. The slope is that of Theil and Sen: the median of the
+slopes between all pairs of days. Its bounds are Sen's (1968), by Kendall's variance: with 95 % the true one lies
+between them.
 """
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import combinations
 from statistics import median
@@ -16,6 +18,7 @@ from maintd.values import dataclass
 
 LEAST_DAYS = 4
 MOST_DAYS = 30
+_FEW = 2
 _CONFIDENCE = 1.96
 _DAY = 86_400.0
 
@@ -54,7 +57,7 @@ def trend(samples: Iterable[Sample]) -> Trend | None:
     days: dict[int, list[Sample]] = defaultdict(list)
     for sample in samples:
         days[int(sample.at.timestamp() // _DAY)].append(sample)
-    points = [(day, median(sample.size for sample in days[day])) for day in sorted(days)[-MOST_DAYS:]]
+    points = [(day, _size(days[day])) for day in _told(days)[-MOST_DAYS:]]
     if len(points) < LEAST_DAYS:
         return None
     slopes = sorted((second - first) / (end - start) for (start, first), (end, second) in combinations(points, 2))
@@ -63,3 +66,17 @@ def trend(samples: Iterable[Sample]) -> Trend | None:
     low = max(round((len(slopes) - spread) / 2), 0)
     high = min(round((len(slopes) + spread) / 2), len(slopes) - 1)
     return Trend(median(slopes), slopes[low], slopes[high])
+
+
+def _told(days: Mapping[int, Sequence[Sample]]) -> list[int]:
+    """Those that have samples enough, in order."""
+    *past, last = sorted(days) or [0]
+    if not past:
+        return []
+    usual = median(len(days[day]) for day in past)
+    return [day for day in past if 2 * len(days[day]) >= usual] + ([last] if len(days[last]) >= usual else [])
+
+
+def _size(samples: Sequence[Sample]) -> float:
+    sizes = [sample.size for sample in samples]
+    return median(sizes) if len(sizes) > _FEW else min(sizes)

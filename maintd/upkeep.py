@@ -13,10 +13,12 @@ from maintd.alerts import CASCADE, Alerts, incident_of
 from maintd.awake import Awake
 from maintd.checkups import Checkups
 from maintd.clock import Clock, as_jump
+from maintd.clock_doubts import ClockDoubts
 from maintd.config import Config
 from maintd.couriers import Delivered
 from maintd.events import Event
 from maintd.floors import Floors
+from maintd.job import Job
 from maintd.lanes import Done, Lanes, Wanted
 from maintd.log import Envelope, Log
 from maintd.notices import Notice
@@ -34,7 +36,7 @@ from maintd.state import ALL_JOBS, Last, State
 from maintd.steps import Lane
 from maintd.supervision import Supervision
 from maintd.timing import Timing
-from maintd.triggers import Asked, Due, Fallen, Grown, Low, Over, Scheduled, Settling
+from maintd.triggers import Asked, Cause, Due, Fallen, Grown, Low, Over, Scheduled, Settling
 from maintd.values import dataclass
 from maintd.watch import Watch
 
@@ -46,6 +48,8 @@ class Noted:
     notice: Notice
 
 
+_SPENT = {"storage.ok": "guard.spent", "directory.ok": "directory.spent"}
+"""What ends what a guard has said."""
 Heard = Due | Done | Changes | Noted | Delivered | Begun | Pinged
 
 
@@ -59,6 +63,7 @@ class Upkeep:
         log.overhear(self._overhear)
         self.clock = Clock()
         self.state = State(config.settings.state_dir, self.emit)
+        self.doubts = ClockDoubts(self.state.clock)
         self.lanes = Lanes(Runner(log, lock_fd), self._begin, put, awake.now)
         self.checkups = Checkups(log, self.state, self._begin, put, awake)
         self.checkups.take_over(config.jobs, now)
@@ -69,11 +74,12 @@ class Upkeep:
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
         self.pauses = Pauses(self.state, now)
-        self.floors = Floors(self.emit, awake.now)
-        self.spending = Spending(self.emit)
+        self.floors = Floors(self._tell_of_room, awake.now)
+        self.spending = Spending(self._tell_of_room)
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
         self.pings = Pings(self.state.pings, self.emit, put)
+        self._forget_unseen()
         self._after_jump: set[str] = set()
         self._broken_off: list[Wanted] = []
         self._is_ending = False
@@ -81,7 +87,13 @@ class Upkeep:
     def emit(self, event: Event, job: str = "") -> None:
         self._log.emit(event, Envelope(job))
 
+    def _tell_of_room(self, event: Event, job: str) -> None:
+        if event.name in _SPENT:
+            self.observations.over(job, _SPENT[event.name])
+        self.emit(event, job)
+
     def start(self) -> None:
+        self.note_clock()  # before any run
         self.lanes.start()
         self.watch.start()
         self.schedule.start()
@@ -119,6 +131,7 @@ class Upkeep:
 
     def close(self) -> None:
         """Nothing can be heard any more."""
+        self.doubts.keep()
         self.state.close()
 
     def leave(self, notices_left: Sequence[Notice]) -> None:
@@ -170,6 +183,9 @@ class Upkeep:
         self._end_pauses(datetime.now(UTC))
 
     def note_clock(self) -> None:
+        doubt = self.doubts.note()  # before the jump is accepted, as below
+        if doubt is not None:
+            self.emit(doubt)
         drift = self.clock.drift()
         jump = as_jump(drift)
         if jump:
@@ -197,6 +213,7 @@ class Upkeep:
         for name in difference.removed:
             self.schedule.remove(name)
             self._forget(name)
+        self._forget_unseen()
         for name in (*difference.added, *difference.changed):
             self._forget(name)
             self.install(name)
@@ -216,7 +233,7 @@ class Upkeep:
         job = self.config.jobs[name]
         if job.enabled and not self.checkups.keeps_time(name):
             timing = Timing(job.cron, job.every, job.spread, job.window)
-            self.schedule.set(name, timing, self.state.last_success(name), by_disk=job.due_from_disk)
+            self.schedule.set(name, timing, self._counts_from(name, job), by_disk=job.due_from_disk)
         else:
             self.schedule.remove(name)
         self.watch.set(name, self.config.watched(name))
@@ -231,6 +248,17 @@ class Upkeep:
         else:
             self.spending.set(name, budget)
         self.supervision.install(name)
+
+    def _counts_from(self, name: str, job: Job) -> datetime | None:
+        """The last success; of a job with `every` that never had one, when it was first seen, unless the disk tells."""
+        last = self.state.last_success(name)
+        if last is None and job.every and not job.due_from_disk:
+            return self.state.first_seen(name, datetime.now(UTC))
+        return last
+
+    def _forget_unseen(self) -> None:
+        jobs = self.config.jobs.items()
+        self.state.forget_seen({name for name, job in jobs if job.enabled and job.every})
 
     def _look_again(self, name: str) -> None:
         """What a job watches may have been changed in other files than the config, or have an error by now."""
@@ -301,7 +329,9 @@ class Upkeep:
         if is_automatic and self.supervision.incident.lasts:
             return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
-        jumped = bool(self.clock.jump()) or name in self._after_jump
+        jumped = bool(self.clock.jump())
+        if not _is_by_a_person(cause):
+            jumped = jumped or name in self._after_jump or self.doubts.holds(name)
         return Run(
             name=name,
             job=job,
@@ -379,6 +409,9 @@ class Upkeep:
 
     def _follow_up(self, due: Due, run: Run, result: Result) -> None:
         """Notes a success, settles what was set aside, tries again what failed or waits."""
+        if _is_by_a_person(due.cause):
+            self._after_jump.discard(run.name)
+            self.doubts.release(run.name)
         if run.job.main_lane in run.ctx.lanes and run.ctx.clock_jumped:
             self._after_jump.discard(run.name)
         is_open = self._is_open(run)
@@ -425,6 +458,11 @@ class Upkeep:
                 self.due(missed)
             self.watch.remove(name)  # what had grown is reported anew, without waiting for it to be looked at again
             self.watch.set(name, self.config.watched(name))
+
+
+def _is_by_a_person(cause: Cause) -> bool:
+    """Whether somebody had all of the job done now, by the clock as it is; `--due` may well be in a crontab."""
+    return isinstance(cause, Asked) and not cause.due_only
 
 
 def _summary(result: Result) -> str:

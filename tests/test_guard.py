@@ -3,6 +3,7 @@
 import json
 import os
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -443,3 +444,22 @@ def test_a_guard_that_is_killed_again_and_again_loses_no_line_that_is_kept():
         pytest.skip(str(reason))
     assert report.reached
     assert report.wrongs == []
+
+
+def test_that_nothing_is_left_is_said_once_until_it_changes(guarded):
+    """A guard that can do nothing tries again and again, and says so once, until it leaves another thing alone."""
+    made = guarded()
+    paths = [archive(made, day, 2 * MIB) for day in range(1, 4)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=MIB)
+    with paths[0].open("rb"), made.daemon():
+        until(lambda: made.events("guard.spent"), "that nothing is left")
+        begun = time.monotonic()
+        until(lambda: time.monotonic() > begun + 7, "it tried again after 2 s and 4 s more")
+        (spent,) = made.events("guard.spent")
+        assert str(paths[0]) in spent["kept"]
+        with archive(made, 4, 4096, log="other").open("rb"):
+            archive(made, 5, 4096, log="other")
+            archive(made, 6, 4096, log="other")
+            until(lambda: len(made.events("guard.spent")) == 2, "what it leaves alone has changed", 60)
+    assert "other.log" in made.events("guard.spent")[1]["kept"]

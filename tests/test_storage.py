@@ -72,16 +72,50 @@ def test_it_measures_also_while_it_only_observes(tree: Tree):
 def test_what_cannot_be_measured_is_said_and_the_rest_is(tree: Tree):
     """A directory that is missing, or a file, is a finding with its reason; others are measured."""
     tree.write_config(JOB.replace('["LOGS"', '["LOGS/no", "LOGS/api.log", "LOGS"'))
-    found = {step["target"]: step["reason"] for step in tree.plan() if step["step"] == "finding"}
+    planned = tree.run("plan", "storage.app", "--json")
+    assert planned.returncode == 1
+    steps = [json.loads(line) for line in planned.stdout.splitlines()]
+    found = {step["target"]: step["reason"] for step in steps if step["step"] == "finding"}
     assert found == {
         f"{tree.logs}/no": "not measured: No such file or directory",
         f"{tree.logs}/api.log": "not measured: Not a directory",
     }
-    assert tree.do().event("directory.measured")["target"] == str(tree.logs)
+    did = tree.do()
+    assert did.event("directory.measured")["target"] == str(tree.logs)
+    assert [event["target"] for event in did.events("measure.failed")] == list(found)
+    assert did.code == 5
     done = tree.run("storage")
     assert done.returncode == 1
     assert "LOGS/no".replace("LOGS", str(tree.logs)) in done.stderr
     assert "api" in done.stdout
+
+
+def test_a_daemon_tells_of_what_is_not_there_until_it_is(tmp_path: Path):
+    """A storage job's directory and two guards' that are missing: an event each, and when they are there."""
+    from tests.end_to_end.daemon import Daemon
+
+    gone = tmp_path / "gone"
+    guards = f'[guard.floor]\ndirectory = "{gone}"\nmin_free = "1K"\n'
+    guards += f'[guard.budget]\ndirectory = "{gone}"\nmax_used = "10M"\n'
+    job = f'[storage.app]\ndirectories = ["{gone}", "LOGS"]\nevery = "1s"\n'
+    daemon = Daemon(tmp_path, job + guards)
+    daemon.tree.log("api.log", b"x")
+    try:
+        daemon.start()
+        for name in ("measure.failed", "storage.failed", "directory.failed"):
+            assert daemon.event(name)["target"] == str(gone)
+        daemon.event("job.finished", count=3, job="storage.app", outcome="failure")
+        assert daemon.tree.run("do", "guard.floor").returncode == 1
+        gone.mkdir()
+        (gone / "file").write_text("x")
+        daemon.event("storage.ok")
+        daemon.event("directory.ok")
+        daemon.event("job.finished", job="storage.app", outcome="success")
+    finally:
+        daemon.end()
+    told = [event["event"] for event in daemon.events() if event["event"].endswith(".failed")]
+    told.remove("storage.failed")  # that of do
+    assert sorted(told) == ["directory.failed", "measure.failed", "storage.failed"]
 
 
 def test_databases_are_known_by_their_header(tree: Tree):
@@ -154,6 +188,28 @@ def test_a_run_without_a_daemon_knows_what_a_daemon_has_measured(tree: Tree):
     assert samples_kept(str(tree.folder / "state"), "storage.app") == before
 
 
+def test_what_is_there_at_midnight_raises_no_warning(tree: Tree):
+    """A day that has one sample so far, with 5 GiB more than those before, does not count: nothing will be full."""
+    from maintd.state import State
+    from maintd.trends import Sample
+
+    tree.write_config(JOB + 'warn_within = "3650d"\n')
+    space = os.statvfs(tree.logs)
+    used = (space.f_blocks - space.f_bavail) * space.f_frsize
+    mount = report(tree)["file_systems"][0]["mount"]
+    (tree.folder / "state").mkdir(mode=0o700, exist_ok=True)
+    state = State(str(tree.folder / "state"), lambda event: pytest.fail(str(event)))
+    day = NOW.replace(hour=0, minute=0)
+    for hours in range(-3 * 24, 0, 6):
+        state.record_samples(
+            "storage.app", [Sample(day + timedelta(hours=hours), mount, used - 5 * GIB + hours * 50_000)]
+        )
+    state.close()
+    did = tree.do()
+    assert "storage.filling" not in did.names()
+    assert "growth_bytes" not in did.event("storage.measured")
+
+
 def test_what_grows_fastest_is_named(tree: Tree):
     """Files and services with the steepest growth of several days, for programs and for people."""
     remember(tree, f"{tree.logs}/api.log", [size * 20_000 for size in range(1, 8)])
@@ -162,7 +218,14 @@ def test_what_grows_fastest_is_named(tree: Tree):
     (directory,) = report(tree)["directories"]
     assert directory["fastest"][0]["per_day"] >= 20_000
     assert next(one for one in directory["services"] if one["name"] == "api")["per_day"] >= 20_000
-    assert "growing fastest" in tree.run("storage").stdout
+    assert {("api" if one.get("service") else one["path"]) for one in directory["fastest"]} >= {
+        "api",
+        f"{tree.logs}/api.log",
+    }
+    shown = tree.run("storage").stdout
+    assert "growing fastest" in shown
+    assert f"api in {tree.logs}" in shown.replace("\n", " ")
+    assert "//" not in shown
 
 
 def test_archives_are_part_of_the_report(tree: Tree):

@@ -70,3 +70,24 @@ def test_a_change_of_habit_counts_after_a_while():
     """Only the last 30 days count: what was long ago does not hide that it grows now."""
     found = trend(samples(50, lambda day, _: max(day - 20, 0) * 10 * MIB))
     assert found.per_day == pytest.approx(10 * MIB, rel=0.05)
+
+
+@pytest.mark.parametrize("hours", [(0, 6, 12, 18), (0, 12), (0, 1, 2, 3, 4, 5, 6, 12)])
+def test_the_night_alone_says_nothing_of_a_day_that_has_begun(hours: tuple[int, ...]):
+    """12 MiB that come at midnight and go by the next sample never look like growth, whichever sample was the last."""
+    found: list[Sample] = []
+    for day in range(8):
+        for hour in hours:
+            size = day * MIB + (12 * MIB if hour == 0 else 0)
+            found.append(Sample(START + timedelta(days=day, hours=hour, minutes=5), "/", size))
+            told = trend(found)
+            assert told is None or told.per_day == pytest.approx(MIB, rel=0.01), (day, hour, told)
+    assert told is not None
+
+
+def test_a_day_of_which_little_is_known_is_left_out():
+    """A daemon that was stopped soon after midnight has seen the night alone."""
+    found = samples(9, lambda day, hour: day * MIB + (50_000 * MIB if hour == 0 else 0))
+    part = [sample for sample in found if sample.at.day != START.day + 7 or sample.at.hour == 0]
+    assert trend(part).per_day == pytest.approx(MIB, rel=0.01)
+    assert trend(part).is_growing

@@ -45,10 +45,13 @@ class BallastMade(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class GuardSpent(Event):
-    """A guard has done all that it may, and less than its floor is free. `kept` says what it left alone, and why."""
+    """A guard has done all that it may, and less than its floor is free. `kept` says what it left alone, and why. Told
+    again when that changes, when there was room in between, or after an hour.
+    """
 
     name: ClassVar[str] = "guard.spent"
     level: ClassVar[str] = "error"
+    is_repetitive: ClassVar[bool] = True
 
     free_bytes: int
     floor_bytes: int
@@ -59,13 +62,21 @@ class GuardSpent(Event):
         free, floor = format_size(self.free_bytes), format_size(self.floor_bytes)
         return f"{free} free, the floor is {floor}, and nothing is left that may go: {self.kept}"
 
+    @property
+    def core(self) -> str:
+        return self.kept
+
 
 @dataclass(frozen=True, kw_only=True)
 class DirectorySpent(Event):
-    """A guard has done all that it may, and its directory takes more than its budget. `kept` is what it left alone."""
+    """A guard has done all that it may, and its directory takes more than its budget. `kept` is what it left alone.
+
+    Told again when that changes, when it was within its budget in between, or after an hour.
+    """
 
     name: ClassVar[str] = "directory.spent"
     level: ClassVar[str] = "error"
+    is_repetitive: ClassVar[bool] = True
 
     disk_bytes: int
     budget_bytes: int
@@ -75,6 +86,10 @@ class DirectorySpent(Event):
     def msg(self) -> str:
         taken, budget = format_size(self.disk_bytes), format_size(self.budget_bytes)
         return f"{taken} taken, the budget is {budget}, and nothing is left that may go: {self.kept}"
+
+    @property
+    def core(self) -> str:
+        return self.kept
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -102,9 +102,12 @@ class StorageFilling(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class MeasureFailed(Failure):
-    """A directory could not be measured; nothing else depends on it."""
+    """A directory could not be measured, because it is not there, maybe; others are. Told again when that changes, or
+    after an hour.
+    """
 
     name: ClassVar[str] = "measure.failed"
+    is_repetitive: ClassVar[bool] = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,6 +192,12 @@ def group(path: str, name: str) -> str:
     return f"{path}//{name}"
 
 
+def shown(what: str) -> str:
+    """What a sample is of, for people: a path, or a group with the directory that it lies below."""
+    path, is_group, name = what.partition("//")
+    return f"{name} in {path}" if is_group else path
+
+
 def samples_of(found: Measured, now: datetime) -> list[Sample]:
     """What is to be remembered of a directory: its size, and those of its largest groups and files."""
     walked = found.walked
@@ -210,7 +219,7 @@ def fastest(path: str, samples: Iterable[Sample]) -> list[tuple[float, str]]:
 def _measured(found: Measured, samples: Sequence[Sample]) -> DirectoryMeasured:
     walked, databases = found.walked, found.databases
     growth = trends.trend(sample for sample in samples if sample.what == found.path)
-    growing = [(round(per_day), what) for per_day, what in fastest(found.path, samples)]
+    growing = [(round(per_day), shown(what)) for per_day, what in fastest(found.path, samples)]
     return DirectoryMeasured(
         target=found.path,
         disk_bytes=walked.total.disk,

@@ -5,7 +5,7 @@ from typing import Any
 
 import click
 
-from maintd import contexts
+from maintd import clock_doubts, contexts, state
 from maintd.cli import naming, output, tables
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
@@ -35,6 +35,9 @@ def plan(called: Invocation, jobs: tuple[str, ...], *, due: bool, as_json: bool)
     config = load(called.config)
     naming.check(jobs, list(config.jobs))
     code = Exit.OK
+    doubted = state.clock_doubted(config.settings.state_dir)
+    if doubted is not None:
+        output.complain(f"maintd: {clock_doubts.told(doubted)}")
     for number, name in enumerate(jobs or [name for name, job in config.jobs.items() if job.enabled]):
         try:
             steps = tuple(config.jobs[name].plan(contexts.context(config, name, called.now, Asked(due_only=due))))

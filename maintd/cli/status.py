@@ -6,6 +6,7 @@ from typing import Any
 
 import click
 
+from maintd import clock_doubts
 from maintd.cli import health, output, reach, tables
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
@@ -59,6 +60,8 @@ def _lines(found: Answer, now: datetime) -> Iterator[str]:
         yield output.paint(f"growth is degraded: {growth['degraded']}", fg="red")
     if found["events"]["dropped"]:
         yield output.paint(f"events: {found['events']['dropped']} dropped because nobody read them", fg="red")
+    if found.get("clock"):
+        yield output.paint(clock_doubts.told(found["clock"]["away_s"]), fg="yellow")
     yield from health.alerts(found.get("alerts", {}), now)
     yield ""
     checks = found.get("checks", [])

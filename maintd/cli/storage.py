@@ -136,13 +136,18 @@ def _directory(report: _Report, one: Measured) -> dict[str, Any]:
         ],
         "largest": [{"path": printable(path), "disk": size} for size, path in walked.largest],
         "fastest": [
-            {"path": printable(what), "per_day": round(per_day)}
+            _growing(what) | {"per_day": round(per_day)}
             for per_day, what in measure.fastest(one.path, report.samples)[: report.top]
         ],
         "databases": [asdict(base) | {"path": printable(base.path)} for base in one.databases],
         "mounts": [printable(path) for path in walked.mounts],
         "unread": walked.unread,
     } | _growth(report.trend(one.path))
+
+
+def _growing(what: str) -> dict[str, Any]:
+    path, is_service, name = what.partition("//")
+    return {"path": printable(path)} | ({"service": printable(name)} if is_service else {})
 
 
 def _growth(trend: Trend | None, room: int | None = None) -> dict[str, Any]:
@@ -211,7 +216,7 @@ def _of_directory(report: _Report, one: Measured) -> Iterator[str]:
     yield from tables.table(rows, ("service", "size", "", "grows a day"), right=(1,), indent=2)
     yield from _files("largest files", [(_size(size), name) for size, name in walked.largest])
     fastest = measure.fastest(path, report.samples)[: report.top]
-    yield from _files("growing fastest", [(f"+{_size(per_day)}/day", name) for per_day, name in fastest])
+    yield from _files("growing fastest", [(f"+{_size(per_day)}/day", measure.shown(name)) for per_day, name in fastest])
     if one.databases:
         rows = [[printable(base.path), _size(base.size), _size(base.wal), _size(base.free)] for base in one.databases]
         yield from tables.table(rows, ("database", "size", "WAL", "unused"), right=(1, 2, 3), indent=2)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, WithJsonSchema
 
-from maintd import grounds
+from maintd import grounds, unguarded
 from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Context, Count, Job, Limit
 from maintd.names import printable
@@ -132,7 +132,9 @@ class Guard(Job):
             device = os.stat(path).st_dev
             yield from self._plan_budget(ctx, device) if self.max_used else self._plan_floor(ctx, path, device)
         except OSError as error:
-            yield Finding(target=path, reason=f"not guarded: {error.strerror}")
+            kind = unguarded.DirectoryFailed if self.max_used else unguarded.StorageFailed
+            event = unguarded.of(kind, path, error) if isinstance(ctx.cause, Asked) else None  # who watches it says so
+            yield Finding(target=path, reason=f"not guarded: {error.strerror}", event=event)
 
     def _plan_floor(self, ctx: Context, path: str, device: int) -> Iterator[Step]:
         from maintd import guarding  # noqa: PLC0415 - reading a config does not need what acts

@@ -8,6 +8,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from maintd import grounds
+from maintd.errors import trouble
 from maintd.job import AbsolutePath, Context, Count, Job, Span
 from maintd.names import printable
 from maintd.steps import Finding, Step
@@ -20,6 +21,7 @@ class Storage(Job):
 
     kind: ClassVar[str] = "storage"
     remembers: ClassVar[bool] = True
+    is_tried_again: ClassVar[bool] = False
 
     directories: tuple[AbsolutePath, ...] = Field(min_length=1, description="the directories that are measured")
     top: Count = Field(default=10, description="how many of the largest files are named")
@@ -29,17 +31,20 @@ class Storage(Job):
 
     def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
         for directory in self.directories:
-            problem = _problem(grounds.resolve(directory))
+            problem, _ = _problem(grounds.resolve(directory))
             if problem:
                 yield "directories", f"{printable(directory)}: {problem}"
 
     def plan(self, ctx: Context) -> Iterator[Step]:
-        from maintd.actions.measure import Measure  # noqa: PLC0415 - reading a config does not need what measures
+        from maintd.actions.measure import Measure, MeasureFailed  # noqa: PLC0415 - reading a config does not need what measures
 
         found: list[str] = []
         for directory in map(grounds.resolve, self.directories):
-            problem = _problem(directory)
-            if problem:
+            problem, error = _problem(directory)
+            if error:
+                failed = MeasureFailed.from_trouble(directory, "measure it", trouble(error))
+                yield Finding(target=directory, reason=f"not measured: {problem}", event=failed)
+            elif problem:
                 yield Finding(target=directory, reason=f"not measured: {problem}")
             elif directory not in found:
                 found.append(directory)
@@ -62,9 +67,10 @@ class Storage(Job):
             )
 
 
-def _problem(directory: str) -> str:
+def _problem(directory: str) -> tuple[str, OSError | None]:
+    """Why there is nothing to measure, or nothing; with the error, if it is one."""
     try:
         with os.scandir(directory) as entries:
-            return "" if next(entries, None) else "it is empty"
+            return "" if next(entries, None) else "it is empty", None
     except OSError as error:
-        return error.strerror or str(error)
+        return error.strerror or str(error), error

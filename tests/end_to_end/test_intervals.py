@@ -1,5 +1,7 @@
 """When jobs run next: what `every` counts from, and what another time zone moves."""
 
+import contextlib
+import sqlite3
 from datetime import UTC, datetime, timedelta
 
 from tests.conftest import until
@@ -36,6 +38,23 @@ def test_an_interval_counts_from_the_start_and_then_from_each_success(daemon):
     assert one.stop() == 0
     one.start()
     assert _next(one) == second
+
+
+def test_the_first_interval_goes_on_over_restarts(daemon):
+    """A job that never ran is due an `every` after it was first seen, however often maintd is started in between."""
+    one = daemon('[expire.a]\npaths = ["LOGS/a/*"]\nmax_age = "30d"\nevery = "7h"\n').start()
+    first = _next(one)
+    assert one.stop() == 0
+    one.start()
+    assert _next(one) == first
+    assert one.stop() == 0
+    with contextlib.closing(sqlite3.connect(one.tree.folder / "state/state.sqlite")) as state:
+        seen = (datetime.now(UTC) - EVERY).isoformat()
+        state.execute("UPDATE seen SET at = ?", [seen])
+        state.commit()
+    begun = datetime.now(UTC)
+    one.start()
+    until(lambda: _next(one) - EVERY >= begun - SECOND, "it ran, and counts from that")
 
 
 def test_another_timezone_changes_what_goes_by_it_and_runs_nothing(daemon):
