@@ -68,8 +68,8 @@ class ArchiveFiles(Keeping, Job):
     def _is_not_its_own_archive(self) -> str:
         if self.archive().is_remote:
             return ""
-        root = os.path.join(grounds.resolve(self.to), "")
-        inside = [pattern for pattern in self.paths if os.path.join(split(pattern).root, "").startswith(root)]
+        root = grounds.resolve(self.to)
+        inside = [pattern for pattern in self.paths if split(pattern).root == root]
         return f"{inside[0]} names only what lies in the archive, from where nothing is taken" if inside else ""
 
     @rule("bundle", "compress")
