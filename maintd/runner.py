@@ -191,10 +191,7 @@ class Runner:
             for event in action.apply(hands):
                 said = True
                 has_failed |= isinstance(event, Failure)
-                if not run.is_news(event):
-                    continue
-                dur_ms = (time.monotonic() - begun) * 1000
-                self._emit(run, event, dur_ms=dur_ms, **(_failed(run) if isinstance(event, Failure) else {}))
+                self._pass_on(run, event, begun)
         except NotYet as reason:
             result.count("waiting")
             if not said:
@@ -213,6 +210,11 @@ class Runner:
             result.relieved.add(action.target)
         result.count("failed" if has_failed else "done")
         return not has_failed
+
+    def _pass_on(self, run: Run, event: Event, begun: float) -> None:
+        if run.is_news(event):
+            dur_ms = (time.monotonic() - begun) * 1000
+            self._emit(run, event, dur_ms=dur_ms, **(_failed(run) if isinstance(event, Failure) else {}))
 
     def _omit(self, run: Run, action: Action, result: Result, why: str) -> bool:
         result.count("omitted")
