@@ -10,6 +10,7 @@ from typing import Any
 from maintd.awake import Awake
 from maintd.check import Check
 from maintd.child import Worker
+from maintd.crew import Crew
 from maintd.job import Job
 from maintd.lanes import Wanted
 from maintd.log import Log
@@ -27,6 +28,8 @@ from maintd.units import format_duration
 HEARTBEAT = "check.heartbeat"
 MOST, MOST_CHILDREN = 64, 16
 """Looks at a time: here, and through children of about 20 MB each."""
+MOST_MATCHING = 8
+"""Children that match regular expressions for the looks that are taken here."""
 
 
 class Checkups:
@@ -48,6 +51,7 @@ class Checkups:
         runner = Runner(log)
         self._here = Rounds(runner, self._begun, put, awake, most=MOST)
         self._in_children = Rounds(runner, self._begun, put, awake, most=MOST_CHILDREN, in_child=True)
+        self._matching = Crew(MOST_MATCHING)
         self._rhythm = Rhythm(self._in_time)
 
     def start(self) -> None:
@@ -161,7 +165,9 @@ class Checkups:
 
     def _begun(self, wanted: Wanted, worker: Worker | None) -> Run | None:
         run = self._begin(wanted)
-        return run and replace(run, ctx=replace(run.ctx, memory=self.standings.memory(run.name), worker=worker))
+        return run and replace(
+            run, ctx=replace(run.ctx, memory=self.standings.memory(run.name), worker=worker or self._matching)
+        )
 
     def _note_hanging(self, run: Run) -> None:
         if self._jobs.get(run.name) != run.job or run.job.timeout is None:
