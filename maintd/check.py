@@ -18,7 +18,7 @@ from maintd.readings import Health, Reading, Sign, gathered
 from maintd.steps import Lane, Step
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
-from maintd.units import format_duration
+from maintd.units import format_limit
 from maintd.values import dataclass
 from maintd.written import Written
 
@@ -145,7 +145,7 @@ class Check(Job):
         try:
             sign = gathered(self.look(ctx, begun + self.timeout.total_seconds()))
         except (TimedOut, TimeoutError):
-            limit = format_duration(self.timeout)
+            limit = format_limit(self.timeout)
             sign, error = Sign(Health.DOWN, f"no answer within {limit}"), "timedout"
         except CannotTell as raised:
             sign, error = Sign(Health.UNKNOWN, str(raised), raised.hint), type(raised).__name__.lower()
@@ -195,7 +195,7 @@ class Check(Job):
         try:
             return self.ask(ctx, deadline, function, **arguments)
         except TimedOut as error:
-            limit = format_duration(self.timeout)
+            limit = format_limit(self.timeout)
             message = f"the regular expression was not done within {limit} with what it was given, and was ended"
             raise MaintdError(message, hint="write one that repeats nothing that is repeated itself") from error
         except Refused as error:

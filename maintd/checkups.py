@@ -23,7 +23,7 @@ from maintd.standings import Standings
 from maintd.state import State
 from maintd.timing import spread_offset
 from maintd.triggers import Due, Scheduled
-from maintd.units import format_duration
+from maintd.units import format_limit
 
 HEARTBEAT = "check.heartbeat"
 MOST, MOST_CHILDREN = 64, 16
@@ -146,7 +146,9 @@ class Checkups:
 
     def told(self) -> list[dict[str, Any]]:
         """Every check for `maintd status`, the worst first."""
-        return self.standings.told()
+        waits = dict.fromkeys(self._here.waiting, f"one of {MOST} places")
+        waits |= dict.fromkeys(self._in_children.waiting, f"one of {MOST_CHILDREN} places with a child")
+        return [check | {"waits_for": waits.get(check["name"])} for check in self.standings.told()]
 
     def _in_time(self, name: str) -> None:
         """A check's time has come, in the thread of the rhythm."""
@@ -172,7 +174,7 @@ class Checkups:
     def _note_hanging(self, run: Run) -> None:
         if self._jobs.get(run.name) != run.job or run.job.timeout is None:
             return
-        limit = format_duration(run.job.timeout)
+        limit = format_limit(run.job.timeout)
         reading = Reading(
             target=_target(run),
             reason=f"the look hangs: it did not end within {limit}, and cannot be ended",

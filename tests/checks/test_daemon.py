@@ -183,6 +183,21 @@ def test_a_person_is_answered_also_while_all_lanes_are_busy(daemon, web):
     assert did.event("check.seen")["reason"] == "status 500, not 2xx"
 
 
+def test_status_says_which_checks_wait_for_a_place(daemon):
+    """When as many programs hang as may be asked at a time, `status` says of the one that is left what it waits for."""
+    jobs = "".join(
+        f'[check.program.p{number}]\ncommand = ["/bin/sleep", "300"]\nevery = "1s"\ntimeout = "5m"\n'
+        for number in range(17)
+    )
+    one = daemon(jobs).start()
+    until(lambda: [check["name"] for check in one.status()["checks"] if check["waits_for"]], "one has to wait", 30)
+    until(
+        lambda: "not looked at yet; waits for one of 16 places with a child" in one.tree.run("status").stdout,
+        "it is said",
+    )
+    assert one.stop() == 0
+
+
 def test_an_expression_that_backtracks_stops_nobody(daemon, web):
     """Expressions that take for ever on what a server sends, or a log holds, end with their look, and are told so.
 

@@ -98,16 +98,18 @@ def test_programs(tree):
         "blind": '["/bin/sh", "-c", "exit 3"]',
         "killed": '["/bin/sh", "-c", "kill -9 $$"]',
         "hangs": f'["/bin/sh", "-c", "(sleep 3; touch {marker}) & sleep 60"]',
+        "parts": f'["/bin/sh", "-c", "setsid sh -c \\"sleep 60; touch {marker}\\" & sleep 60"]',
         "missing": '["/no/such/program"]',
     }
-    jobs = "".join(f'[check.program.{name}]\ncommand = {text}\ntimeout = "2s"\n' for name, text in options.items())
+    jobs = "".join(f'[check.program.{name}]\ncommand = {text}\ntimeout = "1500ms"\n' for name, text in options.items())
     found = seen(tree, jobs)
     assert healths(found) == dict(
-        zip(options, ("up", "degraded", "down", "unknown", "down", "down", "down"), strict=True)
+        zip(options, ("up", "degraded", "down", "unknown", "down", "down", "down", "down"), strict=True)
     )
     assert found["check.program.well"]["reason"] == "all is well"
     assert found["check.program.broken"]["reason"] == "status 2: no database"
-    assert found["check.program.hangs"]["reason"] == "no answer within 2s"
+    assert found["check.program.hangs"]["reason"] == "no answer within 1500ms"
+    assert found["check.program.parts"]["health"] == "down"
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _command(pid).find(str(marker).encode()) >= 0]
 
 
