@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from maintd.child import Worker
-from maintd.errors import Refused
+from maintd.errors import Refused, TimedOut
 
 _KEPT = 30.0
 """Seconds after which a child that is not needed is ended; the last one is kept."""
@@ -26,14 +26,22 @@ class Crew:
         self._starter = ThreadPoolExecutor(1, "crew")
 
     def call(self, function: str, arguments: Mapping[str, Any], *, deadline: float) -> Any:
-        """As Worker.call. Raises Refused if no child was free until the deadline."""
+        """As Worker.call. Raises Refused if no child was free, or had started, until the deadline."""
         worker = self._taken(deadline)
         try:
             if worker.pid is None:
-                self._starter.submit(worker.start).result()
+                self._start(worker, deadline)
             return worker.call(function, arguments, deadline=deadline)
         finally:
             self._give_back(worker)
+
+    def _start(self, worker: Worker, deadline: float) -> None:
+        self._starter.submit(worker.start).result()
+        try:
+            worker.call("maintd.expressions:search", {"pattern": "", "text": ""}, deadline=deadline)
+        except TimedOut as error:
+            message = "the process that matches regular expressions did not start in time"
+            raise Refused(message, hint="the machine is very busy, or the timeout very short") from error
 
     def _taken(self, deadline: float) -> Worker:
         with self._freed:
