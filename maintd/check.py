@@ -9,15 +9,16 @@ from typing import Annotated, Any, ClassVar, Literal
 from pydantic import Field, Strict, model_validator
 from pydantic_core import core_schema
 
+from maintd import expressions
 from maintd.changes import CheckSeen
 from maintd.child import Worker
-from maintd.errors import MaintdError, TimedOut, trouble
+from maintd.errors import MaintdError, Refused, TimedOut, trouble
 from maintd.job import Age, Context, Interval, Job, Span
 from maintd.readings import Health, Reading, Sign, gathered
 from maintd.steps import Lane, Step
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
-from maintd.units import format_duration
+from maintd.units import format_limit
 from maintd.values import dataclass
 from maintd.written import Written
 
@@ -144,7 +145,7 @@ class Check(Job):
         try:
             sign = gathered(self.look(ctx, begun + self.timeout.total_seconds()))
         except (TimedOut, TimeoutError):
-            limit = format_duration(self.timeout)
+            limit = format_limit(self.timeout)
             sign, error = Sign(Health.DOWN, f"no answer within {limit}"), "timedout"
         except CannotTell as raised:
             sign, error = Sign(Health.UNKNOWN, str(raised), raised.hint), type(raised).__name__.lower()
@@ -174,3 +175,28 @@ class Check(Job):
             return ctx.worker.call(function, arguments, deadline=deadline)
         with Worker(background=False) as worker:
             return worker.call(function, arguments, deadline=deadline)
+
+    def is_matched(self, ctx: Context, deadline: float, pattern: str, text: str | bytes) -> bool:
+        """Whether a regular expression matches somewhere in a text that somebody else has written.
+
+        Unless it is plain a child finds that out: a match cannot be ended, and stops all threads until it is done.
+        """
+        is_binary = isinstance(text, bytes)
+        given = text.decode("latin-1") if isinstance(text, bytes) else text
+        if expressions.is_plain(pattern):
+            return expressions.search(lambda _: None, pattern=pattern, text=given, is_binary=is_binary)
+        found: bool = self.ask_to_match(
+            ctx, deadline, "maintd.expressions:search", pattern=pattern, text=given, is_binary=is_binary
+        )
+        return found
+
+    def ask_to_match(self, ctx: Context, deadline: float, function: str, **arguments: Any) -> Any:
+        """The same as `ask`, of a function that matches regular expressions, which are at fault if it takes long."""
+        try:
+            return self.ask(ctx, deadline, function, **arguments)
+        except TimedOut as error:
+            limit = format_limit(self.timeout)
+            message = f"the regular expression was not done within {limit} with what it was given, and was ended"
+            raise MaintdError(message, hint="write one that repeats nothing that is repeated itself") from error
+        except Refused as error:
+            raise CannotTell(str(error), hint=error.hint) from error

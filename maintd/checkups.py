@@ -10,6 +10,7 @@ from typing import Any
 from maintd.awake import Awake
 from maintd.check import Check
 from maintd.child import Worker
+from maintd.crew import Crew
 from maintd.job import Job
 from maintd.lanes import Wanted
 from maintd.log import Log
@@ -22,11 +23,13 @@ from maintd.standings import Standings
 from maintd.state import State
 from maintd.timing import spread_offset
 from maintd.triggers import Due, Scheduled
-from maintd.units import format_duration
+from maintd.units import format_limit
 
 HEARTBEAT = "check.heartbeat"
 MOST, MOST_CHILDREN = 64, 16
 """Looks at a time: here, and through children of about 20 MB each."""
+MOST_MATCHING = 8
+"""Children that match regular expressions for the looks that are taken here."""
 
 
 class Checkups:
@@ -48,6 +51,7 @@ class Checkups:
         runner = Runner(log)
         self._here = Rounds(runner, self._begun, put, awake, most=MOST)
         self._in_children = Rounds(runner, self._begun, put, awake, most=MOST_CHILDREN, in_child=True)
+        self._matching = Crew(MOST_MATCHING)
         self._rhythm = Rhythm(self._in_time)
 
     def start(self) -> None:
@@ -142,7 +146,9 @@ class Checkups:
 
     def told(self) -> list[dict[str, Any]]:
         """Every check for `maintd status`, the worst first."""
-        return self.standings.told()
+        waits = dict.fromkeys(self._here.waiting, f"one of {MOST} places")
+        waits |= dict.fromkeys(self._in_children.waiting, f"one of {MOST_CHILDREN} places with a child")
+        return [check | {"waits_for": waits.get(check["name"])} for check in self.standings.told()]
 
     def _in_time(self, name: str) -> None:
         """A check's time has come, in the thread of the rhythm."""
@@ -161,12 +167,14 @@ class Checkups:
 
     def _begun(self, wanted: Wanted, worker: Worker | None) -> Run | None:
         run = self._begin(wanted)
-        return run and replace(run, ctx=replace(run.ctx, memory=self.standings.memory(run.name), worker=worker))
+        return run and replace(
+            run, ctx=replace(run.ctx, memory=self.standings.memory(run.name), worker=worker or self._matching)
+        )
 
     def _note_hanging(self, run: Run) -> None:
         if self._jobs.get(run.name) != run.job or run.job.timeout is None:
             return
-        limit = format_duration(run.job.timeout)
+        limit = format_limit(run.job.timeout)
         reading = Reading(
             target=_target(run),
             reason=f"the look hangs: it did not end within {limit}, and cannot be ended",

@@ -1,8 +1,8 @@
 """Runs one configured command in a child process of maintd: as its user, and so that nothing of it outlives maintd.
 
 The child has one thread. The command leads a session and process group of its own, which is killed at the time limit,
-and when the child is told to end (SIGTERM, which it also gets when maintd dies). Processes that a command left in the
-background when it ended by itself are let alone.
+with what descends from it, and when the child is told to end (SIGTERM, which it also gets when maintd dies). Processes
+that a command left in the background when it ended by itself are let alone.
 """
 
 import contextlib
@@ -18,7 +18,7 @@ from dataclasses import field
 from datetime import timedelta
 from typing import Any
 
-from maintd import durable, environment, linux
+from maintd import durable, environment, linux, processes
 from maintd.durable import Ownership
 from maintd.errors import Refused, TimedOut
 from maintd.units import format_duration
@@ -261,9 +261,29 @@ def _watched(
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
-    """Kills the command's process group; it must not have been waited for, since its pid may mean another then."""
+    """Kills the command's process group, and what descends from it in other groups.
+
+    It must not have been waited for, since its pid may mean another then. The descendants are looked for first: once
+    their parent has ended they have another. One whose parent ended before is not found.
+    """
+    opened = {pid: _pidfd(pid) for pid in processes.tree(process.pid)[1:]}
+    descendants = set(processes.tree(process.pid))  # a pid that is still among them is the process that was opened
     with contextlib.suppress(ProcessLookupError):
         os.killpg(process.pid, signal.SIGKILL)
+    for pid, pidfd in opened.items():
+        if pidfd is None:
+            continue
+        if pid in descendants:
+            with contextlib.suppress(ProcessLookupError):
+                signal.pidfd_send_signal(pidfd, signal.SIGKILL)
+        os.close(pidfd)
+
+
+def _pidfd(pid: int) -> int | None:
+    try:
+        return os.pidfd_open(pid)
+    except ProcessLookupError:
+        return None
 
 
 def _end_with(process: "subprocess.Popen[bytes]") -> None:

@@ -32,6 +32,7 @@ from maintd.written import Written
 if TYPE_CHECKING:
     from maintd.budget import Budget
     from maintd.child import Worker
+    from maintd.crew import Crew
 
 
 def absolute(path: str) -> str:
@@ -155,7 +156,7 @@ class Context:
     history: tuple[Sample, ...] = ()
     jobs: Mapping[str, "Job"] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict, compare=False)
-    worker: "Worker | None" = field(default=None, compare=False)
+    worker: "Worker | Crew | None" = field(default=None, compare=False)
 
 
 class Job(Options):

@@ -1,7 +1,6 @@
 """Options that several kinds have in common: how a peer is reached, and secrets that stand in files."""
 
 import re
-from functools import lru_cache
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
@@ -42,16 +41,6 @@ Conninfo = Annotated[str, AfterValidator(_without_password)]
 Regex = Annotated[str, Field(min_length=1), AfterValidator(_regex)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
 Host = Annotated[str, Field(min_length=1, pattern=r"^[^\s/]+$")]
-
-
-@lru_cache(maxsize=256)
-def compiled(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern)
-
-
-@lru_cache(maxsize=256)
-def compiled_bytes(pattern: str) -> re.Pattern[bytes]:
-    return re.compile(pattern.encode())
 
 
 def secret(path: str) -> str:

@@ -98,6 +98,12 @@ class Rounds:
             waiting.due.job == job for waiting in self._backlog
         )
 
+    @property
+    def waiting(self) -> set[str]:
+        """The names of the checks that wait for one of the `most` places."""
+        with self._lock:
+            return {wanted.due.job for wanted in self._backlog}
+
     def is_wanted(self, job: str) -> bool:
         with self._lock:
             return self._is_pending(job)

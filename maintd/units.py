@@ -71,6 +71,12 @@ def format_duration(span: timedelta) -> str:
     return text
 
 
+def format_limit(span: timedelta) -> str:
+    """A duration that somebody has set, to the millisecond: `1500ms`, and else as format_duration has it."""
+    milliseconds = round(span.total_seconds() * 1000)
+    return f"{milliseconds}ms" if milliseconds % 1000 else format_duration(span)
+
+
 def counted(count: int, noun: str) -> str:
     """A number of things for people: `1 job`, `2 jobs`."""
     several = f"{noun}es" if noun.endswith(("x", "ss")) else f"{noun}s"

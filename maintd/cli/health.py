@@ -49,4 +49,6 @@ def _row(check: Mapping[str, Any], now: datetime) -> list[str]:
     why = check["reason"]
     if check["last_health"] and check["last_health"] != health and health != "unknown":
         why += f"; at last {check['last_health']}: {check['last_reason']}"
+    if check["waits_for"]:
+        why += f"; waits for {check['waits_for']}"
     return [check["name"], output.paint(told, fg=_COLOURS.get(health)), at + tables.kept(bracket + distance), why]

@@ -31,15 +31,15 @@ FROM pg_stat_user_tables WHERE n_live_tup + n_dead_tup >= 10000
 def look(
     _progress: Callable[[int], None], *, conninfo: str, password: str | None, query: str, limit: float
 ) -> dict[str, Any]:
-    """Connects, asks `query`, and reads the statistics.
+    """Connects, asks `query`, which is one statement and may only read, and reads the statistics.
 
     Returns `first` (of the query), `query_s`, `connections`, `most_connections`, `longest_s` (the longest transaction),
     `lag_s` (None on a server that is no replica) and `dead` (percent of dead rows in the worst of the larger tables).
     """
-    settings = f"-c statement_timeout={int(limit * 1000)}"
+    settings = f"-c statement_timeout={int(limit * 1000)} -c default_transaction_read_only=on"
     with connected(conninfo, password, max(int(limit), 2), settings) as connection:
         begun = time.monotonic()
-        first = _row(connection, query)
+        first = _read(connection, query)
         took = time.monotonic() - begun
         used, most = _row(connection, _CONNECTIONS)
         rest = {name: _row(connection, sql)[0] for name, sql in (("longest_s", _LONGEST), ("lag_s", _LAG))}
@@ -47,6 +47,22 @@ def look(
     value = first[0] if first else None
     told = {"first": None if value is None else str(value), "query_s": took, "dead": dead}
     return told | {"connections": used, "most_connections": most} | rest
+
+
+def _read(connection: Any, query: str) -> Any:
+    """The first row of a statement in a transaction that only reads, which once it has begun it cannot leave.
+
+    Streamed, since the simple protocol (protocol-flow of PostgreSQL) would take several statements, and a COMMIT first.
+    """
+    connection.execute("BEGIN READ ONLY")
+    connection.execute("SELECT 1")
+    with connection.cursor() as cursor:
+        rows = cursor.stream(query)
+        first = next(rows, None)
+        for _ in rows:
+            pass
+    connection.execute("ROLLBACK")
+    return first
 
 
 def _row(connection: Any, statement: str) -> Any:

@@ -1,6 +1,7 @@
 """What is asked of a live SQLite database, in a child process with a SQLite of its own; nothing is ever written."""
 
 import os
+import stat
 import time
 from collections.abc import Callable
 from typing import Any
@@ -23,6 +24,10 @@ def look(
     """
     end = time.monotonic() + limit
     info = os.stat(path)
+    if not stat.S_ISREG(info.st_mode):
+        raise MaintdError(f"{path} is not a regular file")
+    if info.st_size == 0:
+        raise MaintdError(f"{path} is empty: there is no database in it")
     try:
         connection = apsw.Connection(
             f"file:{quote(path)}?mode=ro", flags=apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI

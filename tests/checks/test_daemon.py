@@ -208,3 +208,45 @@ def test_a_person_is_answered_also_while_all_lanes_are_busy(daemon, web):
     did = one.tree.do("check.http.a")
     assert did.code == 1
     assert did.event("check.seen")["reason"] == "status 500, not 2xx"
+
+
+def test_status_says_which_checks_wait_for_a_place(daemon):
+    """When as many programs hang as may be asked at a time, `status` says of the one that is left what it waits for."""
+    jobs = "".join(
+        f'[check.program.p{number}]\ncommand = ["/bin/sleep", "300"]\nevery = "1s"\ntimeout = "5m"\n'
+        for number in range(17)
+    )
+    one = daemon(jobs).start()
+    until(lambda: [check["name"] for check in one.status()["checks"] if check["waits_for"]], "one has to wait", 30)
+    until(
+        lambda: "not looked at yet; waits for one of 16 places with a child" in one.tree.run("status").stdout,
+        "it is said",
+    )
+    assert one.stop() == 0
+
+
+def test_an_expression_that_backtracks_stops_nobody(daemon, web):
+    """Expressions that take for ever on what a server sends, or a log holds, end with their look, and are told so.
+
+    The other checks, `status` and SIGTERM go on meanwhile.
+    """
+    web.answers["/page"] = lambda made, _: respond(made, 200, b" " * 300_000 + b"x")
+    web.answers["/a"] = lambda made, _: respond(made, 200, b"a" * 36)
+    one = daemon(
+        http(web, "page", FAST + "matches = '\\s+$'\n")
+        + f'[check.tcp.t]\nport = {web.port}\nsend = "GET /a HTTP/1.1\\r\\n\\r\\n"\n'
+        + f"expect = '(a|a)+$\\d'\n{FAST}"
+        + f"[check.log.l]\npaths = [\"LOGS/a.log\"]\nmatches = '^(\\S+\\s*)+: ERROR'\ndegraded_count = 1\n{FAST}"
+        + http(web, "other")
+        + http(web, "well", FAST + "matches = '(ok|well)+'\n")
+    )
+    log = one.tree.log("a.log", b"")
+    one.start()
+    until(lambda: health(one)["check.log.l"] == "up", "the log is read", 30)
+    with log.open("ab") as file:
+        file.write(b"GET /a/very/long/path/of/a/request/that/nobody/expected/to/be/so/long status=200\n")
+    for job in ("check.http.page", "check.tcp.t", "check.log.l"):
+        assert "the regular expression was not done within 900ms" in one.event("check.failed", job=job)["error_msg"]
+    asked(web, "other", 3)
+    assert health(one)["check.http.well"] == "up"
+    assert one.stop() == 0

@@ -98,16 +98,18 @@ def test_programs(tree):
         "blind": '["/bin/sh", "-c", "exit 3"]',
         "killed": '["/bin/sh", "-c", "kill -9 $$"]',
         "hangs": f'["/bin/sh", "-c", "(sleep 3; touch {marker}) & sleep 60"]',
+        "parts": f'["/bin/sh", "-c", "setsid sh -c \\"sleep 60; touch {marker}\\" & sleep 60"]',
         "missing": '["/no/such/program"]',
     }
-    jobs = "".join(f'[check.program.{name}]\ncommand = {text}\ntimeout = "2s"\n' for name, text in options.items())
+    jobs = "".join(f'[check.program.{name}]\ncommand = {text}\ntimeout = "1500ms"\n' for name, text in options.items())
     found = seen(tree, jobs)
     assert healths(found) == dict(
-        zip(options, ("up", "degraded", "down", "unknown", "down", "down", "down"), strict=True)
+        zip(options, ("up", "degraded", "down", "unknown", "down", "down", "down", "down"), strict=True)
     )
     assert found["check.program.well"]["reason"] == "all is well"
     assert found["check.program.broken"]["reason"] == "status 2: no database"
-    assert found["check.program.hangs"]["reason"] == "no answer within 2s"
+    assert found["check.program.hangs"]["reason"] == "no answer within 1500ms"
+    assert found["check.program.parts"]["health"] == "down"
     assert not [pid for pid in os.listdir("/proc") if pid.isdigit() and _command(pid).find(str(marker).encode()) >= 0]
 
 
@@ -118,7 +120,7 @@ def _command(pid: str) -> bytes:
 
 
 def test_sqlite(tree):
-    """A live database answers a query; one that is locked, damaged or missing is down; nothing is written into it."""
+    """A live database answers a query; one that is locked, damaged, empty or missing is down; none is changed."""
     path = tree.folder / "data.sqlite"
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("PRAGMA journal_mode = WAL")
@@ -138,7 +140,12 @@ def test_sqlite(tree):
         "locked": 'path = "HERE/locked.sqlite"',
         "damaged": 'path = "HERE/damaged.sqlite"',
         "missing": 'path = "HERE/missing.sqlite"',
+        "empty": 'path = "HERE/empty.sqlite"\nquick_check_every = "1d"',
+        "device": 'path = "/dev/zero"',
+        "fifo": 'path = "HERE/fifo"',
     }
+    (tree.folder / "empty.sqlite").touch()
+    os.mkfifo(tree.folder / "fifo")
     found = seen(tree, "".join(f'[check.sqlite.{name}]\n{text}\ntimeout = "2s"\n' for name, text in options.items()))
     assert healths(found) == {
         "well": "up",
@@ -149,7 +156,12 @@ def test_sqlite(tree):
         "locked": "down",
         "damaged": "down",
         "missing": "down",
+        "empty": "down",
+        "device": "down",
+        "fifo": "down",
     }
+    assert found["check.sqlite.empty"]["reason"].endswith("empty.sqlite is empty: there is no database in it")
+    assert found["check.sqlite.device"]["reason"] == "/dev/zero is not a regular file"
     assert "quick_check is ok" in found["check.sqlite.well"]["reason"]
     assert found["check.sqlite.long"]["reason"] == "no answer within 2s"
     assert path.read_bytes() == before

@@ -166,6 +166,33 @@ def test_postgres(tree, postgres):
 
 
 @needs_postgres
+def test_postgres_is_only_read(tree, postgres):
+    """A query that writes is refused by the server and changes nothing, also in pieces; `maintd plan` looks alike."""
+    port, folder, _ = postgres
+    psql = [POSTGRES[-1].parent / "psql", "-h", folder, "-p", str(port), "-U", "admin", "-Atc"]
+
+    def ask(query: str) -> str:
+        done = subprocess.run([*psql, query, "postgres"], check=True, capture_output=True, env={"PGPASSWORD": "s3cret"})
+        return done.stdout.decode().strip()
+
+    ask("CREATE TABLE kept AS SELECT generate_series(1, 50) i")
+    queries = {
+        "delete": "DELETE FROM kept RETURNING 1",
+        "pieces": "COMMIT; BEGIN READ WRITE; DELETE FROM kept RETURNING 1; COMMIT",
+        "setting": "SELECT set_config('transaction_read_only', 'off', false)",
+        "with": "WITH gone AS (DELETE FROM kept RETURNING 1) SELECT count(*) FROM gone",
+    }
+    where = f'conninfo = "host={folder} port={port} dbname=postgres user=admin"\npassword_file = "{folder}/right"\n'
+    jobs = "".join(f'[check.postgres.{name}]\n{where}query = "{query}"\n' for name, query in queries.items())
+    found = seen(tree, jobs)
+    assert {name: event["health"] for name, event in found.items()} == dict.fromkeys(queries, "down")
+    assert "read-only transaction" in found["delete"]["reason"]
+    assert "multiple commands" in found["pieces"]["reason"]
+    subprocess.run([EXTRAS, "-c", tree.config, "plan"], check=False, capture_output=True, env=environment(), timeout=90)
+    assert ask("SELECT count(*) FROM kept") == "50"
+
+
+@needs_postgres
 def test_postgres_at_its_limit_and_frozen(tree, postgres):
     """Connections near the limit are degraded or down; a server that is frozen is down by the deadline, no later."""
     port, folder, server = postgres

@@ -20,7 +20,7 @@ from maintd.check import Check, Whole
 from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Context, Flag, Span
 from maintd.json_terms import JsonTerm
-from maintd.options import Regex, compiled, secret
+from maintd.options import Regex, secret
 from maintd.readings import Sign, above, below, down, up
 from maintd.rules import rule
 from maintd.units import format_duration
@@ -119,7 +119,7 @@ class CheckHttp(Check):
         if answer.valid_s is not None:
             limits = _seconds(self.degraded_validity), _seconds(self.down_validity)
             yield below(answer.valid_s, limits, f"its certificate ends in {answer.valid_s / 86400:.0f} days")
-        yield from self._content(answer)
+        yield from self._content(ctx, answer, deadline)
 
     def _authorization(self) -> dict[str, str]:
         if self.token_file is not None:
@@ -134,12 +134,12 @@ class CheckHttp(Check):
         is_well = code in self.status or f"{code[0]}xx" in self.status
         return up(f"status {code}") if is_well else down(f"status {code}, not {' or '.join(self.status)}")
 
-    def _content(self, answer: "Answer") -> Iterator[Sign]:
+    def _content(self, ctx: Context, answer: "Answer", deadline: float) -> Iterator[Sign]:
         text = answer.body.decode("utf-8", "replace") if self.contains or self.matches else ""
         for wanted in self.contains:
             if wanted not in text:
                 yield down(f'the body does not hold "{wanted}"')
-        if self.matches and not compiled(self.matches).search(text):
+        if self.matches and not self.is_matched(ctx, deadline, self.matches, text):
             yield down(f"nothing in the body matches {self.matches}")
         if not self.terms:
             return

@@ -4,25 +4,21 @@ import time
 from collections import deque
 from collections.abc import Iterator
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
-from maintd import patterns
+from maintd import line_feed, patterns
 from maintd.check import Check, Whole
 from maintd.deadlines import left
 from maintd.errors import MaintdError
+from maintd.expressions import is_plain
 from maintd.job import Context, FilePattern, Span
-from maintd.line_feed import Follower
 from maintd.names import printable
-from maintd.options import Regex, compiled_bytes
+from maintd.options import Regex
 from maintd.readings import Sign, above, below
 from maintd.rules import rule
-from maintd.units import counted, format_duration
-
-_LONGEST_LINE = 4096
-_CHECKED = 1000
-"""After so many lines the deadline is looked at."""
+from maintd.units import counted, format_duration, format_size
 
 
 class CheckLog(Check):
@@ -56,31 +52,41 @@ class CheckLog(Check):
         found = [match.path for match in patterns.expand(self.paths, self.exclude, own=ctx.own).matches]
         if not found:
             raise MaintdError("there is no such log")
-        followers: dict[str, Follower] = ctx.memory.setdefault("followers", {})
-        counts: deque[tuple[float, int]] = ctx.memory.setdefault("counts", deque())
         begun = ctx.memory.setdefault("begun", time.monotonic())
-        for path in found:
-            if path not in followers:
-                followers[path] = Follower(path)
-            counts.append((time.monotonic(), self._count(ctx, followers[path], deadline)))
+        answer = self._counted(ctx, found, deadline)
+        counts: deque[tuple[float, int]] = ctx.memory.setdefault("counts", deque())
+        counts.append((time.monotonic(), answer["count"]))
+        if answer["count"]:
+            line = answer["line"].encode("latin-1")[:160].decode("utf-8", "replace")
+            ctx.memory["line"] = printable(line.strip())
         window, now = self.within.total_seconds(), time.monotonic()
         while counts and counts[0][0] < now - window:
             counts.popleft()
         count = sum(number for _, number in counts)
         last = f", at last: {ctx.memory['line']}" if count and "line" in ctx.memory else ""
-        told = f"{counted(count, 'line')} within {format_duration(self.within)}{last}"
+        told = f"{counted(count, 'line')} within {format_duration(self.within)}{last}{_unread(answer)}"
         yield above(count, (self.degraded_count, self.down_count), told)
         if now - begun >= window:
             yield below(count, (self.degraded_below, self.down_below), told)
 
-    def _count(self, ctx: Context, follower: Follower, deadline: float) -> int:
-        wanted, unwanted = compiled_bytes(self.matches), compiled_bytes(self.ignores) if self.ignores else None
-        count = 0
-        for number, whole in enumerate(follower.lines()):
-            line = whole[:_LONGEST_LINE]
-            if number % _CHECKED == 0:
-                left(deadline)
-            if wanted.search(line) and not (unwanted and unwanted.search(line)):
-                count += 1
-                ctx.memory["line"] = printable(line[:160].decode("utf-8", "replace").strip())
-        return count
+    def _counted(self, ctx: Context, paths: list[str], deadline: float) -> dict[str, Any]:
+        """What line_feed.count says, here or in a child; how far each log was read is kept."""
+        logs: dict[str, Any] = ctx.memory.setdefault("logs", {})
+        arguments: dict[str, Any] = {
+            "logs": {path: logs.get(path) for path in paths},
+            "matches": self.matches,
+            "ignores": self.ignores,
+            "limit": left(deadline),
+        }
+        answer: dict[str, Any]
+        if all(is_plain(pattern) for pattern in (self.matches, self.ignores or "")):
+            answer = line_feed.count(lambda _: None, **arguments)
+        else:
+            answer = self.ask_to_match(ctx, deadline, "maintd.line_feed:count", **arguments)
+        logs |= answer["logs"]
+        return answer
+
+
+def _unread(answer: dict[str, Any]) -> str:
+    told = f"; {format_size(answer['skipped'])} were too much to be read" if answer["skipped"] else ""
+    return told + ("; there was no time to read everything" if answer["is_late"] else "")

@@ -25,7 +25,7 @@ class CheckPostgres(Check):
 
     conninfo: Conninfo = Field(description='how libpq connects: "host=/run/postgresql dbname=app user=maintd"')
     password_file: AbsolutePath | None = Field(default=None, description="a file that holds the password alone")
-    query: str = Field(default="SELECT 1", description="what is asked")
+    query: str = Field(default="SELECT 1", description="what is asked: one statement, which may only read")
     expect: str | None = Field(default=None, description="what the first value of the answer must be, as text")
     degraded_time: Span | None = Field(
         default=timedelta(seconds=1), description="a query that takes so long is degraded"

@@ -11,7 +11,7 @@ from maintd import wire
 from maintd.check import Check
 from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Context, Flag, Span
-from maintd.options import Host, Port, Regex, compiled_bytes
+from maintd.options import Host, Port, Regex
 from maintd.readings import Sign, above
 from maintd.rules import rule
 from maintd.units import format_duration
@@ -57,7 +57,7 @@ class CheckTcp(Check):
             if self.send is not None:
                 made.sendall(self.send.encode())
             if self.expect is not None:
-                self._await(made, self.expect)
+                self._await(ctx, made, self.expect, deadline)
         finally:
             made.close()
         took = time.monotonic() - begun
@@ -65,9 +65,9 @@ class CheckTcp(Check):
         said = "answered as expected" if self.expect else "connected"
         yield above(took, (limits[0], limits[1]), f"{said} in {format_duration(timedelta(seconds=took))}")
 
-    def _await(self, made: wire.Wire | wire.TlsWire, expected: str) -> None:
+    def _await(self, ctx: Context, made: wire.Wire | wire.TlsWire, expected: str, deadline: float) -> None:
         received = b""
-        while not compiled_bytes(expected).search(received):
+        while not self.is_matched(ctx, deadline, expected, received):
             more = made.recv(4096)
             if not more or len(received) > LARGEST:
                 shown = received[:80].decode("utf-8", "replace")
