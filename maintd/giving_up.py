@@ -26,22 +26,24 @@ class GivingUp:
 
     def spares(self, action: Action) -> bool:
         """Whether an action is not to be tried; on a full disk one that is no smaller than what had no room."""
+        place = action.common_place
         with self._lock:
-            is_over = self._failures.get(action.place, 0) >= _MOST
-            if not action.place or not (is_over or (action.in_bytes or 0) >= self._room.get(action.place, math.inf)):
+            is_over = self._failures.get(place, 0) >= _MOST
+            if not place or not (is_over or (action.in_bytes or 0) >= self._room.get(place, math.inf)):
                 return False
-            self.left[action.place] = self.left.get(action.place, 0) + 1
+            self.left[place] = self.left.get(place, 0) + 1
             return True
 
     def is_told(self, action: Action, error: Exception) -> bool:
         """Whether the failure of an action is news; one of its place is so only a few times."""
         is_full = isinstance(error, OSError) and error.errno in _FULL
-        if not action.place or not (is_full or isinstance(error, OutOfReach)):
+        place = action.common_place
+        if not place or not (is_full or isinstance(error, OutOfReach)):
             return True
         with self._lock:
             if is_full:
-                self._room[action.place] = min(self._room.get(action.place, math.inf), action.in_bytes or 0)
+                self._room[place] = min(self._room.get(place, math.inf), action.in_bytes or 0)
             else:
-                self._failures[action.place] = self._failures.get(action.place, 0) + 1
-            self._told[action.place] = self._told.get(action.place, 0) + 1
-            return self._told[action.place] <= _MOST
+                self._failures[place] = self._failures.get(place, 0) + 1
+            self._told[place] = self._told.get(place, 0) + 1
+            return self._told[place] <= _MOST

@@ -153,7 +153,7 @@ class Action:
         return "it"
 
     @property
-    def place(self) -> str:
+    def common_place(self) -> str:
         """What it needs as other steps do: the archive that all of them go to. Nothing if there is none."""
         return ""
 

@@ -357,7 +357,7 @@ def test_a_collapse_that_turns_out_impossible_is_taken_back(tmp_path):
             before = (tree.logs / "a.log").read_bytes()
             for _ in range(2):
                 done = tree.do()
-                assert "pause_writers" in done.event("rotate.failed")["advice"]
+                assert "let its writer be told" in done.event("rotate.failed")["advice"]
                 assert (tree.names(), intents(tree)) == (["a.log"], [])
                 assert (tree.logs / "a.log").read_bytes() == before
 

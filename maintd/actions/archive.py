@@ -124,7 +124,7 @@ class ArchiveFile(PutAway):
         return os.path.join(self.root, self.stored)
 
     @property
-    def place(self) -> str:
+    def common_place(self) -> str:
         return self.root
 
     def apply(self, hands: Hands) -> Iterator[Event]:

@@ -67,7 +67,7 @@ class ArchiveBundle(Action):
         return sum(file.seen.size for file in self.files)
 
     @property
-    def place(self) -> str:
+    def common_place(self) -> str:
         return self.root
 
     def apply(self, hands: Hands) -> Iterator[Event]:
@@ -148,7 +148,7 @@ class StoreBundle(ArchiveBundle):
     store: Store
 
     @property
-    def place(self) -> str:
+    def common_place(self) -> str:
         return self.store.to
 
     def _made(self, hands: Hands) -> dict[str, Any]:

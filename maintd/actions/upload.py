@@ -156,7 +156,7 @@ class StoreObject(PutAway):
         return f"{self.store.to.rstrip('/')}/{self.stored}"
 
     @property
-    def place(self) -> str:
+    def common_place(self) -> str:
         return self.store.to
 
     def apply(self, hands: Hands) -> Iterator[Event]:
@@ -187,7 +187,7 @@ class UploadManifest(Action):
     directory: str
 
     @property
-    def place(self) -> str:
+    def common_place(self) -> str:
         return self.store.to
 
     def apply(self, hands: Hands) -> Iterator[Event]:

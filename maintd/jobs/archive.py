@@ -18,7 +18,7 @@ from maintd.room import Means, Relief
 from maintd.rules import rule
 from maintd.steps import Finding, Seen, Step
 from maintd.store_options import ObjectStore, Place, misplaced, store
-from maintd.stores import Store
+from maintd.stores import SCHEME, Store
 from maintd.triggers import Asked, Settling
 from maintd.units import format_duration, format_size
 
@@ -66,7 +66,7 @@ class ArchiveFiles(Keeping, Job):
 
     @rule("paths", "to")
     def _is_not_its_own_archive(self) -> str:
-        if self.archive().is_remote:
+        if self.to.startswith(SCHEME):
             return ""
         root = grounds.resolve(self.to)
         inside = [pattern for pattern in self.paths if split(pattern).root == root]
