@@ -49,7 +49,7 @@ run: $(RUNTIME)/.ready $(DEV)/.ready
 	$(DEV)/bin/python deploy/demo.py --seconds $(SECONDS)
 
 test: setup
-	$(DEV)/bin/python -m pytest -n 4 --dist worksteal
+	$(DEV)/bin/python -m pytest -n 5 --dist worksteal
 
 check: $(DEV)/.ready
 	$(DEV)/bin/ruff format --check .

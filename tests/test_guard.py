@@ -424,7 +424,7 @@ def test_long_work_is_broken_off_for_it_and_begun_anew(guarded, tmp_path: Path):
         + f'[compress.big]\npaths = ["{tmp_path}/*.csv"]\nolder_than = "1d"\nevery = "1s"\nlevel = 19\n'
     )
     big = tmp_path / "big.csv"
-    subprocess.run(["sh", "-c", f"seq 1 9000000 > {big}; touch -d yesterday-1hour {big}"], check=True)
+    subprocess.run(["sh", "-c", f"seq 1 30000000 > {big}; touch -d yesterday-1hour {big}"], check=True)
     for day in range(1, 6):
         archive(made, day, 2 * MIB)
     with made.daemon():

@@ -272,7 +272,7 @@ def parsed(expression):
 
 
 @given(EXPRESSIONS, MOMENTS)
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=90)
 def test_runs_increase_and_match_minute_by_minute(expression, moment):
     """Each run is later than the one before, matches its expression, and no minute that matches lies between."""
     cron = parsed(expression)
@@ -290,7 +290,7 @@ def test_runs_increase_and_match_minute_by_minute(expression, moment):
 
 
 @given(EXPRESSIONS, st.sampled_from(["2026-03-28T22:00", "2026-10-24T22:00"]), st.integers(0, 8 * 3600))
-@settings(deadline=None, max_examples=150)
+@settings(deadline=None, max_examples=90)
 def test_next_and_previous_agree_when_the_clocks_change(expression, evening, seconds):
     """On both days of Berlin, from any second of the night, no run lies between the last and the next."""
     cron = parsed(expression)

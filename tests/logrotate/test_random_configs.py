@@ -35,7 +35,7 @@ configs = some.lists(some.one_of(stanzas, stanzas, right.map(lambda body: body +
 
 
 @original.needed
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=100, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(text=configs)
 def test_any_config_comes_to_the_same_stanzas(tmp_path, text):
     """Stanzas, their options as far as logrotate -d tells them, their logs, and the exit code."""

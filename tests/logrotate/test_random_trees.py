@@ -12,7 +12,7 @@ from .random_cases import differences, scenes
 pytestmark = [needed, pytest.mark.skipif(os.geteuid() != 0, reason="needs root: files of several users")]
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(scene=scenes)
 def test_random_trees_come_out_alike(place: Place, scene):
     """Names, bytes, modes, owners, state, scripts and exit code are logrotate's, or the reason is one that is named."""
