@@ -269,10 +269,12 @@ def test_a_directory_that_becomes_a_link_meanwhile_is_no_error(tree):
     os.chown(app / "link", NOBODY, NOBODY, follow_symlinks=False)
     command = [sys.executable, "-IS", "-c", SWAPS, str(app)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as swapper:
-        assert swapper.stdout
-        assert swapper.stdout.readline() == "swapping\n"
-        found = {grounds.resolve(f"{app}/logs") for _ in range(20_000)}
-        swapper.kill()
+        try:
+            assert swapper.stdout
+            assert swapper.stdout.readline() == "swapping\n"
+            found = {grounds.resolve(f"{app}/logs") for _ in range(20_000)}
+        finally:
+            swapper.kill()
     assert found == {f"{app}/logs"}
 
 
