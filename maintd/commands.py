@@ -79,23 +79,16 @@ def dump(  # noqa: PLR0913 - they cross a pipe by name
     Returns its `status`, the end of what it complained of as `output`, and the `size` of the file.
     """
     entry = _entry(user)
-    with durable.directory(directory) as dir_fd, _output(entry) as (reading, writing):
+    with durable.directory(directory) as dir_fd:
         target = durable.create(name, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
         try:
-            process = _started(argv, entry, writing, _Setting(target=target))
-            try:
-                tail = _watched(process, reading, argv[0], limit, lambda: progress(os.fstat(target).st_size))
-            except BaseException:
-                _kill(process)
-                raise
-            finally:
-                signal.signal(signal.SIGTERM, signal.SIG_DFL)
-                process.wait()
+            setting = _Setting(target=target)
+            status, tail = _ended(argv, limit, setting, lambda: progress(os.fstat(target).st_size), entry)
             os.fsync(target)
             size = os.fstat(target).st_size
         finally:
             os.close(target)
-    return {"status": process.returncode, "output": tail.decode(errors="replace").strip("\0 \n\t"), "size": size}
+    return {"status": status, "output": tail, "size": size}
 
 
 def ask(progress: Callable[[int], None], argv: list[str], limit: float, place: str, more: Mapping[str, str]) -> Answer:
@@ -119,9 +112,15 @@ def drain(argv: list[str], limit: float, place: str, more: Mapping[str, str]) ->
     return Answer(status, b"", complaint)
 
 
-def _ended(argv: list[str], limit: float, setting: "_Setting", alive: Callable[[], None]) -> tuple[int, str]:
-    with _output(None) as (reading, writing):
-        process = _started(argv, None, writing, setting)
+def _ended(
+    argv: list[str],
+    limit: float,
+    setting: "_Setting",
+    alive: Callable[[], None],
+    entry: pwd.struct_passwd | None = None,
+) -> tuple[int, str]:
+    with _output(entry) as (reading, writing):
+        process = _started(argv, entry, writing, setting)
         try:
             tail = _watched(process, reading, argv[0], limit, alive)
         except BaseException:
