@@ -36,14 +36,14 @@ def rotate(wanted: Request, place: Place, progress: codec.Progress) -> Made:
     When it raises, the phase "done" in the journal says that the parts before the failure are whole.
     """
     how, taken = Codec(wanted.codec, wanted.level), 0
-    block = os.fstatvfs(place.log).f_bsize
+    unit = wanted.unit or os.fstatvfs(place.log).f_bsize
     _check_writers(wanted, place.log)
     begin = head_of(place.log)
     end = last_line_end(place.log, os.fstat(place.log).st_size, begin)
     while begin < end:
-        part = Part(begin, _part_end(place, begin, end), place.length)
+        part = Part(begin, _part_end(place, begin, end, 2 * unit), place.length)
         assert part.end is not None
-        cut = (part.end - marks.SHORTEST) // block * block
+        cut = (part.end - marks.SHORTEST) // unit * unit
         if cut <= 0:
             break
         tail = os.pread(place.log, part.end - cut, cut)
@@ -114,11 +114,14 @@ def _admit_writers(log: int, *, adopt: bool) -> None:
         raise NotYet(f"{error}; it is completed when that has gone") from error
 
 
-def _part_end(place: Place, begin: int, end: int) -> int:
-    """Where the next part ends: at the end of a line, and all of it if the disk has room for it uncompressed."""
+def _part_end(place: Place, begin: int, end: int, least: int) -> int:
+    """Where the next part ends: at the end of a line, and all of it if the disk has room for it uncompressed.
+
+    It is no smaller than LEAST and `least` bytes, if there are as many.
+    """
     volume = os.fstatvfs(place.copy)
     free = volume.f_bavail * volume.f_frsize
-    room = max((free - MARGIN) // 2, free // 4, LEAST)
+    room = max((free - MARGIN) // 2, free // 4, LEAST, least)
     if end - begin <= room:
         return end
     found = last_line_end(place.log, begin + room, begin)
@@ -129,7 +132,7 @@ def _take_out(place: Place, position: int) -> None:
     """Marks what is left of the archived part, at `position`, and collapses the blocks before it.
 
     The mark is written also if it seems to be there: it may be in memory only. Refused, with the log as it was, if its
-    file system turns out not to collapse it (ext4 with bigalloc, overlay on another one).
+    file system turns out not to collapse it (overlay on another one, bigalloc whose superblock may not be read).
     """
     intent = place.intent
     durable.overwrite(place.log, mark_of(intent), position)
@@ -145,7 +148,7 @@ def _take_out(place: Place, position: int) -> None:
         place.journal.withdraw()
         raise Refused(
             "its file system cannot collapse files",
-            hint="let its writer be told (signal, command): ext4 with bigalloc, or overlay, cannot",
+            hint="let its writer be told (signal, command): overlay on a file system that cannot, cannot either",
         ) from error
 
 

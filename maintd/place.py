@@ -13,7 +13,7 @@ from maintd.values import dataclass
 
 _BACK = 64 << 10
 _LONGEST_MARK = 256 << 10
-"""A mark takes less than two blocks, which are of 64 KiB where pages are."""
+"""A mark takes less than two units of at most 128 KiB (allocation.py)."""
 
 How = Literal["completed", "undone", "abandoned", "lost"]
 
@@ -23,7 +23,8 @@ class Request:
     """What the child is asked: to rotate `path`, as `seen`, to `archive` (its final path).
 
     `intents` is the directory of intents. With `adopt`, writers that do not append are made to before a collapse.
-    `folder` is the (device, inode) of the archive's directory, None if that was still to be made.
+    `folder` is the (device, inode) of the archive's directory, None if that was still to be made. `unit` is by how many
+    bytes the file system can collapse the log, 0 if that is not known.
     """
 
     path: str
@@ -35,6 +36,7 @@ class Request:
     intents: str
     adopt: bool = False
     folder: Sequence[int] | None = None
+    unit: int = 0
 
 
 @dataclass(frozen=True)

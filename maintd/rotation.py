@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta, tzinfo
 from itertools import chain
 from typing import ClassVar
 
-from maintd import grounds, names, olddirs, retention, trust, writers
+from maintd import allocation, grounds, names, olddirs, retention, trust, writers
 from maintd.actions.command import RunCommand, RunCommandLater
 from maintd.actions.delete import CleanFresh
 from maintd.actions.inplace import RotateInPlace
@@ -181,18 +181,11 @@ def _finding(family: Family, rung: Rung, lanes: AbstractSet[Lane]) -> Finding | 
         return refused(family.log, rung) if Lane.ROTATE in lanes else None
     if rung.way is None:
         return None
-    if family.live.size < 2 * _block(family.log):
+    if family.live.size < 2 * (allocation.unit if rung.way == "collapse" else allocation.block)(family.log):
         return Finding(target=family.log, reason="not rotated: it is too small to be rotated in place")
     if Lane.HEAVY not in lanes:
         return Finding(target=family.log, reason="rotated in place, beside other long work", is_deferred=True)
     return None
-
-
-def _block(log: str) -> int:
-    try:
-        return os.statvfs(os.path.dirname(log)).f_bsize
-    except OSError:  # the directory has just gone, which the action will say
-        return 1
 
 
 def shared(job: str) -> Rung:

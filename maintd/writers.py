@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
-from maintd import capabilities, descriptors, durable, grounds, holders, linux
+from maintd import allocation, capabilities, descriptors, durable, grounds, holders
 from maintd.actions.command import is_runnable
 from maintd.errors import MaintdError, Refused
 from maintd.holders import Holder, Inode
@@ -17,10 +17,6 @@ from maintd.rungs import Recipient, Reopening, Rung, SignalTo
 from maintd.steps import Seen
 from maintd.supervisor import Supervisor
 
-_COLLAPSING = {0x58465342: "xfs", 0xF2F52010: "f2fs"}
-"""The file systems, by their magic number, that can collapse a file."""
-_COLLAPSING_EXTENTS = {0xEF53: "ext4", 0x794C7630: "overlay"}
-"""Those that can where the file consists of extents: ext4, and overlay with an ext4 below; ext3 has the same number."""
 _OPTIONS = (
     'set signal = { name = "USR1", program = "group:name" } or command = […] in the job so that it is told to reopen'
 )
@@ -75,7 +71,7 @@ def choose(logs: Sequence[Seen], reopening: Reopening) -> dict[Inode, Rung]:
         if not writing and _has_moved(log):
             rungs[inode] = MOVED
             continue
-        alike = writing, _collapses(log)
+        alike = writing, allocation.unit(log.path) > 0
         if alike not in known:  # asking supervisord once for all logs of one process
             known[alike] = _rung(*alike, reopening)
         rungs[inode] = known[alike]
@@ -115,18 +111,6 @@ def _unseen() -> Rung:
         refusal="a process that maintd may not see has it open for writing",
         advice=f"run maintd as root (CAP_SYS_PTRACE), {_OWN_WAY}",
     )
-
-
-def _collapses(log: Seen) -> bool:
-    folder, name = os.path.split(log.path)
-    try:
-        magic = linux.type_of_file_system(folder)
-        if magic not in _COLLAPSING_EXTENTS:
-            return magic in _COLLAPSING
-        with durable.directory(folder) as dir_fd, durable.opened(name, dir_fd=dir_fd) as file:
-            return linux.has_extents(file)
-    except (OSError, MaintdError):
-        return False
 
 
 def _rung(writing: Sequence[Holder], collapses: bool, reopening: Reopening) -> Rung:  # noqa: FBT001 - as found

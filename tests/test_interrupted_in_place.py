@@ -5,7 +5,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 import pytest
@@ -348,9 +348,55 @@ def test_a_file_system_that_only_looks_like_ext4_is_not_collapsed(tmp_path):
             writer.check()
 
 
+@contextmanager
+def laid_over(place: Path) -> Iterator[Path]:
+    """The path of an overlay file system, above one that is mounted at `place`."""
+    names = {name: place / name for name in ("lower", "upper", "work", "seen")}
+    for folder in names.values():
+        folder.mkdir()
+    options = "lowerdir={lower},upperdir={upper},workdir={work}".format(**names)
+    done = subprocess.run(["mount", "-t", "overlay", "overlay", "-o", options, names["seen"]], check=False)
+    if done.returncode:
+        pytest.skip("no overlay can be mounted here")
+    try:
+        yield names["seen"]
+    finally:
+        subprocess.run(["umount", names["seen"]], check=True)
+
+
+def bigalloc(tmp_path: Path, cluster: int) -> "AbstractContextManager[Path]":
+    return mounted(tmp_path, "-t", "ext4", "-O", "bigalloc", "-C", str(cluster))
+
+
+def test_ext4_with_bigalloc_is_collapsed_by_whole_clusters(tmp_path):
+    """Which it does not say to anybody but who reads its superblock; a log of less than two of them waits."""
+    with bigalloc(tmp_path, 64 << 10) as place:
+        tree = Tree(place, JOB)
+        with writing(tree.logs / "a.log") as writer:
+            writer.write(1000)
+            assert "too small to be rotated in place" in tree.run("plan").stdout
+            writer.write(20_000)
+            for _ in range(2):
+                assert tree.do().event("log.rotated")["in_bytes"] > 0
+                writer.write(10_000)
+                writer.check()
+
+
+def test_clusters_that_are_too_large_leave_the_next_rung(tmp_path):
+    """What would stay at the head of the log is more than a reader should meet: the plan says what else there is."""
+    with bigalloc(tmp_path, 1 << 20) as place:
+        tree = Tree(place, JOB)
+        with writing(tree.logs / "a.log") as writer:
+            writer.write(3000)
+            assert "pause_writers" in tree.do().event("rotate.refused")["advice"]
+            tree.write_config(JOB + "pause_writers = true\n")
+            assert tree.do().event("log.rotated")["stopped_ms"] > 0
+            writer.check()
+
+
 def test_a_collapse_that_turns_out_impossible_is_taken_back(tmp_path):
-    """ext4 with bigalloc wants larger blocks than it says: the log has its bytes again, and the advice is told."""
-    with mounted(tmp_path, "-t", "ext4", "-O", "bigalloc", "-C", "65536") as place:
+    """An overlay does not say what lies below it: the log has its bytes again, and the advice is told."""
+    with bigalloc(tmp_path, 64 << 10) as below, laid_over(below) as place:
         tree = Tree(place, JOB)
         with writing(tree.logs / "a.log") as writer:
             writer.write(3000)

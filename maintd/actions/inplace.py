@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import asdict
 from typing import ClassVar
 
-from maintd import intents, names
+from maintd import allocation, intents, names
 from maintd.actions.hands import Hands
 from maintd.actions.rename import LogRotated, RotateFailed
 from maintd.errors import MaintdError
@@ -95,6 +95,7 @@ class RotateInPlace(Action):
             "intents": self.intents,
             "adopt": self.adopt,
             "folder": self.folder,
+            "unit": allocation.unit(self.target),
         }
         journal = intents.journal_of(self.intents, self.target)
         try:

@@ -12,7 +12,7 @@ from contextlib import suppress
 from dataclasses import replace
 from typing import ClassVar
 
-from maintd import durable, place, writers
+from maintd import allocation, durable, place, writers
 from maintd.actions.hands import Hands
 from maintd.actions.inplace import FinishInPlace, RotateInPlace
 from maintd.errors import MaintdError
@@ -81,7 +81,7 @@ def ruled(
         for log in found
     ]
     paths = {seen.path: seen for seen in due if rungs[seen.inode].way == "collapse"}
-    small = {path: seen for path, seen in paths.items() if seen.size < 2 * os.statvfs(os.path.dirname(path)).f_bsize}
+    small = {path: seen for path, seen in paths.items() if seen.size < 2 * allocation.unit(path)}
     waiting = [
         _waiting(log, f"a process writes it, and {format_size(log.seen.size)} cannot be taken out of it yet", small)
         if log.seen
