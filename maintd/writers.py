@@ -132,19 +132,21 @@ def _rung(writing: Sequence[Holder], collapses: bool, reopening: Reopening) -> R
 def _told(writing: Sequence[Holder], reopening: Reopening, who: str) -> Rung | None:
     """How the writers are told; None if the job leaves that open, and nothing says how."""
     supervisords = [holder for holder in writing if holder.is_supervisord]
+    written = f"{who} {_verb('write', writing)} it"
+    reopened = f"{written} and {_verb('reopen', writing)} it on"
     others = [holder for holder in writing if not holder.is_supervisord]
     recipients = [_supervisord(holder) for holder in _unique(supervisords)]
     if reopening.mode == "supervisor" and not recipients:
         pid = reopening.supervisor.pid()
         recipients = [replace(_recipient(pid, "supervisord", signal.SIGUSR2), is_supervisord=True)]
     if (reopening.mode == "supervisor" or not others) and recipients:
-        return Rung(reason=f"{who} writes it and reopens it on SIGUSR2", holder=who, recipients=tuple(recipients))
+        return Rung(reason=f"{reopened} SIGUSR2", holder=who, recipients=tuple(recipients))
     if reopening.signal and reopening.mode in ("auto", "signal"):
         told = _configured(reopening.signal, reopening.supervisor, others)
         name = signal.Signals(reopening.signal.number).name
-        reason = f"{who} writes it and reopens it on {name}"
+        reason = f"{reopened} {name}"
         if any(holder.pid != told.pid for holder in others):
-            reason = f"{who} writes it; {told.program} (pid {told.pid}) is told by {name}, for all of them"
+            reason = f"{written}; {told.program} (pid {told.pid}) is told by {name}, for all of them"
         return Rung(reason=reason, holder=who, recipients=(*recipients, told))
     if reopening.command and reopening.mode in ("auto", "command"):
         if not is_runnable(reopening.command[0]):
@@ -153,7 +155,7 @@ def _told(writing: Sequence[Holder], reopening: Reopening, who: str) -> Rung | N
                 hint="correct command in the job",
             )
         return Rung(
-            reason=f"{who} writes it and is told by {reopening.command[0]}",
+            reason=f"{written}; {reopening.command[0]} has it open anew",
             holder=who,
             recipients=tuple(recipients),
             command=reopening.command,
@@ -161,35 +163,41 @@ def _told(writing: Sequence[Holder], reopening: Reopening, who: str) -> Rung | N
         )
     if reopening.mode == "auto":
         return None
-    raise MaintdError(f"{who} writes it, and nothing says how to make it reopen", hint=f"{_OPTIONS}, {_OWN_WAY}")
+    raise MaintdError(f"{written}, and nothing says how to make it reopen", hint=f"{_OPTIONS}, {_OWN_WAY}")
 
 
 def _in_place(writing: Sequence[Holder], collapses: bool, reopening: Reopening, who: str) -> Rung:  # noqa: FBT001
     """The way that loses nothing with these writers on this file system; lossy only if the job says so."""
+    written = f"{who} {_verb('write', writing)} it"
     if "CAP_SYS_PTRACE" in capabilities.missing():
         raise MaintdError(
-            f"{who} writes it, and to see whether nobody else does takes CAP_SYS_PTRACE", hint=f"{_OPTIONS}, {_OWN_WAY}"
+            f"{written}, and to see whether nobody else does takes CAP_SYS_PTRACE", hint=f"{_OPTIONS}, {_OWN_WAY}"
         )
     others = [holder for holder in writing if not holder.appending]
     if collapses and not others:
-        reason = f"{who} appends to it: archived, then collapsed in place"
+        reason = f"{who} {_verb('append', writing)} to it: archived, then collapsed in place"
         return Rung(reason=reason, holder=who, way="collapse", adopt=reopening.adopt)
     if collapses and reopening.adopt:
         reason = f"{others[0]} is made to append to it (adopt): archived, then collapsed in place"
         return Rung(reason=reason, holder=who, way="collapse", adopt=True)
     if reopening.pause_writers:
-        return Rung(reason=f"{who} is stopped for the moment of the cut (pause_writers)", holder=who, way="pause")
+        return Rung(reason=f"{who} stopped for the moment of the cut (pause_writers)", holder=who, way="pause")
     if reopening.lossy:
-        return Rung(reason=f"{who} writes on while it is cut, which may lose lines (lossy)", holder=who, way="lossy")
+        return Rung(reason=f"{written} while it is cut, which may lose lines (lossy)", holder=who, way="lossy")
     if collapses:
         raise MaintdError(
             f"{others[0]} writes it without appending, and nothing says how to make it reopen",
             hint=f"adopt = true has it append, and the log is rotated in place; or {_OPTIONS}, {_OWN_WAY}",
         )
     raise MaintdError(
-        f"{who} writes it, nothing says how to make it reopen, and this file system cannot collapse files",
+        f"{written}, nothing says how to make it reopen, and this file system cannot collapse files",
         hint=f"pause_writers = true stops it for the milliseconds of a cut; or {_OPTIONS}, {_OWN_WAY}",
     )
+
+
+def _verb(verb: str, writing: Sequence[Holder]) -> str:
+    """What one does, or several do; who is not seen counts as one."""
+    return verb if len({holder.pid for holder in writing}) > 1 else f"{verb}s"
 
 
 def _unique(found: Sequence[Holder]) -> list[Holder]:
@@ -223,7 +231,8 @@ def _configured(wanted: SignalTo, supervisor: Supervisor, others: Sequence[Holde
             f"process {pid} of {wanted.pidfile} does not have the log open, so it gets no signal",
             hint="correct signal.pidfile, or name the program of supervisord",
         )
-    return _recipient(pid, os.path.basename(wanted.pidfile), wanted.number, is_writer=True)
+    named = next(holder.program for holder in others if holder.pid == pid)
+    return _recipient(pid, named, wanted.number, is_writer=True)
 
 
 def _read_pid(path: str) -> int:

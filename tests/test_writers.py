@@ -134,7 +134,7 @@ def test_of_two_writers_only_one_is_told_and_the_reason_says_which(tmp_path, wri
     told, other = (write(tree.logs / "a.log", mode) for mode in ("reopens", "unaware"))
     (tmp_path / "pid").write_text(str(told.pid))
     (step, *_) = [step for step in tree.plan() if step.get("verb") == "rotate"]
-    assert f"pid (pid {told.pid}) is told by SIGUSR1, for all of them" in step["reason"], step
+    assert f"writer.py (pid {told.pid}) is told by SIGUSR1, for all of them" in step["reason"], step
     assert f"(pid {other.pid})" in step["reason"]
     done = tree.do()
     assert told.told == 1  # in all: the two have one file of marks
