@@ -5,7 +5,7 @@ It is durable before anything is moved, so that a restore that is cut off can be
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict
 from itertools import count
 from typing import Any, Literal, Self
@@ -100,6 +100,18 @@ def half_done(state_dir: str, of: str) -> str:
     """
     found = Aside.read(state_dir, of)
     return found.snapshot if found is not None and found.phase == "placing" else ""
+
+
+def half_done_by_others(state_dir: str, of: str, paths: Collection[str]) -> tuple[str, str] | None:
+    """Another set that is half restored in place with one of these files among its own, and of which snapshot.
+
+    Raises MaintdError.
+    """
+    for other in noted(state_dir):
+        found = None if other == of else Aside.read(state_dir, other)
+        if found and found.phase == "placing" and any(item.path in paths for item in found.items):
+            return other, found.snapshot
+    return None
 
 
 def _path(state_dir: str, of: str) -> str:

@@ -294,6 +294,25 @@ def test_what_is_half_restored_is_not_backed_up(site):
     assert snapshots(site) != kept
 
 
+def test_a_set_with_files_of_one_that_is_half_restored_is_not_backed_up_either(site):
+    """The mixture is no sound state in whatever set it is; one that has none of these files is backed up as ever."""
+    others = "".join(
+        f'[backup.{name}]\nevery = "1d"\ndestination = "HERE/{name}"\nfiles = [{files}]\n'
+        for name, files in (("all", '"LOGS/*.csv", "LOGS/*.db"'), ("apart", '"LOGS/x.txt"'))
+    )
+    site.log("x.txt")
+    site.write_config(JOB + WAITING + others)
+    taken(site)
+    write(site.logs / "a.db", 7)
+    killed_half_way(site)
+    did = site.do("backup.all", "backup.apart")
+    assert did.event("backup.failed")["target"] == "the set all"
+    assert "maintd restore app --undo" in did.event("backup.failed")["advice"]
+    assert [len(list((site.folder / name).glob(f"{name}.*"))) for name in ("all", "apart")] == [1, 2]
+    restored(site, "app", "--undo")
+    assert site.do("backup.all").code == 0
+
+
 @pytest.mark.parametrize("what", ["pack", "manifest", "sums"])
 def test_a_changed_snapshot_is_found(site, what):
     """A flipped byte in a pack, or a manifest that was edited by hand, is found before anything is written."""

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 _SPEED = 200 << 20
 """Bytes a second at which a database is copied at least, to estimate for how long its writers would wait."""
+_NOTE = "it is the note of a restore in place: see what it says"
 _OutputName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
 
@@ -150,6 +151,9 @@ class Backup(Job):
         if found.is_empty and not self.commands:
             yield Finding(target=depot.where, reason="none of its sources is there")
             return
+        if half := self._half_restored_by_others(ctx, of, found):
+            yield half
+            return
         meddler = _meddler(depot.making) if depot.where == depot.making else ""
         if meddler:
             yield self._failing(depot.where, f"{meddler} could change snapshots there", "give it to root alone (0700)")
@@ -182,9 +186,23 @@ class Backup(Job):
         try:
             half = asides.half_done(os.path.dirname(ctx.stores), of)
         except MaintdError as error:
-            return self._failing(f"the set {of}", str(error), "it is the note of a restore in place: see what it says")
-        why = f"a restore of {half} in place is not done, or was cut off: what is there is half of it"
-        return self._failing(f"the set {of}", why, f"maintd restore {of} --undo puts it back") if half else None
+            return self._failing(f"the set {of}", str(error), _NOTE)
+        return self._half(of, of, half) if half else None
+
+    def _half_restored_by_others(self, ctx: Context, of: str, found: Found) -> Finding | None:
+        """The same, of the files that it has in common with another set."""
+        from maintd import asides  # noqa: PLC0415 - as above
+
+        paths = {one.seen.path for one in found.databases} | {one.path for one in found.files}
+        try:
+            half = asides.half_done_by_others(os.path.dirname(ctx.stores), of, paths)
+        except MaintdError as error:
+            return self._failing(f"the set {of}", str(error), _NOTE)
+        return self._half(of, *half) if half else None
+
+    def _half(self, of: str, restored: str, snapshot: str) -> Finding:
+        why = f"a restore of {snapshot} in place is not done, or was cut off: what is there is half of it"
+        return self._failing(f"the set {of}", why, f"maintd restore {restored} --undo puts it back")
 
     def _of(self, job: str) -> str:
         """The name of the set, which is that of the job without its kind."""

@@ -72,9 +72,9 @@ def states(bench: Bench, scene: Scene, without: str = "") -> list[Found]:
                 found.append(Found(scene.name, when, variant, state, book, bench.lab.said(), str(place.folder)))
 
     def decide(call: Call) -> Answer:
-        if place.held:
-            place.beat()
-            disk.synced(place.holder.inode())
+        written = place.beat()
+        if written is not None:
+            disk.synced(written)
         disk.before(call)
         note(f"before {call}")
         return None

@@ -49,17 +49,16 @@ class Holder:
         """Has it open a log; its own offset is the end at first."""
         self._ask(manner.encode().ljust(6) + os.fsencode(log))
 
-    def write(self, data: bytes) -> None:
-        """Appends to what it has open, and has it on the disk when this returns."""
-        self._ask(b"write " + data)
+    def write(self, data: bytes) -> int:
+        """Appends to what it has open, and has it on the disk when this returns: the number of the file.
+
+        To ask for that afterwards may be too late: it reopens its log whenever it is told to.
+        """
+        return int(self._ask(b"write " + data))
 
     def close(self) -> None:
         """Has it close its log."""
         self._ask(b"close ")
-
-    def inode(self) -> int:
-        """The number of the file that it writes."""
-        return int(self._ask(b"inode "))
 
     def end(self) -> None:
         self._channel.close()
@@ -136,7 +135,7 @@ def _hold(*, as_supervisord: bool) -> None:
             os.fsync(log.descriptor)
         elif verb == b"close ":
             log.open(b"", b"")
-        elif verb != b"inode ":
+        else:
             log.open(rest, verb)
         channel.send(b"%d" % (os.fstat(log.descriptor).st_ino if log.descriptor >= 0 else 0))
 

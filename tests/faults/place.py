@@ -29,12 +29,17 @@ class Place(Tree):
         self.held = name
         self.holder.open(self.logs / name, manner)
 
-    def beat(self) -> None:
-        """With lossy, what is written while maintd is at work may be lost, and nothing else may."""
-        if self.held and not self.holder.is_stopped:
-            self.holder.write(self.book.text(self.held, 1))
-            if self.lossy:
-                self.book.may_go.add(self.book.written[self.held][-1])
+    def beat(self) -> int | None:
+        """Writes a line, and has it on the disk; the number of the file in which it is, None if nobody wrote.
+
+        With lossy, what is written while maintd is at work may be lost, and nothing else may.
+        """
+        if not self.held or self.holder.is_stopped:
+            return None
+        written = self.holder.write(self.book.text(self.held, 1))
+        if self.lossy:
+            self.book.may_go.add(self.book.written[self.held][-1])
+        return written
 
     def scribble(self, name: str, count: int) -> None:
         """Lines that nobody syncs; who wrote them has gone."""
