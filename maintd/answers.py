@@ -28,7 +28,7 @@ def answer(daemon: "Daemon", request: Request) -> None:
         "status": lambda item: _reply(item, status(daemon)),
         "reload": lambda item: _reply(item, reloading.reload(daemon, force=bool(item.arguments.get("force")))),
         "pause": lambda item: _reply(item, _pause(daemon, item.arguments["job"], item.arguments.get("seconds"))),
-        "resume": lambda item: _reply(item, _resume(daemon, item.arguments["job"])),
+        "resume": lambda item: _reply(item, _resume(daemon, item.arguments["job"], item.arguments.get("until"))),
         "do": lambda item: _do(daemon, item),
         "beat": lambda item: _reply(item, _beat(daemon, item.arguments["name"])),
         "silence": lambda item: _reply(item, _silence(daemon, item.arguments)),
@@ -100,9 +100,12 @@ def _pause(daemon: "Daemon", name: str, seconds: float | None) -> dict[str, Any]
     return {"ok": True, "error": ""}
 
 
-def _resume(daemon: "Daemon", name: str) -> dict[str, Any]:
+def _resume(daemon: "Daemon", name: str, until: str | None) -> dict[str, Any]:
+    """With `until` the pause of all jobs ends if it lasts until then, and no other one."""
     pauses = daemon.upkeep.pauses
-    if not pauses.end(name, datetime.now(UTC)):
+    if until and _written(pauses.until(ALL_JOBS)) == until:
+        pauses.end_together(datetime.now(UTC))
+    elif until or not pauses.end(name, datetime.now(UTC)):
         if name != ALL_JOBS and name not in daemon.config.jobs:
             return _unknown(daemon, name)
         one = f"{name} is not paused by itself, but {_ALL_PAUSED}" if pauses.is_of_all() else f"{name} is not paused"

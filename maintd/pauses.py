@@ -38,6 +38,11 @@ class Pauses:
         self._until = self._state.pauses(now)
         return found
 
+    def end_together(self, now: datetime) -> None:
+        """Ends the pause of all jobs; those that are paused by themselves stay so."""
+        self._state.resume_together()
+        self._until = self._state.pauses(now)
+
     def run_out(self, now: datetime) -> list[str]:
         """Ends the pauses whose time is over, and names them."""
         over = [name for name, until in self._until.items() if until is not None and until <= now]

@@ -42,7 +42,7 @@ VERBS: Mapping[str, Mapping[str, _Argument]] = {
     "status": {},
     "reload": {"force": _Argument((bool,), default=False)},
     "pause": {"job": _Argument((str,)), "seconds": _Argument((int, float, type(None)), default=None)},
-    "resume": {"job": _Argument((str,))},
+    "resume": {"job": _Argument((str,)), "until": _Argument((str, type(None)), default=None)},
     "beat": {"name": _Argument((str,))},
     "silence": {
         "pattern": _Argument((str,)),

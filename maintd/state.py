@@ -269,6 +269,10 @@ class State:
         self._end(job)
         return found
 
+    def resume_together(self) -> None:
+        """Ends the pause of all jobs together; those that are paused by themselves stay so."""
+        self._end(ALL_JOBS)
+
     def _end(self, job: str) -> None:
         self._pauses.pop(job, None)
         self._database.write("DELETE FROM pause WHERE job = ?", job)

@@ -58,7 +58,7 @@ def _paused(called: Invocation, locked: Locked, left: str) -> Iterator[str]:
         is_done = True
     finally:
         if not was_paused or (is_left and is_done):
-            reach.ask(called, "POST", "/resume", {"job": ALL_JOBS})
+            reach.ask(called, "POST", "/resume", {"job": ALL_JOBS, "until": found["paused_all_until"]})
 
 
 def _is_at_work(status: Mapping[str, Any]) -> bool:

@@ -6,6 +6,7 @@ from pathlib import Path
 from tests.test_backup import JOB as JOB_HERE
 from tests.test_backup import database, rows_of
 from tests.test_restore import WAITING, killed_half_way, write
+from tests.tree import MAINTD
 
 JOB = '[backup.app]\ncron = "@yearly"\ndestination = "{0}/kept"\ndatabases = ["{0}/data/*.db"]\nprograms = ["api"]\n'
 DRILL = '[drill.app]\ncron = "@yearly"\ndestination = "{0}/kept"\nset = "app"\n'
@@ -86,6 +87,26 @@ def test_the_pause_of_a_restore_that_was_killed_ends_with_its_undo(daemon):
     assert made.tree.run("pause", "--for", "5h").returncode == 0
     killed_half_way(made.tree)
     assert made.tree.run("restore", "app", "--undo").returncode == 0
+    assert made.status()["paused_all"]
+
+
+def test_a_restore_ends_no_pause_but_its_own(daemon):
+    """A job that a person has paused is so after a restore in place too, and so are all if he paused all meanwhile."""
+    made = daemon(JOB_HERE)
+    path = database(made.tree.logs / "a.db")
+    made.start()
+    assert made.tree.do().code == 0
+    write(path, 3)
+    assert made.tree.run("pause", "backup.app").returncode == 0
+    assert made.tree.run("restore", "app", "--in-place").returncode == 0
+    assert (made.status()["paused_all"], made.state_of("backup.app")) == (False, "paused")
+    assert made.tree.run("restore", "--undo", "app").returncode == 0
+    meanwhile = f'checks = [["{MAINTD}", "-c", "{made.tree.config}", "pause"]]\n'
+    made.tree.write_config(JOB_HERE + meanwhile)
+    assert made.tree.run("reload").returncode == 0
+    assert made.tree.run("resume").returncode == 0
+    assert made.tree.do().code == 0
+    assert made.tree.run("restore", "app", "--in-place").returncode == 0
     assert made.status()["paused_all"]
 
 
