@@ -146,9 +146,15 @@ class Checkups:
 
     def told(self) -> list[dict[str, Any]]:
         """Every check for `maintd status`, the worst first."""
-        waits = dict.fromkeys(self._here.waiting, f"one of {MOST} places")
-        waits |= dict.fromkeys(self._in_children.waiting, f"one of {MOST_CHILDREN} places with a child")
+        waits = {name: place for place, names in self.waiting().items() for name in names}
         return [check | {"waits_for": waits.get(check["name"])} for check in self.standings.told()]
+
+    def waiting(self) -> dict[str, set[str]]:
+        """For which places checks wait, and which."""
+        return {
+            f"one of {MOST} places": self._here.waiting,
+            f"one of {MOST_CHILDREN} places with a child": self._in_children.waiting,
+        }
 
     def _in_time(self, name: str) -> None:
         """A check's time has come, in the thread of the rhythm."""

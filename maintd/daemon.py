@@ -237,6 +237,7 @@ class Daemon:
             self.awake.now(), self.inbox.qsize(), self.upkeep.lanes.overdue(), self.config.settings.max_memory
         )
         self.vitals.look_at_threads(self.awake.now(), self.upkeep.rounds())
+        self.vitals.look_at_places(self.awake.now(), self.upkeep.checkups.waiting())
         if cause:
             return self._failed(Trouble("unwell", cause, ""))
         dead = [name for name, alive in parts.items() if not alive]

@@ -3,7 +3,7 @@
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import field
 from typing import ClassVar
 
@@ -30,7 +30,8 @@ PATIENCE = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class DaemonStrained(Event):
-    """maintd does not keep up: its inbox grows, a run does not end by its timeout, or a thread waits for a file system.
+    """maintd does not keep up: its inbox grows, a run does not end by its timeout, a thread waits for a file system, or
+    checks wait for others that hang.
 
     Told once until that is over.
     """
@@ -62,6 +63,8 @@ class Vitals:
     _told: set[str] = field(default_factory=set)
     _rounds: dict[str, tuple[int, float]] = field(default_factory=dict)
     _slow: set[str] = field(default_factory=set)
+    _scarce: dict[str, float] = field(default_factory=dict)
+    _crowded: set[str] = field(default_factory=set)
 
     def look(self, now: float, waiting: int, overdue: Mapping[str, float], most_memory: int) -> str:
         """Why maintd cannot go on, or nothing.
@@ -86,6 +89,19 @@ class Vitals:
                 self._slow.add(name)
                 reason = f"its thread has not come round for {now - since:.0f} s: it waits for a file system, perhaps"
                 self.emit(DaemonStrained(target=name, reason=reason))
+
+    def look_at_places(self, now: float, waiting: Mapping[str, Collection[str]]) -> None:
+        """Tells where checks have waited for half a minute; `waiting` are their names, by the places they wait for."""
+        for place, names in waiting.items():
+            since = self._scarce.setdefault(place, now) if names else self._scarce.pop(place, now)
+            if names and now - since >= _LONG and place not in self._crowded:
+                self._crowded.add(place)
+                reason = (
+                    f"{counted(len(names), 'check')} late, since all others hang or take long: each waits for {place}"
+                )
+                self.emit(DaemonStrained(target="checks", reason=reason))
+            elif not names:
+                self._crowded.discard(place)
 
     def _watch_inbox(self, now: float, waiting: int) -> str:
         if waiting < LONG_INBOX:

@@ -85,6 +85,21 @@ def test_a_thread_that_does_not_come_round_is_told_once():
     assert [event.target for event in told] == ["watch", "watch"]
 
 
+def test_checks_that_wait_for_others_are_told_once():
+    """Half a minute without a place for some check is told, once until all have one; a moment without is not."""
+    told: list[Event] = []
+    one = Vitals(told.append)
+    for second in range(200):
+        short = {"check.tcp.a"} if second % 10 else set()
+        one.look_at_places(second, {"one of 64 places": short, "one of 16 places with a child": {"check.sqlite.a"}})
+    assert [(event.name, event.target) for event in told] == [("daemon.strained", "checks")]
+    assert told[0].msg.startswith("1 check late")
+    assert told[0].msg.endswith("one of 16 places with a child")
+    for second in range(200, 300):
+        one.look_at_places(second, {"one of 16 places with a child": {"check.sqlite.a"} if second > 210 else set()})
+    assert len(told) == 2
+
+
 def test_lanes_know_which_runs_are_overdue():
     """A run that does not end by its timeout is named while it goes on, and not before or after."""
     go_on = threading.Event()
