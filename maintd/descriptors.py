@@ -82,12 +82,15 @@ def _is_at_end(log: int, descriptor: int) -> bool:
 def not_appending(log: int, found: Sequence[Holder]) -> Iterator[list[tuple[Holder, int]]]:
     """Duplicates of the descriptors with which these processes write the log and do not append.
 
-    NotYet if a process has gone meanwhile, or has closed the log: who writes it is to be looked for anew.
+    NotYet if a process has gone meanwhile, or has closed the log: who writes it is to be looked for anew. Refused if it
+    is a thread's own descriptor (pidfd_getfd(2) takes those of processes).
     """
     info = os.fstat(log)
     with contextlib.ExitStack() as stack:
         others = []
-        for holder in {holder.pid: holder for holder in found if not holder.appending}.values():
+        for holder in {(one.pid, one.thread): one for one in found if not one.appending}.values():
+            if holder.thread:
+                raise Refused(f"a thread of {holder} writes it without appending, with a descriptor of its own")
             pidfd = _pidfd(holder)
             stack.callback(os.close, pidfd)
             if holders.start_and_uid(holder.pid) != (holder.start, holder.uid):

@@ -2,7 +2,8 @@
 
 Python runs a handler when the main thread next executes bytecode. A signal that comes just before that thread falls
 asleep in a queue, or that the kernel gives to another thread, is noticed only when the sleep is over. The wakeup
-descriptor (signal.set_wakeup_fd) is written to in any case.
+descriptor (signal.set_wakeup_fd) is written to in any case. So a system call that a signal meets goes on (sigaction(2),
+SA_RESTART): SQLite takes an fsync that was interrupted, as some file systems' may be, for a disk that fails.
 """
 
 import os
@@ -27,6 +28,7 @@ class Hearing:
         os.set_blocking(self._writer, False)
         for number in calls:
             signal.signal(number, lambda *_: None)
+            signal.siginterrupt(number, False)  # noqa: FBT003
         signal.set_wakeup_fd(self._writer, warn_on_full_buffer=False)
         self._thread = threading.Thread(target=self._hear, args=[calls], name="signals", daemon=True)
         self._thread.start()

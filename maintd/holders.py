@@ -25,7 +25,10 @@ _INTERPRETERS = {"python": "cmWX", "pypy": "cmWX", "sh": "c", "bash": "c", "node
 
 @dataclass(frozen=True)
 class Holder:
-    """A process that has a file open. `start` is its start time in clock ticks since boot, which tells a reused pid."""
+    """A process that has a file open. `start` is its start time in clock ticks since boot, which tells a reused pid.
+
+    `thread` is the one that has it open in a table of descriptors of its own, which others cannot reach; 0 as a rule.
+    """
 
     pid: int
     start: int
@@ -33,6 +36,7 @@ class Holder:
     program: str
     writing: bool
     appending: bool
+    thread: int = 0
 
     @property
     def is_supervisord(self) -> bool:
@@ -133,10 +137,11 @@ def find(inodes: Collection[Inode]) -> dict[Inode, list[Holder]]:
     found: dict[Inode, list[Holder]] = defaultdict(list)
     for entry in os.listdir("/proc"):
         if entry.isdigit():
-            for inode, _, flags in _descriptors(entry, inodes):
-                holder = _holder(int(entry), flags)
-                if holder is not None and holder not in found[inode]:
-                    found[inode].append(holder)
+            for thread in (0, *_apart(entry)):
+                for inode, _, flags in _descriptors(str(thread or entry), inodes):
+                    holder = _holder(int(entry), flags, thread)
+                    if holder is not None and holder not in found[inode]:
+                        found[inode].append(holder)
     return found
 
 
@@ -169,6 +174,14 @@ def descriptors(pid: int, inode: Inode) -> list[tuple[int, int]]:
     return [(number, flags) for _, number, flags in _descriptors(str(pid), {inode})]
 
 
+def _apart(pid: str) -> Iterator[int]:
+    """The threads of a process that have tables of descriptors of their own, which /proc/PID/fd does not show."""
+    with contextlib.suppress(OSError):
+        for thread in map(int, os.listdir(f"/proc/{pid}/task")):
+            if thread != int(pid) and not linux.shares_descriptors(int(pid), thread):
+                yield thread
+
+
 def _descriptors(pid: str, inodes: Collection[Inode]) -> Iterator[tuple[Inode, int, int]]:
     """The (inode, number, open flags) of those descriptors of a process that are of one of `inodes`."""
     with contextlib.suppress(OSError):
@@ -183,12 +196,12 @@ def _flags(pid: str, number: str) -> int:
         return next(int(line.split()[1], 8) for line in lines if line.startswith(b"flags:"))
 
 
-def _holder(pid: int, flags: int) -> Holder | None:
+def _holder(pid: int, flags: int, thread: int = 0) -> Holder | None:
     identity = start_and_uid(pid)
     if identity is None:
         return None
     writing = flags & os.O_ACCMODE != os.O_RDONLY
-    return Holder(pid, *identity, program(pid), writing, bool(flags & os.O_APPEND))
+    return Holder(pid, *identity, program(thread or pid), writing, bool(flags & os.O_APPEND), thread)
 
 
 def start_and_uid(pid: int) -> tuple[int, int] | None:

@@ -12,9 +12,11 @@ from typing import Any
 _LIBC = ctypes.CDLL(None, use_errno=True)
 _OPENAT2 = 437
 """System calls from 424 on have one number on every machine but alpha; for the others the C library is called."""
-_IOPRIO_SET, _IOPRIO_GET = {"x86_64": (251, 252), "aarch64": (30, 31), "riscv64": (30, 31)}.get(
-    os.uname().machine, (0, 0)
-)
+_IOPRIO_SET, _IOPRIO_GET, _KCMP = {
+    "x86_64": (251, 252, 312),
+    "aarch64": (30, 31, 272),
+    "riscv64": (30, 31, 272),
+}.get(os.uname().machine, (0, 0, 0))
 """The C library has no functions for these; 0 where the numbers are not known, and nothing is done then."""
 _RENAME_NOREPLACE = 1
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_NO_SYMLINKS = 0x02, 0x04
@@ -34,6 +36,7 @@ _STATX = struct.Struct("=32xQ96xII")
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
 _FS_IOC_GETFLAGS, _FS_EXTENT_FL = 0x80086601, 0x80000  # of a 64-bit machine
 _PIDFD_GETFD = 438
+_KCMP_FILES = 2
 _IN_OPEN = 0x20
 
 
@@ -112,6 +115,18 @@ def inodes_in(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
                     yield name, (info.st_dev, info.st_ino)
     finally:
         os.close(dir_fd)
+
+
+def shares_descriptors(pid: int, thread: int) -> bool:
+    """Whether a thread has the table of descriptors of its process (kcmp(2), KCMP_FILES), or that cannot be known.
+
+    It has not after unshare(2) with CLONE_FILES; nor has any as soon as the first thread has ended before the others.
+    """
+    if not _KCMP:
+        return True
+    zero = ctypes.c_ulong(0)
+    answer = _LIBC.syscall(ctypes.c_long(_KCMP), pid, thread, ctypes.c_int(_KCMP_FILES), zero, zero)
+    return answer == 0 or (answer < 0 and ctypes.get_errno() in (errno.ENOSYS, errno.EPERM))
 
 
 def die_with_parent(parent: int, signal_number: int) -> None:

@@ -174,6 +174,12 @@ def _in_place(writing: Sequence[Holder], collapses: bool, reopening: Reopening, 
             f"{written}, and to see whether nobody else does takes CAP_SYS_PTRACE", hint=f"{_OPTIONS}, {_OWN_WAY}"
         )
     others = [holder for holder in writing if not holder.appending]
+    apart = next((holder for holder in others if holder.thread), None)
+    if apart and not reopening.lossy:
+        raise MaintdError(
+            f"a thread of {apart} writes it without appending, with a descriptor of its own",
+            hint=f"nobody else can change that one; {_OPTIONS}, {_OWN_WAY}",
+        )
     if collapses and not others:
         reason = f"{who} {_verb('append', writing)} to it: archived, then collapsed in place"
         return Rung(reason=reason, holder=who, way="collapse", adopt=reopening.adopt)

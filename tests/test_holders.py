@@ -133,6 +133,36 @@ def _has_lease_breaking() -> bool:
     return any(lock[1:3] == ["LEASE", "BREAKING"] and lock[4] == str(os.getpid()) for lock in locks)
 
 
+THREAD = """
+import ctypes, os, sys, threading
+
+def hold():
+    assert ctypes.CDLL(None).unshare(0x400) == 0  # CLONE_FILES
+    os.open(sys.argv[1], int(sys.argv[2]))
+    opened.set()
+    threading.Event().wait()
+
+opened = threading.Event()
+threading.Thread(target=hold, daemon=True).start()
+opened.wait()
+"""
+LEADER_ENDS = """
+os.write(1, b"ready\\n")
+ctypes.CDLL(None).pthread_exit(None)
+"""
+
+
+@pytest.mark.parametrize("rest", [WAIT, LEADER_ENDS], ids=["beside the first thread", "after it"])
+def test_a_thread_with_descriptors_of_its_own_is_found(start, log, rest):
+    """What a thread has open in a table that it shares with nobody stands in none of its process's files."""
+    process = start(sys.executable, "-IS", "-c", THREAD + rest, log, os.O_WRONLY)
+    until(lambda: holders.find({_inode(log)}), "it is found")
+    (found,) = holders.find({_inode(log)})[_inode(log)]
+    assert (found.pid, found.writing, found.appending) == (process.pid, True, False)
+    assert found.thread not in (0, process.pid)
+    assert holders.descriptors(process.pid, _inode(log)) == []
+
+
 def test_each_holder_is_found_with_how_it_holds_the_file(hold, log, tmp_path):
     """Of two files, every process that has one open is found once for each way it does: to read, write or append."""
     other = tmp_path / "other.log"

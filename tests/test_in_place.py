@@ -3,6 +3,7 @@
 import os
 import signal
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from maintd.errors import NotYet
 
 from .conftest import PROGRAM, until
 from .numbered import writing
+from .test_holders import THREAD, WAIT
 from .tree import Did, Tree
 
 JOB = '[rotate.all]\npaths = ["LOGS/*.log"]\ncron = "@daily"\n'
@@ -81,6 +83,23 @@ def test_a_rotation_in_its_last_step_is_no_writer(tmp_path):
         finally:
             child.kill()
             child.communicate()
+
+
+def test_a_thread_that_does_not_append_by_itself_is_not_collapsed_over(tmp_path):
+    """Beside one that appends, a thread that has the log open for itself alone, which nobody can make append."""
+    tree = Tree(tmp_path, JOB + "adopt = true\npause_writers = true\n")
+    with writing(tree.logs / "a.log") as writer:
+        writer.write(2000)
+        line = [sys.executable, "-IS", "-c", THREAD + WAIT, tree.logs / "a.log", str(os.O_WRONLY)]
+        with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+            assert process.stdout
+            assert process.stdout.readline() == b"ready\n"
+            refused = tree.do().event("rotate.refused")
+            assert refused["reason"].startswith("a thread of ")
+            assert f"(pid {process.pid}) writes it without appending" in refused["reason"]
+            process.kill()
+        rotated(tree.do())
+        writer.check()
 
 
 def test_the_plan_says_why_and_the_archive_is_the_planned_one(tmp_path):
