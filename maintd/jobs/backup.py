@@ -1,35 +1,29 @@
 """The kind `backup`: databases, files and output of commands into one verified snapshot, and old snapshots deleted."""
 
-import math
 import os
-import socket
 from collections.abc import Iterator, Mapping
-from datetime import UTC, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from maintd import __version__, destinations, extras, grounds, names, patterns, snapshots, sources
+from maintd import destinations, extras, grounds, patterns, retention, snapshots, sources
 from maintd.accounts import UserName
 from maintd.errors import Denied, MaintdError
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
 from maintd.own_files import OwnFiles
-from maintd.retention import Policy
 from maintd.rules import rule
 from maintd.snapshots import Snapshot
 from maintd.sources import Found
-from maintd.steps import Action, Finding, Seen, Step
+from maintd.steps import Finding, Step
 from maintd.store_options import ObjectStore, Place, RepositoryUrl, misplaced, store
 from maintd.stores import SCHEME, Repository, Store
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
-from maintd.units import format_duration, format_size
 
 if TYPE_CHECKING:
-    from maintd.depots import Depot
+    from maintd.backing_up import Policy
 
-_SPEED = 200 << 20
-"""Bytes a second at which a database is copied at least, to estimate for how long its writers would wait."""
 _NOTE = "it is the note of a restore in place: see what it says"
 _OutputName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
 
@@ -134,7 +128,7 @@ class Backup(Job):
         return OwnFiles() if place.is_remote else OwnFiles(sets=(os.path.join(place.to, self._of(name)),))
 
     def plan(self, ctx: Context) -> Iterator[Step]:
-        from maintd import depots  # noqa: PLC0415 - reading a config does not need what acts
+        from maintd import backing_up, depots  # noqa: PLC0415 - reading a config does not need what acts
 
         of = self._of(ctx.job)
         depot = depots.of(self.place(), self.repository_of(ctx.stores), ctx.stores)
@@ -156,15 +150,17 @@ class Backup(Job):
             return
         meddler = _meddler(depot.making) if depot.where == depot.making else ""
         if meddler:
-            yield self._failing(depot.where, f"{meddler} could change snapshots there", "give it to root alone (0700)")
+            yield backing_up.failing(
+                depot.where, f"{meddler} could change snapshots there", "give it to root alone (0700)"
+            )
             return
         try:
             there = depot.look(of)
         except MaintdError as error:
-            yield self._failing(depot.where, str(error), error.hint)
+            yield backing_up.failing(depot.where, str(error), error.hint)
             return
         yield from depot.clearing(there, of)
-        yield from self._snapshot(ctx, found, there.snapshots, depot)
+        yield from backing_up.plan_snapshot(found, there.snapshots, depot, self._policy(of, ctx), ctx.now)
 
     def _unknown_programs(self, supervisor: Supervisor) -> Iterator[Step]:
         """Nobody may notice before a restore in place finds it open."""
@@ -181,159 +177,54 @@ class Backup(Job):
 
     def _half_restored(self, ctx: Context, of: str) -> Finding | None:
         """What is there would be taken for a sound state, and the snapshot that it comes from might be given up."""
-        from maintd import asides  # noqa: PLC0415 - as above
+        from maintd import asides, backing_up  # noqa: PLC0415 - as above
 
         try:
             half = asides.half_done(os.path.dirname(ctx.stores), of)
         except MaintdError as error:
-            return self._failing(f"the set {of}", str(error), _NOTE)
+            return backing_up.failing(f"the set {of}", str(error), _NOTE)
         return self._half(of, of, half) if half else None
 
     def _half_restored_by_others(self, ctx: Context, of: str, found: Found) -> Finding | None:
         """The same, of the files that it has in common with another set."""
-        from maintd import asides  # noqa: PLC0415 - as above
+        from maintd import asides, backing_up  # noqa: PLC0415 - as above
 
         paths = {one.seen.path for one in found.databases} | {one.path for one in found.files}
         try:
             half = asides.half_done_by_others(os.path.dirname(ctx.stores), of, paths)
         except MaintdError as error:
-            return self._failing(f"the set {of}", str(error), _NOTE)
+            return backing_up.failing(f"the set {of}", str(error), _NOTE)
         return self._half(of, *half) if half else None
 
     def _half(self, of: str, restored: str, snapshot: str) -> Finding:
+        from maintd import backing_up  # noqa: PLC0415 - as above
+
         why = f"a restore of {snapshot} in place is not done, or was cut off: what is there is half of it"
-        return self._failing(f"the set {of}", why, f"maintd restore {restored} --undo puts it back")
+        return backing_up.failing(f"the set {of}", why, f"maintd restore {restored} --undo puts it back")
 
     def _of(self, job: str) -> str:
         """The name of the set, which is that of the job without its kind."""
         return job.partition(".")[2] or self.kind
 
-    def _snapshot(self, ctx: Context, found: Found, there: list[Snapshot], depot: "Depot") -> Iterator[Step]:
-        from maintd.actions.staging import Staged  # noqa: PLC0415 - as above
+    def _policy(self, of: str, ctx: Context) -> "Policy":
+        from maintd.backing_up import Policy  # noqa: PLC0415 - as above
 
-        of = self._of(ctx.job)
-        name = names.next_archive(of, ctx.now, [one.name for one in there])
-        staged = Staged(os.path.join(depot.making, names.temporary(str(name))))
-        lacking: list[str] = []
-        steps: list[Action] = []
-        for step in (*self._copies(found, staged), *self._dumps(staged)):
-            if isinstance(step, Finding):
-                lacking.append(f"{names.printable(step.target)}: {step.reason}")
-            else:
-                steps.append(step)
-            yield step
-        base = next((one for one in reversed(there) if one.manifest and not one.damage), None)
-        last = depot.storing(
-            base,
-            target=f"{depot.where.rstrip('/')}/{name}",
-            reason=f"the last sound snapshot is {base.label}" if base else "there is no sound snapshot yet",
-            needs=tuple(steps),
-            files=tuple(found.files),
-            expected=tuple(step.target for step in steps),
-            lacking=tuple(lacking),
-            oldest=_stamp(names.next_archive(of, ctx.now - self.full_every, [])),
+        rules = retention.Policy(self.keep, self.keep_within, self.max_age, self.max_total)
+        return Policy(
+            of=of,
+            max_pause=self.max_pause,
+            query_timeout=self.query_timeout,
+            invariants=self.invariants,
+            commands=self.commands,
+            command_timeout=self.command_timeout,
+            command_user=self.command_user,
+            full_every=self.full_every,
             level=self.level,
             recipient=self.recipient,
-            about=self._about(ctx, found, of),
-            staged=staged,
+            retention=retention.Policy() if ctx.clock_jumped else rules,
+            programs=self.programs,
+            checks=self.checks,
         )
-        yield last
-        if not ctx.clock_jumped:
-            yield from self._expirations(there, last, ctx, depot)
-
-    def _copies(self, found: Found, staged: object) -> Iterator[Step]:
-        from maintd.actions.staging import CopyDatabase, Staged  # noqa: PLC0415 - as above
-
-        assert isinstance(staged, Staged)
-        for path in found.strange:
-            why = "it is no SQLite database, or an encrypted one"
-            yield self._failing(
-                path, why, "exclude it; a file that is never written while it is copied goes into files"
-            )
-        for number, database in enumerate(found.databases):
-            seen = database.seen
-            if not _is_utf8(os.path.basename(seen.path)):
-                yield self._failing(
-                    seen.path, "its name is not UTF-8, so it cannot be opened as a database", "rename or exclude it"
-                )
-                continue
-            estimate = timedelta(seconds=seen.size / _SPEED)
-            if not database.header.is_wal and estimate > self.max_pause:
-                yield self._failing(*self._too_long(seen, estimate))
-                continue
-            yield CopyDatabase(
-                target=seen.path,
-                reason="in WAL mode: nobody waits for it"
-                if database.header.is_wal
-                else f"not in WAL mode: writers wait for about {format_duration(estimate)}",
-                seen=seen,
-                number=number,
-                pause=None if database.header.is_wal else self.max_pause,
-                invariants=sources.invariants_of(seen.path, self.invariants),
-                seconds=self.query_timeout.total_seconds(),
-                staged=staged,
-            )
-
-    def _too_long(self, seen: Seen, estimate: timedelta) -> tuple[str, str, str]:
-        why = (
-            f"copying {format_size(seen.size)} would hold up its writers for about {format_duration(estimate)}, "
-            f"max_pause is {format_duration(self.max_pause)}"
-        )
-        enough = f"{math.ceil(1.5 * estimate.total_seconds())}s"
-        advice = (
-            "PRAGMA journal_mode = WAL ends that for good; or allow it at night, in a job of its own: "
-            f'window = "03:00-05:00" and max_pause = "{enough}"'
-        )
-        return seen.path, why, advice
-
-    def _dumps(self, staged: object) -> Iterator[Step]:
-        from maintd.actions.staging import DumpOutput, Staged  # noqa: PLC0415 - as above
-
-        assert isinstance(staged, Staged)
-        for number, (name, argv) in enumerate(self.commands.items()):
-            yield DumpOutput(
-                target=name,
-                reason=f"the output of {argv[0]} belongs to the set",
-                argv=argv,
-                limit=self.command_timeout,
-                user=self.command_user,
-                number=number,
-                staged=staged,
-            )
-
-    def _failing(self, target: str, why: str, advice: str) -> Finding:
-        from maintd.actions.staging import BackupFailed  # noqa: PLC0415 - as above
-
-        event = BackupFailed(target=target, tried="back it up", error="refused", error_msg=why, advice=advice)
-        return Finding(target=target, reason=f"{why} ({advice})", event=event)
-
-    def _about(self, ctx: Context, found: Found, of: str) -> Mapping[str, object]:
-        return {
-            "set": of,
-            "taken": ctx.now.astimezone(UTC).isoformat(timespec="seconds"),
-            "maintd": __version__,
-            "host": socket.gethostname(),
-            "left_out": [f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses],
-            "invariants": {
-                database.seen.path: queries
-                for database in found.databases
-                if (queries := sources.invariants_of(database.seen.path, self.invariants))
-            },
-            "programs": self.programs,
-            "checks": self.checks,
-        }
-
-    def _expirations(self, there: list[Snapshot], last: Action, ctx: Context, depot: "Depot") -> Iterator[Step]:
-        policy = Policy(self.keep, self.keep_within, self.max_age, self.max_total)
-        if policy.is_empty:
-            return
-        by_path, gone = {one.path: one for one in there}, list[Action]()
-        for verdict in snapshots.judged(there, policy, ctx.now, coming=last.target):
-            one = by_path.get(verdict.generation.path)
-            if one is not None and not verdict.kept:
-                gone.append(depot.expiring(one, reason=verdict.reason, needs=(last,), stored=one.stored))
-        yield from gone
-        yield from depot.concluding(gone)
 
     def found(self, of: str, stores: str) -> list[Snapshot]:
         """The snapshots that there are of a set; `stores` is a private directory of maintd's. Raises MaintdError."""
@@ -361,18 +252,6 @@ class Backup(Job):
             yield from absences.of_programs({"engine": ("restic",)})
         if self.keep is None and self.max_age is None and self.max_total is None:
             yield "", "no snapshot is ever deleted: set keep, max_age or max_total"
-
-
-def _is_utf8(name: str) -> bool:
-    try:
-        name.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _stamp(name: names.ArchiveName) -> str:
-    return str(name).rpartition(".")[2]
 
 
 def _meddler(destination: str) -> str:

@@ -1,0 +1,179 @@
+"""Plans one snapshot of a set: what is copied and dumped for it, what stores it, and which older ones then go."""
+
+import math
+import os
+import socket
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+
+from maintd import __version__, names, retention, snapshots, sources
+from maintd.actions.staging import BackupFailed, CopyDatabase, DumpOutput, Staged
+from maintd.depots import Depot
+from maintd.snapshots import Snapshot
+from maintd.sources import Found
+from maintd.steps import Action, Finding, Seen, Step
+from maintd.units import format_duration, format_size
+from maintd.values import dataclass
+
+_SPEED = 200 << 20
+"""Bytes a second at which a database is copied at least, to estimate for how long its writers would wait."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Policy:
+    """How snapshots of the set `of` are taken. Limits are those of one copy, one query, one command.
+
+    `commands` are by the name of the file that gets their output, `invariants` by the pattern of the databases they
+    are asked of. What did not change for `full_every` is stored again all the same. Without `retention` none goes.
+    """
+
+    of: str
+    max_pause: timedelta
+    query_timeout: timedelta
+    invariants: Mapping[str, tuple[str, ...]]
+    commands: Mapping[str, tuple[str, ...]]
+    command_timeout: timedelta
+    command_user: str | None
+    full_every: timedelta
+    level: int | None
+    recipient: str | None
+    retention: retention.Policy
+    programs: tuple[str, ...]
+    checks: tuple[tuple[str, ...], ...]
+
+
+def failing(target: str, why: str, advice: str) -> Finding:
+    """What cannot be backed up, as an event."""
+    event = BackupFailed(target=target, tried="back it up", error="refused", error_msg=why, advice=advice)
+    return Finding(target=target, reason=f"{why} ({advice})", event=event)
+
+
+def plan_snapshot(
+    found: Found, there: Sequence[Snapshot], depot: Depot, policy: Policy, now: datetime
+) -> Iterator[Step]:
+    """Copies and dumps into a staging directory, and makes one snapshot of them and of the files."""
+    name = names.next_archive(policy.of, now, [one.name for one in there])
+    staged = Staged(os.path.join(depot.making, names.temporary(str(name))))
+    lacking: list[str] = []
+    steps: list[Action] = []
+    for step in (*_copies(found, policy, staged), *_dumps(policy, staged)):
+        if isinstance(step, Finding):
+            lacking.append(f"{names.printable(step.target)}: {step.reason}")
+        else:
+            steps.append(step)
+        yield step
+    base = next((one for one in reversed(there) if one.manifest and not one.damage), None)
+    last = depot.storing(
+        base,
+        target=f"{depot.where.rstrip('/')}/{name}",
+        reason=f"the last sound snapshot is {base.label}" if base else "there is no sound snapshot yet",
+        needs=tuple(steps),
+        files=tuple(found.files),
+        expected=tuple(step.target for step in steps),
+        lacking=tuple(lacking),
+        oldest=_stamp(names.next_archive(policy.of, now - policy.full_every, [])),
+        level=policy.level,
+        recipient=policy.recipient,
+        about=_about(found, policy, now),
+        staged=staged,
+    )
+    yield last
+    if not policy.retention.is_empty:
+        yield from _expirations(there, last, depot, policy.retention, now)
+
+
+def _copies(found: Found, policy: Policy, staged: Staged) -> Iterator[CopyDatabase | Finding]:
+    for path in found.strange:
+        why = "it is no SQLite database, or an encrypted one"
+        yield failing(path, why, "exclude it; a file that is never written while it is copied goes into files")
+    for number, database in enumerate(found.databases):
+        seen = database.seen
+        if not _is_utf8(os.path.basename(seen.path)):
+            why = "its name is not UTF-8, so it cannot be opened as a database"
+            yield failing(seen.path, why, "rename or exclude it")
+            continue
+        estimate = timedelta(seconds=seen.size / _SPEED)
+        if not database.header.is_wal and estimate > policy.max_pause:
+            yield _too_long(seen, estimate, policy.max_pause)
+            continue
+        yield CopyDatabase(
+            target=seen.path,
+            reason="in WAL mode: nobody waits for it"
+            if database.header.is_wal
+            else f"not in WAL mode: writers wait for about {format_duration(estimate)}",
+            seen=seen,
+            number=number,
+            pause=None if database.header.is_wal else policy.max_pause,
+            invariants=sources.invariants_of(seen.path, policy.invariants),
+            seconds=policy.query_timeout.total_seconds(),
+            staged=staged,
+        )
+
+
+def _too_long(seen: Seen, estimate: timedelta, max_pause: timedelta) -> Finding:
+    why = (
+        f"copying {format_size(seen.size)} would hold up its writers for about {format_duration(estimate)}, "
+        f"max_pause is {format_duration(max_pause)}"
+    )
+    enough = f"{math.ceil(1.5 * estimate.total_seconds())}s"
+    advice = (
+        "PRAGMA journal_mode = WAL ends that for good; or allow it at night, in a job of its own: "
+        f'window = "03:00-05:00" and max_pause = "{enough}"'
+    )
+    return failing(seen.path, why, advice)
+
+
+def _dumps(policy: Policy, staged: Staged) -> Iterator[DumpOutput]:
+    for number, (name, argv) in enumerate(policy.commands.items()):
+        yield DumpOutput(
+            target=name,
+            reason=f"the output of {argv[0]} belongs to the set",
+            argv=argv,
+            limit=policy.command_timeout,
+            user=policy.command_user,
+            number=number,
+            staged=staged,
+        )
+
+
+def _about(found: Found, policy: Policy, now: datetime) -> Mapping[str, object]:
+    """What the manifest says of the set and of this snapshot."""
+    invariants = {
+        database.seen.path: queries
+        for database in found.databases
+        if (queries := sources.invariants_of(database.seen.path, policy.invariants))
+    }
+    return {
+        "set": policy.of,
+        "taken": now.astimezone(UTC).isoformat(timespec="seconds"),
+        "maintd": __version__,
+        "host": socket.gethostname(),
+        "left_out": [f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses],
+        "invariants": invariants,
+        "programs": policy.programs,
+        "checks": policy.checks,
+    }
+
+
+def _expirations(
+    there: Iterable[Snapshot], last: Action, depot: Depot, rules: retention.Policy, now: datetime
+) -> Iterator[Action]:
+    by_path, gone = {one.path: one for one in there}, list[Action]()
+    for verdict in snapshots.judged([*by_path.values()], rules, now, coming=last.target):
+        one = by_path.get(verdict.generation.path)
+        if one is not None and not verdict.kept:
+            gone.append(depot.expiring(one, reason=verdict.reason, needs=(last,), stored=one.stored))
+    yield from gone
+    yield from depot.concluding(gone)
+
+
+def _is_utf8(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _stamp(name: names.ArchiveName) -> str:
+    return str(name).rpartition(".")[2]
