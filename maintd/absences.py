@@ -4,6 +4,7 @@ import os
 import stat as st
 from collections.abc import Iterable, Iterator, Mapping
 
+from maintd import grounds
 from maintd.actions.command import is_runnable
 from maintd.errors import Denied, MaintdError
 from maintd.names import printable
@@ -59,7 +60,7 @@ def of_olddir(olddir: str | None) -> Iterator[Absence]:
     """An absolute directory for archives that cannot be made, because something else is in the way."""
     if olddir is None or not olddir.startswith("/"):
         return
-    folder = os.path.realpath(olddir)
+    folder = grounds.real(olddir)
     while not os.path.lexists(folder):
         folder = os.path.dirname(folder)
     if not os.path.isdir(folder):

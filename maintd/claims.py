@@ -28,7 +28,7 @@ class Claim:
     def grounds(self) -> Iterator[tuple[str, str]]:
         """The directories for archives that are known from here, each with that of the logs; "" if it is for any."""
         if self.archives is not None:
-            yield os.path.realpath(self.archives), ""
+            yield grounds.real(self.archives), ""
         elif self.olddir is not None:
             roots = {prefix.root for prefix in map(split, self.paths) if not any(map(has_wildcard, prefix.rest[:-1]))}
             for root in sorted(roots):

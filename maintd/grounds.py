@@ -126,6 +126,14 @@ def is_shared(directory: str) -> bool:
         return False
 
 
+def real(path: str) -> str:
+    """As os.path.realpath, which fails if what was a symbolic link a moment ago is none: then the path as it is."""
+    try:
+        return os.path.realpath(path)
+    except OSError:
+        return os.path.abspath(path)
+
+
 def resolve(path: str) -> str:
     """A directory's path without its symbolic links, as far as root may follow them; opening it refuses the others.
 
@@ -133,12 +141,9 @@ def resolve(path: str) -> str:
     who is not root: such a user can lead root to nothing but its own.
     """
     path = path if path.startswith("/") else os.path.join(os.getcwd(), path)
-    try:
-        real = os.path.realpath(path)
-    except OSError:  # somebody changes it now: what lstat(2) called a link is none, or is gone
-        return os.path.normpath(path)
-    if os.geteuid() != 0 or real == os.path.normpath(path):
-        return real
+    found = real(path)
+    if os.geteuid() != 0 or found == os.path.normpath(path):
+        return found
     current, rest, links = "/", path.split("/")[::-1], 0
     theirs: set[int] = set()
     while rest and links <= _LINKS:

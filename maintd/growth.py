@@ -6,7 +6,7 @@ import stat as st
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from maintd import names, patterns
+from maintd import grounds, names, patterns
 from maintd.job import Watched
 from maintd.matching import Prefix, split
 from maintd.own_files import OwnFiles
@@ -87,7 +87,7 @@ def survey(groups: Sequence[Watched], is_over: Callable[[], bool] = lambda: Fals
 def is_regular(path: str) -> bool:
     """Whether there is a regular file, with no symbolic link on the way to it."""
     try:
-        return st.S_ISREG(os.lstat(path).st_mode) and os.path.realpath(path) == path
+        return st.S_ISREG(os.lstat(path).st_mode) and grounds.real(path) == path
     except OSError:
         return False
 

@@ -5,7 +5,7 @@ import stat as st
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import field
 
-from maintd import headers, patterns
+from maintd import grounds, headers, patterns
 from maintd.headers import SMALLEST_PAGE, Header
 from maintd.linux import open_beneath
 from maintd.manifest import Source
@@ -101,7 +101,7 @@ def _files(files: Iterable[str], exclude: tuple[str, ...], own: OwnFiles, misses
     misses += expansion.misses
     yield from expansion.matches
     for directory in directories:
-        for match in _below(os.path.realpath(directory), own, misses):
+        for match in _below(grounds.real(directory), own, misses):
             if not any(is_match(match.path, pattern) for pattern in exclude):
                 yield match
 

@@ -7,6 +7,7 @@ import time
 from dataclasses import field, replace
 from typing import Any, Self
 
+from maintd import grounds
 from maintd.errors import Denied, Refused, Unreachable
 from maintd.holders import catches, start_and_uid
 from maintd.values import dataclass
@@ -159,7 +160,7 @@ class Supervisor:
             for stream in ("stdout", "stderr"):
                 path, limit = config.get(f"{stream}_logfile"), config.get(f"{stream}_logfile_maxbytes")
                 if isinstance(path, str) and path.startswith("/") and limit:
-                    found[os.path.realpath(path)] = int(limit)
+                    found[grounds.real(path)] = int(limit)
         return found
 
     def logs(self) -> dict[str, bool]:
@@ -170,7 +171,7 @@ class Supervisor:
         found: dict[str, bool] = {}
         for info in self._asked("supervisor.getAllProcessInfo"):
             for path in filter(None, (info.get("stdout_logfile"), info.get("stderr_logfile"))):
-                real = os.path.realpath(path)
+                real = grounds.real(path)
                 found[real] = found.get(real, False) or info["statename"] == "RUNNING"
         return found
 

@@ -273,9 +273,11 @@ def test_a_directory_that_becomes_a_link_meanwhile_is_no_error(tree):
             assert swapper.stdout
             assert swapper.stdout.readline() == "swapping\n"
             found = {grounds.resolve(f"{app}/logs") for _ in range(20_000)}
+            real = {grounds.real(f"{app}/logs") for _ in range(20_000)}
         finally:
             swapper.kill()
     assert found == {f"{app}/logs"}
+    assert real == {f"{app}/logs", "/etc"}
 
 
 def test_links_of_root_and_to_ones_own_are_followed(tree):

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from typing import ClassVar
 
-from maintd import durable, holders
+from maintd import durable, grounds, holders
 from maintd.actions.hands import Hands
 from maintd.actions.rename import RotateFailed
 from maintd.errors import Blind, NotYet, Refused, Unreachable
@@ -210,7 +210,7 @@ class Confirm(Action):
             is_written = self.supervisor.logs()
         except Unreachable:
             return left
-        awaited = [pair for pair in left if is_written.get(os.path.realpath(pair[0]), True)]
+        awaited = [pair for pair in left if is_written.get(grounds.real(pair[0]), True)]
         return [pair for pair in awaited if not self._is_heard(*pair)]
 
     @property

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from pydantic import Field, model_validator
 
-from maintd import names
+from maintd import grounds, names
 from maintd.claims import Claim
 from maintd.job import AbsolutePath, Context, Job, Watched
 from maintd.steps import Finding, Lane, Step
@@ -119,7 +119,7 @@ class Logrotate(Job):
         for planned in found.stanzas:
             mine = {log.path for log in planned.logs}
             for log in planned.found.logs:
-                path = os.path.realpath(log)
+                path = grounds.real(log)
                 owner = "" if log in mine else self._owner(path, ctx)
                 if owner:
                     yield Finding(target=log, reason=f"belongs to {owner}, which comes first in the config")

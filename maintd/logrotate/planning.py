@@ -10,6 +10,7 @@ from collections.abc import Set as AbstractSet
 from itertools import chain, pairwise
 from typing import ClassVar
 
+from maintd import grounds
 from maintd.durable import Ownership
 from maintd.events import Failure
 from maintd.logrotate import copytruncate, generations, recovery, scripts, unfinished
@@ -245,7 +246,7 @@ class _Stanza:
         for log in self._everything:
             if log.is_unsafe or not os.path.isdir(os.path.dirname(log.path) or "."):
                 continue
-            folder = os.path.realpath(generations.archive_directory(log.path, self._options))
+            folder = grounds.real(generations.archive_directory(log.path, self._options))
             for path in _missing(folder):
                 if path in made:
                     continue

@@ -70,7 +70,7 @@ def plan(logs: Sequence[Considered], options: Options, setting: Setting) -> tupl
 
 def _halves(log: str, options: Options, setting: Setting) -> Iterator[Seen]:
     """Copies of this log that were not made to their end."""
-    folder = os.path.realpath(generations.archive_directory(log, options))
+    folder = grounds.real(generations.archive_directory(log, options))
     for name in setting.forecast.beginning_with(folder, generations.stem(log, options)):
         whole = name.removesuffix(names.TEMPORARY)
         if whole != name and generations.is_archive(whole, log, options, setting.now):

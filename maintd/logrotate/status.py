@@ -13,7 +13,7 @@ import stat as st
 from collections.abc import Collection, Iterator, Mapping
 from datetime import datetime, timedelta
 
-from maintd import durable, names
+from maintd import durable, grounds, names
 from maintd.durable import Ownership
 from maintd.errors import Locked, Refused
 from maintd.values import dataclass
@@ -162,7 +162,7 @@ def write(path: str, entries: Mapping[str, datetime]) -> None:
     with contextlib.ExitStack() as stack:
         old = _opened(path, make=True)
         stack.callback(os.close, old)
-        dir_fd = stack.enter_context(durable.directory(os.path.realpath(folder)))
+        dir_fd = stack.enter_context(durable.directory(grounds.real(folder)))
         info = os.fstat(old)
         ownership = Ownership(st.S_IMODE(info.st_mode) & 0o777 & ~st.S_IROTH, info.st_uid, info.st_gid)
         durable.discard(temporary, dir_fd=dir_fd)

@@ -42,7 +42,7 @@ class Note(Action):
         hands.check()
         folder, name = os.path.split(self.target)
         temporary = names.temporary(name)
-        with durable.directory(os.path.realpath(folder)) as dir_fd:
+        with durable.directory(grounds.real(folder)) as dir_fd:
             durable.discard(temporary, dir_fd=dir_fd)
             file = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
             try:
@@ -64,7 +64,7 @@ class Forget(Action):
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         folder, name = os.path.split(self.target)
-        with durable.directory(os.path.realpath(folder)) as dir_fd, suppress(FileNotFoundError):
+        with durable.directory(grounds.real(folder)) as dir_fd, suppress(FileNotFoundError):
             durable.unlink(name, None, dir_fd=dir_fd)
         yield from ()
 
