@@ -96,8 +96,13 @@ class ProbeMeasured(Event):
         return f"{before} → {self.after_ms} ms, {plan}: {self.query}"
 
 
-CHANGING = ("created", "rebuilt", "dropped")
-"""States of an index after which a probe may take another time."""
+_CHANGING = ("created", "rebuilt", "dropped")
+
+
+def is_settled(before: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a probe that was broken off, or is none, need not be asked again: no index has changed."""
+    is_hopeless = any(one.get("ms") is None for one in before)
+    return is_hopeless and not any(one["state"] in _CHANGING for one in found)
 
 
 def measured(
@@ -128,6 +133,11 @@ def require_done(
         for query, one in zip(queries, after, strict=True)
         if "failed" not in one and one["ms"] is None
     ]
+    raise_together(failed)
+
+
+def raise_together(failed: Sequence[Exception]) -> None:
+    """Raises one as it is, several as one."""
     if len(failed) == 1:
         raise failed[0]
     if failed:
@@ -158,9 +168,7 @@ class EnsureIndexes(OnDatabase):
         before = self._probed(hands)
         found = self._ensured(hands) if self.indexes else []
         yield from (said(self.target, one) for one in found if one["state"] != "failed")
-        is_hopeless = any(one.get("ms") is None for one in before)  # it took too long, or is no query
-        is_same = is_hopeless and not any(one["state"] in CHANGING for one in found)
-        after = before if is_same else self._probed(hands)
+        after = before if is_settled(before, found) else self._probed(hands)
         yield from measured(self.target, self.probes, before, after)
         require_done(found, self.probes, after, self.seconds)
 
