@@ -281,6 +281,8 @@ def test_an_owner_that_is_no_superuser(server):
     assert [(event["table"], event["what"]) for event in did.events("table.tended")] == [("app.mine", "vacuumed")]
     assert did.event("table.bloated")["table"] == "app.mine"
     assert did.event("index.redundant")["index"] == "app.again"
+    did = server.do(QUIET + 'indexes = ["closed.t(a)"]\n', as_user="plain")
+    assert "the index closed.t(a) cannot be made on table closed.t: permission denied" in str(did)
     server.sql("DROP SCHEMA app, closed CASCADE")
 
 

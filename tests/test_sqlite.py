@@ -503,7 +503,7 @@ def test_advise_proposes_what_helps_and_measures_it(tree):
 
 
 def test_advise_looks_at_what_takes_too_long_and_clears_up(tree):
-    """A query that is ended gets its index; what a killed one has left goes, and without room nothing is begun."""
+    """A query that is ended gets its index, and what a killed one has left goes."""
     path = database(tree.logs / "a.db", 50_000)
     tree.write_config(JOB)
     dead = tree.folder / "state/stores/advice/advice-4194305.maintd-tmp"
@@ -517,6 +517,22 @@ def test_advise_looks_at_what_takes_too_long_and_clears_up(tree):
     assert told["index"] == "trades(note)"
     assert list(dead.parent.iterdir()) == []
     assert tree.names() == ["a.db"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system of its own takes root: sudo make test")
+def test_advise_begins_only_with_room_for_its_copy(tree):
+    """Where state_dir has no room for a copy with an index, that is said, and the disk is not filled."""
+    path = database(tree.logs / "a.db", 50_000)
+    tree.write_config(JOB)
+    small = tree.folder / "state/stores/advice"
+    small.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", small], check=True)
+    try:
+        done = tree.run("sqlite", "advise", str(path), "--query", "SELECT * FROM trades WHERE price = 3")
+        assert done.returncode == 1
+        assert "which is not free in" in done.stderr
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_another_users_database_is_looked_after_as_that_user(tree):

@@ -10,6 +10,7 @@ from maintd.actions.sqlite import DatabaseFailed
 from maintd.child import Worker
 from maintd.errors import MaintdError
 from maintd.events import Event, Failure
+from maintd.names import enumerated
 from maintd.replies import raised_again
 from maintd.steps import Action
 from maintd.stores import Secret
@@ -199,7 +200,7 @@ def _untended(told: Sequence[Mapping[str, Any]]) -> Iterator[MaintdError]:
     """Of the tables that nothing could be done for, why, and what to do."""
     for state, (why, hint) in _UNTENDED.items():
         if tables := [one["table"] for one in told if one["state"] == state]:
-            yield MaintdError(f"{why}: {', '.join(tables)}", hint=hint)
+            yield MaintdError(f"{why}: {enumerated(tables)}", hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)

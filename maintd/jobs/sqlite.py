@@ -89,7 +89,7 @@ class SqliteUpkeep(Job):
             if flaw := indexing.flaw(text):
                 yield "indexes", flaw
         for query in self.probes:
-            if flaw := queries.flaw(query) or indexing.flaw_of_query(query):
+            if flaw := indexing.flaw_of_query(query) or queries.flaw(query):
                 yield "probes", flaw
 
     def plan(self, ctx: Context) -> Iterator[Step]:

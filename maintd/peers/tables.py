@@ -122,6 +122,7 @@ def parsed(connection: Any, text: str) -> tuple[str, str, Index]:
         psycopg.errors.UndefinedColumn,
         psycopg.errors.SyntaxError,
         psycopg.errors.SyntaxErrorOrAccessRuleViolation,
+        psycopg.errors.InsufficientPrivilege,
     ) as error:
         raise Refused(f"the index {text} cannot be made on table {table}: {str(error).splitlines()[0]}") from error
     finally:
