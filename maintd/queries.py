@@ -13,7 +13,9 @@ from maintd.units import format_duration
 
 _OPS = 20_000
 _READS = re.compile(r"(?is)(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|pragma)\b.*")
-_ALLOWED = (apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE)
+_ALLOWED = {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
+_ALLOWED |= {apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
+"""An R-tree prepares what would write its rows when it is first read; `query_only` sees to it that no rows change."""
 _LOOKS = {"foreign_key_check", "foreign_key_list", "integrity_check", "quick_check", "data_version", "table_list"}
 _LOOKS |= {"table_info", "table_xinfo", "index_list", "index_info", "index_xinfo"}
 """Pragmas that change nothing, whatever they are given; the following do not if they are given nothing."""
@@ -29,7 +31,8 @@ def flaw(query: str) -> str:
 def limited(database: apsw.Connection, query: str, seconds: float) -> Iterator[None]:
     """Lets a query do nothing but read (Refused), and breaks it off after so many seconds (TimedOut).
 
-    `PRAGMA query_only` does not keep a query from changing the journal mode, or from writing a file by VACUUM INTO.
+    The connection is `query_only` already, which does not keep a query from changing the journal mode, or from writing
+    a file by VACUUM INTO.
     """
     if said := flaw(query):
         raise Refused(said)

@@ -76,11 +76,11 @@ def server(postgres: Any) -> Iterator[Server]:  # noqa: F811
 
 
 @contextlib.contextmanager
-def old_transaction(server: Server) -> Iterator[None]:
-    """Somebody has begun one, and keeps it open."""
+def old_transaction(server: Server, statement: bytes = b"") -> Iterator[None]:
+    """Somebody has begun one, with that statement, and keeps it open."""
     line = [*server.line, "postgres"]
     with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PGPASSWORD": "s3cret"}) as other:
-        other.stdin.write(b"BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 4711;\n")
+        other.stdin.write(b"BEGIN ISOLATION LEVEL REPEATABLE READ; " + statement + b"SELECT 4711;\n")
         other.stdin.flush()
         assert other.stdout.readline() == b"4711\n"
         yield
@@ -256,6 +256,19 @@ def test_what_could_not_be_vacuumed_is_not_told_as_done(server):
         assert "still there" in did.event("database.failed")["error_msg"]
         assert did.events("table.tended") == []
     assert server.do("report = false\n").event("table.tended")["what"] == "vacuumed"
+
+
+def test_a_table_that_takes_too_long_is_named(server):
+    """statement_timeout at one table, which somebody has locked here, is told with its name; the others are tended."""
+    server.sql(
+        "CREATE TABLE calm (a int)", "INSERT INTO calm SELECT generate_series(1, 2000)", "CREATE TABLE zeal (a int)"
+    )
+    server.sql("INSERT INTO zeal SELECT generate_series(1, 2000)", "SELECT pg_stat_force_next_flush()")
+    with old_transaction(server, b"LOCK TABLE calm; "):
+        did = server.do('report = false\nlock_timeout = "50s"\nstatement_timeout = "1s"\n')
+    assert "ANALYZE of calm: canceling statement" in did.event("database.failed")["error_msg"]
+    assert did.event("database.failed")["error"] == "timedout"
+    assert "zeal" in {event["table"] for event in did.events("table.tended")}
 
 
 def test_an_owner_that_is_no_superuser(server):

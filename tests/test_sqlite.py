@@ -117,6 +117,7 @@ def test_a_probe_shows_what_an_index_is_worth(tree):
         ("DELETE FROM trades", "may only read"),
         ("SELECT 1; PRAGMA query_only = 0; DELETE FROM trades", "may only read"),
         ("SELECT 1; SELECT 2", "more than one statement"),
+        ("WITH one AS (SELECT 1) DELETE FROM trades", "may only read"),
         ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", "longer than 1s"),
     ],
 )
@@ -366,6 +367,7 @@ def test_odd_databases_are_looked_after_and_what_is_none_is_told(tree):
     path = tree.logs / "odd.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
         made.executescript("""
+            CREATE VIRTUAL TABLE places USING rtree(id, low, high); INSERT INTO places VALUES (1, 2, 3);
             CREATE VIRTUAL TABLE notes USING fts5(body); INSERT INTO notes VALUES ('one word');
             CREATE TABLE k (a TEXT, b INT, c AS (b * 2) STORED, d AS (b + 1), PRIMARY KEY (a, b)) WITHOUT ROWID;
             INSERT INTO k VALUES ('x', 1), ('y', 2);
@@ -377,12 +379,13 @@ def test_odd_databases_are_looked_after_and_what_is_none_is_told(tree):
     tree.log("empty.db", b"")
     before = {one: one.read_bytes() for one in (*strange, outside)}
     probes = '"SELECT a FROM k where d = 3", "SELECT body FROM notes where notes MATCH \'word\'"'
+    probes += ', "SELECT id FROM places where low < 5", "PRAGMA foreign_key_check"'
     tree.write_config(JOB + f"integrity_check = true\nprobes = [{probes}]\n")
     found = tree.do()
     failed = found.events("database.failed")
     assert {Path(event["target"]) for event in failed} == strange
     assert all("exclude it" in event["advice"] for event in failed)
-    assert len(found.events("probe.measured")) == 2
+    assert len(found.events("probe.measured")) == 4
     assert {one: one.read_bytes() for one in (*strange, outside)} == before
     tree.write_config(JOB.replace("*.db", "odd.db") + 'indexes = ["k(c)", "k(d)"]\n')
     assert tree.do().code == 0

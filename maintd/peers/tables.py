@@ -161,7 +161,7 @@ def failure(connection: Any, error: Exception, what: str) -> dict[str, Any]:
         raise error
     said = f"{what}: {' '.join(str(error).split())}"
     if isinstance(error, psycopg.errors.QueryCanceled):
-        return replies.described(TimedOut(said, hint="raise the limit of its statements, or look at what is slow"))
+        return replies.described(TimedOut(said, hint="raise statement_timeout, or look at what is slow"))
     return replies.described(MaintdError(said))
 
 
