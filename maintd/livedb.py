@@ -135,7 +135,7 @@ def copy(progress: Progress, *, source: Mapping[str, Any], target: Mapping[str, 
     the bytes of the copy. Nothing is synced.
     """
     planned = Where(**source)
-    made = Where(**target, called=planned.name)
+    made = Where(**{**target, "called": planned.name})
     with opened(planned) as live, opened(made, create=True) as new:
         new.execute("PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE").fetchall()
         new.execute("PRAGMA journal_mode = OFF").fetchall()

@@ -319,8 +319,9 @@ def test_one_index_or_probe_that_fails_leaves_the_others(server):
 
 
 def test_rows_of_a_probe_take_no_memory(server):
-    """2 GB of rows are read by a probe in a process that may have one."""
-    server.configure(QUIET + "probes = [\"SELECT repeat('x', 4000000) FROM generate_series(1, 500)\"]\n")
+    """1.2 GB of rows are read by a probe in a process that may have one."""
+    probe = "SELECT repeat('x', 4000000) FROM generate_series(1, 300)"
+    server.configure(QUIET + f'query_timeout = "80s"\nprobes = ["{probe}"]\n')
     line = ["prlimit", f"--as={1 << 30}", EXTRAS, "-c", server.tree.config, "do", "--all", "--json"]
     done = subprocess.run(line, check=False, capture_output=True, text=True, env=environment(), timeout=90)
     assert done.returncode == 0, done.stdout + done.stderr
