@@ -10,9 +10,10 @@ from typing import Any
 
 import apsw
 
-from maintd import livedb
-from maintd.errors import MaintdError, Refused
+from maintd import livedb, replies
+from maintd.errors import MaintdError, Refused, TimedOut
 from maintd.livedb import Where
+from maintd.queries import alone
 from maintd.tuning import Progress, broken_off, require_short
 from maintd.units import format_size
 from maintd.values import dataclass
@@ -20,6 +21,7 @@ from maintd.values import dataclass
 INDEX_SPEED = 140 << 20
 """Bytes of a database that an index is made over in a second: 2.9 s for 400 MB."""
 _DECLARED = re.compile(r"(?is)\s*(?P<unique>unique\s+)?(?P<table>\"[^\"]+\"|\w+)\s*(?P<rest>\(.*)")
+_QUOTED = re.compile(r"""('(?:[^']|'')*'|"(?:[^"]|"")*"|`[^`]*`|\[[^\]]*\])""")
 
 
 @dataclass(frozen=True)
@@ -93,9 +95,10 @@ def index(
     """Sees to it that the declared indexes are there; says of each its `state`: created, present, covered or failed.
 
     Of those that are not declared, on tables that are, it says which are redundant, since another one begins with the
-    same columns; with `drop` those go that are neither declared nor unique (dropped, with the `sql` that made them).
-    Refused, before anything is made, for a table or column that is not there; and if making one is estimated to hold
-    up writers for longer than `pause` seconds. TimedOut if it does so in spite of the estimate.
+    same columns; with `drop` those go that are neither declared nor unique (dropped, with the `sql` that made them),
+    unless one that is declared for their table could not be made. Refused, before anything is made, for a table or
+    column that is not there. One has `failed` over equal rows, or if it holds up writers for longer than `pause`
+    seconds, or is estimated to.
     """
     place = Where(**where)
     with livedb.opened(place) as database:
@@ -106,12 +109,20 @@ def index(
             out.append(_ensured(database, one, shape, pause, place))
             progress(len(out))
         ours = {one["name"] for one in out if "name" in one}
+        lacking = {one.table for one, made in zip(wanted, out, strict=True) if made["state"] == "failed"}
         for table in dict.fromkeys(one.table for one in wanted):
-            out += _undeclared(database, table, ours, pause, drop=drop)
+            out += _undeclared(database, table, ours, pause, drop=drop and table not in lacking)
         return out
 
 
 def _ensured(database: apsw.Connection, one: Declared, shape: _Shape, pause: float, place: Where) -> dict[str, Any]:
+    try:
+        return _made(database, one, shape, pause, place)
+    except (Refused, TimedOut) as error:
+        return {"declared": one.text, "state": "failed", "failed": replies.described(error)}
+
+
+def _made(database: apsw.Connection, one: Declared, shape: _Shape, pause: float, place: Where) -> dict[str, Any]:
     there = {name: other for name, other, _ in _existing(database, one.table)}
     same = next((name for name, other in there.items() if other == shape), None)
     wider = next((name for name, other in there.items() if shape.begins(other)), None)
@@ -129,7 +140,8 @@ def _ensured(database: apsw.Connection, one: Declared, shape: _Shape, pause: flo
         with broken_off(database, pause, what):
             database.execute(one.sql(name)).fetchall()
     except apsw.ConstraintError as error:
-        return {"declared": one.text, "state": "failed", "why": f"the index {one.text} cannot be made: {error}"}
+        hint = "correct the rows, or the declaration"
+        raise Refused(f"the index {one.text} cannot be made: {error}", hint=hint) from error
     took = round((time.monotonic() - begun) * 1000, 1)
     return {"declared": one.text, "state": "created", "name": name, "ms": took}
 
@@ -177,7 +189,7 @@ def _shape_of(database: apsw.Connection, one: Declared) -> _Shape:
     try:
         scratch.execute(str(found[0][0])).fetchall()
         scratch.config(apsw.SQLITE_DBCONFIG_DQS_DDL, 0)
-        with livedb.alone(scratch, one.text):
+        with alone(scratch, one.text):
             scratch.execute(one.sql()).fetchall()
         return next(shape for name, shape, _ in _existing(scratch, one.table) if name == one.name)
     except apsw.SQLError as error:
@@ -195,5 +207,11 @@ def _existing(database: apsw.Connection, table: str) -> Iterator[tuple[str, _Sha
         has_expression = any(cid == -2 for _, cid, _, _, _, key in rows if key)
         sql = database.execute("SELECT sql FROM sqlite_schema WHERE type = 'index' AND name = ?", (name,)).fetchone()
         text = str(sql[0]) if sql and sql[0] else ""
-        tail = re.sub(r"\s+", "", text.partition("(")[2]).lower() if partial or has_expression else ""
+        tail = _normal(text.partition("(")[2]) if partial or has_expression else ""
         yield str(name), _Shape(bool(unique), keys, tail), str(origin)
+
+
+def _normal(sql: str) -> str:
+    """Without blanks, and in small letters: but for what stands in quotes, where they make a difference."""
+    parts = _QUOTED.split(sql)
+    return "".join(part if number % 2 else re.sub(r"\s+", "", part).lower() for number, part in enumerate(parts))

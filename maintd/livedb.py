@@ -16,7 +16,7 @@ from typing import Any
 
 import apsw
 
-from maintd import confinement
+from maintd import confinement, queries
 from maintd.errors import Damaged, MaintdError, NotYet, Refused, TimedOut
 from maintd.linux import open_beneath
 from maintd.names import printable
@@ -27,7 +27,6 @@ Progress = Callable[[int], None]
 BUSY_MS = 5000
 _STEP = 4 << 20  # bytes that are copied between two looks at the clock
 _MAPPED = 1 << 40  # as much of it as SQLite maps; the transaction keeps it as long as it is
-_PROGRESS_OPS = 20_000
 _VFS = "maintd"
 
 
@@ -46,11 +45,19 @@ _vfs = _ByDescriptor()
 
 @dataclass(frozen=True)
 class Where:
-    """A database by its directory and name; `inode` is the planned (device, inode), None for one of our own."""
+    """A database by its directory and name; `inode` is the planned (device, inode), None for one of our own.
+
+    A copy is `called` what it was made of, for whoever reads of it.
+    """
 
     directory: str
     name: str
     inode: Sequence[int] | None = None
+    called: str = ""
+
+    @property
+    def label(self) -> str:
+        return printable(self.called or self.name)
 
 
 @contextlib.contextmanager
@@ -104,21 +111,21 @@ def _told(where: Where) -> Iterator[None]:
     try:
         yield
     except (apsw.BusyError, apsw.LockedError) as error:
-        raise NotYet(f"{printable(where.name)} stayed locked for {BUSY_MS / 1000:.0f} s: {error}") from error
+        raise NotYet(f"{where.label} stayed locked for {BUSY_MS / 1000:.0f} s: {error}") from error
     except apsw.NotADBError as error:
         raise Refused(
-            f"{printable(where.name)} is no SQLite database, or an encrypted one", hint="exclude it from the patterns"
+            f"{where.label} is no SQLite database, or an encrypted one", hint="exclude it from the patterns"
         ) from error
     except apsw.CorruptError as error:
         raise Damaged(
-            f"{printable(where.name)} is damaged: {error}", hint="restore it: maintd backups, maintd restore"
+            f"{where.label} is damaged: {error}", hint="restore it: maintd backups, maintd restore"
         ) from error
     except apsw.FullError as error:
         raise MaintdError(
             f"the disk is full: {error}", hint="free some space; this is tried again by itself"
         ) from error
     except apsw.Error as error:
-        raise MaintdError(f"SQLite says of {printable(where.name)}: {error}") from error
+        raise MaintdError(f"SQLite says of {where.label}: {error}") from error
 
 
 def copy(progress: Progress, *, source: Mapping[str, Any], target: Mapping[str, Any], pause: float | None) -> int:
@@ -127,7 +134,8 @@ def copy(progress: Progress, *, source: Mapping[str, Any], target: Mapping[str, 
     `pause` is for how many seconds writers may be held up, None where they are not (WAL): TimedOut after that. Returns
     the bytes of the copy. Nothing is synced.
     """
-    planned, made = Where(**source), Where(**target)
+    planned = Where(**source)
+    made = Where(**{**target, "called": planned.name})
     with opened(planned) as live, opened(made, create=True) as new:
         new.execute("PRAGMA synchronous = OFF; PRAGMA locking_mode = EXCLUSIVE").fetchall()
         new.execute("PRAGMA journal_mode = OFF").fetchall()
@@ -188,7 +196,7 @@ def _at_rest(where: Mapping[str, Any]) -> Iterator[apsw.Connection]:
 
 def _hold(database: apsw.Connection, invariants: Sequence[str], seconds: float) -> None:
     for query in invariants:
-        with limited(database, query, seconds):
+        with queries.limited(database, query, seconds):
             broken = database.execute(query).fetchone()
         if broken is not None:
             raise MaintdError(f"an invariant does not hold: {query}: it returned {broken!r:.200}")
@@ -201,46 +209,6 @@ def hold(_progress: Progress, *, where: Mapping[str, Any], invariants: Sequence[
     """
     with _at_rest(where) as database:
         _hold(database, invariants, seconds)
-
-
-@contextlib.contextmanager
-def limited(database: apsw.Connection, query: str, seconds: float) -> Iterator[None]:
-    """Breaks off what is asked of a database after so many seconds: TimedOut."""
-    end = time.monotonic() + seconds
-    database.set_progress_handler(lambda: time.monotonic() > end, _PROGRESS_OPS)
-    try:
-        yield
-    except apsw.InterruptError as error:
-        raise TimedOut(f"it took longer than {seconds:.0f} s and was broken off: {query}") from error
-    except (apsw.ReadOnlyError, apsw.AuthError) as error:
-        raise Refused(f"a query may only read: {query}") from error
-    except apsw.BindingsError as error:
-        raise MaintdError(
-            f"it has parameters, such as ?: {query}", hint="write values in their place: what it takes depends on them"
-        ) from error
-    except apsw.SQLError as error:
-        raise MaintdError(f"SQLite does not understand {query!r}: {error}") from error
-    finally:
-        database.set_progress_handler(None)
-
-
-@contextlib.contextmanager
-def alone(database: apsw.Connection, text: str) -> Iterator[None]:
-    """Runs no second statement behind the first, which people's SQL could bring along: Refused."""
-    count = 0
-
-    def is_first(_cursor: apsw.Cursor, _sql: str, _bindings: object) -> bool:
-        nonlocal count
-        count += 1
-        return count == 1
-
-    database.exec_trace = is_first
-    try:
-        yield
-    except apsw.ExecTraceAbort as error:
-        raise Refused(f"{text!r} is more than one statement") from error
-    finally:
-        database.exec_trace = None
 
 
 def facts(database: apsw.Connection) -> dict[str, Any]:

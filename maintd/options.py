@@ -31,7 +31,7 @@ Cores = Annotated[
 
 
 def _without_password(text: str) -> str:
-    if re.search(r"\bpassword\s*=|//[^/@:]*:[^/@]*@", text):
+    if re.search(r"\b(?:ssl)?password\s*=|//[^/@:]*:[^/@]*@", text):
         raise ValueError("a secret is not written here: use password_file")
     return text
 

@@ -14,9 +14,10 @@ from typing import Any
 
 import apsw
 
-from maintd import livedb
-from maintd.errors import Damaged, NotYet, Refused, TimedOut
+from maintd import livedb, replies
+from maintd.errors import Damaged, MaintdError, NotYet, Refused, TimedOut
 from maintd.livedb import Where
+from maintd.queries import alone, limited
 from maintd.units import format_duration
 
 Progress = Callable[[int], None]
@@ -127,33 +128,44 @@ def examine_copy(
 ) -> int:
     """Copies a database, and runs integrity_check and foreign_key_check there; returns how many keys lack their row."""
     livedb.copy(progress, source=source, target=target, pause=pause)
-    found = livedb.examine(progress, where=target, invariants=(), seconds=0)
+    where = {**target, "called": source["name"]}
+    found = livedb.examine(progress, where=where, invariants=(), seconds=0)
     return int(found["foreign_key_violations"])
 
 
 def probe(
     _progress: Progress, *, where: Mapping[str, Any], queries: Sequence[str], seconds: float
 ) -> list[dict[str, Any]]:
-    """How long each query takes (the median of three, in ms), and how SQLite goes about it. It may only read."""
+    """What each query takes, and how SQLite goes about it; it may only read. One that cannot be asked is `failed`."""
     with livedb.opened(Where(**where)) as database:
-        told = []
+        told = list[dict[str, Any]]()
         for query in queries:
-            database.execute("PRAGMA query_only = 1").fetchall()  # which a query before it may have undone
-            told.append(measured(database, query, seconds))
+            database.execute("PRAGMA query_only = 1").fetchall()
+            try:
+                told.append(measured(database, query, seconds))
+            except MaintdError as error:
+                told.append({"failed": replies.described(error)})
         return told
 
 
 def measured(database: apsw.Connection, query: str, seconds: float) -> dict[str, Any]:
-    """The `ms` and the `plan` of one query."""
-    took = []
-    with livedb.limited(database, query, seconds):
-        with livedb.alone(database, query):
-            plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()]
+    """The `ms` of one query, the median of three runs or of those there was time for; None if it was broken off.
+
+    And its `plan`. Rows are not kept: there may be more of them than there is memory.
+    """
+    with limited(database, query, seconds), alone(database, query):
+        plan = [str(row[3]) for row in database.execute(f"EXPLAIN QUERY PLAN {query}").fetchall()]
+    took = list[float]()
+    with contextlib.suppress(TimedOut), limited(database, query, seconds):
         for _ in range(_RUNS):
             begun = time.monotonic()
-            database.execute(query).fetchall()
+            for _row in database.execute(query):
+                pass
             took.append((time.monotonic() - begun) * 1000)
-    return {"ms": round(median(took), 2), "plan": "; ".join(plan)}
+            if sum(took) > seconds * 1000:
+                break
+    took = [each for each in took if each <= seconds * 1000]
+    return {"ms": round(median(took), 2) if took else None, "plan": "; ".join(plan)}
 
 
 def require_short(estimate: float, pause: float, what: str) -> None:

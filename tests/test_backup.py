@@ -308,7 +308,7 @@ def test_a_query_that_never_ends_is_ended(tree):
     database(tree.logs / "a.db")
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT i FROM n where i < 0"
     tree.write_config(JOB + f'query_timeout = "1s"\n[backup.app.invariants]\n"LOGS/a.db" = ["{endless}"]\n')
-    assert "took longer than 1 s" in tree.do().event("backup.failed")["error_msg"]
+    assert "took longer than 1s" in tree.do().event("backup.failed")["error_msg"]
 
 
 def test_writers_that_would_wait_too_long_are_spared(tree):

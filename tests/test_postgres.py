@@ -1,5 +1,6 @@
 """The kind `postgres` against Debian's server: indexes made beside writers, tables tended, what is odd told."""
 
+import contextlib
 import json
 import subprocess
 import tempfile
@@ -41,13 +42,13 @@ class Server:
             env={"PGPASSWORD": "s3cret"},
         )
 
-    def configure(self, options: str, password: str = "right") -> None:
-        where = f'conninfo = "host={self._folder} port={self._port} dbname=postgres user=admin"\n'
+    def configure(self, options: str, password: str = "right", as_user: str = "admin") -> None:
+        where = f'conninfo = "host={self._folder} port={self._port} dbname=postgres user={as_user}"\n'
         where += f'password_file = "{self._folder}/{password}"\n'
         self.tree.write_config(f'[postgres.main]\ncron = "@daily"\n{where}{options}')
 
-    def do(self, options: str, password: str = "right") -> Did:
-        self.configure(options, password)
+    def do(self, options: str, password: str = "right", as_user: str = "admin") -> Did:
+        self.configure(options, password, as_user)
         line = [EXTRAS, "-c", self.tree.config, "do", "--all", "--json"]
         done = subprocess.run(line, check=False, capture_output=True, text=True, env=environment(), timeout=90)
         assert "Traceback" not in done.stderr, done.stderr
@@ -72,6 +73,19 @@ def server(postgres: Any) -> Iterator[Server]:  # noqa: F811
             " FROM generate_series(1, 30000) AS n",
         )
         yield made
+
+
+@contextlib.contextmanager
+def old_transaction(server: Server, statement: bytes = b"") -> Iterator[None]:
+    """Somebody has begun one, with that statement, and keeps it open."""
+    line = [*server.line, "postgres"]
+    with subprocess.Popen(line, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PGPASSWORD": "s3cret"}) as other:
+        other.stdin.write(b"BEGIN ISOLATION LEVEL REPEATABLE READ; " + statement + b"SELECT 4711;\n")
+        other.stdin.flush()
+        assert other.stdout.readline() == b"4711\n"
+        yield
+        other.stdin.write(b"ROLLBACK;\n")
+        other.stdin.close()
 
 
 QUIET = "report = false\ntend = false\n"
@@ -195,7 +209,7 @@ def test_killed_while_an_index_is_made(server):
         ('indexes = ["nowhere(id)"]', "no table nowhere"),
         ('indexes = ["gibberish"]', "declares no index"),
         ('probes = ["DELETE FROM orders"]', "may only read"),
-        ('query_timeout = "1s"\nprobes = ["SELECT pg_sleep(60)"]', "longer than 1 s"),
+        ('query_timeout = "1s"\nprobes = ["SELECT pg_sleep(60)"]', "longer than 1s"),
     ],
 )
 def test_what_cannot_be_is_told_and_nothing_is_made(server, options, said):
@@ -231,6 +245,127 @@ def test_tables_are_tended_past_the_thresholds_and_oddities_told(server):
     assert {event["index"] for event in did.events("index.unused")} >= {"one", "two"}
     assert server.indexes() == ["bad", "one", "orders_pkey", "two"]
     assert server.do(options).events("table.tended") == []
+
+
+def test_what_could_not_be_vacuumed_is_not_told_as_done(server):
+    """Rows that an old transaction may see are still there after VACUUM: a failure, until they are gone."""
+    with old_transaction(server):
+        server.sql("DELETE FROM orders WHERE id % 4 <> 0", "SELECT pg_stat_force_next_flush()")
+        did = server.do("report = false\n")
+        assert did.code == 1, str(did)
+        assert "still there" in did.event("database.failed")["error_msg"]
+        assert did.events("table.tended") == []
+    assert server.do("report = false\n").event("table.tended")["what"] == "vacuumed"
+
+
+def test_a_table_that_takes_too_long_is_named(server):
+    """statement_timeout at one table, which somebody has locked here, is told with its name; the others are tended."""
+    server.sql(
+        "CREATE TABLE calm (a int)", "INSERT INTO calm SELECT generate_series(1, 2000)", "CREATE TABLE zeal (a int)"
+    )
+    server.sql("INSERT INTO zeal SELECT generate_series(1, 2000)", "SELECT pg_stat_force_next_flush()")
+    with old_transaction(server, b"LOCK TABLE calm; "):
+        did = server.do('report = false\nlock_timeout = "50s"\nstatement_timeout = "1s"\n')
+    assert "ANALYZE of calm: canceling statement" in did.event("database.failed")["error_msg"]
+    assert did.event("database.failed")["error"] == "timedout"
+    assert "zeal" in {event["table"] for event in did.events("table.tended")}
+
+
+def test_an_owner_that_is_no_superuser(server):
+    """The tables of its role are tended and reported on; those of others, past the thresholds, are told as not tended,
+    and a schema that is closed to it is no obstacle."""
+    server.sql(
+        "DO $$ BEGIN CREATE ROLE plain LOGIN PASSWORD 's3cret'; EXCEPTION WHEN duplicate_object THEN NULL; END $$",
+        "DROP SCHEMA IF EXISTS app, closed CASCADE",
+        "CREATE SCHEMA app AUTHORIZATION plain",
+        "CREATE SCHEMA closed",
+        "CREATE TABLE closed.t AS SELECT generate_series(1, 5000) AS a",
+        "CREATE TABLE app.mine (id int PRIMARY KEY, c int, s text)",
+        "INSERT INTO app.mine SELECT n, n % 9, repeat('z', 200) FROM generate_series(1, 20000) AS n",
+        "CREATE UNIQUE INDEX again ON app.mine (id)",
+        "ALTER TABLE app.mine OWNER TO plain",
+        "DELETE FROM closed.t",
+        "DELETE FROM app.mine WHERE id % 10 <> 0",
+        "SELECT pg_stat_force_next_flush()",
+    )
+    did = server.do('min_size = "64K"\nindexes = ["app.mine(c)"]\n', as_user="plain")
+    assert did.code == 5, str(did)
+    assert "not for maintd's user to tend: closed.t" in did.event("database.failed")["error_msg"]
+    assert [(event["table"], event["what"]) for event in did.events("table.tended")] == [("app.mine", "vacuumed")]
+    assert did.event("table.bloated")["table"] == "app.mine"
+    assert did.event("index.redundant")["index"] == "app.again"
+    did = server.do(QUIET + 'indexes = ["closed.t(a)"]\n', as_user="plain")
+    assert "the index closed.t(a) cannot be made on table closed.t: permission denied" in str(did)
+    server.sql("DROP SCHEMA app, closed CASCADE")
+
+
+def test_one_index_or_probe_that_fails_leaves_the_others(server):
+    """Indexes before and behind one that cannot be made are made and told, and so is a probe that was too slow before
+    its index was there; of a probe no row is kept."""
+    slow = "SELECT sum((SELECT count(*) FROM orders AS b where b.symbol = a.symbol and b.id = a.id)) FROM orders AS a"
+    server.sql("ALTER TABLE orders DROP CONSTRAINT orders_pkey")
+    declared = ["orders(customer)", "unique orders(symbol)", "orders(id)"]
+    probes = [slow, "SELECT repeat('x', 1000) FROM generate_series(1, 100000)", "SELECT nothing FROM orders"]
+    did = server.do(QUIET + f'query_timeout = "2s"\nindexes = {declared}\nprobes = {json.dumps(probes)}\n')
+    assert did.code == 1, str(did)
+    assert [event["declared"] for event in did.events("index.created")] == [declared[0], declared[2]]
+    first, second = did.events("probe.measured")
+    assert "before_ms" not in first
+    assert first["after_ms"] < 2000
+    assert "before_ms" in second
+    said = did.event("database.failed")["error_msg"]
+    assert "making the index unique orders(symbol): could not create unique index" in said
+    assert "SELECT nothing FROM orders: column" in said
+
+
+def test_rows_of_a_probe_take_no_memory(server):
+    """1.2 GB of rows are read by a probe in a process that may have one."""
+    probe = "SELECT repeat('x', 4000000) FROM generate_series(1, 300)"
+    server.configure(QUIET + f'query_timeout = "80s"\nprobes = ["{probe}"]\n')
+    line = ["prlimit", f"--as={1 << 30}", EXTRAS, "-c", server.tree.config, "do", "--all", "--json"]
+    done = subprocess.run(line, check=False, capture_output=True, text=True, env=environment(), timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"probe.measured"' in done.stdout
+
+
+def test_what_is_compared_and_reported(server):
+    """INCLUDE is part of an index: such a one is made where a wider one without it is, and is not redundant. What is
+    declared is not called unused, and a table that is filled as its fillfactor says is not called bloated."""
+    server.sql(
+        "CREATE INDEX wide ON orders (customer, symbol)",
+        "CREATE INDEX inc ON orders (customer) INCLUDE (active)",
+        "CREATE TABLE loose (a int, b text) WITH (fillfactor = 20)",
+        "INSERT INTO loose SELECT n, repeat('y', 200) FROM generate_series(1, 5000) AS n",
+        "ANALYZE loose",
+        "SELECT pg_stat_force_next_flush()",
+    )
+    did = server.do(
+        'tend = false\nmin_size = "64K"\nunused_after = "1us"\nindexes = ["orders(customer) include (symbol)"]\n'
+    )
+    assert did.code == 0, str(did)
+    made = did.event("index.created")["index"]
+    assert [event["msg"] for event in did.events("index.redundant")] == []
+    assert {event["index"] for event in did.events("index.unused")} == {"wide", "inc"}
+    assert made not in {"wide", "inc"}
+    assert did.events("table.bloated") == []
+
+
+def test_options_of_the_conninfo_are_kept(server):
+    """What conninfo gives the server as options counts beside maintd's own."""
+    server.sql("CREATE SCHEMA IF NOT EXISTS other", "CREATE TABLE IF NOT EXISTS other.o (c int)")
+    did = server.do(QUIET + 'indexes = ["o(c)"]\n', as_user="admin options='-c search_path=other'")
+    assert did.event("index.created")["declared"] == "o(c)", str(did)
+    server.sql("DROP SCHEMA other CASCADE")
+
+
+def test_check_says_what_is_wrong_with_a_password(server):
+    """A file that is not there is said, and no kind of password stands in the config."""
+    server.configure(QUIET, "nowhere")
+    assert "nowhere cannot be read" in server.tree.run("check").stderr
+    server.configure(QUIET, as_user="admin sslpassword=geheim")
+    done = server.tree.run("check")
+    assert "a secret is not written here" in done.stdout + done.stderr
+    assert "geheim" not in done.stdout + done.stderr
 
 
 def test_a_wrong_password_and_no_extra_are_told(server):

@@ -13,8 +13,9 @@ from typing import Any
 
 import pytest
 
+from .conftest import environment
 from .test_backup import database
-from .tree import NOBODY, Did, Tree
+from .tree import MAINTD, NOBODY, Did, Tree
 
 JOB = '[sqlite.main]\ncron = "@daily"\npaths = ["LOGS/*.db"]\n'
 
@@ -114,8 +115,10 @@ def test_a_probe_shows_what_an_index_is_worth(tree):
     ("query", "said"),
     [
         ("DELETE FROM trades", "may only read"),
-        ("SELECT 1; PRAGMA query_only = 0; DELETE FROM trades", "more than one statement"),
-        ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", "longer than 1 s"),
+        ("SELECT 1; PRAGMA query_only = 0; DELETE FROM trades", "may only read"),
+        ("SELECT 1; SELECT 2", "more than one statement"),
+        ("WITH one AS (SELECT 1) DELETE FROM trades", "may only read"),
+        ("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n", "longer than 1s"),
     ],
 )
 def test_a_probe_that_writes_or_never_ends_is_refused(tree, query, said):
@@ -124,6 +127,121 @@ def test_a_probe_that_writes_or_never_ends_is_refused(tree, query, said):
     failed = did(tree, f'query_timeout = "1s"\nprobes = ["{query}"]\n', code=5).event("database.failed")
     assert said in failed["error_msg"]
     assert ask(path, "SELECT count(*) FROM trades") == [(100,)]
+
+
+def test_a_probe_that_is_no_query_does_nothing(tree):
+    """What changes a database, its files or its mode by other means than rows is refused, and the next probe is asked
+    as ever; what SQLite cannot break off is a failure all the same."""
+    path = database(tree.logs / "a.db")
+    others = ["PRAGMA journal_mode=delete", "PRAGMA wal_checkpoint(TRUNCATE)", f"VACUUM INTO '{tree.logs}/b.db'"]
+    others += ["REINDEX", "PRAGMA locking_mode = exclusive", f"ATTACH '{tree.logs}/c.db' AS c"]
+    tree.write_config(JOB + 'probes = ["REINDEX"]\n')
+    assert "may only read" in tree.run("check").stderr
+    wanted = [*others, "SELECT length(hex(zeroblob(100000000)))", "SELECT count(*) FROM trades"]
+    failed = did(tree, f'query_timeout = "100ms"\nprobes = {json.dumps(wanted)}\n', code=5)
+    said = failed.event("database.failed")["error_msg"]
+    assert said.count("may only read") == len(others)
+    assert "took longer than 100ms" in said
+    assert failed.event("probe.measured")["query"] == wanted[-1]
+    assert ask(path, "PRAGMA journal_mode") == [("wal",)]
+    assert tree.names() == ["a.db"]
+
+
+def test_an_invariant_writes_no_file(tree):
+    """What a backup asks of a copy may only read, too."""
+    database(tree.logs / "a.db")
+    query = f"VACUUM INTO '{tree.folder}/b.db'"
+    tree.write_config(
+        f'[backup.app]\ncron = "@daily"\ndatabases = ["LOGS/*.db"]\ndestination = "HERE/kept"\n'
+        f'[backup.app.invariants]\n"LOGS/*.db" = [{json.dumps(query)}]\n'
+    )
+    assert "may only read" in tree.do().events("backup.failed")[0]["error_msg"]
+    assert not (tree.folder / "b.db").exists()
+
+
+def test_a_probe_with_many_rows_takes_no_memory(tree):
+    """1.2 GiB of rows are read by a probe in a process that may have one."""
+    path = database(tree.logs / "a.db", 300)
+    tree.write_config(JOB + 'query_timeout = "80s"\nprobes = ["SELECT zeroblob(4194304) FROM trades"]\n')
+    line = ["prlimit", f"--as={1 << 30}", MAINTD, "-c", str(tree.config), "do", "--all", "--json"]
+    done = subprocess.run(line, check=False, capture_output=True, text=True, env=environment(), timeout=90)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert '"probe.measured"' in done.stdout
+    assert ask(path, "SELECT count(*) FROM trades") == [(300,)]
+
+
+def test_an_index_is_made_for_a_probe_that_takes_too_long_without_it(tree):
+    """A probe that query_timeout ends before is asked again once its index is there; one that it ends then is a
+    failure, and the index is told."""
+    database(tree.logs / "a.db", 20_000)
+    slow = "SELECT sum((SELECT count(*) FROM trades AS b where b.note = a.note)) FROM trades AS a"
+    options = f'query_timeout = "1s"\noptimize = false\nindexes = ["trades(note)"]\nprobes = ["{slow}"]\n'
+    told = did(tree, options)
+    assert told.event("index.created")["declared"] == "trades(note)"
+    probe = told.event("probe.measured")
+    assert "before_ms" not in probe
+    assert probe["after_ms"] < 1000
+    assert "over query_timeout → " in probe["msg"]
+    endless = slow.replace("b.note = a.note", "b.note = a.note || 'x' or b.price = a.price + 1")
+    told = did(tree, options.replace(slow, endless).replace("trades(note)", "trades(id, note)"), code=5)
+    assert told.event("index.created")["declared"] == "trades(id, note)"
+    assert "took longer than 1s" in told.event("database.failed")["error_msg"]
+
+
+def test_an_index_that_takes_too_long_leaves_the_others(tree):
+    """What max_pause breaks off is a failure that names the index; those before and behind it are made and told."""
+    path = database(tree.logs / "a.db", 20_000)
+    slow = "trades(length(hex(zeroblob(200000 + id % 2))))"
+    declared = ["trades(price)", slow, "trades(note)"]
+    told = did(tree, f'max_pause = "1s"\nindexes = {json.dumps(declared)}\n', code=5)
+    assert [event["declared"] for event in told.events("index.created")] == [declared[0], declared[2]]
+    assert f"making the index {slow} took longer" in told.event("database.failed")["error_msg"]
+    assert len(indexes(path)) == 2
+
+
+def test_nothing_is_dropped_while_what_is_declared_cannot_be_made(tree):
+    """With drop_undeclared a table keeps its indexes as long as one that is declared for it is not there."""
+    path = database(tree.logs / "a.db")
+    ask(path, "CREATE INDEX own ON trades (price)")
+    ask(path, "UPDATE trades SET note = 'same'")
+    asked = 'indexes = ["unique trades(note)"]\ndrop_undeclared = true\n'
+    assert did(tree, asked, code=5).events("index.dropped") == []
+    assert indexes(path) == ["own"]
+    ask(path, "UPDATE trades SET note = id")
+    assert did(tree, asked).event("index.dropped")["index"] == "own"
+
+
+def test_texts_in_conditions_are_compared_as_they_are(tree):
+    """A partial index with another text in its condition is another index; blanks and case outside of it are none."""
+    path = database(tree.logs / "a.db")
+    ask(path, "CREATE INDEX low ON trades (price) WHERE note = 'new  one'")
+    declared = ["trades(price) where note = 'NEW  one'", "trades(price) where note = 'new one'"]
+    told = did(tree, f"indexes = {json.dumps([*declared, 'trades(price)  where NOTE=' + repr('new  one')])}\n")
+    assert [event["declared"] for event in told.events("index.created")] == declared
+    assert told.event("index.found")["index"] == "low"
+
+
+def test_a_database_that_is_always_locked_or_gone_is_a_failure(tree):
+    """At each run that could not look after a database that somebody holds, or that is not where the job names it."""
+    path = database(tree.logs / "a.db", mode="DELETE")
+    tree.write_config(JOB.replace("LOGS/*.db", "LOGS/gone.db") + "optimize = false\n")
+    told = tree.do()
+    assert told.code == 1
+    assert told.event("database.failed")["target"] == str(tree.logs / "gone.db")
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
+        writer.execute("BEGIN EXCLUSIVE")
+        told = did(tree, "optimize = false\n", code=1)
+    assert "a.db stayed locked" in told.event("database.failed")["error_msg"]
+    assert "let go of it" in told.event("database.failed")["advice"]
+
+
+def test_statistics_are_not_written_where_nobody_may_write(tree):
+    """A database that not even its owner may write is as it was, also under root."""
+    path = database(tree.logs / "a.db", 5000, mode="DELETE")
+    path.chmod(0o444)
+    before = path.read_bytes()
+    assert [event["what"] for event in did(tree, "").events("database.kept")] == ["quick_check found nothing"]
+    assert path.read_bytes() == before
 
 
 def test_what_would_hold_up_writers_too_long_is_refused(tree):
@@ -249,6 +367,7 @@ def test_odd_databases_are_looked_after_and_what_is_none_is_told(tree):
     path = tree.logs / "odd.db"
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
         made.executescript("""
+            CREATE VIRTUAL TABLE places USING rtree(id, low, high); INSERT INTO places VALUES (1, 2, 3);
             CREATE VIRTUAL TABLE notes USING fts5(body); INSERT INTO notes VALUES ('one word');
             CREATE TABLE k (a TEXT, b INT, c AS (b * 2) STORED, d AS (b + 1), PRIMARY KEY (a, b)) WITHOUT ROWID;
             INSERT INTO k VALUES ('x', 1), ('y', 2);
@@ -260,12 +379,13 @@ def test_odd_databases_are_looked_after_and_what_is_none_is_told(tree):
     tree.log("empty.db", b"")
     before = {one: one.read_bytes() for one in (*strange, outside)}
     probes = '"SELECT a FROM k where d = 3", "SELECT body FROM notes where notes MATCH \'word\'"'
+    probes += ', "SELECT id FROM places where low < 5", "PRAGMA foreign_key_check"'
     tree.write_config(JOB + f"integrity_check = true\nprobes = [{probes}]\n")
     found = tree.do()
     failed = found.events("database.failed")
     assert {Path(event["target"]) for event in failed} == strange
     assert all("exclude it" in event["advice"] for event in failed)
-    assert len(found.events("probe.measured")) == 2
+    assert len(found.events("probe.measured")) == 4
     assert {one: one.read_bytes() for one in (*strange, outside)} == before
     tree.write_config(JOB.replace("*.db", "odd.db") + 'indexes = ["k(c)", "k(d)"]\n')
     assert tree.do().code == 0
@@ -320,6 +440,14 @@ def test_checks_that_are_thorough_run_on_a_copy(tree):
     assert "in a copy" in told.event("database.kept")["what"]
     assert told.event("references.broken")["violations"] == 1
     assert list((tree.folder / "state/stores/checks").iterdir()) == []
+    path.unlink()
+    odd = database(tree.logs / "odd.db")
+    with contextlib.closing(sqlite3.connect(odd)) as made:
+        made.create_collation("mine", lambda a, b: (a > b) - (a < b))
+        made.execute("CREATE TABLE m (x TEXT COLLATE mine)")
+        made.execute("CREATE INDEX im ON m (x)")
+    failed = did(tree, "integrity_check = true\noptimize = false\nquick_check = false\n", code=1)
+    assert "SQLite says of odd.db: no such collation" in failed.event("database.failed")["error_msg"]
 
 
 def test_modes_are_told_and_changed_only_when_asked(tree):
@@ -375,6 +503,39 @@ def test_advise_proposes_what_helps_and_measures_it(tree):
     assert indexes(path) == []
     assert list((tree.folder / "state/stores/advice").iterdir()) == []
     assert "indexes = [" in tree.run("sqlite", "advise", str(path)).stdout
+
+
+def test_advise_looks_at_what_takes_too_long_and_clears_up(tree):
+    """A query that is ended gets its index, and what a killed one has left goes."""
+    path = database(tree.logs / "a.db", 50_000)
+    tree.write_config(JOB)
+    dead = tree.folder / "state/stores/advice/advice-4194305.maintd-tmp"
+    dead.mkdir(parents=True)
+    dead.parent.chmod(0o700)
+    (dead / "copy").write_bytes(b"left")
+    slow = "SELECT sum((SELECT count(*) FROM trades AS b where b.note = a.note)) FROM trades AS a"
+    done = tree.run("sqlite", "advise", str(path), "--query", slow, "--json")
+    told = json.loads(done.stdout)
+    assert told["before_ms"] is None
+    assert told["index"] == "trades(note)"
+    assert list(dead.parent.iterdir()) == []
+    assert tree.names() == ["a.db"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="a file system of its own takes root: sudo make test")
+def test_advise_begins_only_with_room_for_its_copy(tree):
+    """Where state_dir has no room for a copy with an index, that is said, and the disk is not filled."""
+    path = database(tree.logs / "a.db", 50_000)
+    tree.write_config(JOB)
+    small = tree.folder / "state/stores/advice"
+    small.mkdir(parents=True)
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m,mode=0700", "tmpfs", small], check=True)
+    try:
+        done = tree.run("sqlite", "advise", str(path), "--query", "SELECT * FROM trades WHERE price = 3")
+        assert done.returncode == 1
+        assert "which is not free in" in done.stderr
+    finally:
+        subprocess.run(["umount", small], check=True)
 
 
 def test_another_users_database_is_looked_after_as_that_user(tree):

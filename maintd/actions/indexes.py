@@ -1,14 +1,14 @@
 """Declared indexes of live databases: made where they are missing, and what they are worth, measured by probes."""
 
-import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, ClassVar
 
-from maintd import trust
+from maintd import replies
 from maintd.actions.hands import Hands
 from maintd.actions.sqlite import OnDatabase
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, TimedOut
 from maintd.events import Event
 from maintd.units import counted, format_duration
 from maintd.values import dataclass
@@ -76,12 +76,15 @@ class IndexDropped(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeMeasured(Event):
-    """A probe query was run before and after: its time, and how SQLite goes about it."""
+    """A probe query was run before and after: its time, and how SQLite goes about it.
+
+    Without `before_ms` it was broken off by query_timeout then.
+    """
 
     name: ClassVar[str] = "probe.measured"
 
     query: str
-    before_ms: float
+    before_ms: float | None
     after_ms: float
     plan_before: str
     plan_after: str
@@ -89,14 +92,26 @@ class ProbeMeasured(Event):
     @property
     def msg(self) -> str:
         plan = self.plan_after if self.plan_before == self.plan_after else f"{self.plan_before} → {self.plan_after}"
-        return f"{self.before_ms} ms → {self.after_ms} ms, {plan}: {self.query}"
+        before = "over query_timeout" if self.before_ms is None else f"{self.before_ms} ms"
+        return f"{before} → {self.after_ms} ms, {plan}: {self.query}"
+
+
+_CHANGING = ("created", "rebuilt", "dropped")
+
+
+def is_settled(before: Sequence[Mapping[str, Any]], found: Sequence[Mapping[str, Any]]) -> bool:
+    """Whether a probe that was broken off, or is none, need not be asked again: no index has changed."""
+    is_hopeless = any(one.get("ms") is None for one in before)
+    return is_hopeless and not any(one["state"] in _CHANGING for one in found)
 
 
 def measured(
     target: str, queries: Sequence[str], before: Sequence[dict[str, Any]], after: Sequence[dict[str, Any]]
 ) -> Iterator[ProbeMeasured]:
-    """What each query took before and after."""
+    """What each query took before and after, of those that could be asked to the end."""
     for query, old, new in zip(queries, before, after, strict=True):
+        if "failed" in new or "failed" in old or new["ms"] is None:
+            continue
         yield ProbeMeasured(
             target=target,
             query=query,
@@ -105,6 +120,29 @@ def measured(
             plan_before=old["plan"],
             plan_after=new["plan"],
         )
+
+
+def require_done(
+    made: Sequence[Mapping[str, Any]], queries: Sequence[str], after: Sequence[Mapping[str, Any]], seconds: float
+) -> None:
+    """Raises what was said of indexes and probes that have failed, of all of them together."""
+    failed = [replies.raised_again(one["failed"]) for one in (*made, *after) if "failed" in one]
+    limit = format_duration(timedelta(seconds=seconds))
+    failed += [
+        TimedOut(f"it took longer than {limit} and was broken off: {query}", hint="raise query_timeout, or correct it")
+        for query, one in zip(queries, after, strict=True)
+        if "failed" not in one and one["ms"] is None
+    ]
+    raise_together(failed)
+
+
+def raise_together(failed: Sequence[Exception]) -> None:
+    """Raises one as it is, several as one."""
+    if len(failed) == 1:
+        raise failed[0]
+    if failed:
+        hints = dict.fromkeys(getattr(each, "hint", "") for each in failed)
+        raise MaintdError("; ".join(map(str, failed)), hint="; ".join(hint for hint in hints if hint))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -128,23 +166,31 @@ class EnsureIndexes(OnDatabase):
 
     def done(self, hands: Hands) -> Iterator[Event]:
         before = self._probed(hands)
-        pause = self.pause.total_seconds()
-        found = (
-            self.ask(hands, "indexing:index", indexes=self.indexes, pause=pause, drop=self.drop) if self.indexes else []
-        )
+        found = self._ensured(hands) if self.indexes else []
         yield from (said(self.target, one) for one in found if one["state"] != "failed")
-        yield from measured(self.target, self.probes, before, self._probed(hands))
-        failed = [one["why"] for one in found if one["state"] == "failed"]
-        if failed:
-            raise MaintdError("; ".join(failed), hint="correct the rows, or the declaration")
+        after = before if is_settled(before, found) else self._probed(hands)
+        yield from measured(self.target, self.probes, before, after)
+        require_done(found, self.probes, after, self.seconds)
+
+    def _ensured(self, hands: Hands) -> list[dict[str, Any]]:
+        pause = self.pause.total_seconds()
+        given = {"indexes": self.indexes, "pause": pause, "drop": self.drop}
+        found: list[dict[str, Any]] = self.ask(
+            hands, "indexing:index", within_s=pause * (len(self.indexes) + 1), **given
+        )
+        return found
 
     def _probed(self, hands: Hands) -> list[dict[str, Any]]:
+        """One that does not end in time, and that SQLite cannot break off either, ends with its child."""
         if not self.probes:
             return []
-        within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
-        found: list[dict[str, Any]] = hands.call(
-            "maintd.tuning:probe", self, within, where=self.where, queries=self.probes, seconds=self.seconds
-        )
+        within_s = 2 * self.seconds * len(self.probes)
+        given = {"queries": self.probes, "seconds": self.seconds}
+        try:
+            found: list[dict[str, Any]] = self.ask(hands, "tuning:probe", within_s=within_s, **given)
+        except TimedOut:
+            hands.check()
+            return [{"ms": None, "plan": ""} for _ in self.probes]
         return found
 
 

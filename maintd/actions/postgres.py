@@ -1,15 +1,17 @@
 """Looking after a PostgreSQL: declared indexes, VACUUM and ANALYZE past thresholds, and what is odd about it."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
 from typing import Any, ClassVar
 
 from maintd.actions.hands import Hands
-from maintd.actions.indexes import measured, said
+from maintd.actions.indexes import is_settled, measured, raise_together, require_done, said
 from maintd.actions.sqlite import DatabaseFailed
 from maintd.child import Worker
 from maintd.errors import MaintdError
 from maintd.events import Event, Failure
+from maintd.names import enumerated
+from maintd.replies import raised_again
 from maintd.steps import Action
 from maintd.stores import Secret
 from maintd.units import counted, format_size
@@ -104,12 +106,12 @@ class _OnServer(Action):
     statement: float
 
     def ask(self, hands: Hands, function: str, **given: Any) -> Any:
-        """What a function of peers/tables.py answers."""
+        """What a function of maintd.peers answers."""
         server = {"conninfo": self.target, "lock": self.lock, "statement": self.statement}
         server["password"] = Secret("", self.password_file).read() if self.password_file else None
         with Worker(lock_fd=hands.lock_fd, background=False) as worker:
             arguments = {"server": server, **given}
-            return worker.call(f"maintd.peers.tables:{function}", arguments, deadline=hands.deadline, stop=hands.stop)
+            return worker.call(f"maintd.peers.{function}", arguments, deadline=hands.deadline, stop=hands.stop)
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
@@ -136,18 +138,21 @@ class EnsureServerIndexes(_OnServer):
 
     def done(self, hands: Hands) -> Iterator[Event]:
         before = self._probed(hands)
-        for one in self.ask(hands, "index", indexes=self.indexes) if self.indexes else []:
+        found = self.ask(hands, "tables:index", indexes=self.indexes) if self.indexes else []
+        for one in found:
             if one["state"] == "rebuilt":
                 named = {"index": one["name"], "declared": one["declared"], "took_ms": one["ms"]}
                 yield IndexRebuilt(target=self.target, **named)
-            else:
+            elif one["state"] != "failed":
                 yield said(self.target, one)
-        yield from measured(self.target, self.probes, before, self._probed(hands))
+        after = before if is_settled(before, found) else self._probed(hands)
+        yield from measured(self.target, self.probes, before, after)
+        require_done(found, self.probes, after, self.seconds)
 
     def _probed(self, hands: Hands) -> list[dict[str, Any]]:
         if not self.probes:
             return []
-        told: list[dict[str, Any]] = self.ask(hands, "probe", queries=self.probes, seconds=self.seconds)
+        told: list[dict[str, Any]] = self.ask(hands, "tables:probe", queries=self.probes, seconds=self.seconds)
         return told
 
 
@@ -163,10 +168,9 @@ class TendTables(_OnServer):
 
     def done(self, hands: Hands) -> Iterator[Event]:
         limits = {"vacuum_over": self.vacuum_over, "analyze_over": self.analyze_over, "least": self.least}
-        skipped = []
-        for one in self.ask(hands, "tend", **limits):
-            if one["state"] == "skipped":
-                skipped.append(one["table"])
+        told = self.ask(hands, "tending:tend", **limits)
+        for one in told:
+            if one["state"] not in ("vacuumed", "analyzed"):
                 continue
             yield TableTended(
                 target=self.target,
@@ -176,10 +180,27 @@ class TendTables(_OnServer):
                 changed_rows=one["changed"],
                 took_ms=one["ms"],
             )
-        if skipped:
-            raise MaintdError(
-                f"locked by somebody, and left for the next run: {', '.join(skipped)}", hint="raise lock_timeout"
-            )
+        raise_together([*_untended(told), *(raised_again(one["failed"]) for one in told if "failed" in one)])
+
+
+_UNTENDED = {
+    "skipped": ("locked by somebody, and left for the next run", "raise lock_timeout"),
+    "foreign": (
+        "past the thresholds, and not for maintd's user to tend",
+        "GRANT it the role that owns the tables, and USAGE of their schema; or set tend = false",
+    ),
+    "held": (
+        "vacuumed, and most of the dead rows are still there, since a transaction may see them",
+        "look for an old transaction (pg_stat_activity, pg_prepared_xacts), or a replication slot that is not read",
+    ),
+}
+
+
+def _untended(told: Sequence[Mapping[str, Any]]) -> Iterator[MaintdError]:
+    """Of the tables that nothing could be done for, why, and what to do."""
+    for state, (why, hint) in _UNTENDED.items():
+        if tables := [one["table"] for one in told if one["state"] == state]:
+            yield MaintdError(f"{why}: {enumerated(tables)}", hint=hint)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -192,10 +213,11 @@ class ReportOddities(_OnServer):
     bloat_over: float
     unused_after: float | None
     least: int = field(default=10 << 20)
+    indexes: tuple[str, ...] = ()
 
     def done(self, hands: Hands) -> Iterator[Event]:
         limits = {"bloat_over": self.bloat_over, "unused_after": self.unused_after, "least": self.least}
-        for one in self.ask(hands, "oddities", **limits):
+        for one in self.ask(hands, "tending:oddities", indexes=self.indexes, **limits):
             yield _oddity(self.target, one)
 
 

@@ -12,7 +12,7 @@ from maintd import durable, names, trust
 from maintd.actions.hands import Hands
 from maintd.child import Worker
 from maintd.durable import Ownership
-from maintd.errors import Damaged, MaintdError
+from maintd.errors import Damaged, MaintdError, NotYet
 from maintd.events import Event, Failure
 from maintd.steps import Action, Seen
 from maintd.units import counted, format_size
@@ -20,6 +20,10 @@ from maintd.values import dataclass
 
 _STARTING = 10.0
 """Seconds beyond its pause that a child may take to begin, to wait for a lock, and to end."""
+_LOCKED = (
+    "who has it open must let go of it between transactions (PRAGMA locking_mode = NORMAL); or run the job when its "
+    "service is at rest; the next run tries it again"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,10 +93,13 @@ class OnDatabase(Action):
         directory, name = os.path.split(self.target)
         return {"directory": directory, "name": name, "inode": [self.seen.dev, self.seen.ino]}
 
-    def ask(self, hands: Hands, function: str, **arguments: Any) -> Any:
-        """In a child that is not in the background: whoever waits for its lock would wait for the others too."""
+    def ask(self, hands: Hands, function: str, *, within_s: float | None = None, **arguments: Any) -> Any:
+        """In a child that is not in the background: whoever waits for its lock would wait for the others too.
+
+        It may take `within_s` seconds, or its pause, and what it takes to begin.
+        """
         within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
-        latest = time.monotonic() + self.pause.total_seconds() + _STARTING
+        latest = time.monotonic() + (self.pause.total_seconds() if within_s is None else within_s) + _STARTING
         with Worker(lock_fd=hands.lock_fd, background=False) as worker:
             return worker.call(
                 f"maintd.{function}",
@@ -109,6 +116,8 @@ class OnDatabase(Action):
         except Damaged:
             self.health.is_damaged = True
             raise
+        except NotYet as error:  # at each run, if its service never lets go: that must not pass for done
+            raise MaintdError(str(error), hint=_LOCKED) from error
 
     def done(self, hands: Hands) -> Iterator[Event]:
         """Does it, and yields what happened."""

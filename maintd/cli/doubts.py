@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
 from functools import cache
 
 from maintd import capabilities, contexts, grounds
@@ -41,8 +40,8 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
         yield from _rotated_too(config, prospect)
         for option, message in prospect.job.doubts(supervisor):
             yield _warning(config, prospect.name, message, option)
-        for option, path in _secrets(prospect.job):
-            yield _warning(config, prospect.name, f"others may read {printable(path)}: chmod 600 {path}", option)
+        for option, message in _secrets(prospect.job):
+            yield _warning(config, prospect.name, message, option)
     yield from _capabilities(config, enabled)
     yield from _unfenced(config, enabled)
 
@@ -53,15 +52,17 @@ def _warning(config: Config, name: str, message: str, option: str = "") -> Probl
 
 
 def _secrets(table: Options, within: str = "") -> Iterator[tuple[str, str]]:
-    """The files with secrets that options name and others may read: (option, path)."""
+    """What is wrong with the files of secrets that options name: (option, message)."""
     for name in type(table).model_fields:
         value = getattr(table, name)
         if isinstance(value, Options):
             yield from _secrets(value, f"{within}{name}.")
         elif name in _SECRET and value is not None:
-            with suppress(OSError):
+            try:
                 if os.stat(value).st_mode & 0o077:
-                    yield f"{within}{name}", value
+                    yield f"{within}{name}", f"others may read {printable(value)}: chmod 600 {value}"
+            except OSError as error:
+                yield f"{within}{name}", f"{printable(value)} cannot be read: {error.strerror}"
 
 
 def _misses(config: Config, prospect: Prospect, stored: Callable[[], frozenset[str]]) -> Iterator[Problem]:

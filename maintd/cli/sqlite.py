@@ -26,6 +26,7 @@ _SECONDS = 10.0
 _PAUSE = 1.0
 _MOST = 50
 """Queries of a log that are looked at: those that come most often."""
+_COPY = re.compile(r"advice-(\d+)\b")
 _LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
 
 
@@ -113,11 +114,16 @@ def _copied(path: str, folder: str) -> Iterator[tuple[Worker, str]]:
     directory, name = os.path.split(path)
     making = names.temporary(f"advice-{os.getpid()}")
     durable.private_directory(folder)
+    info = os.statvfs(folder)
+    if info.f_bavail * info.f_frsize < 2 * seen.size:
+        needed = format_size(2 * seen.size)
+        raise MaintdError(f"its copy, with an index to try, may take {needed}, which is not free in {folder}")
     is_root = os.geteuid() == 0
     owner = Ownership(0o700, seen.uid if is_root else os.geteuid(), seen.gid if is_root else os.getegid())
     copy = os.path.join(folder, making)
     with durable.directory(folder) as dir_fd, Worker() as worker:
-        durable.discard_tree(making, dir_fd=dir_fd)
+        for left in _left_behind(folder):
+            durable.discard_tree(left, dir_fd=dir_fd)
         durable.make_directory(making, owner, dir_fd=dir_fd)
         try:
             source = {"directory": directory, "name": name, "inode": list(seen.inode)}
@@ -129,13 +135,21 @@ def _copied(path: str, folder: str) -> Iterator[tuple[Worker, str]]:
             durable.discard_tree(making, dir_fd=dir_fd)
 
 
+def _left_behind(folder: str) -> Iterator[str]:
+    """The copies of those that were killed."""
+    for name in os.listdir(folder):
+        if (match := _COPY.match(name)) and (int(match[1]) == os.getpid() or not os.path.exists(f"/proc/{match[1]}")):
+            yield name
+
+
 def _lines(one: dict[str, Any]) -> Sequence[str]:
     query = output.paint(printable(one["query"]), bold=True)
     if "trouble" in one:
         return [query, f"  {printable(one['trouble'])}"]
+    before = f"over {_SECONDS:.0f} s" if one["before_ms"] is None else f"{one['before_ms']} ms"
     if "index" not in one:
-        return [query, f"  {one['before_ms']} ms, {printable(one['plan_before'])}; no index would help"]
-    gain = f"{one['before_ms']} ms → {one['after_ms']} ms with {printable(one['index'])}"
+        return [query, f"  {before}, {printable(one['plan_before'])}; no index would help"]
+    gain = f"{before} → {one['after_ms']} ms with {printable(one['index'])}"
     size = format_size(max(one["index_bytes"], 0))
     plan = f"{printable(one['plan_before'])} → {printable(one['plan_after'])}"
     return [query, f"  {gain}, which takes {size}", f"  {plan}"]

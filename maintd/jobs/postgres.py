@@ -86,6 +86,7 @@ class PostgresUpkeep(Job):
                 bloat_over=self.bloat_over,
                 unused_after=self.unused_after.total_seconds() if self.unused_after else None,
                 least=self.min_size,
+                indexes=self.indexes,
                 **about,
             )
 

@@ -11,6 +11,7 @@ from pydantic import Field
 from maintd import headers, patterns
 from maintd.headers import Header
 from maintd.job import Context, FilePattern, Flag, Job, Limit, Span
+from maintd.matching import has_wildcard
 from maintd.rules import rule
 from maintd.steps import Finding, Seen, Step
 from maintd.supervisor import Supervisor
@@ -21,6 +22,7 @@ _CHECK_SPEED = 200 << 20
 """Bytes of a database that quick_check reads in a second."""
 _LONGEST_CHECK = timedelta(minutes=1)
 """As long as a check reads, a write-ahead log cannot be cut."""
+_MAY_WRITE = 0o222
 
 
 class SqliteUpkeep(Job):
@@ -81,18 +83,21 @@ class SqliteUpkeep(Job):
     def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
         if not (self.indexes or self.probes):
             return
-        from maintd import indexing  # noqa: PLC0415 - for `maintd check` alone
+        from maintd import indexing, queries  # noqa: PLC0415 - for `maintd check` alone
 
         for text in self.indexes:
             if flaw := indexing.flaw(text):
                 yield "indexes", flaw
         for query in self.probes:
-            if flaw := indexing.flaw_of_query(query):
+            if flaw := indexing.flaw_of_query(query) or queries.flaw(query):
                 yield "probes", flaw
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)
-        yield from patterns.findings(expansion.misses, asked=isinstance(ctx.cause, Asked))
+        named = [miss for miss in expansion.misses if miss.path in self.paths and not has_wildcard(miss.path)]
+        others = [miss for miss in expansion.misses if miss not in named]
+        yield from (self._failing(miss.path, miss.reason, "correct paths, or see what became of it") for miss in named)
+        yield from patterns.findings(others, asked=isinstance(ctx.cause, Asked))
         if isinstance(ctx.cause, Asked) and ctx.cause.due_only:
             yield Finding(target=self.paths[0], reason="only the daemon knows whether it is due: left out by --due")
             return
@@ -112,12 +117,14 @@ class SqliteUpkeep(Job):
 
     def _strange(self, path: str, size: int) -> Finding:
         """What is no database. One that is damaged may look so; an empty file is one before its first table."""
-        from maintd.actions.sqlite import DatabaseFailed  # noqa: PLC0415 - as below
-
         if not size:
             return Finding(target=path, reason="left alone: it is empty")
         why = "it is no SQLite database, or an encrypted one"
-        advice = "exclude it; if it was a database, restore it: maintd backups, maintd restore"
+        return self._failing(path, why, "exclude it; if it was a database, restore it: maintd backups, maintd restore")
+
+    def _failing(self, path: str, why: str, advice: str) -> Finding:
+        from maintd.actions.sqlite import DatabaseFailed  # noqa: PLC0415 - as below
+
         event = DatabaseFailed(target=path, tried="look after it", error="refused", error_msg=why, advice=advice)
         return Finding(target=path, reason=f"{why} ({advice})", event=event)
 
@@ -134,7 +141,9 @@ class SqliteUpkeep(Job):
             yield sqlite.Settle(reason="it is asked for, and it is not so", wanted=wanted, **about)
         if self.indexes or self.probes:
             yield self._indexing(about, self.indexes)
-        if self.optimize:
+        if self.optimize and not seen.mode & _MAY_WRITE:
+            yield Finding(target=seen.path, reason="not optimized: nobody may write it")
+        elif self.optimize:
             yield sqlite.Optimize(reason="statistics grow old", **about)
         log = _size(f"{seen.path}-wal")
         if log > self.checkpoint_over:

@@ -4,11 +4,13 @@ import re
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from fnmatch import fnmatchcase
 from typing import Any
 
 from maintd.errors import TimedOut
 from maintd.peers import redis
+from maintd.units import format_duration
 
 Progress = Callable[[int], None]
 _AT_ONCE = 200
@@ -38,7 +40,10 @@ def sample(
                 found.add(batch, _asked(client, batch))
                 progress(found.sampled)
                 if begun > end:
-                    raise TimedOut(f"the sample took longer than {seconds:.0f} s", hint="lower sample")
+                    raise TimedOut(
+                        f"the sample took longer than {format_duration(timedelta(seconds=seconds))}",
+                        hint="lower sample",
+                    )
                 time.sleep((time.monotonic() - begun) * (1 / _PART - 1))
     memory = ("used_memory", "used_memory_peak", "used_memory_rss", "mem_fragmentation_ratio", "maxmemory")
     return found.told() | {name: info.get(name) for name in memory}

@@ -81,7 +81,9 @@ def connected(conninfo: str, password: str | None, patience: int, settings: str)
         hint = "install maintd with the extra postgres: maintd[postgres]"
         raise Refused("psycopg is not installed", hint=hint) from error
     try:
-        options: dict[str, Any] = {"connect_timeout": patience, "options": settings, "application_name": "maintd"}
+        theirs = psycopg.conninfo.conninfo_to_dict(conninfo).get("options") or ""
+        options: dict[str, Any] = {"connect_timeout": patience, "application_name": "maintd"}
+        options["options"] = f"{theirs} {settings}".strip()
         with psycopg.connect(conninfo, **options, password=password, autocommit=True) as connection:
             yield connection
     except psycopg.errors.QueryCanceled as error:
