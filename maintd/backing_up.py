@@ -48,13 +48,19 @@ def failing(target: str, why: str, advice: str) -> Finding:
     return Finding(target=target, reason=f"{why} ({advice})", event=event)
 
 
+def without(found: Found) -> Iterator[Finding]:
+    """What a snapshot of these would lack."""
+    for miss in found.lacking:
+        yield failing(miss.path, f"{miss.reason}: the snapshot lacks it", "bring it back, or take it out of the job")
+
+
 def plan_snapshot(
     found: Found, there: Sequence[Snapshot], depot: Depot, policy: Policy, now: datetime
 ) -> Iterator[Step]:
     """Copies and dumps into a staging directory, and makes one snapshot of them and of the files."""
     name = names.next_archive(policy.of, now, [one.name for one in there])
     staged = Staged(os.path.join(depot.making, names.temporary(str(name))))
-    lacking: list[str] = []
+    lacking = [f"{names.printable(miss.path)}: {miss.reason}" for miss in found.lacking]
     steps: list[Action] = []
     for step in (*_copies(found, policy, staged), *_dumps(policy, staged)):
         if isinstance(step, Finding):
@@ -148,7 +154,9 @@ def _about(found: Found, policy: Policy, now: datetime) -> Mapping[str, object]:
         "taken": now.astimezone(UTC).isoformat(timespec="seconds"),
         "maintd": __version__,
         "host": socket.gethostname(),
-        "left_out": [f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses],
+        "left_out": [
+            f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses if miss not in found.lacking
+        ],
         "invariants": invariants,
         "programs": policy.programs,
         "checks": policy.checks,
