@@ -68,11 +68,11 @@ def plan_snapshot(
         else:
             steps.append(step)
         yield step
-    base = next((one for one in reversed(there) if one.manifest and not one.damage), None)
+    base = snapshots.base_of(there)
     last = depot.storing(
         base,
         target=f"{depot.where.rstrip('/')}/{name}",
-        reason=f"the last sound snapshot is {base.label}" if base else "there is no sound snapshot yet",
+        reason=f"the last sound snapshot is {base.label}" if base else "there is no sound one before it",
         needs=tuple(steps),
         files=tuple(found.files),
         expected=tuple(step.target for step in steps),

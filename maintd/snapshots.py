@@ -1,6 +1,7 @@
 """The snapshots of a destination, as it shows them: names carry the state, `SET.YYYYMMDDTHHMMSSZ[-N]`."""
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -25,7 +26,7 @@ class Snapshot:
 
     `stored` are the bytes that its packs take, each shared among the snapshots that have it; `inodes` tell packs apart,
     where `path` is in a bucket by a number made of their name. `proven` is when a restore of it was last tried, and
-    `damage` what that, or a later one, found.
+    `damage` what that, or a later one, found; it `is_unnoted` if it was seen just now, without reading packs.
     """
 
     path: str
@@ -38,6 +39,7 @@ class Snapshot:
     proven: datetime | None = None
     damage: str = ""
     damaged: frozenset[tuple[int, int]] = frozenset()
+    is_unnoted: bool = False
 
     @property
     def packs(self) -> frozenset[tuple[int, int]]:
@@ -172,7 +174,40 @@ def _read(dir_fd: int, destination: str, name: str, at: ArchiveName) -> Snapshot
 def _filled(base: Snapshot, inside: int) -> Snapshot:
     infos = {name: os.lstat(name, dir_fd=inside) for name in os.listdir(inside)}
     packs = {name: Held(_inode(info), info.st_size // info.st_nlink) for name, info in infos.items() if ".tar." in name}
-    return described(base, packs, lambda name: contents(inside, name))
+    found = described(base, packs, lambda name: contents(inside, name))
+    if found.manifest is None or found.damage:
+        return found
+    return _seen_through(found, {name: info.st_size for name, info in infos.items()}, inside)
+
+
+def _seen_through(one: Snapshot, sizes: Mapping[str, int], inside: int) -> Snapshot:
+    """The same, with the damage that sizes and small files show."""
+    assert one.manifest is not None
+    bad = [pack.name for pack in one.manifest.packs if sizes.get(pack.name) != pack.size]
+    why = f"{names.printable(bad[0])} is missing, or not as large as it was" if bad else ""
+    with contextlib.suppress(FileNotFoundError):
+        why = why or unlike(contents(inside, manifest.NAME), contents(inside, manifest.SUMS))
+    packs = frozenset(one.inodes[name] for name in bad if name in one.inodes)
+    return replace(one, damage=why, damaged=packs, is_unnoted=True, proven=None) if why else one
+
+
+def unlike(written: bytes, sums: bytes) -> str:
+    """What is wrong if a manifest is not what the checksums say; "" if it is."""
+    is_same = manifest.read_sums(sums).get(manifest.NAME) == hashlib.sha256(written).hexdigest()
+    return "" if is_same else f"{manifest.NAME} is not what it was: its SHA-256 is another than {manifest.SUMS} says"
+
+
+def base_of(snapshots: Sequence[Snapshot]) -> Snapshot | None:
+    """The newest of a set that the next may have packs of.
+
+    None after damage that lies in no pack: an older manifest may have it as well, and would hand it on.
+    """
+    for one in reversed(snapshots):
+        if one.manifest and not one.damage:
+            return one
+        if one.damage and not one.damaged:
+            return None
+    return None
 
 
 @dataclass(frozen=True)

@@ -167,9 +167,9 @@ class RestoreDrill(Job):
 
         read = set(newest.packs)
         for one in found:
-            if one.manifest is None or one.damage or one is newest:
+            if one.manifest is None or (one.damage and not one.is_unnoted) or one is newest:
                 continue
-            own = tuple(name for name, inode in one.inodes.items() if inode not in read)
+            own = None if one.is_unnoted else tuple(name for name, inode in one.inodes.items() if inode not in read)
             read |= one.packs
             yield Verify(
                 target=one.path,
