@@ -171,6 +171,15 @@ def put_back(item: Item, *, keep: bool) -> None:
             os.fsync(aside)
 
 
+def may_be_entered(item: Item) -> bool:
+    """Whether the directory of a file is one, and no link."""
+    try:
+        with durable.directory(os.path.dirname(item.path)):
+            return True
+    except (OSError, MaintdError):
+        return False
+
+
 def lost(aside: Aside) -> list[str]:
     """The files that were there before a restore in place, and are neither there nor aside any more."""
     if aside.phase == "unpacking":

@@ -249,7 +249,8 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
         for item in aside.items:
             require_unused(item.path, is_database=item.is_database)
     for item in aside.items:
-        asides.put_back(item, keep=keep)
+        if aside.phase != "unpacking" or asides.may_be_entered(item):  # nothing was moved: no matter what is there now
+            asides.put_back(item, keep=keep)
     kept = asides.remove_empty(aside.items)
     for program in aside.programs:
         places.start(program)

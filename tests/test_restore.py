@@ -260,6 +260,34 @@ def test_what_was_aside_and_is_gone(site, what):
     restored(site, "app", "--in-place")
 
 
+def test_a_directory_that_is_a_link_by_now_leaves_nothing_stuck(tree):
+    """A restore in place that fails before anything was moved, for a directory of the set is a link by now, is put back
+    by itself. What one leaves that is killed there ends with --undo, and with --forget."""
+    tree.write_config(JOB.replace("LOGS/*.csv", "LOGS/**/*.csv"))
+    sub = tree.log("sub/p.csv", b"first\n").parent
+    tree.log("p.csv", b"first\n")
+    taken(tree)
+    shutil.rmtree(sub)
+    (tree.folder / "elsewhere").mkdir()
+    sub.symlink_to(tree.folder / "elsewhere")
+    log = tree.log("p.csv", b"second\n")
+    said = refused(tree, "app", "--in-place")
+    assert "symbolic link" in said
+    assert "everything was put back" in said
+    note = tree.folder / "state/restores/app.json"
+    assert not note.exists()
+    for way in ("--undo", "--forget"):
+        item = {"path": f"{sub}/p.csv", "fresh": f"{sub}/x.maintd-tmp", "aside": f"{sub}/.app.maintd-aside"}
+        item |= {"new": None, "old": None, "is_database": False}
+        known = {"set": "app", "snapshot": "app@x", "phase": "unpacking", "items": [item], "programs": [], "paused": ""}
+        note.write_text(json.dumps(known))
+        restored(tree, "app", way)
+        assert not note.exists()
+    restored(tree, "app", "--in-place", "--only", str(log))
+    assert log.read_bytes() == b"first\n"
+    assert list((tree.folder / "elsewhere").iterdir()) == []
+
+
 def killed_half_way(tree: Tree) -> None:
     """Leaves a restore in place that was killed when the files had been replaced, and the checks were not done."""
     there = tree.folder / "there"
