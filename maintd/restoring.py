@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from itertools import count
 from typing import Any, Literal
@@ -132,7 +132,6 @@ class InPlace:
         self._folder = ""
         self._aside: Aside | None = None
         self.paused = ""
-        """Until when the daemon is paused for it."""
 
     def deeds(self) -> Iterator[Deed]:
         """All of it, in order. Programs stand still from the moment on when everything is ready beside its place."""
@@ -171,6 +170,13 @@ class InPlace:
     def put_back(self) -> list[str]:
         """After a failure: the state of before, byte for byte, and the programs as they were. Raises what fails."""
         return back(self._aside, self._places, keep=False) if self._aside else []
+
+    def paused_until(self, until: str) -> None:
+        """The daemon is paused for it until then; the note, if there is one by now, says so."""
+        self.paused = until
+        if self._aside is not None:
+            self._aside = replace(self._aside, paused=until)
+            self._aside.write(self._places.state_dir)
 
     def _in_phase(self, phase: Literal["unpacking", "placing", "done"]) -> None:
         self._folder = self._folder or self._free_folder()

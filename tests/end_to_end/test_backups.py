@@ -1,8 +1,12 @@
 """Backups in a daemon's life: status knows of them, a restore pauses it and restarts programs."""
 
+import json
 import os
+import subprocess
+import time
 from pathlib import Path
 
+from tests.conftest import environment, until
 from tests.test_backup import JOB as JOB_HERE
 from tests.test_backup import database, rows_of
 from tests.test_restore import WAITING, killed_half_way, write
@@ -108,6 +112,34 @@ def test_a_restore_ends_no_pause_but_its_own(daemon):
     assert made.tree.do().code == 0
     assert made.tree.run("restore", "app", "--in-place").returncode == 0
     assert made.status()["paused_all"]
+
+
+IMPATIENT = "import maintd.cli, maintd.cli.alone; maintd.cli.alone._PAUSE = 18; maintd.cli.main()"
+
+
+def test_the_pause_lasts_as_long_as_the_restore(daemon):
+    """A restore in place that takes longer than the pause that it asks for at a time has it last longer, and its note
+    says until when."""
+    waiting = ["/bin/sh", "-c", "touch HERE/there; until test -e HERE/go; do sleep 0.1; done"]
+    last = [part.replace("there", "last").replace("go", "end") for part in waiting]
+    made = daemon(JOB_HERE + f"checks = {[waiting, last]}\n")
+    here = made.tree.folder
+    database(made.tree.logs / "a.db")
+    made.start()
+    assert made.tree.do().code == 0
+    line = [MAINTD.with_name("python"), "-c", IMPATIENT, "-c", made.tree.config, "restore", "app", "--in-place"]
+    with subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE) as process:
+        until((here / "there").exists, "its first check runs")
+        before, begun = made.status()["paused_all_until"], time.monotonic()
+        until(lambda: time.monotonic() > begun + 3, "it is time")
+        (here / "go").touch()
+        until((here / "last").exists, "its second check runs")
+        after = made.status()["paused_all_until"]
+        assert after > before
+        assert json.loads((here / "state/restores/app.json").read_text())["paused"] == after
+        (here / "end").touch()
+        assert process.wait(60) == 0
+    assert not made.status()["paused_all"]
 
 
 def _mapped(pid: int, *names: str) -> list[str]:
