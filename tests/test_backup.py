@@ -500,6 +500,23 @@ def test_a_full_destination_keeps_what_was_there(tree):
         subprocess.run(["umount", small], check=True)
 
 
+def test_a_destination_that_is_not_mounted_is_none(tree):
+    """Where snapshots of the set were stored and none is any more nothing is stored, as on the disk below a mount;
+    that says how one begins anew there."""
+    tree.log("a.csv")
+    taken(tree)
+    taken(tree)
+    shutil.rmtree(tree.folder / "kept")
+    (tree.folder / "kept").mkdir(0o700)
+    did = tree.do()
+    assert did.code == 1
+    failed = did.event("backup.failed")
+    assert "no snapshot of app is there any more" in failed["error_msg"]
+    assert snapshots(tree) == []
+    Path(failed["advice"].rpartition("rmdir ")[2]).rmdir()
+    taken(tree)
+
+
 def test_another_users_database_is_copied_as_that_user(tree):
     """Nothing of root's is left beside a service's database, and its owner keeps it."""
     if os.geteuid() != 0:
