@@ -22,7 +22,7 @@ PROOF = "proof.json"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot. Without a `manifest` it cannot be read, and `trouble` says why.
+    """One snapshot. Without a `manifest` it cannot be read, and `trouble` says why, `hint` what helps if that is known.
 
     `stored` are the bytes that its packs take, each shared among the snapshots that have it; `inodes` tell packs apart,
     where `path` is in a bucket by a number made of their name. `proven` is when a restore of it was last tried, and
@@ -40,6 +40,7 @@ class Snapshot:
     damage: str = ""
     damaged: frozenset[tuple[int, int]] = frozenset()
     is_unnoted: bool = False
+    hint: str = ""
 
     @property
     def packs(self) -> frozenset[tuple[int, int]]:
@@ -221,11 +222,11 @@ class Held:
 def described(base: Snapshot, packs: Mapping[str, Held], read: Callable[[str], bytes]) -> Snapshot:
     """The snapshot, with what its manifest and its proof say, which are read by name (OSError if there is none)."""
     known: Manifest | None = None
-    trouble = ""
+    trouble, hint = "", ""
     try:
         known = Manifest.read(read(manifest.NAME))
     except (MaintdError, OSError) as error:
-        trouble = str(error)
+        trouble, hint = str(error), error.hint if isinstance(error, MaintdError) else ""
     proof = _proof(read)
     return Snapshot(
         base.path,
@@ -238,6 +239,7 @@ def described(base: Snapshot, packs: Mapping[str, Held], read: Callable[[str], b
         proof.at if proof and not proof.damage else None,
         proof.damage if proof else "",
         frozenset(packs[name].inode for name in (proof.packs if proof else ()) if name in packs),
+        hint=hint,
     )
 
 

@@ -357,12 +357,16 @@ def test_a_changed_snapshot_is_found(site, what):
 
 
 def test_a_snapshot_of_a_newer_maintd_is_refused(site):
-    """A manifest of a newer format is not guessed at."""
+    """A manifest of a newer format is not guessed at; restore and drill say which maintd can read it."""
     (snapshot,) = snapshots(site)
     path = snapshot / "manifest.json"
     path.write_bytes(path.read_bytes().replace(b'"format": 2', b'"format": 3'))
     stamp = snapshot.name.partition(".")[2]
-    assert "has format 3" in refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
+    said = refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
+    assert "has format 3" in said
+    assert "or a newer one" in said
+    site.write_config(JOB + '[drill.app]\ncron = "@weekly"\nset = "app"\ndestination = "HERE/kept"\n')
+    assert "or a newer one" in site.do("drill.app").events("drill.failed")[0]["advice"]
     assert site.run("backups", "app").returncode == 3
 
 

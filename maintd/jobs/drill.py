@@ -79,9 +79,8 @@ class RestoreDrill(Job):
             return
         for one in found:
             if one.manifest is None:
-                yield self._failing(
-                    one.label, one.path, one.trouble, "it cannot be restored: move it away if you know it"
-                )
+                advice = one.hint or "it cannot be restored: move it away if you know it"
+                yield self._failing(one.label, one.path, one.trouble, advice)
         newest = next((one for one in reversed(found) if one.is_verified), None)
         if newest is None or newest.manifest is None:
             yield self._nothing(place.to, found)
