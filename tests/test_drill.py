@@ -126,8 +126,10 @@ def _no_number(known: dict[str, Any]) -> None:
     known["packs"][0]["content"] = "x"
 
 
-def test_damage_is_told_also_if_there_is_no_room_to_note_it(tree):
-    """On a destination that is full to the last byte the drill says what is damaged, and that it could not be noted."""
+@pytest.mark.parametrize("was_proven", [False, True])
+def test_damage_is_told_also_if_there_is_no_room_to_note_it(tree, was_proven):
+    """On a destination that is full to the last byte the drill says what is damaged, and that it could not be noted. An
+    older proof makes room for that."""
     if os.geteuid() != 0:
         pytest.skip("mounting takes root: sudo make test")
     small = tree.folder / "small"
@@ -137,13 +139,17 @@ def test_damage_is_told_also_if_there_is_no_room_to_note_it(tree):
         tree.write_config((JOB + DRILL).replace("HERE/kept", "HERE/small") + 'scratch = "HERE"\n')
         assert tree.do("backup.app").code == 0
         (snapshot,) = (path for path in small.iterdir() if path.name.startswith("app."))
+        assert not was_proven or tree.do("drill.app").code == 0
         flip(pack := next(snapshot.glob("*.tar.zst")))
         with contextlib.suppress(OSError), (small / "fill").open("wb", buffering=0) as fill:
             while True:
                 fill.write(bytes(4096))
         said = tree.do("drill.app").event("drill.failed")["error_msg"]
         assert f"{pack.name} is not what it was" in said
-        assert "could not be noted" in said
+        assert ("could not be noted" in said) != was_proven
+        if was_proven:
+            assert tree.run("backups").returncode == 3
+            return
         (small / "fill").unlink()
         assert "could not be noted" not in tree.do("drill.app").event("drill.failed")["error_msg"]
         assert tree.run("backups").returncode == 3

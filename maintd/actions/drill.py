@@ -1,5 +1,6 @@
 """Proving that a snapshot can be restored: into a scratch directory, every file compared, every database opened."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import field
@@ -98,7 +99,13 @@ class _OnSnapshot(Action):
             offsite.ask(hands, self, self.store, "note", snapshot=name, proof=proof.decode())
             return
         with durable.directory(self.target) as dir_fd:
-            durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)
+            try:
+                durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)
+            except OSError as error:
+                if not damage or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                durable.unlink_own(snapshots.PROOF, dir_fd=dir_fd)  # which is no proof any more, and makes room
+                durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)
 
     def _ask(self, hands: Hands, function: str, **given: Any) -> Any:
         if self.store.is_remote:
