@@ -102,6 +102,12 @@ def half_done(state_dir: str, of: str) -> str:
     return found.snapshot if found is not None and found.phase == "placing" else ""
 
 
+def is_begun(state_dir: str, of: str) -> bool:
+    """Whether a restore of a set in place unpacks what it has brought, or was cut off there. Raises MaintdError."""
+    found = Aside.read(state_dir, of)
+    return found is not None and found.phase == "unpacking"
+
+
 def half_done_by_others(state_dir: str, of: str, paths: Collection[str]) -> tuple[str, str] | None:
     """Another set that is half restored in place with one of these files among its own, and of which snapshot.
 

@@ -5,7 +5,7 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from maintd import at_hand, destinations, snapshots, whereabouts
+from maintd import asides, at_hand, destinations, snapshots, whereabouts
 from maintd.actions.backup import CleanSnapshot, ExpireSnapshot, StoreSnapshot
 from maintd.actions.offsite import ClearObjects, ExpireObjects, UploadSnapshot
 from maintd.actions.repository import ForgetSnapshot, PruneRepository, StoreWithRestic
@@ -54,8 +54,11 @@ def of(place: Store, repository: Repository | None, stores: str) -> Depot:
 def leftovers(making: str, of: str, stores: str) -> Iterator[Action]:
     """What takes away the snapshots of a set that interrupted runs were making, or had brought for a restore."""
     with contextlib.suppress(FileNotFoundError):
-        info = os.lstat(left := at_hand.brought(stores, of))
-        yield CleanSnapshot(target=left, reason="a restore that was cut off left it", inode=(info.st_dev, info.st_ino))
+        if not asides.is_begun(os.path.dirname(stores), of):  # which may be at work, and reads it
+            info, left = os.lstat(at_hand.brought(stores, of)), at_hand.brought(stores, of)
+            yield CleanSnapshot(
+                target=left, reason="a restore that was cut off left it", inode=(info.st_dev, info.st_ino)
+            )
     for name, inode in snapshots.leftovers(making, of):
         yield CleanSnapshot(target=os.path.join(making, name), reason="an interrupted run left it", inode=inode)
 

@@ -288,6 +288,23 @@ def test_a_directory_that_is_a_link_by_now_leaves_nothing_stuck(tree):
     assert list((tree.folder / "elsewhere").iterdir()) == []
 
 
+def test_a_backup_takes_nothing_away_from_a_restore(site):
+    """What a restore has brought from elsewhere stays while its note says that it unpacks; after that the next backup
+    removes what is left."""
+    restored(site, "app", "--in-place")
+    restored(site, "app", "--undo")
+    note = site.folder / "state/restores/app.json"
+    known = {"set": "app", "snapshot": "app@x", "phase": "unpacking", "items": [], "programs": [], "paused": ""}
+    note.write_text(json.dumps(known))
+    brought = site.folder / "state/stores/app.restore.maintd-tmp"
+    brought.mkdir(parents=True)
+    assert site.do().code == 0
+    assert brought.exists()
+    restored(site, "app", "--undo")
+    assert site.do().code == 0
+    assert not brought.exists()
+
+
 def killed_half_way(tree: Tree) -> None:
     """Leaves a restore in place that was killed when the files had been replaced, and the checks were not done."""
     there = tree.folder / "there"
