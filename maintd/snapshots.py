@@ -186,8 +186,10 @@ def _seen_through(one: Snapshot, sizes: Mapping[str, int], inside: int) -> Snaps
     assert one.manifest is not None
     bad = [pack.name for pack in one.manifest.packs if sizes.get(pack.name) != pack.size]
     why = f"{names.printable(bad[0])} is missing, or not as large as it was" if bad else ""
-    with contextlib.suppress(FileNotFoundError):
+    try:
         why = why or unlike(contents(inside, manifest.NAME), contents(inside, manifest.SUMS))
+    except OSError as error:
+        why = f"{manifest.SUMS} cannot be read: {error.strerror}"
     packs = frozenset(one.inodes[name] for name in bad if name in one.inodes)
     return replace(one, damage=why, damaged=packs, is_unnoted=True, proven=None) if why else one
 
