@@ -1,6 +1,7 @@
 """A restore in place, deed by deed: everything is made ready first, then switched, and put back whole if it fails."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import field, replace
@@ -132,6 +133,7 @@ class InPlace:
         self._folder = ""
         self._aside: Aside | None = None
         self.paused = ""
+        self._noting = threading.Lock()
 
     def deeds(self) -> Iterator[Deed]:
         """All of it, in order. Programs stand still from the moment on when everything is ready beside its place."""
@@ -169,21 +171,26 @@ class InPlace:
 
     def put_back(self) -> list[str]:
         """After a failure: the state of before, byte for byte, and the programs as they were. Raises what fails."""
-        return back(self._aside, self._places, keep=False) if self._aside else []
+        with self._noting:
+            kept = back(self._aside, self._places, keep=False) if self._aside else []
+            self._aside = None
+        return kept
 
     def paused_until(self, until: str) -> None:
         """The daemon is paused for it until then; the note, if there is one by now, says so."""
-        self.paused = until
-        if self._aside is not None:
-            self._aside = replace(self._aside, paused=until)
-            self._aside.write(self._places.state_dir)
+        with self._noting:
+            self.paused = until
+            if self._aside is not None:
+                self._aside = replace(self._aside, paused=until)
+                self._aside.write(self._places.state_dir)
 
     def _in_phase(self, phase: Literal["unpacking", "placing", "done"]) -> None:
         self._folder = self._folder or self._free_folder()
         items = self._noted.items if phase == "done" else tuple(_item(entry, self._folder) for entry in self.entries)
-        aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs, self.paused)
-        aside.write(self._places.state_dir)
-        self._aside = aside
+        with self._noting:
+            aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs, self.paused)
+            aside.write(self._places.state_dir)
+            self._aside = aside
 
     def _free_folder(self) -> str:
         """A name for the aside directories that is free beside every file: an undone restore may have left its own."""

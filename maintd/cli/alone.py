@@ -1,8 +1,9 @@
 """What must be done while no job of maintd's is at work: under its lock, or while the daemon that holds it pauses."""
 
 import os
+import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -24,19 +25,31 @@ class Hold:
 
     def __init__(self, called: Invocation, until: str = "") -> None:
         self.until = until
-        self._called, self._next = called, time.monotonic() + _PAUSE / 6
+        self._called, self._is_over = called, threading.Event()
 
-    def renew(self) -> bool:
-        """Lets the pause last longer, if it is time for that and it is still the same; whether it was."""
-        if not self.until or time.monotonic() < self._next:
-            return False
-        self._next = time.monotonic() + _PAUSE / 6
-        with suppress(MaintdError):  # a daemon that is being started anew knows of its pause, and is asked again
-            if reach.ask(self._called, "GET", "/status")["paused_all_until"] == self.until:
+    @contextmanager
+    def renewed(self, told: Callable[[str], None]) -> Iterator[None]:
+        """Lets the pause last as long as the block, in a thread, and tells until when, by and by."""
+        told(self.until)
+        if not self.until:
+            yield
+            return
+        renewing = threading.Thread(target=self._renew, args=(told,), daemon=True)
+        renewing.start()
+        try:
+            yield
+        finally:
+            self._is_over.set()
+            renewing.join()
+
+    def _renew(self, told: Callable[[str], None]) -> None:
+        while not self._is_over.wait(_PAUSE / 6):
+            with suppress(MaintdError, OSError):  # a daemon that is started anew knows of its pause, and is asked again
+                if reach.ask(self._called, "GET", "/status")["paused_all_until"] != self.until:
+                    return  # somebody has ended it, or begun another one
                 reach.ask(self._called, "POST", "/pause", {"job": ALL_JOBS, "seconds": _PAUSE})
                 self.until = str(reach.ask(self._called, "GET", "/status")["paused_all_until"])
-                return True
-        return False
+                told(self.until)
 
 
 @contextmanager

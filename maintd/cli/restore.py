@@ -15,7 +15,7 @@ from maintd.asides import Aside
 from maintd.at_hand import Local, at_hand, brought
 from maintd.child import Worker
 from maintd.cli import output, tables, undoing
-from maintd.cli.alone import Hold, alone
+from maintd.cli.alone import alone
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
@@ -236,10 +236,9 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         undoing.tell(places)
         if plan_only:
             return _show_plan(found, deeds)
-        with alone(order.called, config) as hold:
-            restoration.paused_until(hold.until)
+        with alone(order.called, config) as hold, hold.renewed(restoration.paused_until):
             try:
-                _do(order, found, deeds, partial(_renew, hold, restoration))
+                _do(order, found, deeds)
             except BaseException:
                 _put_back(restoration)
                 undoing.tell(places)
@@ -247,11 +246,6 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     undoing.tell(places)
     output.complain(f"maintd: what was there is kept; undo it with: maintd restore {order.set_name} --undo")
     return Exit.OK
-
-
-def _renew(hold: Hold, restoration: InPlace) -> None:
-    if hold.renew():
-        restoration.paused_until(hold.until)
 
 
 def _put_back(restoration: InPlace) -> None:
@@ -274,13 +268,12 @@ def _show_plan(found: Snapshot, deeds: Sequence[Deed]) -> int:
     return Exit.OK
 
 
-def _do(order: _Order, found: Snapshot, deeds: Sequence[Deed], meanwhile: Callable[[], None] = lambda: None) -> None:
+def _do(order: _Order, found: Snapshot, deeds: Sequence[Deed]) -> None:
     for index, deed in enumerate(deeds):
         step = {"type": "step", "job": found.label, "index": index, "of": len(deeds), "verb": deed.verb}
         order.show(step | {"target": deed.target, "in_bytes": deed.in_bytes})
-        meanwhile()
         try:
-            deed.run(partial(_progress, order, deed, meanwhile))
+            deed.run(partial(_progress, order, deed))
         except OSError as error:
             if error.errno not in (errno.ENOSPC, errno.EDQUOT):
                 raise
@@ -290,8 +283,7 @@ def _do(order: _Order, found: Snapshot, deeds: Sequence[Deed], meanwhile: Callab
             ) from error
 
 
-def _progress(order: _Order, deed: Deed, meanwhile: Callable[[], None], count: int) -> None:
-    meanwhile()
+def _progress(order: _Order, deed: Deed, count: int) -> None:
     order.show({"type": "progress", "target": deed.target, "bytes": count})
 
 
