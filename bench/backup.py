@@ -88,7 +88,7 @@ def _pair(tree: Tree, path: Path, target: Path) -> tuple[float, float, float]:
     """Seconds of sqlite3's copy, of maintd's, and of maintd's whole run."""
     theirs = timed(lambda: subprocess.run([*POLITE, "sqlite3", path, f".backup {target}"], check=True))
     target.unlink()
-    shutil.rmtree(tree.folder / "kept", ignore_errors=True)
+    forget(tree)
     os.sync()
     begun = time.monotonic()
     did = tree.do()
@@ -151,7 +151,7 @@ def restic(tree: Tree, *arguments: str) -> bool:
 
 def resident(tree: Tree) -> None:
     """The RSS of a daemon, children apart, while it takes the same snapshot anew."""
-    shutil.rmtree(tree.folder / "kept")
+    forget(tree)
     daemon = subprocess.Popen([MAINTD, "-c", tree.config, "run"], stdout=subprocess.DEVNULL, env=environment())
     try:
         until(lambda: tree.run("status").returncode in (0, 3), "the daemon answers", 30)
@@ -164,6 +164,12 @@ def resident(tree: Tree) -> None:
     finally:
         daemon.terminate()
         daemon.wait()
+
+
+def forget(tree: Tree) -> None:
+    """Removes all snapshots, and the note that there were some."""
+    for path in ("kept", "state/stores"):
+        shutil.rmtree(tree.folder / path, ignore_errors=True)
 
 
 def run(tree: Tree) -> None:

@@ -102,6 +102,12 @@ def half_done(state_dir: str, of: str) -> str:
     return found.snapshot if found is not None and found.phase == "placing" else ""
 
 
+def is_begun(state_dir: str, of: str) -> bool:
+    """Whether a restore of a set in place unpacks what it has brought, or was cut off there. Raises MaintdError."""
+    found = Aside.read(state_dir, of)
+    return found is not None and found.phase == "unpacking"
+
+
 def half_done_by_others(state_dir: str, of: str, paths: Collection[str]) -> tuple[str, str] | None:
     """Another set that is half restored in place with one of these files among its own, and of which snapshot.
 
@@ -169,6 +175,15 @@ def put_back(item: Item, *, keep: bool) -> None:
             durable.unlink_own(os.path.basename(item.fresh), dir_fd=dir_fd)
             os.fsync(dir_fd)
             os.fsync(aside)
+
+
+def may_be_entered(item: Item) -> bool:
+    """Whether the directory of a file is one, and no link."""
+    try:
+        with durable.directory(os.path.dirname(item.path)):
+            return True
+    except (OSError, MaintdError):
+        return False
 
 
 def lost(aside: Aside) -> list[str]:

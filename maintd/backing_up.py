@@ -48,13 +48,19 @@ def failing(target: str, why: str, advice: str) -> Finding:
     return Finding(target=target, reason=f"{why} ({advice})", event=event)
 
 
+def without(found: Found) -> Iterator[Finding]:
+    """What a snapshot of these would lack."""
+    for miss in found.lacking:
+        yield failing(miss.path, f"{miss.reason}: the snapshot lacks it", "bring it back, or take it out of the job")
+
+
 def plan_snapshot(
     found: Found, there: Sequence[Snapshot], depot: Depot, policy: Policy, now: datetime
 ) -> Iterator[Step]:
     """Copies and dumps into a staging directory, and makes one snapshot of them and of the files."""
     name = names.next_archive(policy.of, now, [one.name for one in there])
     staged = Staged(os.path.join(depot.making, names.temporary(str(name))))
-    lacking: list[str] = []
+    lacking = [f"{names.printable(miss.path)}: {miss.reason}" for miss in found.lacking]
     steps: list[Action] = []
     for step in (*_copies(found, policy, staged), *_dumps(policy, staged)):
         if isinstance(step, Finding):
@@ -62,11 +68,11 @@ def plan_snapshot(
         else:
             steps.append(step)
         yield step
-    base = next((one for one in reversed(there) if one.manifest and not one.damage), None)
+    base = snapshots.base_of(there)
     last = depot.storing(
         base,
         target=f"{depot.where.rstrip('/')}/{name}",
-        reason=f"the last sound snapshot is {base.label}" if base else "there is no sound snapshot yet",
+        reason=f"the last sound snapshot is {base.label}" if base else "there is no sound one before it",
         needs=tuple(steps),
         files=tuple(found.files),
         expected=tuple(step.target for step in steps),
@@ -148,7 +154,9 @@ def _about(found: Found, policy: Policy, now: datetime) -> Mapping[str, object]:
         "taken": now.astimezone(UTC).isoformat(timespec="seconds"),
         "maintd": __version__,
         "host": socket.gethostname(),
-        "left_out": [f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses],
+        "left_out": [
+            f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses if miss not in found.lacking
+        ],
         "invariants": invariants,
         "programs": policy.programs,
         "checks": policy.checks,

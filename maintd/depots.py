@@ -5,11 +5,12 @@ import os
 from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
-from maintd import at_hand, destinations, snapshots
+from maintd import asides, at_hand, destinations, snapshots, whereabouts
 from maintd.actions.backup import CleanSnapshot, ExpireSnapshot, StoreSnapshot
 from maintd.actions.offsite import ClearObjects, ExpireObjects, UploadSnapshot
 from maintd.actions.repository import ForgetSnapshot, PruneRepository, StoreWithRestic
 from maintd.destinations import Contents
+from maintd.errors import MaintdError
 from maintd.snapshots import Snapshot
 from maintd.steps import Action
 from maintd.stores import Repository, Store
@@ -45,34 +46,53 @@ def of(place: Store, repository: Repository | None, stores: str) -> Depot:
     """The depot of a job; `stores` is maintd's private directory for all that are elsewhere."""
     if repository is not None:
         return InRepository(repository, os.path.join(stores, "copies"))
-    return InBucket(place, place.directory(stores)) if place.is_remote else InDirectory(place.to)
+    return (
+        InBucket(place, place.directory(stores)) if place.is_remote else InDirectory(place.to, place.directory(stores))
+    )
 
 
 def leftovers(making: str, of: str, stores: str) -> Iterator[Action]:
     """What takes away the snapshots of a set that interrupted runs were making, or had brought for a restore."""
     with contextlib.suppress(FileNotFoundError):
-        info = os.lstat(left := at_hand.brought(stores, of))
-        yield CleanSnapshot(target=left, reason="a restore that was cut off left it", inode=(info.st_dev, info.st_ino))
+        if not asides.is_begun(os.path.dirname(stores), of):  # which may be at work, and reads it
+            info, left = os.lstat(at_hand.brought(stores, of)), at_hand.brought(stores, of)
+            yield CleanSnapshot(
+                target=left, reason="a restore that was cut off left it", inode=(info.st_dev, info.st_ino)
+            )
     for name, inode in snapshots.leftovers(making, of):
         yield CleanSnapshot(target=os.path.join(making, name), reason="an interrupted run left it", inode=inode)
 
 
 @dataclass(frozen=True)
 class InDirectory:
+    """`private`, and what begins so, are directories of maintd's own elsewhere."""
+
     where: str
+    private: str
 
     @property
     def making(self) -> str:
         return self.where
 
     def look(self, of: str) -> Contents:
-        return Contents(snapshots.found(self.where, of))
+        """MaintdError if nothing is there, where something was stored: with its disk not mounted it looks so."""
+        found = snapshots.found(self.where, of)
+        noted = self._noted(of)
+        if not found and whereabouts.is_noted(noted):
+            raise MaintdError(
+                f"no snapshot of {of} is there any more, where there were some",
+                hint=f"mount its disk; if they are gone for good: {whereabouts.forgetting(noted)}",
+            )
+        return Contents(found)
+
+    def _noted(self, of: str) -> str:
+        return f"{self.private}-{of}"
 
     def clearing(self, there: Contents, of: str) -> Iterator[Action]:  # noqa: ARG002 - as the protocol has it
         yield from ()
 
     def storing(self, base: Snapshot | None, **what: Any) -> StoreSnapshot:
-        return StoreSnapshot(**what, previous=base.path if base else "")
+        return StoreSnapshot(**what, previous=base.path if base else "", noted=self._noted(what["about"]["set"]))
 
     def expiring(self, one: Snapshot, **what: Any) -> Action:
         return ExpireSnapshot(target=one.path, inode=one.inode, **what)

@@ -134,6 +134,9 @@ def _described(store: Store, one: Mapping[str, str], packs: Mapping[str, Mapping
     lacking = [pack.name for pack in bare.manifest.packs if sizes.get(pack.name) != pack.size]
     if lacking and not full.damage:
         return replace(full, damage=f"{lacking[0]} is not in the bucket, or not as large as it was", proven=None)
+    unlike = snapshots.unlike(read(manifest.NAME), one["sums"].encode("utf-8", "surrogateescape"))
+    if one["sums"] and unlike and not full.damage:
+        return replace(full, damage=unlike, is_unnoted=True, proven=None)
     return full
 
 

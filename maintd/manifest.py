@@ -127,6 +127,7 @@ class Manifest:
             found = cls(**fields | _nested(fields))
             _require_below(found)
             _require_sane(found)
+            _require_text(found)
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             raise MaintdError(f"its manifest is no manifest of maintd's: {error!r}") from error
         return found
@@ -151,19 +152,48 @@ def _require_sane(found: Manifest) -> None:
         if not (0 <= mode <= _MOST_MODE and 0 <= uid < _NOBODY and 0 <= gid < _NOBODY):
             raise ValueError(f"{name!r} has a mode or an owner that no file can have")
     for entry in found.entries:
-        if entry.size < 0 or not (isinstance(entry.mtime_ns, int) and abs(entry.mtime_ns) < _MOST_TIME):
+        if not _is_size(entry.size) or not (isinstance(entry.mtime_ns, int) and abs(entry.mtime_ns) < _MOST_TIME):
             raise ValueError(f"{entry.name!r} has a size or a time that no file can have")
+    for pack in found.packs:
+        if not (_is_size(pack.size) and _is_size(pack.content)):
+            raise ValueError(f"{pack.name!r} has a size that no pack can have")
+
+
+def _require_text(found: Manifest) -> None:
+    """TypeError if something that is text is none, or a database is described by something else than fields."""
+    texts = [found.set, found.taken, found.maintd, found.host, *found.missing, *found.left_out, *found.programs]
+    texts += [text for argv in (*found.checks, *found.invariants.values()) for text in argv]
+    for pack in found.packs:
+        texts += (pack.name, pack.sha256)
+    for entry in found.entries:
+        texts += (entry.path, entry.sha256, entry.owner, entry.group, entry.pack)
+        if not (entry.database is None or isinstance(entry.database, dict)):
+            raise TypeError(f"what it says of {entry.name!r} is not what is said of a database")
+    for text in texts:
+        if not isinstance(text, str):
+            raise TypeError(f"{text!r} is no text")
+
+
+def _is_size(value: object) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _listed(value: object) -> tuple[Any, ...]:
+    """A list; a text, which is a sequence as well, is none."""
+    if not isinstance(value, list):
+        raise TypeError(f"{value!r} is no list")
+    return tuple(value)
 
 
 def _nested(fields: dict[str, Any]) -> dict[str, Any]:
     return {
         "entries": tuple(Entry(**entry | {"seen": tuple(entry["seen"])}) for entry in fields["entries"]),
         "packs": tuple(Pack(**pack) for pack in fields["packs"]),
-        "missing": tuple(fields["missing"]),
-        "left_out": tuple(fields["left_out"]),
-        "invariants": {path: tuple(queries) for path, queries in fields["invariants"].items()},
-        "programs": tuple(fields["programs"]),
-        "checks": tuple(tuple(argv) for argv in fields["checks"]),
+        "missing": _listed(fields["missing"]),
+        "left_out": _listed(fields["left_out"]),
+        "invariants": {path: _listed(queries) for path, queries in fields["invariants"].items()},
+        "programs": _listed(fields["programs"]),
+        "checks": tuple(_listed(argv) for argv in fields["checks"]),
         "directories": {path: (mode, uid, gid) for path, (mode, uid, gid) in fields.get("directories", {}).items()},
     }
 

@@ -12,12 +12,16 @@ from maintd.errors import MaintdError, OutOfReach
 from maintd.stores import Store
 
 if TYPE_CHECKING:
+    from obstore import GetResult
     from obstore.store import S3Config, S3Store
 
 PART = 8 << 20
 _RETRIES = 2
 _SIGNS = ("HTTP error", "error sending request", "error decoding response", "timed out", "non-2xx status code: 5")
 """What the library says where a store does not answer, or has no answer."""
+
+_NO_RANGES = "non-partial response"
+"""What it says where a store answers a request for a part with all of it."""
 
 
 class Bucket:
@@ -57,22 +61,33 @@ class Bucket:
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         """The bytes of an object from there on. FileNotFoundError if there is none.
 
-        What is larger than a part is asked for part by part: the time-out bounds one request, its body included.
+        What is larger than a part is asked for part by part: the time-out bounds one request, its body included. A
+        store that does not heed ranges, as rclone's, is asked for all of it at once, in the time of so many parts.
         """
         import obstore  # noqa: PLC0415 - as above
 
         with _told(self._store, name):
-            options = {"range": {"offset": offset}} if offset else {}
-            found = obstore.get(self._objects, self._path(name), options=options)  # type: ignore[arg-type]
+            found = obstore.get(self._objects, self._path(name))
             size = int(found.meta["size"])
-            if size - offset <= PART:
-                for chunk in found.stream(1 << 20):
-                    yield bytes(chunk)
+            if size <= PART:
+                yield from _from(found, offset)
                 return
             del found  # its body is not read
             for start in range(offset, size, PART):
-                end = min(start + PART, size)
-                yield bytes(obstore.get_range(self._objects, self._path(name), start=start, end=end))
+                try:
+                    piece = self._piece(name, start, min(start + PART, size))
+                except obstore.exceptions.BaseError as error:
+                    if _NO_RANGES not in str(error) or start != offset:
+                        raise
+                    patient = _opened(self._store, len(range(0, size, PART)))
+                    yield from _from(obstore.get(patient, self._path(name)), offset)
+                    return
+                yield piece
+
+    def _piece(self, name: str, start: int, end: int) -> bytes:
+        import obstore  # noqa: PLC0415 - as above
+
+        return bytes(obstore.get_range(self._objects, self._path(name), start=start, end=end))
 
     def sizes(self) -> dict[str, int]:
         """The objects with their bytes."""
@@ -115,14 +130,23 @@ def sha256(chunks: Iterable[bytes]) -> tuple[int, str]:
     return size, found.hexdigest()
 
 
-def _opened(store: Store) -> "S3Store":
+def _from(found: "GetResult", offset: int) -> Iterator[bytes]:
+    """The body of an answer, but for its first bytes."""
+    for chunk in found.stream(1 << 20):
+        data = bytes(chunk)
+        yield data[offset:] if offset < len(data) else b""
+        offset = max(0, offset - len(data))
+
+
+def _opened(store: Store, parts: int = 1) -> "S3Store":
+    """With time for as many parts in one request."""
     try:
         from obstore.store import S3Store  # noqa: PLC0415 - as above
     except ModuleNotFoundError:
         raise MaintdError(
             "object stores need maintd's extra s3, which is not installed", hint="pip install 'maintd[s3]'"
         ) from None
-    limit = timedelta(seconds=store.timeout)
+    limit = timedelta(seconds=store.timeout * parts)
     config: S3Config = {"region": store.region}
     config["access_key_id"], config["secret_access_key"] = store.key_id.read(), store.secret_key.read()
     if store.endpoint:

@@ -25,13 +25,15 @@ _TEXTS = (manifest.CONTENTS, manifest.SUMS, manifest.NAME)
 def listing(_progress: Progress, *, store: dict[str, Any], only: str | None) -> dict[str, Any]:
     """What is there of a set, or of all.
 
-    `snapshots` with name, manifest and proof; `packs` of each set with their bytes; `loose`, the keys of what belongs
-    to no snapshot: an interrupted run left it.
+    `snapshots` with name, manifest and proof, the newest of each set also with its checksums; `packs` of each set with
+    their bytes; `loose`, the keys of what belongs to no snapshot: an interrupted run left it.
     """
     bucket = Bucket(Store.of(store))
     there = _There(bucket.sizes(), only)
     found = [
-        {"name": name, "manifest": _text(bucket, f"{name}/{manifest.NAME}"), "proof": _proof(bucket, there, name)}
+        {"name": name, "manifest": _text(bucket, f"{name}/{manifest.NAME}")}
+        | {"proof": _optional(bucket, there, name, snapshots.PROOF)}
+        | {"sums": _optional(bucket, there, name, manifest.SUMS) if name in there.newest else ""}
         for name in there.snapshots
     ]
     manifests = {one["name"]: one["manifest"] for one in found}
@@ -53,6 +55,12 @@ class _There:
             elif (at := names.parse_archive(folder)) and not at.suffix and only in (None, at.log):
                 self.files.setdefault(folder, []).append(name)
         self.snapshots = sorted(name for name, files in self.files.items() if manifest.NAME in files)
+
+    @property
+    def newest(self) -> set[str]:
+        """The last snapshot of each set, which the next one may have packs of."""
+        read = [at for at in map(names.parse_archive, self.snapshots) if at]
+        return {str(at) for at in {at.log: at for at in sorted(read, key=lambda at: (at.log, at))}.values()}
 
     def loose(self, manifests: dict[str, str]) -> list[str]:
         """The keys of half a snapshot, and of packs that no manifest names, if all of the set can be read."""
@@ -77,8 +85,8 @@ def _bytes(text: str) -> bytes:
     return text.encode("utf-8", "surrogateescape")
 
 
-def _proof(bucket: Bucket, there: _There, name: str) -> str:
-    return _text(bucket, f"{name}/{snapshots.PROOF}") if snapshots.PROOF in there.files[name] else ""
+def _optional(bucket: Bucket, there: _There, name: str, file: str) -> str:
+    return _text(bucket, f"{name}/{file}") if file in there.files[name] else ""
 
 
 def upload(progress: Progress, *, store: dict[str, Any], snapshot: str, staging: str) -> None:

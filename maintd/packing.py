@@ -124,9 +124,17 @@ class _Before:
         worth = {
             one.name
             for one in self.manifest.packs
-            if one.name >= self.oldest and live.get(one.name, -1) >= _LEAST_LIVE * one.content
+            if one.name >= self.oldest and live.get(one.name, -1) >= _LEAST_LIVE * one.content and self._is_whole(one)
         }
         yield from (entry for entry in same if entry.pack in worth)
+
+    def _is_whole(self, pack: Pack) -> bool:
+        """Whether a pack is as large as it was; what is in one that is not is stored again."""
+        if not self.path:
+            return True
+        with contextlib.suppress(FileNotFoundError), durable.directory(self.path) as dir_fd:
+            return os.lstat(pack.name, dir_fd=dir_fd).st_size == pack.size
+        return False
 
     def link(self, packs: Collection[str], staging: int) -> list[Pack]:
         """Links packs of that snapshot into this one, if they are files; Refused if one is not of the size it was."""

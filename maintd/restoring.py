@@ -1,9 +1,10 @@
 """A restore in place, deed by deed: everything is made ready first, then switched, and put back whole if it fails."""
 
 import os
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import field
+from dataclasses import field, replace
 from functools import partial
 from itertools import count
 from typing import Any, Literal
@@ -132,7 +133,7 @@ class InPlace:
         self._folder = ""
         self._aside: Aside | None = None
         self.paused = ""
-        """Until when the daemon is paused for it."""
+        self._noting = threading.Lock()
 
     def deeds(self) -> Iterator[Deed]:
         """All of it, in order. Programs stand still from the moment on when everything is ready beside its place."""
@@ -170,14 +171,26 @@ class InPlace:
 
     def put_back(self) -> list[str]:
         """After a failure: the state of before, byte for byte, and the programs as they were. Raises what fails."""
-        return back(self._aside, self._places, keep=False) if self._aside else []
+        with self._noting:
+            kept = back(self._aside, self._places, keep=False) if self._aside else []
+            self._aside = None
+        return kept
+
+    def paused_until(self, until: str) -> None:
+        """The daemon is paused for it until then; the note, if there is one by now, says so."""
+        with self._noting:
+            self.paused = until
+            if self._aside is not None:
+                self._aside = replace(self._aside, paused=until)
+                self._aside.write(self._places.state_dir)
 
     def _in_phase(self, phase: Literal["unpacking", "placing", "done"]) -> None:
         self._folder = self._folder or self._free_folder()
         items = self._noted.items if phase == "done" else tuple(_item(entry, self._folder) for entry in self.entries)
-        aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs, self.paused)
-        aside.write(self._places.state_dir)
-        self._aside = aside
+        with self._noting:
+            aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs, self.paused)
+            aside.write(self._places.state_dir)
+            self._aside = aside
 
     def _free_folder(self) -> str:
         """A name for the aside directories that is free beside every file: an undone restore may have left its own."""
@@ -249,7 +262,8 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
         for item in aside.items:
             require_unused(item.path, is_database=item.is_database)
     for item in aside.items:
-        asides.put_back(item, keep=keep)
+        if aside.phase != "unpacking" or asides.may_be_entered(item):  # nothing was moved: no matter what is there now
+            asides.put_back(item, keep=keep)
     kept = asides.remove_empty(aside.items)
     for program in aside.programs:
         places.start(program)

@@ -1,6 +1,7 @@
 """The snapshots of a destination, as it shows them: names carry the state, `SET.YYYYMMDDTHHMMSSZ[-N]`."""
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -21,11 +22,11 @@ PROOF = "proof.json"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """One snapshot. Without a `manifest` it cannot be read, and `trouble` says why.
+    """One snapshot. Without a `manifest` it cannot be read, and `trouble` says why, `hint` what helps if that is known.
 
     `stored` are the bytes that its packs take, each shared among the snapshots that have it; `inodes` tell packs apart,
     where `path` is in a bucket by a number made of their name. `proven` is when a restore of it was last tried, and
-    `damage` what that, or a later one, found.
+    `damage` what that, or a later one, found; it `is_unnoted` if it was seen just now, without reading packs.
     """
 
     path: str
@@ -38,6 +39,8 @@ class Snapshot:
     proven: datetime | None = None
     damage: str = ""
     damaged: frozenset[tuple[int, int]] = frozenset()
+    is_unnoted: bool = False
+    hint: str = ""
 
     @property
     def packs(self) -> frozenset[tuple[int, int]]:
@@ -172,7 +175,42 @@ def _read(dir_fd: int, destination: str, name: str, at: ArchiveName) -> Snapshot
 def _filled(base: Snapshot, inside: int) -> Snapshot:
     infos = {name: os.lstat(name, dir_fd=inside) for name in os.listdir(inside)}
     packs = {name: Held(_inode(info), info.st_size // info.st_nlink) for name, info in infos.items() if ".tar." in name}
-    return described(base, packs, lambda name: contents(inside, name))
+    found = described(base, packs, lambda name: contents(inside, name))
+    if found.manifest is None or found.damage:
+        return found
+    return _seen_through(found, {name: info.st_size for name, info in infos.items()}, inside)
+
+
+def _seen_through(one: Snapshot, sizes: Mapping[str, int], inside: int) -> Snapshot:
+    """The same, with the damage that sizes and small files show."""
+    assert one.manifest is not None
+    bad = [pack.name for pack in one.manifest.packs if sizes.get(pack.name) != pack.size]
+    why = f"{names.printable(bad[0])} is missing, or not as large as it was" if bad else ""
+    try:
+        why = why or unlike(contents(inside, manifest.NAME), contents(inside, manifest.SUMS))
+    except OSError as error:
+        why = f"{manifest.SUMS} cannot be read: {error.strerror}"
+    packs = frozenset(one.inodes[name] for name in bad if name in one.inodes)
+    return replace(one, damage=why, damaged=packs, is_unnoted=True, proven=None) if why else one
+
+
+def unlike(written: bytes, sums: bytes) -> str:
+    """What is wrong if a manifest is not what the checksums say; "" if it is."""
+    is_same = manifest.read_sums(sums).get(manifest.NAME) == hashlib.sha256(written).hexdigest()
+    return "" if is_same else f"{manifest.NAME} is not what it was: its SHA-256 is another than {manifest.SUMS} says"
+
+
+def base_of(snapshots: Sequence[Snapshot]) -> Snapshot | None:
+    """The newest of a set that the next may have packs of.
+
+    None after damage that lies in no pack: an older manifest may have it as well, and would hand it on.
+    """
+    for one in reversed(snapshots):
+        if one.manifest and not one.damage:
+            return one
+        if one.damage and not one.damaged:
+            return None
+    return None
 
 
 @dataclass(frozen=True)
@@ -186,11 +224,11 @@ class Held:
 def described(base: Snapshot, packs: Mapping[str, Held], read: Callable[[str], bytes]) -> Snapshot:
     """The snapshot, with what its manifest and its proof say, which are read by name (OSError if there is none)."""
     known: Manifest | None = None
-    trouble = ""
+    trouble, hint = "", ""
     try:
         known = Manifest.read(read(manifest.NAME))
     except (MaintdError, OSError) as error:
-        trouble = str(error)
+        trouble, hint = str(error), error.hint if isinstance(error, MaintdError) else ""
     proof = _proof(read)
     return Snapshot(
         base.path,
@@ -203,6 +241,7 @@ def described(base: Snapshot, packs: Mapping[str, Held], read: Callable[[str], b
         proof.at if proof and not proof.damage else None,
         proof.damage if proof else "",
         frozenset(packs[name].inode for name in (proof.packs if proof else ()) if name in packs),
+        hint=hint,
     )
 
 

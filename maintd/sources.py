@@ -29,12 +29,13 @@ class Database:
 
 @dataclass
 class Found:
-    """The sources of a set; `strange` are files that should be databases and are none."""
+    """The sources of a set; `strange` are files that should be databases and are none, `lacking` misses that count."""
 
     databases: list[Database] = field(default_factory=list)
     files: list[Source] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
+    lacking: list[Miss] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -121,6 +122,9 @@ def _below(directory: str, own: OwnFiles, misses: list[Miss]) -> Iterator[Match]
             try:
                 info = os.lstat(name, dir_fd=descriptor)
             except FileNotFoundError:
+                continue
+            except OSError as error:
+                misses.append(Miss(path, f"cannot look at it: {error.strerror}", error=error))
                 continue
             if st.S_ISDIR(info.st_mode):
                 yield from _below(path, own, misses)

@@ -67,8 +67,10 @@ def compare(read: Read, packs: Sequence[str] | None, progress: Progress) -> int:
     for name in (manifest.NAME, manifest.CONTENTS):
         count = _compare(read, name, known.get(name, ""), count, progress)
     whole = Manifest.read(b"".join(read(manifest.NAME)))
-    for name in (pack.name for pack in whole.packs if packs is None or pack.name in packs):
-        count = _compare(read, name, known.get(name, ""), count, progress)
+    for pack in (pack for pack in whole.packs if packs is None or pack.name in packs):
+        begun, count = count, _compare(read, pack.name, known.get(pack.name, ""), count, progress)
+        if count - begun != pack.size:
+            raise Damaged(f"{printable(pack.name)} is not as large as {manifest.NAME} says")
     for pack in whole.packs:
         if known.get(pack.name) != pack.sha256:
             raise Damaged(f"{manifest.NAME} and {manifest.SUMS} differ about {printable(pack.name)}")

@@ -1,4 +1,4 @@
-"""Remembers of archives in directories that something was stored there: one that is gone is then not taken for new."""
+"""Remembers of directories that something was stored there: an archive or backup that is gone is not taken for new."""
 
 import os
 from contextlib import suppress
@@ -7,11 +7,11 @@ from maintd import durable
 from maintd.errors import MaintdError
 
 _NOTE = "stored"
-"""The directory in the private one of an archive, below `state_dir`, that says so."""
+"""The directory in the private one of an archive or a set, below `state_dir`, that says so."""
 
 
 def note(private: str) -> None:
-    """Notes that something was stored in the archive whose private directory that is, if that can be noted."""
+    """Notes that something was stored, in the private directory of the archive or set, if that can be noted."""
     if is_noted(private):
         return
     with suppress(OSError, MaintdError):
@@ -22,3 +22,8 @@ def note(private: str) -> None:
 
 def is_noted(private: str) -> bool:
     return os.path.isdir(os.path.join(private, _NOTE))
+
+
+def forgetting(private: str) -> str:
+    """The command with which a person has it forgotten."""
+    return f"rmdir {os.path.join(private, _NOTE)}"

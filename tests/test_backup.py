@@ -171,6 +171,71 @@ def test_nothing_to_back_up_makes_no_snapshot(tree):
     assert snapshots(tree) == []
 
 
+GONE = """
+[backup.app]
+cron = "@daily"
+keep = 2
+destination = "HERE/kept"
+databases = ["LOGS/a.db", "LOGS/b.db"]
+files = ["LOGS/files", "LOGS/mounted", "LOGS/spool/*"]
+"""
+
+
+def test_a_named_source_that_is_gone_is_lacking(tree):
+    """A database or a directory that the job names and that is not there any more, or a link by now, fails the run: the
+    snapshot says that it lacks it, is not verified, and the last one that has it is never given up."""
+    tree.write_config(GONE)
+    for name in ("a.db", "b.db"):
+        database(tree.logs / name)
+    for name in ("files/x", "mounted/y", "spool/z", "spool/zz"):
+        tree.log(name)
+    whole = taken(tree).event("snapshot.stored")["target"]
+    os.rename(tree.logs / "b.db", tree.logs / "b2.db")
+    (tree.logs / "b.db").symlink_to("b2.db")
+    shutil.rmtree(tree.logs / "files")
+    for name in ("mounted/y", "spool/z", "spool/zz"):
+        (tree.logs / name).unlink()
+    gone = {f"{tree.logs}/{name}" for name in ("b.db", "files", "mounted", "spool/*")}
+    for _ in range(3):
+        did = tree.do()
+        assert did.code == 5
+        assert {event["target"] for event in did.events("backup.failed")} == gone, str(did)
+        assert did.event("snapshot.stored")["missing"] == 4
+    assert {path.name for path in snapshots(tree)} >= {Path(whole).name}
+    assert "it lacks 4 sources" in tree.run("backups").stdout
+    (tree.logs / "b.db").unlink()
+    os.rename(tree.logs / "b2.db", tree.logs / "b.db")
+    for name in ("files/x", "mounted/y", "spool/new"):
+        tree.log(name)
+    assert taken(tree).event("snapshot.stored")["missing"] == 0
+
+
+def test_files_of_a_pattern_may_come_and_go(tree):
+    """A pattern may name nothing at first, and each file of it may go; what is excluded by now is not lacking."""
+    tree.log("a.csv")
+    tree.log("b.csv")
+    database(tree.logs / "a.db")
+    assert taken(tree).event("snapshot.stored")["missing"] == 0
+    (tree.logs / "b.csv").unlink()
+    tree.write_config(JOB + 'exclude = ["LOGS/*.db"]\n')
+    assert taken(tree).event("snapshot.stored")["missing"] == 0
+
+
+def test_a_directory_that_cannot_be_read_is_lacking(tree):
+    """If maintd may not read a directory of the set, the snapshot says that it lacks it and is not verified."""
+    tree.write_config('[backup.app]\ncron = "@daily"\nkeep = 2\ndestination = "HERE/kept"\nfiles = ["LOGS"]\n')
+    closed = tree.log("closed/precious").parent
+    tree.log("open/x")
+    whole = taken(tree).event("snapshot.stored")["target"]
+    os.chown(closed, NOBODY, NOBODY)
+    closed.chmod(0o700)
+    for _ in range(2):
+        did = tree.do(powerless=True)
+        assert did.code == 5
+        assert did.event("snapshot.stored")["missing"] == 1, str(did)
+    assert Path(whole) in snapshots(tree)
+
+
 def test_output_of_commands_is_taken(tree):
     """What a command prints is a file of the snapshot; one that fails is told, and the snapshot says it lacks it."""
     tree.write_config(JOB + '[backup.app.commands]\n"app.sql" = ["/bin/echo", "dump"]\n"bad" = ["/bin/false"]\n')
@@ -433,6 +498,23 @@ def test_a_full_destination_keeps_what_was_there(tree):
         assert sorted(path.name for path in small.iterdir()) == before
     finally:
         subprocess.run(["umount", small], check=True)
+
+
+def test_a_destination_that_is_not_mounted_is_none(tree):
+    """Where snapshots of the set were stored and none is any more nothing is stored, as on the disk below a mount;
+    that says how one begins anew there."""
+    tree.log("a.csv")
+    taken(tree)
+    taken(tree)
+    shutil.rmtree(tree.folder / "kept")
+    (tree.folder / "kept").mkdir(0o700)
+    did = tree.do()
+    assert did.code == 1
+    failed = did.event("backup.failed")
+    assert "no snapshot of app is there any more" in failed["error_msg"]
+    assert snapshots(tree) == []
+    Path(failed["advice"].rpartition("rmdir ")[2]).rmdir()
+    taken(tree)
 
 
 def test_another_users_database_is_copied_as_that_user(tree):

@@ -1,16 +1,20 @@
 """Drills: a snapshot is restored and checked on a schedule, damage anywhere is found, and the last good one stays."""
 
+import contextlib
 import json
+import os
 import shutil  # noqa: TID251 - to copy a snapshot as a person would
+import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from .conftest import until
-from .test_backup import JOB, at, database, rows_of, snapshots
+from .test_backup import JOB, at, database, manifest, rewrite, rows_of, snapshots
 from .tree import Tree
 
 DRILL = '[drill.app]\ncron = "@weekly"\ndestination = "HERE/kept"\nset = "app"\n'
@@ -108,6 +112,122 @@ def test_after_damage_everything_is_stored_anew_and_the_good_one_stays(tree):
     assert did.event("snapshot.stored")["new"] == 3
     assert {event["target"] for event in did.events("snapshot.expired")} == {str(first), str(second)}
     assert tree.run("backups").returncode == 0
+
+
+def _truncated(known: dict[str, Any]) -> None:
+    del known
+
+
+def _too_large(known: dict[str, Any]) -> None:
+    known["packs"][0]["size"] = 5
+
+
+def _no_number(known: dict[str, Any]) -> None:
+    known["packs"][0]["content"] = "x"
+
+
+@pytest.mark.parametrize("was_proven", [False, True])
+def test_damage_is_told_also_if_there_is_no_room_to_note_it(tree, was_proven):
+    """On a destination that is full to the last byte the drill says what is damaged, and that it could not be noted. An
+    older proof makes room for that."""
+    if os.geteuid() != 0:
+        pytest.skip("mounting takes root: sudo make test")
+    small = tree.folder / "small"
+    small.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m,mode=0700", "tmpfs", small], check=True)
+    try:
+        tree.write_config((JOB + DRILL).replace("HERE/kept", "HERE/small") + 'scratch = "HERE"\n')
+        assert tree.do("backup.app").code == 0
+        (snapshot,) = (path for path in small.iterdir() if path.name.startswith("app."))
+        assert not was_proven or tree.do("drill.app").code == 0
+        flip(pack := next(snapshot.glob("*.tar.zst")))
+        with contextlib.suppress(OSError), (small / "fill").open("wb", buffering=0) as fill:
+            while True:
+                fill.write(bytes(4096))
+        said = tree.do("drill.app").event("drill.failed")["error_msg"]
+        assert f"{pack.name} is not what it was" in said
+        assert ("could not be noted" in said) != was_proven
+        if was_proven:
+            assert tree.run("backups").returncode == 3
+            return
+        (small / "fill").unlink()
+        assert "could not be noted" not in tree.do("drill.app").event("drill.failed")["error_msg"]
+        assert tree.run("backups").returncode == 3
+    finally:
+        subprocess.run(["umount", small], check=True)
+
+
+@pytest.mark.parametrize("spoil", [_truncated, _too_large, _no_number])
+def test_a_base_that_cannot_be_used_stops_no_backup(tree, spoil):
+    """A pack that is cut off, or of which the manifest says something wrong: the snapshot does not count any more, at
+    once; the next one stores everything anew, and the drill tells it and proves that one."""
+    (first,) = snapshots(tree)
+    spoil(known := manifest(first))
+    rewrite(first, known)
+    if spoil is _truncated:
+        os.truncate(next(first.glob("*.tar.zst")), 50)
+    assert tree.run("backups").returncode == 3
+    did = tree.do("backup.app")
+    assert did.code == 0, str(did)
+    assert did.event("snapshot.stored")["new"] == 2
+    did = tree.do("drill.app")
+    assert did.event("drill.failed")["target"] == str(first)
+    assert did.event("restore.proven")["target"] == str(snapshots(tree)[1])
+    assert tree.run("backups").returncode == 0
+
+
+def _digit(known: dict[str, Any], name: str) -> None:
+    entry = next(entry for entry in known["entries"] if entry["path"].endswith(name))
+    entry["sha256"] = ("1" if entry["sha256"][0] == "0" else "0") + entry["sha256"][1:]
+
+
+def test_an_edited_manifest_hands_nothing_on(tree):
+    """If a digit of a checksum in the manifest is another by now, the snapshot does not count, and what it says of
+    files that did not change is not believed: the next one is stored anew, and can be restored."""
+    (first,) = snapshots(tree)
+    _digit(known := manifest(first), "p.csv")
+    (first / "manifest.json").write_text(json.dumps(known))
+    did = tree.do("backup.app")
+    assert did.event("snapshot.stored")["new"] == 2
+    assert tree.do("drill.app").event("restore.proven")
+    done = tree.run("restore", "app", "--to", f"{tree.folder}/out")
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_wrong_checksum_with_checksums_that_fit_ends_with_the_drill(tree):
+    """What several manifests have wrong, one from the other, is found by the drill; after that none is believed."""
+    (first,) = snapshots(tree)
+    _digit(known := manifest(first), "p.csv")
+    rewrite(first, known)
+    assert tree.do("backup.app").event("snapshot.stored")["new"] == 0
+    assert tree.do("drill.app").event("drill.failed")
+    did = tree.do("backup.app")
+    assert did.event("snapshot.stored")["new"] == 2
+    did = tree.do("drill.app")
+    assert did.code == 0, str(did)
+
+
+@pytest.mark.parametrize(
+    "edited",
+    [{"programs": "abc"}, {"host": 5}, {"invariants": {"/x": [5]}}, {"entries": {"path": 5}},
+     {"entries": {"database": "text"}}, {"packs": {"size": -1}}, {"checks": ["abc"]}],
+)  # fmt: skip
+def test_a_manifest_with_something_else_than_it_should_have(tree, edited):
+    """It is said to be no manifest, by drill and restore, in words."""
+    (first,) = snapshots(tree)
+    known = manifest(first)
+    for key, value in edited.items():
+        if key in ("entries", "packs"):
+            known[key][0] |= value
+        else:
+            known[key] = value
+    rewrite(first, known)
+    did = tree.do("drill.app")
+    assert did.code in {1, 5}
+    assert "no manifest of maintd's" in str(did)
+    done = tree.run("restore", first.name.replace(".", "@", 1), "--to", f"{tree.folder}/out")
+    assert "no manifest of maintd's" in done.stderr
+    assert "Traceback" not in done.stderr
 
 
 def test_an_invariant_that_does_not_hold_any_more_condemns_no_snapshot(tree):

@@ -243,6 +243,9 @@ def test_keys_come_from_files_or_the_environment_alone(tree, moto, bucket):
     for option in files:
         (tree.folder / option).chmod(0o600)
     assert "others may read" not in run(tree, "check").stderr
+    (tree.folder / "access_key_id_file").unlink()
+    checked = run(tree, "check")
+    assert "access_key_id_file cannot be read: No such file or directory" in checked.stdout + checked.stderr
     configure(tree, f"http://me:pass@127.0.0.1:{moto.port}", f"s3://{bucket}")
     checked = run(tree, "check")
     assert checked.returncode == 1

@@ -228,3 +228,19 @@ def test_a_key_that_is_refused_and_a_store_that_is_gone(tree):
     (failed,) = failures(do(tree))
     assert "object store" in failed["error_msg"]
     assert not list((tree.folder / "state/stores").rglob("*maintd-tmp"))
+
+
+def test_a_store_that_does_not_heed_ranges(tree, tmp_path):
+    """A pack larger than a part goes into the store that `rclone serve s3` is, is read back whole, and is restored."""
+    (tmp_path / "store/bucket").mkdir(parents=True)
+    server = rclone(tmp_path / "store")
+    data = os.urandom(9 << 20)
+    csv = tree.log("p.csv", data)
+    try:
+        configure(tree, server.url, "bucket/p")
+        assert taken(tree).event("snapshot.stored")["out_bytes"] > len(data)
+        done = run(tree, "restore", "app", "--to", str(tmp_path / "out"))
+        assert done.returncode == 0, done.stderr
+        assert at(tmp_path / "out", csv).read_bytes() == data
+    finally:
+        server.kill()

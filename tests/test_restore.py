@@ -260,6 +260,51 @@ def test_what_was_aside_and_is_gone(site, what):
     restored(site, "app", "--in-place")
 
 
+def test_a_directory_that_is_a_link_by_now_leaves_nothing_stuck(tree):
+    """A restore in place that fails before anything was moved, for a directory of the set is a link by now, is put back
+    by itself. What one leaves that is killed there ends with --undo, and with --forget."""
+    tree.write_config(JOB.replace("LOGS/*.csv", "LOGS/**/*.csv"))
+    sub = tree.log("sub/p.csv", b"first\n").parent
+    tree.log("p.csv", b"first\n")
+    taken(tree)
+    shutil.rmtree(sub)
+    (tree.folder / "elsewhere").mkdir()
+    sub.symlink_to(tree.folder / "elsewhere")
+    log = tree.log("p.csv", b"second\n")
+    said = refused(tree, "app", "--in-place")
+    assert "symbolic link" in said
+    assert "everything was put back" in said
+    note = tree.folder / "state/restores/app.json"
+    assert not note.exists()
+    for way in ("--undo", "--forget"):
+        item = {"path": f"{sub}/p.csv", "fresh": f"{sub}/x.maintd-tmp", "aside": f"{sub}/.app.maintd-aside"}
+        item |= {"new": None, "old": None, "is_database": False}
+        known = {"set": "app", "snapshot": "app@x", "phase": "unpacking", "items": [item], "programs": [], "paused": ""}
+        note.write_text(json.dumps(known))
+        restored(tree, "app", way)
+        assert not note.exists()
+    restored(tree, "app", "--in-place", "--only", str(log))
+    assert log.read_bytes() == b"first\n"
+    assert list((tree.folder / "elsewhere").iterdir()) == []
+
+
+def test_a_backup_takes_nothing_away_from_a_restore(site):
+    """What a restore has brought from elsewhere stays while its note says that it unpacks; after that the next backup
+    removes what is left."""
+    restored(site, "app", "--in-place")
+    restored(site, "app", "--undo")
+    note = site.folder / "state/restores/app.json"
+    known = {"set": "app", "snapshot": "app@x", "phase": "unpacking", "items": [], "programs": [], "paused": ""}
+    note.write_text(json.dumps(known))
+    brought = site.folder / "state/stores/app.restore.maintd-tmp"
+    brought.mkdir(parents=True)
+    assert site.do().code == 0
+    assert brought.exists()
+    restored(site, "app", "--undo")
+    assert site.do().code == 0
+    assert not brought.exists()
+
+
 def killed_half_way(tree: Tree) -> None:
     """Leaves a restore in place that was killed when the files had been replaced, and the checks were not done."""
     there = tree.folder / "there"
@@ -329,12 +374,16 @@ def test_a_changed_snapshot_is_found(site, what):
 
 
 def test_a_snapshot_of_a_newer_maintd_is_refused(site):
-    """A manifest of a newer format is not guessed at."""
+    """A manifest of a newer format is not guessed at; restore and drill say which maintd can read it."""
     (snapshot,) = snapshots(site)
     path = snapshot / "manifest.json"
     path.write_bytes(path.read_bytes().replace(b'"format": 2', b'"format": 3'))
     stamp = snapshot.name.partition(".")[2]
-    assert "has format 3" in refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
+    said = refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
+    assert "has format 3" in said
+    assert "or a newer one" in said
+    site.write_config(JOB + '[drill.app]\ncron = "@weekly"\nset = "app"\ndestination = "HERE/kept"\n')
+    assert "or a newer one" in site.do("drill.app").events("drill.failed")[0]["advice"]
     assert site.run("backups", "app").returncode == 3
 
 

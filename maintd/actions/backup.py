@@ -6,7 +6,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, field
 from typing import Any, ClassVar
 
-from maintd import durable, names
+from maintd import durable, names, whereabouts
 from maintd.actions.delete import TemporaryRemoved
 from maintd.actions.hands import Hands
 from maintd.actions.staging import BackupFailed, Staged
@@ -69,6 +69,7 @@ class StoreSnapshot(Action):
     """Packs what was staged and the files, in a child, and gives the snapshot its name when all is on the disk.
 
     `expected` are the databases and outputs that should be staged by now; what is not, the snapshot says it lacks.
+    `noted` is the private directory in which it is noted that there is one, "" if that is not noted.
     """
 
     verb: ClassVar[str] = "store"
@@ -78,6 +79,7 @@ class StoreSnapshot(Action):
     expected: tuple[str, ...]
     lacking: tuple[str, ...]
     previous: str
+    noted: str = field(default="", repr=False, compare=False)
     oldest: str
     level: int | None
     recipient: str | None
@@ -133,6 +135,8 @@ class StoreSnapshot(Action):
         destination, name = os.path.split(self.target)
         with durable.directory(destination) as dir_fd:
             durable.publish_directory(os.path.basename(self.staged.directory), name, dir_fd=dir_fd)
+        if self.noted:
+            whereabouts.note(self.noted)
 
     @property
     def missing(self) -> list[str]:

@@ -1,15 +1,16 @@
 """Proving that a snapshot can be restored: into a scratch directory, every file compared, every database opened."""
 
+import errno
 import os
 from collections.abc import Iterator, Sequence
 from dataclasses import field
 from datetime import datetime
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 from maintd import durable, names, restoring, scratch, snapshots
 from maintd.actions import offsite
 from maintd.actions.hands import Hands
-from maintd.errors import Damaged
+from maintd.errors import Damaged, MaintdError, trouble
 from maintd.events import Event, Failure
 from maintd.manifest import Entry, Manifest
 from maintd.steps import Action
@@ -76,9 +77,19 @@ class _OnSnapshot(Action):
         try:
             count: int = self._ask(hands, "verify", packs=packs)
         except Damaged as error:
-            self.note(hands, str(error), self._ask(hands, "damaged_packs"))
-            raise
+            self.condemn(hands, error)
         return count
+
+    def condemn(self, hands: Hands, error: Damaged) -> NoReturn:
+        """Notes damage in the snapshot, and raises it, also if there is no room for the note."""
+        try:
+            self.note(hands, str(error), self._ask(hands, "damaged_packs"))
+        except (MaintdError, OSError) as other:
+            raise Damaged(
+                f"{error}; that could not be noted in the snapshot: {trouble(other).error_msg}",
+                hint="until it is, the snapshot counts as sound: make room there, and run the drill again",
+            ) from error
+        raise error
 
     def note(self, hands: Hands, damage: str = "", packs: Sequence[str] = ()) -> None:
         """Keeps in the snapshot how a drill of it went."""
@@ -88,7 +99,13 @@ class _OnSnapshot(Action):
             offsite.ask(hands, self, self.store, "note", snapshot=name, proof=proof.decode())
             return
         with durable.directory(self.target) as dir_fd:
-            durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)
+            try:
+                durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)
+            except OSError as error:
+                if not damage or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                    raise
+                durable.unlink_own(snapshots.PROOF, dir_fd=dir_fd)  # which is no proof any more, and makes room
+                durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)
 
     def _ask(self, hands: Hands, function: str, **given: Any) -> Any:
         if self.store.is_remote:
@@ -99,11 +116,11 @@ class _OnSnapshot(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class Verify(_OnSnapshot):
-    """Compares the files of a snapshot with their checksums: of its packs those that no other step reads."""
+    """Compares the files of a snapshot with their checksums: those packs that no other step reads, or all."""
 
     verb: ClassVar[str] = "verify"
 
-    packs: tuple[str, ...]
+    packs: tuple[str, ...] | None
     stored: int
 
     @property
@@ -147,8 +164,7 @@ class Drill(_OnSnapshot):
             try:
                 self._restore(hands, self._at_hand(hands))
             except Damaged as error:
-                self.note(hands, str(error), self._ask(hands, "damaged_packs"))
-                raise
+                self.condemn(hands, error)
             finally:
                 durable.discard_tree(name, dir_fd=dir_fd)
         self.note(hands)
@@ -166,7 +182,7 @@ class Drill(_OnSnapshot):
     def _at_hand(self, hands: Hands) -> str:
         """The directory of the snapshot, compared with its checksums; one in a bucket is brought for it."""
         if not self.store.is_remote:
-            self.verified(hands, None)
+            self._ask(hands, "verify", packs=None)
             return self.target
         name = os.path.basename(self.target)
         directory = os.path.join(self.scratch, names.temporary(name))

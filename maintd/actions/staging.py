@@ -173,7 +173,7 @@ class CopyDatabase(Action):
         copies = self.staged.prepare(f"{self.number:04}", owner=self._owner(source))
         self.staged.require_space(self.seen.size)
         begun = time.monotonic()
-        made = {"directory": copies, "name": "copy"}
+        made = {"directory": copies, "name": "copy", "called": os.path.basename(self.target)}
         try:
             size = self._copied(hands, source, made)
         except NotYet as error:  # at each run, if its service never lets go: that must not pass for a backup

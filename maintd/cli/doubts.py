@@ -1,6 +1,7 @@
 """What is valid in a config and yet hardly works on this machine, each as a warning with its place."""
 
 import os
+import stat as st
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 
@@ -14,7 +15,7 @@ from maintd.rules import Options
 from maintd.supervisor import Supervisor
 from maintd.units import format_size
 
-_SECRET = ("password_file", "access_key_id_file", "secret_access_key_file")
+_SECRET = ("password_file", "access_key_id_file", "secret_access_key_file", "identity_file")
 _MOST = 20
 """Warnings of one kind about one job; more say no more."""
 
@@ -52,17 +53,24 @@ def _warning(config: Config, name: str, message: str, option: str = "") -> Probl
 
 
 def _secrets(table: Options, within: str = "") -> Iterator[tuple[str, str]]:
-    """What is wrong with the files of secrets that options name: (option, message)."""
+    """The files with secrets that options name and that are not there, or that others may read: (option, what)."""
     for name in type(table).model_fields:
         value = getattr(table, name)
         if isinstance(value, Options):
             yield from _secrets(value, f"{within}{name}.")
-        elif name in _SECRET and value is not None:
-            try:
-                if os.stat(value).st_mode & 0o077:
-                    yield f"{within}{name}", f"others may read {printable(value)}: chmod 600 {value}"
-            except OSError as error:
-                yield f"{within}{name}", f"{printable(value)} cannot be read: {error.strerror}"
+        elif name in _SECRET and value is not None and (said := _of_secret(value)):
+            yield f"{within}{name}", said
+
+
+def _of_secret(path: str) -> str:
+    """What is wrong with a file that holds a secret; "" if nothing is."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        return f"{printable(path)} cannot be read: {error.strerror}"
+    if not st.S_ISREG(mode):
+        return f"{printable(path)} is not a regular file"
+    return f"others may read {printable(path)}: chmod 600 {path}" if mode & 0o077 else ""
 
 
 def _misses(config: Config, prospect: Prospect, stored: Callable[[], frozenset[str]]) -> Iterator[Problem]:

@@ -236,7 +236,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         undoing.tell(places)
         if plan_only:
             return _show_plan(found, deeds)
-        with alone(order.called, config) as restoration.paused:
+        with alone(order.called, config) as hold, hold.renewed(restoration.paused_until):
             try:
                 _do(order, found, deeds)
             except BaseException:

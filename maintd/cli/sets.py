@@ -62,7 +62,7 @@ def _chosen(found: Sequence[Snapshot], place: str, of: str, stamp: str) -> Snaps
         if not at:
             raise MaintdError(f"there is no snapshot {of}@{stamp} in {place}", hint=f"maintd backups {of} lists them")
         if at[0].manifest is None:
-            raise MaintdError(f"{at[0].label} cannot be read: {at[0].trouble}")
+            raise MaintdError(f"{at[0].label} cannot be read: {at[0].trouble}", hint=at[0].hint)
         return at[0]
     sound = [n for n, one in enumerate(found) if one.is_verified]
     if not sound:

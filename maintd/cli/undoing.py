@@ -1,6 +1,6 @@
 """`maintd restore --undo` and `--forget`: what restores in place have kept aside is put back, or deleted."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from maintd import asides, contexts, restoring, undone
 from maintd.asides import Aside
@@ -49,20 +49,32 @@ def forget(called: Invocation, config: Config, what: str | None, *, plan_only: b
     state_dir = config.settings.state_dir
     of = _set(what, sorted({*asides.noted(state_dir), *undone.sets(state_dir)}))
     aside = _read(config, of)
-    if aside is not None and aside.phase != "done" and not asides.lost(aside):
+    if aside is not None and aside.phase == "placing" and not asides.lost(aside):
         raise Refused("it was cut off, and what is aside is the only whole state", hint="put it back first: --undo")
-    paths = sorted({*(item.aside for item in (aside.items if aside else ())), *undone.left(state_dir, of)})
-    if not paths:
+    is_begun = aside is not None and aside.phase == "unpacking"
+    moved = aside.items if aside and not is_begun else ()
+    paths = sorted({*(item.aside for item in moved), *undone.left(state_dir, of)})
+    if not (paths or is_begun):
         raise MaintdError(f"nothing of {of} is kept aside")
     for path in paths:
         output.say(f"{'would delete' if plan_only else 'deleting'} {printable(path)}")
     if not plan_only:
         with alone(called, config):
-            asides.drop(paths)
-            if aside is not None:
-                aside.forget(state_dir)
-            undone.forget(state_dir, of)
+            _forget(config, of, aside, paths)
     return Exit.OK
+
+
+def _forget(config: Config, of: str, aside: Aside | None, paths: Sequence[str]) -> None:
+    state_dir = config.settings.state_dir
+    asides.drop(paths)
+    if aside is not None and aside.phase == "unpacking":  # nothing was moved, but programs may stand still for it
+        with Worker() as worker:
+            places = Places(state_dir, contexts.supervisor(config), worker)
+            restoring.back(aside, places, keep=False)
+        tell(places)
+    elif aside is not None:
+        aside.forget(state_dir)
+    undone.forget(state_dir, of)
 
 
 def standing(config: Config, of: str) -> Iterator[str]:

@@ -1,7 +1,7 @@
 """The kind `backup`: databases, files and output of commands into one verified snapshot, and old snapshots deleted."""
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
@@ -141,10 +141,6 @@ class Backup(Job):
             return
         yield from self._unknown_programs(ctx.supervisor)
         found = sources.find(self.databases, self.files, self.exclude, ctx.own, depot.making)
-        yield from patterns.findings(found.misses, asked=isinstance(ctx.cause, Asked))
-        if found.is_empty and not self.commands:
-            yield Finding(target=depot.where, reason="none of its sources is there")
-            return
         if half := self._half_restored_by_others(ctx, of, found):
             yield half
             return
@@ -159,8 +155,20 @@ class Backup(Job):
         except MaintdError as error:
             yield backing_up.failing(depot.where, str(error), error.hint)
             return
+        yield from self._misses(found, there.snapshots, asked=isinstance(ctx.cause, Asked))
+        if found.is_empty and not self.commands:
+            yield Finding(target=depot.where, reason="none of its sources is there")
+            return
         yield from depot.clearing(there, of)
         yield from backing_up.plan_snapshot(found, there.snapshots, depot, self._policy(of, ctx), ctx.now)
+
+    def _misses(self, found: Found, there: Sequence[Snapshot], *, asked: bool) -> Iterator[Step]:
+        from maintd import backing_up, wanting  # noqa: PLC0415 - as above
+
+        wanted = wanting.Wanted((*self.databases, *self.files), self.exclude)
+        found.lacking = wanted.lacking(found, there)
+        yield from backing_up.without(found)
+        yield from patterns.findings((miss for miss in found.misses if miss not in found.lacking), asked=asked)
 
     def _unknown_programs(self, supervisor: Supervisor) -> Iterator[Step]:
         """Nobody may notice before a restore in place finds it open."""

@@ -79,9 +79,8 @@ class RestoreDrill(Job):
             return
         for one in found:
             if one.manifest is None:
-                yield self._failing(
-                    one.label, one.path, one.trouble, "it cannot be restored: move it away if you know it"
-                )
+                advice = one.hint or "it cannot be restored: move it away if you know it"
+                yield self._failing(one.label, one.path, one.trouble, advice)
         newest = next((one for one in reversed(found) if one.is_verified), None)
         if newest is None or newest.manifest is None:
             yield self._nothing(place.to, found)
@@ -167,9 +166,9 @@ class RestoreDrill(Job):
 
         read = set(newest.packs)
         for one in found:
-            if one.manifest is None or one.damage or one is newest:
+            if one.manifest is None or (one.damage and not one.is_unnoted) or one is newest:
                 continue
-            own = tuple(name for name, inode in one.inodes.items() if inode not in read)
+            own = None if one.is_unnoted else tuple(name for name, inode in one.inodes.items() if inode not in read)
             read |= one.packs
             yield Verify(
                 target=one.path,

@@ -1,8 +1,11 @@
 """Backups in a daemon's life: status knows of them, a restore pauses it and restarts programs."""
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
+from tests.conftest import environment, until
 from tests.test_backup import JOB as JOB_HERE
 from tests.test_backup import database, rows_of
 from tests.test_restore import WAITING, killed_half_way, write
@@ -108,6 +111,29 @@ def test_a_restore_ends_no_pause_but_its_own(daemon):
     assert made.tree.do().code == 0
     assert made.tree.run("restore", "app", "--in-place").returncode == 0
     assert made.status()["paused_all"]
+
+
+IMPATIENT = "import maintd.cli, maintd.cli.alone; maintd.cli.alone._PAUSE = 18; maintd.cli.main()"
+
+
+def test_the_pause_lasts_as_long_as_the_restore(daemon):
+    """A restore in place that takes longer than the pause that it asks for at a time has it last longer, and its note
+    says until when."""
+    waiting = ["/bin/sh", "-c", "touch HERE/there; until test -e HERE/go; do sleep 0.1; done"]
+    made = daemon(JOB_HERE + f"checks = {[waiting]}\n")
+    here = made.tree.folder
+    database(made.tree.logs / "a.db")
+    made.start()
+    assert made.tree.do().code == 0
+    line = [MAINTD.with_name("python"), "-c", IMPATIENT, "-c", made.tree.config, "restore", "app", "--in-place"]
+    with subprocess.Popen(line, env=environment(), stderr=subprocess.PIPE) as process:
+        until((here / "there").exists, "its check runs")
+        before, note = made.status()["paused_all_until"], here / "state/restores/app.json"
+        until(lambda: made.status()["paused_all_until"] > before, "it is renewed", 30)
+        until(lambda: json.loads(note.read_text())["paused"] == made.status()["paused_all_until"], "it is noted")
+        (here / "go").touch()
+        assert process.wait(60) == 0
+    assert not made.status()["paused_all"]
 
 
 def _mapped(pid: int, *names: str) -> list[str]:
