@@ -91,7 +91,9 @@ class Remote:
         return found
 
     def sizes(self) -> dict[str, int]:
-        return {name: size for name, size in self._bucket.sizes().items() if name != inventory.NAME}
+        own = (inventory.NAME, names.MACHINE)
+        found = self._bucket.sizes()
+        return {name: size for name, size in found.items() if name not in own and not name.startswith(names.PROBE)}
 
     def owner(self, name: str) -> int:  # noqa: ARG002 - a store has no owners
         return os.geteuid()
