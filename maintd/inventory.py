@@ -73,12 +73,16 @@ class Entry:
         return entry
 
     def is_unmoved(self) -> bool:
-        """Whether the file is still where it was: it was listed, and the run interrupted, or it was to stay."""
+        """Whether the file is still where it was: it was listed, and the run interrupted, or it was to stay.
+
+        An inode alone says nothing: the next new file may get it.
+        """
         try:
             info = os.lstat(self.original)
         except OSError:
             return False
-        return info.st_ino == self.ino or (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
+        is_as_it_was = (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
+        return is_as_it_was or (info.st_ino, info.st_ctime_ns) == (self.ino, self.ctime_ns)
 
     def is_of(self, original: str, size: int, mtime_ns: int) -> bool:
         return (self.original, self.size, self.mtime_ns) == (original, size, mtime_ns)

@@ -237,3 +237,19 @@ def test_an_archive_that_is_gone_is_said_and_not_made_anew(tree):
     (root / inventory.NAME).touch()
     succeeded(tree.do())
     assert tree.names() == []
+
+
+def test_a_new_file_with_the_inode_of_an_archived_one_is_another(tree):
+    """What has the inode alone is not the archived file: verify names the lost object, and no advice takes it for that."""
+    tree.write_config(job())
+    old = tree.log("export.csv", b"the first\n", age=40 * DAY)
+    assert tree.do().code == 0
+    new = tree.log("export.csv", b"another one\n")
+    manifest = tree.folder / "archive" / inventory.NAME
+    line = json.loads(manifest.read_text().splitlines()[-1]) | {"ino": new.stat().st_ino}  # as ext4 would have it
+    manifest.write_text(json.dumps(line) + "\n")
+    (tree.folder / "archive/export.csv.zst").unlink()
+    found = tree.run("archive", "verify")
+    assert found.returncode == 3
+    assert "export.csv.zst: it is missing" in found.stdout
+    assert f"{old} is not here any more either" in found.stdout
