@@ -20,7 +20,7 @@ from maintd.sharing import Sharing
 from maintd.steps import Seen
 from maintd.stores import Store
 from maintd.storing import check, digest
-from maintd.tarring import Member, Tar
+from maintd.tarring import Member, Tar, unreadable
 from maintd.values import dataclass
 
 
@@ -146,7 +146,7 @@ def _written(progress: codec.Progress, wanted: Request, root_fd: int) -> Iterato
         for file in wanted.files:
             begun = tar.mark()
             try:
-                with _opened(file.seen) as (_, source):
+                with _readable(file.seen) as source:
                     exact = check(file.seen, source)
                     written = tar.add(Member(file.member, source, os.fstat(source)))
                     copies.require_untouched(exact, source, free=not holders.may_be_written(source))
@@ -165,6 +165,19 @@ def _written(progress: codec.Progress, wanted: Request, root_fd: int) -> Iterato
         if copies.is_still(temporary, descriptor, root_fd):
             durable.discard(temporary, dir_fd=root_fd)
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _readable(seen: Seen) -> Iterator[int]:
+    """A planned file that is to be read. What hinders that is a MaintdError, and not the bundle's."""
+    with contextlib.ExitStack() as held:
+        try:
+            _, source = held.enter_context(_opened(seen))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise unreadable(error) from error
+        yield source
 
 
 @contextlib.contextmanager

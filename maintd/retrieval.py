@@ -5,11 +5,12 @@ import errno
 import hashlib
 import os
 import stat as st
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import field
+from itertools import count
 from typing import Protocol
 
-from maintd import durable, formats, inventory, names
+from maintd import durable, formats, grounds, inventory, names
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, trouble
 from maintd.inventory import Entry, Manifest
@@ -211,16 +212,25 @@ def below(entry: Entry) -> str:
     return entry.member or entry.name.removesuffix(names.CODEC_SUFFIXES[entry.codec])
 
 
-def bring_back(listed: Listed, entry: Entry, to: str, progress: Callable[[int], None] | None = None) -> str:
+def bring_back(
+    listed: Listed,
+    entry: Entry,
+    to: str,
+    progress: Callable[[int], None] | None = None,
+    brought: Collection[str] = (),
+) -> str:
     """Makes an archived file again, below the directory `to`, and returns its path.
 
-    Mode, owner and mtime are as they were, if this user may give them; the owner is believed of root's manifest alone.
-    Its hash is compared before it gets its name. MaintdError if the archive has lost it, FileExistsError if there is a
-    file of that name, OSError EIO if what the archive holds is not the original.
+    Where its path is one of `brought` it gets a number. Mode, owner and mtime are as they were, if this user may give
+    them; the owner is believed of root's manifest alone. Its hash is compared before it gets its name. MaintdError if
+    the archive has lost it, FileExistsError if there is a file of that name, OSError EIO if what the archive holds is
+    not the original.
     """
     if not listed.is_there(entry):
         raise MaintdError(f"it is missing in the archive, where it was {entry.name}")
-    path = os.path.join(os.path.realpath(to), os.path.normpath(f"/{below(entry)}").lstrip("/"))
+    path = os.path.join(grounds.resolve(to), os.path.normpath(f"/{below(entry)}").lstrip("/"))
+    if path in brought:
+        path = next(each for number in count(1) if (each := f"{path}-{number}") not in brought)
     directory, name = os.path.split(path)
     durable.make_directories(directory)
     temporary = names.temporary(name)
