@@ -232,8 +232,8 @@ def _listed(wanted: Request, made: Bundled, root_fd: int, is_there: Callable[[],
 def _compared(wanted: Request, archive: retrieval.Archive, root_fd: int) -> Bundled:
     """The files that are in the bundle as they are here: the manifest says so, and what is read of it too.
 
-    Where they are to stay only their lines are made anew; that of one with other content gets no inode, by which the
-    next run knows that it is to be stored anew.
+    Where they are to stay only their lines are made anew. The line of one with other content gets no inode, by which
+    the next run knows that it is to be stored anew.
     """
     known = inventory.read(wanted.root).entries
     made = Bundled()
@@ -246,10 +246,10 @@ def _compared(wanted: Request, archive: retrieval.Archive, root_fd: int) -> Bund
                 if entry is None or not entry.is_of(exact.path, exact.size, exact.mtime_ns):
                     raise FileExistsError(17, "a bundle of that name without this file is there already", wanted.name)
                 content = digest(source)
-                if wanted.keeps and content != entry.sha256:
+                if content != entry.sha256:
                     lines.append(replace(entry, ino=0).line())
                     raise NotYet("it has changed since it was stored: the next run stores it anew")
-                if not content == entry.sha256 == sha256(retrieval.content(archive, entry))[1]:
+                if content != sha256(retrieval.content(archive, entry))[1]:
                     raise FileExistsError(17, "what the bundle holds of it is something else", wanted.name)
                 copies.require_untouched(exact, source, free=not holders.may_be_written(source))
         except (OSError, MaintdError) as error:

@@ -158,7 +158,10 @@ def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
     """The object's line, once what the store gives back is the file; what is there already is compared."""
     name, content = place.wanted.name, digest(place.source)
     if shared.has(name):
-        return _as_it_is(place, shared.bucket, content)
+        try:
+            return _as_it_is(place, shared.bucket, content)
+        except FileExistsError as error:
+            raise place.mismatch(error) from error
     temporary = names.temporary(f"upload-{os.getpid()}")
     with durable.directory(place.wanted.root) as root_fd:
         made = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=root_fd)
