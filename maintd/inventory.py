@@ -8,6 +8,7 @@ carries them (PEP 383), as lone surrogates in JSON's own escapes.
 import json
 import os
 import stat as st
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, field, fields, replace
 from typing import Any, Self
@@ -19,10 +20,12 @@ from maintd.values import dataclass
 
 NAME = names.MANIFEST
 _LEFT_OUT = ("member", "offset", "ctime_ns")
+_ALIKE = ("codec", "at", "why", "job")
+"""What many lines have in common is kept once."""
 _OTHERS = st.S_IWGRP | st.S_IWOTH
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """A file of an archive.
 
@@ -62,6 +65,7 @@ class Entry:
     @classmethod
     def of(cls, found: Any) -> Self:
         """Raises ValueError or TypeError for what is no entry."""
+        found.update((name, sys.intern(found[name])) for name in _ALIKE if type(found.get(name)) is str)
         entry = cls(**found)
         for each in fields(cls):
             if type(getattr(entry, each.name)) is not each.type:

@@ -4,9 +4,10 @@ The manifest is kept in a private directory of maintd's, where files are made re
 each run. On a machine that has none of it, it is fetched from there first.
 """
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
@@ -166,7 +167,8 @@ def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
     with durable.directory(place.wanted.root) as root_fd:
         made = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=root_fd)
         try:
-            codec.compress_fd(place.source, made, Codec(place.wanted.codec, place.wanted.level), progress)
+            with _roomy():
+                codec.compress_fd(place.source, made, Codec(place.wanted.codec, place.wanted.level), progress)
             size, stored = os.fstat(made).st_size, digest(made)
             is_put = shared.put(name, made)
         finally:
@@ -185,6 +187,18 @@ def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
             hint="look at the store; the file is where it was, and is tried again",
         )
     return place.entry(content, size, stored)
+
+
+@contextmanager
+def _roomy() -> Iterator[None]:
+    """Where there is no room to make a file ready, it is not the store that is full: that is said."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        text = "no room in state_dir, where it is made ready for the store"
+        raise OSError(error.errno, text, error.filename) from error
 
 
 def _as_it_is(place: Place, bucket: Bucket, content: str) -> Entry:

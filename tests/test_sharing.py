@@ -10,6 +10,7 @@ import pytest
 
 from .conftest import environment
 from .test_archive import DAY
+from .test_expire import mounted, needs_root
 from .test_object_store import (
     KEYS,
     MAINTD,
@@ -98,3 +99,17 @@ def test_a_store_without_conditions_is_for_one_machine(tmp_path):
         assert held(tmp_path / "store") == before
     finally:
         server.kill()
+
+
+@needs_root
+def test_where_there_is_no_room_to_make_a_file_ready_that_is_said(tmp_path, moto: Server, bucket):
+    """It is the disk of state_dir that is full, and not the store: the event says so, and the file stays."""
+    tree = Tree(tmp_path)
+    (tree.folder / "state").mkdir(mode=0o700)
+    with mounted("-t tmpfs -o size=2m,mode=700", Path("none"), tree.folder / "state"):
+        tree.log("large.csv", os.urandom(4 << 20), age=40 * DAY)
+        configure(tree, moto.url, f"s3://{bucket}")
+        (event,) = failures(do(tree))
+        assert event["error"] == "ENOSPC"
+        assert event["error_msg"].startswith("no room in state_dir, where it is made ready for the store: ")
+        assert tree.names() == ["large.csv"]
