@@ -65,6 +65,8 @@ class Entry:
     @classmethod
     def of(cls, found: Any) -> Self:
         """Raises ValueError or TypeError for what is no entry."""
+        if not isinstance(found, dict):
+            raise TypeError("it is no object of JSON")
         found.update((name, sys.intern(found[name])) for name in _ALIKE if type(found.get(name)) is str)
         entry = cls(**found)
         for each in fields(cls):

@@ -208,8 +208,15 @@ def _sha256(chunks: Iterator[bytes]) -> str:
 
 
 def below(entry: Entry) -> str:
-    """The path of a file that is brought back, below where it goes: that in the archive, without the codec's suffix."""
-    return entry.member or entry.name.removesuffix(names.CODEC_SUFFIXES[entry.codec])
+    """The path of a file that is brought back, below where it goes: that in the archive, without the codec's suffix.
+
+    The number that an object has because its name was taken is left out.
+    """
+    path = entry.member or entry.name.removesuffix(names.CODEC_SUFFIXES[entry.codec])
+    folder, name = os.path.split(path)
+    original = os.path.basename(entry.original)
+    is_numbered = not entry.member and name.removeprefix(f"{original}-").isdecimal()
+    return os.path.join(folder, original) if is_numbered else path
 
 
 def bring_back(

@@ -181,7 +181,7 @@ def test_what_can_be_done_about_a_fault_is_said_and_done(tree):
     assert "1 wrong" in done.stdout, "the one that is nowhere else"
     assert [step for step in tree.plan() if step["step"] == "action"] == []
     assert tree.run("archive", "get", "cut.csv", "--to", str(tree.folder / "back")).returncode == 0
-    assert (tree.folder / "back/cut.csv-1").read_bytes() == b"cut" * 1000
+    assert (tree.folder / "back/cut.csv").read_bytes() == b"cut" * 1000
 
 
 @needs_root
@@ -256,9 +256,10 @@ def test_a_new_file_with_the_inode_of_an_archived_one_is_another(tree):
     assert f"{old} is not here any more either" in found.stdout
 
 
-def test_of_several_versions_get_gives_the_newest_its_name(tree):
-    """A corrected file lies in a second bundle: it comes back under the name, and what it was before with a number."""
-    tree.write_config(job('bundle = "month"\nkeep_originals = true\n', name="kept", to="HERE/kept"))
+@pytest.mark.parametrize("more", ['bundle = "month"\n', ""], ids=["bundle", "single"])
+def test_of_several_versions_get_gives_the_newest_its_name(tree, more):
+    """A corrected file lies in a second object: it comes back under the name, and what it was before with a number."""
+    tree.write_config(job(f"{more}keep_originals = true\n", name="kept", to="HERE/kept"))
     for version in ("old", "corrected"):
         tree.log("p-2026-08-01.csv", f"{version}\n".encode())
         assert tree.do().code == 0
