@@ -137,7 +137,8 @@ class Naming:
         if name in self._given or name == inventory.NAME:
             return False
         entry = self.manifest.entries.get((name, ""))
-        is_begun = entry and not self.shelf.keeps and entry.is_of(seen.path, seen.size, seen.mtime_ns)
+        is_same = entry and entry.ino and entry.is_of(seen.path, seen.size, seen.mtime_ns)
+        is_begun = is_same and not self.shelf.keeps
         if name in self._taken and not is_begun:
             return False
         try:

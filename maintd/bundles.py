@@ -100,7 +100,7 @@ def _grouped(
         is_there = entry is not None and (is_remote or os.path.lexists(os.path.join(shelf.root, entry.name)))
         if entry and shelf.keeps and is_there and entry.is_as(seen):
             continue
-        if entry and shelf.keeps and not entry.ino:
+        if entry and not entry.ino:
             entry = None  # it was seen to have other content
         refusal = judge.finding(seen)
         if refusal:

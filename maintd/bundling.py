@@ -16,10 +16,11 @@ from maintd.durable import Ownership
 from maintd.errors import MaintdError, NotYet, trouble
 from maintd.inventory import Entry
 from maintd.objects import Bucket, sha256
+from maintd.sharing import Sharing
 from maintd.steps import Seen
 from maintd.stores import Store
 from maintd.storing import check, digest
-from maintd.tarring import Member, Tar
+from maintd.tarring import Member, Tar, unreadable
 from maintd.values import dataclass
 
 
@@ -93,34 +94,40 @@ def store_bundle(progress: codec.Progress, *, request: dict[str, Any]) -> dict[s
 def upload_bundle(progress: codec.Progress, *, request: dict[str, Any], store: dict[str, Any]) -> dict[str, Any]:
     """The same for an object store; `root` of the request is the private directory for it."""
     wanted, place = Request.of(request), Store.of(store)
-    bucket = Bucket(place)
+    shared = Sharing.of(Bucket(place), wanted.root)
     with durable.directory(wanted.root) as root_fd:
-        if bucket.size(wanted.name) is not None:
+        if shared.has(wanted.name):
             made = _compared(wanted, retrieval.Remote(place), root_fd)
         else:
             with _written(progress, wanted, root_fd) as (made, _, descriptor):
                 if not made.entries:
                     return made.fields(0, "")
-                with _listed(wanted, made, root_fd, lambda: _may_be_there(bucket, wanted.name)):
-                    _upload(bucket, wanted.name, descriptor, made.entries[0][0])
+                _reserve(shared, wanted.name)
+                with _listed(wanted, made, root_fd, lambda: _may_be_there(shared, wanted.name)):
+                    _upload(shared, wanted.name, descriptor, made.entries[0][0])
         _part(wanted, made, root_fd)
     entry = made.entries[0][0] if made.entries else None
     return made.fields(entry.stored_bytes if entry else 0, entry.stored_sha256 if entry else "")
 
 
-def _may_be_there(bucket: Bucket, name: str) -> bool:
+def _reserve(shared: Sharing, name: str) -> None:
+    """Takes the name before its lines are written: they must never be beside those of another machine's bundle."""
+    if not shared.reserve(name):
+        raise NotYet(f"another machine has just stored {names.printable(name)}: the next run takes another name")
+
+
+def _may_be_there(shared: Sharing, name: str) -> bool:
     """Whether the store has it, or does not tell: then the lines stay, and the next run compares."""
     try:
-        return bucket.size(name) is not None
+        return shared.has(name)
     except (OSError, MaintdError):
         return True
 
 
-def _upload(bucket: Bucket, name: str, descriptor: int, entry: Entry) -> None:
-    bucket.put(name, descriptor)
-    if sha256(bucket.chunks(name)) != (entry.stored_bytes, entry.stored_sha256):
-        with contextlib.suppress(OSError, MaintdError):
-            bucket.remove(name)
+def _upload(shared: Sharing, name: str, descriptor: int, entry: Entry) -> None:
+    shared.put(name, descriptor)
+    if sha256(shared.bucket.chunks(name)) != (entry.stored_bytes, entry.stored_sha256):
+        shared.take_back(name)  # its lines are taken back as well, which is to be never after another machine's
         raise MaintdError(
             f"the object store gave back something else than was stored as {names.printable(name)}",
             hint="look at the store; the files are where they were, and are tried again",
@@ -139,7 +146,7 @@ def _written(progress: codec.Progress, wanted: Request, root_fd: int) -> Iterato
         for file in wanted.files:
             begun = tar.mark()
             try:
-                with _opened(file.seen) as (_, source):
+                with _readable(file.seen) as source:
                     exact = check(file.seen, source)
                     written = tar.add(Member(file.member, source, os.fstat(source)))
                     copies.require_untouched(exact, source, free=not holders.may_be_written(source))
@@ -158,6 +165,19 @@ def _written(progress: codec.Progress, wanted: Request, root_fd: int) -> Iterato
         if copies.is_still(temporary, descriptor, root_fd):
             durable.discard(temporary, dir_fd=root_fd)
         os.close(descriptor)
+
+
+@contextlib.contextmanager
+def _readable(seen: Seen) -> Iterator[int]:
+    """A planned file that is to be read. What hinders that is a MaintdError, and not the bundle's."""
+    with contextlib.ExitStack() as held:
+        try:
+            _, source = held.enter_context(_opened(seen))
+        except FileNotFoundError:
+            raise
+        except OSError as error:
+            raise unreadable(error) from error
+        yield source
 
 
 @contextlib.contextmanager
@@ -212,8 +232,8 @@ def _listed(wanted: Request, made: Bundled, root_fd: int, is_there: Callable[[],
 def _compared(wanted: Request, archive: retrieval.Archive, root_fd: int) -> Bundled:
     """The files that are in the bundle as they are here: the manifest says so, and what is read of it too.
 
-    Where they are to stay only their lines are made anew; that of one with other content gets no inode, by which the
-    next run knows that it is to be stored anew.
+    Where they are to stay only their lines are made anew. The line of one with other content gets no inode, by which
+    the next run knows that it is to be stored anew.
     """
     known = inventory.read(wanted.root).entries
     made = Bundled()
@@ -226,10 +246,10 @@ def _compared(wanted: Request, archive: retrieval.Archive, root_fd: int) -> Bund
                 if entry is None or not entry.is_of(exact.path, exact.size, exact.mtime_ns):
                     raise FileExistsError(17, "a bundle of that name without this file is there already", wanted.name)
                 content = digest(source)
-                if wanted.keeps and content != entry.sha256:
+                if content != entry.sha256:
                     lines.append(replace(entry, ino=0).line())
                     raise NotYet("it has changed since it was stored: the next run stores it anew")
-                if not content == entry.sha256 == sha256(retrieval.content(archive, entry))[1]:
+                if content != sha256(retrieval.content(archive, entry))[1]:
                     raise FileExistsError(17, "what the bundle holds of it is something else", wanted.name)
                 copies.require_untouched(exact, source, free=not holders.may_be_written(source))
         except (OSError, MaintdError) as error:

@@ -8,6 +8,7 @@ carries them (PEP 383), as lone surrogates in JSON's own escapes.
 import json
 import os
 import stat as st
+import sys
 from collections.abc import Iterable
 from dataclasses import asdict, field, fields, replace
 from typing import Any, Self
@@ -19,10 +20,12 @@ from maintd.values import dataclass
 
 NAME = names.MANIFEST
 _LEFT_OUT = ("member", "offset", "ctime_ns")
+_ALIKE = ("codec", "at", "why", "job")
+"""What many lines have in common is kept once."""
 _OTHERS = st.S_IWGRP | st.S_IWOTH
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Entry:
     """A file of an archive.
 
@@ -62,6 +65,9 @@ class Entry:
     @classmethod
     def of(cls, found: Any) -> Self:
         """Raises ValueError or TypeError for what is no entry."""
+        if not isinstance(found, dict):
+            raise TypeError("it is no object of JSON")
+        found.update((name, sys.intern(found[name])) for name in _ALIKE if type(found.get(name)) is str)
         entry = cls(**found)
         for each in fields(cls):
             if type(getattr(entry, each.name)) is not each.type:
@@ -73,12 +79,16 @@ class Entry:
         return entry
 
     def is_unmoved(self) -> bool:
-        """Whether the file is still where it was: it was listed, and the run interrupted, or it was to stay."""
+        """Whether the file is still where it was: it was listed, and the run interrupted, or it was to stay.
+
+        An inode alone says nothing: the next new file may get it.
+        """
         try:
             info = os.lstat(self.original)
         except OSError:
             return False
-        return info.st_ino == self.ino or (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
+        is_as_it_was = (info.st_size, info.st_mtime_ns) == (self.size, self.mtime_ns)
+        return is_as_it_was or (info.st_ino, info.st_ctime_ns) == (self.ino, self.ctime_ns)
 
     def is_of(self, original: str, size: int, mtime_ns: int) -> bool:
         return (self.original, self.size, self.mtime_ns) == (original, size, mtime_ns)
@@ -127,7 +137,7 @@ class Manifest:
 
 def void(entry: Entry) -> bytes:
     """The line that takes an entry back."""
-    return void_line(*entry.key)
+    return void_line(*entry.key, at=entry.at)  # it is no other's: manifests of two machines are put together by line
 
 
 def void_line(name: str, member: str, **said: str | bool) -> bytes:

@@ -20,6 +20,12 @@ TEMPORARY = ".maintd-tmp"
 INTENT = ".intent"
 MANIFEST = "maintd-manifest.jsonl"
 """What lies in an archive is listed in a file of this name; no job moves or deletes it."""
+LOCK = ".lock"
+"""How the file ends by which those who add to another, such as a manifest, keep each other out for a moment."""
+MACHINE = "maintd-machine"
+"""The object that says which machine stores below a prefix, where the store cannot keep several apart."""
+PROBE = "maintd-probe-"
+"""How the object begins by which that is found out."""
 LONGEST = 255
 CODEC_SUFFIXES = {"zstd": ".zst", "gzip": ".gz", "none": ""}
 _ARCHIVE = re.compile(r"(?sa)(?P<log>.+)\.(?P<stamp>\d{8}T\d{6}Z)(?:-(?P<n>[1-9]\d*))?(?P<suffix>\.zst|\.gz)?")

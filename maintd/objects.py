@@ -4,7 +4,7 @@ import hashlib
 import os
 import sys
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -47,6 +47,32 @@ class Bucket:
             import obstore  # noqa: PLC0415 - as above
 
             obstore.put(self._objects, self._path(name), data)
+
+    def put_if(self, name: str, data: bytes, tag: str | None) -> str | None:
+        """Stores these in place of what has that tag (None: if there is nothing yet); the new tag, None if it has not.
+
+        A store that does not keep to conditions stores them whatever is there.
+        """
+        import obstore  # noqa: PLC0415 - as above
+        from obstore import exceptions  # noqa: PLC0415 - as above
+
+        with _told(self._store, name):
+            try:
+                mode = "create" if tag is None else {"e_tag": tag}
+                stored = obstore.put(self._objects, self._path(name), data, mode=mode)  # type: ignore[arg-type]
+                return stored["e_tag"] or ""
+            except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
+                return None
+
+    def tag(self, name: str) -> str | None:
+        """What the store tells this version of an object by; None if there is no object, "" if it has no such thing."""
+        import obstore  # noqa: PLC0415 - as above
+
+        try:
+            with _told(self._store, name):
+                return obstore.head(self._objects, self._path(name))["e_tag"] or ""
+        except FileNotFoundError:
+            return None
 
     def size(self, name: str) -> int | None:
         """The bytes of an object; None if there is none."""
@@ -111,6 +137,11 @@ class Bucket:
 
         with _told(self._store, name):
             obstore.delete(self._objects, self._path(name))
+
+    def try_to_remove(self, name: str) -> None:
+        """Removes an object if the store lets it; it does no harm where it is."""
+        with suppress(OSError, MaintdError):
+            self.remove(name)
 
     def _path(self, name: str) -> str:
         return f"{self._store.prefix}/{name}" if self._store.prefix else name

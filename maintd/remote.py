@@ -4,22 +4,25 @@ The manifest is kept in a private directory of maintd's, where files are made re
 each run. On a machine that has none of it, it is fetched from there first.
 """
 
+import errno
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from typing import Any
 
-from maintd import codec, copies, durable, formats, inventory, losses, names
+from maintd import codec, copies, durable, formats, inventory, losses, names, sharing
 from maintd.codec import Codec
 from maintd.durable import Ownership
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, NotYet
 from maintd.inventory import Entry
 from maintd.objects import Bucket, sha256
+from maintd.sharing import Sharing
 from maintd.stores import Store
 from maintd.storing import Place, Request, answer, check, digest
 
 _MARK = "uploaded"
+_TRIES = 5
 _PLACE = "place"
 """The file in the private directory of a store that says what it is for."""
 
@@ -32,6 +35,7 @@ def reach(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -
     place = Store.of(store)
     bucket = Bucket(place)
     bucket.reach()
+    sharing.agree(bucket, directory)
     with durable.directory(directory) as dir_fd:
         if not copies.exists(_PLACE, dir_fd):
             durable.write_whole(_PLACE, place.to.encode(), dir_fd=dir_fd)
@@ -68,40 +72,50 @@ def _others(place: Store, directory: str) -> Iterator[str]:
 
 
 def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> int | None:
-    """Stores the manifest as it is here, and returns its bytes; None if nothing is listed yet."""
-    bucket = Bucket(Store.of(store))
+    """Stores the manifest as it is here, and returns its bytes; None if nothing is listed yet.
+
+    What another machine stores there meanwhile is taken over first.
+    """
+    shared = Sharing.of(Bucket(Store.of(store)), directory)
     if not os.path.exists(os.path.join(directory, inventory.NAME)):
         return None
-    with durable.directory(directory) as dir_fd:
-        _take_over(bucket, directory, dir_fd)
-    with durable.directory(directory) as dir_fd, durable.opened(inventory.NAME, dir_fd=dir_fd) as listed:
-        size = os.fstat(listed).st_size
-        bucket.put(inventory.NAME, listed)
-        durable.append(_MARK, b"%d\n" % size, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
-    return size
+    for _ in range(_TRIES):
+        with durable.directory(directory) as dir_fd:
+            tag = _take_over(shared.bucket, directory, dir_fd)
+            with durable.opened(inventory.NAME, dir_fd=dir_fd) as listed:
+                size = os.fstat(listed).st_size
+                stored = shared.replace(inventory.NAME, listed, tag)
+            if stored is not None:
+                mark = f"{size} {stored}\n".encode()
+                durable.append(_MARK, mark, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
+                return size
+    raise MaintdError("other machines store their manifests there all the time", hint="the next run tries it again")
 
 
-def _take_over(bucket: Bucket, directory: str, dir_fd: int) -> None:
+def _take_over(bucket: Bucket, directory: str, dir_fd: int) -> str | None:
     """Adds what the store's manifest has and the one here has not: that of another machine, or of a state that is lost.
 
-    Lines are only ever added, so that all of both, in their order, says what both say.
+    Lines are only ever added, so that all of both, in their order, says what both say. Returns the store's tag of it.
     """
-    if bucket.size(inventory.NAME) in (None, _marked(directory)):
-        return
+    tag = bucket.tag(inventory.NAME)
+    if tag is None or (tag and tag == _marked(directory)[1]):
+        return tag
     with open(os.path.join(directory, inventory.NAME), "rb") as listed:
         known = set(listed)
     missing = [line for line in b"".join(bucket.chunks(inventory.NAME)).splitlines(keepends=True) if line not in known]
     if missing:
         inventory.add(b"".join(missing), dir_fd=dir_fd)
+    return tag
 
 
-def _marked(directory: str) -> int | None:
-    """The bytes of the manifest as it was stored last; None if it never was from here."""
+def _marked(directory: str) -> tuple[int | None, str]:
+    """The bytes of the manifest as it was stored last, and the store's tag of it; None if it never was from here."""
     try:
-        with open(os.path.join(directory, _MARK), "rb") as marks:
-            return int(marks.read().split()[-1])
+        with open(os.path.join(directory, _MARK), encoding="utf-8") as marks:
+            size, _, tag = marks.read().splitlines()[-1].partition(" ")
+            return int(size), tag
     except (OSError, ValueError, IndexError):
-        return None
+        return None, ""
 
 
 def ask(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> dict[str, int]:
@@ -117,7 +131,7 @@ def ask(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> 
 def is_uploaded(directory: str) -> bool:
     """Whether the store has the manifest as it is here."""
     try:
-        return _marked(directory) == os.stat(os.path.join(directory, inventory.NAME)).st_size
+        return _marked(directory)[0] == os.stat(os.path.join(directory, inventory.NAME)).st_size
     except FileNotFoundError:
         return True
 
@@ -135,37 +149,64 @@ def store_object(progress: codec.Progress, *, request: dict[str, Any], store: di
         place = Place(wanted, exact, source, dir_fd, root_fd, root_fd)
         if listed := place.listed_anew():
             return answer(listed, is_listed=True)
-        entry = _uploaded(progress, place, Bucket(Store.of(store)))
+        entry = _uploaded(progress, place, Sharing.of(Bucket(Store.of(store)), wanted.root))
         with place.listed(entry):
             place.part()
     return answer(entry)
 
 
-def _uploaded(progress: codec.Progress, place: Place, bucket: Bucket) -> Entry:
-    """The object's line, once what the store gives back is the file; what an interrupted run stored is compared."""
+def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
+    """The object's line, once what the store gives back is the file; what is there already is compared."""
     name, content = place.wanted.name, digest(place.source)
-    if bucket.size(name) is not None:
-        size, stored = sha256(bucket.chunks(name))
-        if _content_of(bucket, place) != content:
-            raise FileExistsError(17, "an object of that name with other content is there already", name)
-        return place.entry(content, size, stored)
+    if shared.has(name):
+        try:
+            return _as_it_is(place, shared.bucket, content)
+        except FileExistsError as error:
+            raise place.mismatch(error) from error
     temporary = names.temporary(f"upload-{os.getpid()}")
     with durable.directory(place.wanted.root) as root_fd:
         made = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=root_fd)
         try:
-            codec.compress_fd(place.source, made, Codec(place.wanted.codec, place.wanted.level), progress)
+            with _roomy():
+                codec.compress_fd(place.source, made, Codec(place.wanted.codec, place.wanted.level), progress)
             size, stored = os.fstat(made).st_size, digest(made)
-            bucket.put(name, made)
+            is_put = shared.put(name, made)
         finally:
             os.close(made)
             durable.discard(temporary, dir_fd=root_fd)
-    if sha256(bucket.chunks(name)) != (size, stored):
-        with suppress(OSError, MaintdError):
-            bucket.remove(name)
+    if not is_put:
+        try:
+            return _as_it_is(place, shared.bucket, content)
+        except FileExistsError as error:
+            where = names.printable(name)
+            raise NotYet(f"another machine has just stored {where}: the next run takes another name") from error
+    if sha256(shared.bucket.chunks(name)) != (size, stored):
+        shared.bucket.try_to_remove(name)
         raise MaintdError(
             f"the object store gave back something else than was stored as {names.printable(name)}",
             hint="look at the store; the file is where it was, and is tried again",
         )
+    return place.entry(content, size, stored)
+
+
+@contextmanager
+def _roomy() -> Iterator[None]:
+    """Where there is no room to make a file ready, it is not the store that is full: that is said."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        text = "no room in state_dir, where it is made ready for the store"
+        raise OSError(error.errno, text, error.filename) from error
+
+
+def _as_it_is(place: Place, bucket: Bucket, content: str) -> Entry:
+    """The line of an object that is there: an interrupted run's. FileExistsError if it is not of this content."""
+    name = place.wanted.name
+    size, stored = sha256(bucket.chunks(name))
+    if _content_of(bucket, place) != content:
+        raise FileExistsError(17, "an object of that name with other content is there already", name)
     return place.entry(content, size, stored)
 
 

@@ -5,11 +5,12 @@ import errno
 import hashlib
 import os
 import stat as st
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import field
+from itertools import count
 from typing import Protocol
 
-from maintd import durable, formats, inventory, names
+from maintd import durable, formats, grounds, inventory, names
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, trouble
 from maintd.inventory import Entry, Manifest
@@ -56,7 +57,7 @@ class Directory:
                 for file in files:
                     name = os.path.normpath(os.path.join(folder, file))
                     info = os.lstat(file, dir_fd=dir_fd)
-                    if st.S_ISREG(info.st_mode) and name != inventory.NAME:
+                    if st.S_ISREG(info.st_mode) and name not in (inventory.NAME, inventory.NAME + names.LOCK):
                         found[name] = info.st_size
         return found
 
@@ -91,7 +92,9 @@ class Remote:
         return found
 
     def sizes(self) -> dict[str, int]:
-        return {name: size for name, size in self._bucket.sizes().items() if name != inventory.NAME}
+        own = (inventory.NAME, names.MACHINE)
+        found = self._bucket.sizes()
+        return {name: size for name, size in found.items() if name not in own and not name.startswith(names.PROBE)}
 
     def owner(self, name: str) -> int:  # noqa: ARG002 - a store has no owners
         return os.geteuid()
@@ -205,20 +208,36 @@ def _sha256(chunks: Iterator[bytes]) -> str:
 
 
 def below(entry: Entry) -> str:
-    """The path of a file that is brought back, below where it goes: that in the archive, without the codec's suffix."""
-    return entry.member or entry.name.removesuffix(names.CODEC_SUFFIXES[entry.codec])
+    """The path of a file that is brought back, below where it goes: that in the archive, without the codec's suffix.
+
+    The number that an object has because its name was taken is left out.
+    """
+    path = entry.member or entry.name.removesuffix(names.CODEC_SUFFIXES[entry.codec])
+    folder, name = os.path.split(path)
+    original = os.path.basename(entry.original)
+    is_numbered = not entry.member and name.removeprefix(f"{original}-").isdecimal()
+    return os.path.join(folder, original) if is_numbered else path
 
 
-def bring_back(listed: Listed, entry: Entry, to: str, progress: Callable[[int], None] | None = None) -> str:
+def bring_back(
+    listed: Listed,
+    entry: Entry,
+    to: str,
+    progress: Callable[[int], None] | None = None,
+    brought: Collection[str] = (),
+) -> str:
     """Makes an archived file again, below the directory `to`, and returns its path.
 
-    Mode, owner and mtime are as they were, if this user may give them; the owner is believed of root's manifest alone.
-    Its hash is compared before it gets its name. MaintdError if the archive has lost it, FileExistsError if there is a
-    file of that name, OSError EIO if what the archive holds is not the original.
+    Where its path is one of `brought` it gets a number. Mode, owner and mtime are as they were, if this user may give
+    them; the owner is believed of root's manifest alone. Its hash is compared before it gets its name. MaintdError if
+    the archive has lost it, FileExistsError if there is a file of that name, OSError EIO if what the archive holds is
+    not the original.
     """
     if not listed.is_there(entry):
         raise MaintdError(f"it is missing in the archive, where it was {entry.name}")
-    path = os.path.join(os.path.realpath(to), os.path.normpath(f"/{below(entry)}").lstrip("/"))
+    path = os.path.join(grounds.resolve(to), os.path.normpath(f"/{below(entry)}").lstrip("/"))
+    if path in brought:
+        path = next(each for number in count(1) if (each := f"{path}-{number}") not in brought)
     directory, name = os.path.split(path)
     durable.make_directories(directory)
     temporary = names.temporary(name)

@@ -7,6 +7,7 @@ first, then its new name; one that is copied is copied, read back and synced, th
 import contextlib
 import hashlib
 import os
+from dataclasses import replace
 from typing import Any
 
 from maintd import codec, copies, durable, holders, inventory, names
@@ -124,6 +125,17 @@ class Place:
         inventory.add(entry.line(), dir_fd=self.root_fd)
         return entry
 
+    def mismatch(self, error: FileExistsError) -> Exception:
+        """What is to be raised for other content under its name: NotYet if that is what the manifest lists there.
+
+        That line then gets no inode, by which the next run knows that this file is another.
+        """
+        entry = inventory.read(self.wanted.root).entries.get((self.wanted.name, ""))
+        if entry is None or entry.sha256 == digest(self.source):
+            return error
+        inventory.add(replace(entry, ino=0).line(), dir_fd=self.root_fd)
+        return NotYet("a file with the same size and time, and other content, has its name: the next run takes another")
+
     def part(self) -> None:
         """Removes the original, unless it is to stay; NotYet if it was touched in any way since."""
         if self.wanted.keeps:
@@ -184,7 +196,10 @@ def _copy(progress: codec.Progress, place: Place) -> Entry:
     how = Codec(place.wanted.codec, place.wanted.level)
     was_there = copies.exists(place.target, place.archive_fd)
     if was_there:
-        copies.check_content(place.source, place.target, how, dir_fd=place.archive_fd)
+        try:
+            copies.check_content(place.source, place.target, how, dir_fd=place.archive_fd)
+        except FileExistsError as error:
+            raise place.mismatch(error) from error
     else:
         copies.compress_beside(progress, place.source, place.target, how, dir_fd=place.archive_fd)
     sha256 = digest(place.source)

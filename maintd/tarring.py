@@ -12,7 +12,7 @@ from dataclasses import field
 
 from maintd import codec, durable
 from maintd.codec import Codec
-from maintd.errors import NotYet
+from maintd.errors import MaintdError, NotYet, trouble
 from maintd.names import printable
 from maintd.values import dataclass
 
@@ -86,7 +86,10 @@ class Tar:
         yield bytes(self._rest) + _head(member)
         offset, size = 0, member.info.st_size
         while offset < size:
-            piece = os.pread(member.source, min(codec.PIECE, size - offset), offset)
+            try:
+                piece = os.pread(member.source, min(codec.PIECE, size - offset), offset)
+            except OSError as error:
+                raise unreadable(error) from error
             if not piece:
                 raise NotYet(f"{printable(member.name)} has become shorter while it was read")
             update(piece)
@@ -95,6 +98,12 @@ class Tar:
             yield piece
         self._done += size
         self._rest = -size % tarfile.BLOCKSIZE
+
+
+def unreadable(error: OSError) -> MaintdError:
+    """That a file cannot be read, told apart from what goes wrong with the bundle."""
+    found = trouble(error)
+    return MaintdError(f"it cannot be read: {found.error_msg}", hint=found.advice)
 
 
 def _head(member: Member) -> bytes:

@@ -5,6 +5,8 @@ import json
 import os
 import stat
 import subprocess
+import sys
+import tempfile
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,7 @@ from maintd.triggers import Asked, Scheduled
 
 from .conftest import snapshot
 from .test_expire import mounted, needs_root
-from .tree import Did, Tree, content
+from .tree import NOBODY, Did, Tree, content
 
 DAY = 86_400.0
 NOW = datetime(2026, 11, 23, 10, tzinfo=UTC)
@@ -440,3 +442,55 @@ def test_an_archive_that_all_of_the_files_lie_in_is_an_error(tree):
     checked = tree.run("check")
     assert checked.returncode == 1
     assert "names only what lies in the archive" in checked.stderr
+
+
+@pytest.mark.parametrize("options", ["", 'compress = "none"\n', 'bundle = "month"\n'], ids=["zstd", "none", "bundle"])
+def test_other_content_of_the_same_size_and_time_gets_another_name(tree, options):
+    """What only looks like a file that is archived is seen to be another, and is put away by the next run."""
+    tree.write_config(job(options))
+    for held in (b"AAAA\n", b"BBBB\n"):
+        path = tree.log("p-2026-02-01.csv", held)
+        os.utime(path, (1_770_000_000, 1_770_000_000))
+        tree.do()
+    (event,) = [event for event in succeeded(tree.do()).events() if event["event"] == "file.archived"]
+    assert event["target"] == str(path)
+    assert tree.names() == []
+    assert len(archived(tree)) == 2
+    assert tree.run("archive", "get", "p-2026-02-01.csv", "--to", str(tree.folder / "back")).returncode == 0
+    assert {path.read_bytes() for path in (tree.folder / "back").iterdir()} == {b"AAAA\n", b"BBBB\n"}
+    assert tree.run("archive", "verify").returncode == 0
+
+
+@needs_root
+@pytest.mark.parametrize("options", ["", 'bundle = "month"\n'], ids=["single", "bundle"])
+def test_a_file_under_another_users_lease_is_put_off(options):
+    """Whoever holds a lease on it has it open: it stays, without a failure, and goes once that is over."""
+    with tempfile.TemporaryDirectory(prefix="maintd-") as folder:
+        tree = Tree(Path(folder).resolve())
+        tree.folder.chmod(0o755)
+        tree.write_config(job(options))
+        path = tree.log("p-2026-02-01.csv", b"a price\n")
+        for owned in (tree.logs, path):
+            os.chown(owned, NOBODY, NOBODY)
+        held = subprocess.Popen([sys.executable, "-c", LEASE, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        try:
+            assert held.stdout
+            assert held.stdout.readline() == b"held\n"
+            did = tree.do()
+            assert not [event for event in did.events() if event["event"] == "archive.failed"], did
+            assert tree.names() == ["p-2026-02-01.csv"]
+        finally:
+            held.communicate(timeout=10)
+        succeeded(tree.do())
+        assert tree.names() == []
+
+
+LEASE = f"""
+import fcntl, os, signal, sys
+os.setgid({NOBODY}); os.setuid({NOBODY})
+signal.signal(signal.SIGIO, signal.SIG_IGN)
+held = os.open(sys.argv[1], os.O_RDWR)
+fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
+print("held", flush=True)
+sys.stdin.read()
+"""

@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -180,7 +181,7 @@ def test_what_can_be_done_about_a_fault_is_said_and_done(tree):
     assert "1 wrong" in done.stdout, "the one that is nowhere else"
     assert [step for step in tree.plan() if step["step"] == "action"] == []
     assert tree.run("archive", "get", "cut.csv", "--to", str(tree.folder / "back")).returncode == 0
-    assert (tree.folder / "back/cut.csv-1").read_bytes() == b"cut" * 1000
+    assert (tree.folder / "back/cut.csv").read_bytes() == b"cut" * 1000
 
 
 @needs_root
@@ -237,3 +238,56 @@ def test_an_archive_that_is_gone_is_said_and_not_made_anew(tree):
     (root / inventory.NAME).touch()
     succeeded(tree.do())
     assert tree.names() == []
+
+
+def test_a_new_file_with_the_inode_of_an_archived_one_is_another(tree):
+    """What has the inode alone is not the archived file: verify names the lost object, and advises what is true."""
+    tree.write_config(job())
+    old = tree.log("export.csv", b"the first\n", age=40 * DAY)
+    assert tree.do().code == 0
+    new = tree.log("export.csv", b"another one\n")
+    manifest = tree.folder / "archive" / inventory.NAME
+    line = json.loads(manifest.read_text().splitlines()[-1]) | {"ino": new.stat().st_ino}  # as ext4 would have it
+    manifest.write_text(json.dumps(line) + "\n")
+    (tree.folder / "archive/export.csv.zst").unlink()
+    found = tree.run("archive", "verify")
+    assert found.returncode == 3
+    assert "export.csv.zst: it is missing" in found.stdout
+    assert f"{old} is not here any more either" in found.stdout
+
+
+@pytest.mark.parametrize("more", ['bundle = "month"\n', ""], ids=["bundle", "single"])
+def test_of_several_versions_get_gives_the_newest_its_name(tree, more):
+    """A corrected file lies in a second object: it comes back under the name, and what it was before with a number."""
+    tree.write_config(job(f"{more}keep_originals = true\n", name="kept", to="HERE/kept"))
+    for version in ("old", "corrected"):
+        tree.log("p-2026-08-01.csv", f"{version}\n".encode())
+        assert tree.do().code == 0
+    back = tree.folder / "back"
+    got = tree.run("archive", "get", "p-2026-08-01.csv", "--to", str(back))
+    assert got.returncode == 0, got.stderr
+    assert (back / "p-2026-08-01.csv").read_text() == "corrected\n"
+    assert (back / "p-2026-08-01.csv-1").read_text() == "old\n"
+    assert tree.run("archive", "get", "p-2026-08-01.csv", "--to", str(back)).returncode == 1, "nothing is overwritten"
+
+
+@needs_root
+def test_get_does_not_follow_another_users_link_to_roots_directory():
+    """Where anybody may make links, one to a directory of root's is refused; one of root's own is followed."""
+    with tempfile.TemporaryDirectory(prefix="maintd-") as folder:
+        tree = Tree(Path(folder).resolve())
+        tree.folder.chmod(0o755)
+        tree.write_config(job())
+        tree.log("a.csv", age=40 * DAY)
+        assert tree.do().code == 0
+        public, theirs, own = tree.folder / "public", tree.folder / "precious", tree.folder / "own"
+        for made in (public, theirs, own):
+            made.mkdir()
+        public.chmod(0o1777)
+        (public / "back").symlink_to(theirs)
+        os.chown(public / "back", NOBODY, NOBODY, follow_symlinks=False)
+        assert tree.run("archive", "get", "a.csv", "--to", str(public / "back")).returncode != 0
+        assert list(theirs.iterdir()) == []
+        (tree.folder / "link").symlink_to(own)
+        assert tree.run("archive", "get", "a.csv", "--to", str(tree.folder / "link")).returncode == 0
+        assert (own / "a.csv").exists()

@@ -14,7 +14,8 @@ from maintd.tarring import INDEX
 from maintd.units import format_size
 
 from .test_archive import archived, job, lines, succeeded
-from .tree import Tree
+from .test_expire import needs_root
+from .tree import NOBODY, Tree
 
 MONTH = 'bundle = "month"\nbase = "LOGS"\n'
 
@@ -238,3 +239,20 @@ def test_what_cannot_be_removed_is_not_put_away_twice(tree):
     assert tree.names() == []
     assert archived(tree) == ["2026-02.tar.zst", "2026-03.tar.zst"]
     assert tree.run("archive", "verify").returncode == 0
+
+
+@needs_root
+def test_a_file_that_cannot_be_read_keeps_no_other_of_its_bundle_back(tree):
+    """It stays and is told of; the others of its month are put away."""
+    unreadable = tree.logs / "eur/2026-02-04.csv"
+    os.chown(unreadable, NOBODY, NOBODY)
+    unreadable.chmod(0)
+    did = tree.do(powerless=True)
+    assert did.code == 5, did
+    assert tree.names() == ["eur/2026-02-04.csv"]
+    assert archived(tree) == ["2026-02.tar.zst", "2026-03.tar.zst"]
+    (event,) = did.events("archive.failed")
+    assert "it cannot be read: Permission denied" in event["error_msg"]
+    assert [event["event"] for event in tree.do(powerless=True).events() if "failed" in event["event"]] == [
+        "archive.failed"
+    ]

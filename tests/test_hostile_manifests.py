@@ -2,6 +2,8 @@
 
 import json
 import os
+import signal
+import subprocess
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +15,8 @@ from maintd import inventory
 from .test_archive import archived, job, succeeded
 from .test_backup import JOB, database, manifest, rewrite, snapshots
 from .test_drill import DRILL
-from .tree import Tree
+from .test_expire import needs_root
+from .tree import MAINTD, Tree
 
 LEADS_OUT = ["{victim}", "../{name}", "x/../../{name}", "./{name}", inventory.NAME, ""]
 
@@ -93,3 +96,27 @@ def test_a_snapshot_with_an_owner_that_nobody_can_be_is_refused(tree, field):
     assert "no file can have" in done.stderr or "is no manifest" in done.stderr
     assert "Traceback" not in done.stderr
     assert tree.do("drill.app").events("drill.failed")
+
+
+@needs_root
+def test_who_may_read_a_manifest_cannot_hold_up_the_archive(tree):
+    """Another user who locks the manifest, which he may open, stops neither what is put away nor what is given up."""
+    tree.folder.chmod(0o755)
+    tree.write_config(job('keep_last = 1\nmax_share = "100%"\n'))
+    for day in (1, 2):
+        tree.log(f"p-2026-02-0{day}.csv", b"%d\n" % day)
+    succeeded(tree.do())
+    manifest = tree.folder / "archive" / inventory.NAME
+    holder = ["flock", "-s", manifest, "sh", "-c", "echo held; exec sleep 60"]
+    nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *holder]
+    held = subprocess.Popen(nobody, stdout=subprocess.PIPE, process_group=0)
+    try:
+        assert held.stdout
+        assert held.stdout.readline() == b"held\n"
+        tree.log("p-2026-02-03.csv", b"3\n")
+        done = subprocess.run([MAINTD, "-c", tree.config, "do", "--all"], check=False, timeout=30, cwd="/")
+        assert (done.returncode, tree.names()) == (0, [])
+    finally:
+        os.killpg(held.pid, signal.SIGKILL)
+        held.communicate()
+    assert archived(tree) == ["p-2026-02-02.csv.zst", "p-2026-02-03.csv.zst"]

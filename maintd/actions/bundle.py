@@ -110,7 +110,8 @@ class ArchiveBundle(Action):
         answer: dict[str, Any] = hands.call(
             "maintd.bundling:store_bundle", self, self._within(), request=self._request()
         )
-        whereabouts.note(self.private)
+        if answer["files"]:
+            whereabouts.note(self.private)
         return answer
 
     def _where(self) -> str:

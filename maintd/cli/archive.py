@@ -96,27 +96,31 @@ def list_(called: Invocation, /, *, since: str | None, path: str | None, as_json
 def get(called: Invocation, /, pattern: str, *, to: str) -> int:
     """Makes archived files again below DIR, with mode, owner and mtime; each is compared by its hash first.
 
-    PATTERN is matched against the path that a file had, its name, and its name in the archive; * matches / too. Nothing
-    that is there is overwritten, and what is archived stays archived.
+    PATTERN is matched against the path that a file had, its name, and its name in the archive; * matches / too. Of what
+    would have one path, the newest gets it, and the others get a number. Nothing that is there is overwritten, and what
+    is archived stays archived.
     """
-    done = failed = 0
+    made: set[str] = set()
+    failed = 0
+    found: list[tuple[Listed, Entry]] = []
     for listed in _archives(called):
         _said_odd(listed)
-        for entry in _chosen(listed, pattern):
-            try:
-                path = retrieval.bring_back(listed, entry, to)
-            except (MaintdError, OSError) as error:
-                found = trouble(error)
-                output.complain(f"maintd: {printable(entry.original)}: {printable(found.error_msg)}")
-                failed += 1
-            else:
-                output.say(f"{printable(entry.original)} → {printable(path)}")
-                done += 1
-    if not done and not failed:
+        found += ((listed, entry) for entry in _chosen(listed, pattern))
+    for listed, entry in sorted(found, key=lambda each: each[1].at, reverse=True):
+        try:
+            path = retrieval.bring_back(listed, entry, to, brought=made)
+        except (MaintdError, OSError) as error:
+            wrong = trouble(error)
+            output.complain(f"maintd: {printable(entry.original)}: {printable(wrong.error_msg)}")
+            failed += 1
+        else:
+            output.say(f"{printable(entry.original)} → {printable(path)}")
+            made.add(path)
+    if not made and not failed:
         output.complain(f"maintd: nothing that was archived is called {printable(pattern)}")
         return Exit.NO
     if failed:
-        return Exit.PARTLY if done else Exit.FAILED
+        return Exit.PARTLY if made else Exit.FAILED
     return Exit.OK
 
 

@@ -6,7 +6,7 @@ import stat as st
 from collections.abc import Iterator, Sequence
 
 from maintd import names
-from maintd.errors import Refused
+from maintd.errors import NotYet, Refused
 from maintd.linux import rename_noreplace
 from maintd.steps import Seen
 from maintd.values import dataclass
@@ -23,8 +23,11 @@ class Ownership:
 
 @contextlib.contextmanager
 def opened(name: str, *, dir_fd: int) -> Iterator[int]:
-    """A descriptor for reading a regular file; a link is refused and a FIFO does not hang."""
-    descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    """A descriptor for reading a regular file; a link is refused and a FIFO does not hang. NotYet if it is leased."""
+    try:
+        descriptor = os.open(name, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, dir_fd=dir_fd)
+    except BlockingIOError as error:  # F_SETLEASE in fcntl(2): its holder is asked, and may take 45 s
+        raise NotYet(f"{names.printable(name)} is open in another process, which holds a lease on it") from error
     try:
         if not st.S_ISREG(os.fstat(descriptor).st_mode):
             raise Refused(f"{names.printable(name)} is not a regular file")
