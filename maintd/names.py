@@ -20,8 +20,6 @@ TEMPORARY = ".maintd-tmp"
 INTENT = ".intent"
 MANIFEST = "maintd-manifest.jsonl"
 """What lies in an archive is listed in a file of this name; no job moves or deletes it."""
-LOCK = ".lock"
-"""How the file ends by which those who add to another, such as a manifest, keep each other out for a moment."""
 MACHINE = "maintd-machine"
 """The object that says which machine stores below a prefix, where the store cannot keep several apart."""
 PROBE = "maintd-probe-"
@@ -94,6 +92,11 @@ def temporary(name: str) -> str:
         return name + TEMPORARY
     mark = f"~{hashlib.sha256(raw).hexdigest()[:16]}{TEMPORARY}"
     return os.fsdecode(raw[: LONGEST - len(mark)]) + mark
+
+
+def lock(name: str) -> str:
+    """The name beside `name` of the file by which those who add to it keep each other out for a moment."""
+    return temporary(f"{name}.lock")
 
 
 def temporary_beside(path: str) -> str:

@@ -80,9 +80,9 @@ def _alone(name: str, dir_fd: int) -> Iterator[None]:
     """Keeps others out who add to that file. NotYet if somebody has kept them out for a while.
 
     A file that nobody else may open, there for that moment alone, is locked (flock(2)): whoever may read what
-    is added to could lock that as well.
+    is added to could lock that as well. What a kill leaves of it goes with other temporaries.
     """
-    lock, end = name + names.LOCK, time.monotonic() + _PATIENCE
+    lock, end = names.lock(name), time.monotonic() + _PATIENCE
     while (descriptor := _locked(lock, dir_fd)) is None:
         if time.monotonic() > end:
             raise NotYet(f"another process has {names.printable(lock)} locked", hint="look at whose it is (fuser)")
