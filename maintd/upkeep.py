@@ -36,6 +36,7 @@ from maintd.state import ALL_JOBS, Last, State
 from maintd.steps import Lane
 from maintd.supervision import Supervision
 from maintd.timing import Timing
+from maintd.trends import Sample
 from maintd.triggers import Asked, Cause, Due, Fallen, Grown, Low, Over, Scheduled, Settling
 from maintd.values import dataclass
 from maintd.watch import Watch
@@ -74,7 +75,7 @@ class Upkeep:
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
         self.pauses = Pauses(self.state, now)
-        self.floors = Floors(self._tell_of_room, awake.now)
+        self.floors = Floors(self._tell_of_room, self._note_mount, awake.now)
         self.spending = Spending(self._tell_of_room)
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
@@ -91,6 +92,9 @@ class Upkeep:
         if event.name in _SPENT:
             self.observations.over(job, _SPENT[event.name])
         self.emit(event, job)
+
+    def _note_mount(self, job: str, mount: str) -> None:
+        self.state.record_samples(job, (Sample(datetime.now(UTC), mount, 0),))
 
     def start(self) -> None:
         self.note_clock()  # before any run
@@ -241,7 +245,8 @@ class Upkeep:
         if floor is None:
             self.floors.remove(name)
         else:
-            self.floors.set(name, floor)
+            samples = self.state.samples(name)
+            self.floors.set(name, floor, samples[-1].what if samples else "")
         budget = job.budget() if job.enabled else None
         if budget is None:
             self.spending.remove(name)

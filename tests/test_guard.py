@@ -463,3 +463,53 @@ def test_that_nothing_is_left_is_said_once_until_it_changes(guarded):
             archive(made, 6, 4096, log="other")
             until(lambda: len(made.events("guard.spent")) == 2, "what it leaves alone has changed", 60)
     assert "other.log" in made.events("guard.spent")[1]["kept"]
+
+
+def test_a_disk_that_is_not_mounted_costs_the_one_below_it_nothing(guarded):
+    """On a file system that is smaller than the floor nothing is given up; that is said."""
+    made = guarded(min_free='"100M"')
+    kept = [archive(made, day, MIB) for day in (1, 2, 3)]
+    made.log.write_bytes(b"x")
+    with made.daemon():
+        (failed,) = until(lambda: made.events("storage.failed"), "that nothing is guarded")
+        assert "can never be met" in failed["msg"]
+        assert "mount" in failed["advice"]
+        did(made, code=1)
+    assert all(path.exists() for path in kept)
+    assert not made.events("log.expired", "log.rotated")
+
+
+def test_a_disk_that_was_mounted_once_is_not_taken_for_the_one_below_it(guarded):
+    """A guard remembers where its file system was mounted: as long as it is not, the one below loses nothing."""
+    made = guarded()
+    kept = [archive(made, day, MIB) for day in (1, 2, 3)]
+    made.log.write_bytes(b"x")
+    data = made.disk.folder / "data"
+    data.mkdir()
+    made.configure(directory=f'"{data}"', min_free='"40%"')
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "none", data]
+    subprocess.run(mount, check=True)
+    try:
+        with made.daemon():
+            until(lambda: _is_noted(made, data), "that it is noted")
+    finally:
+        subprocess.run(["umount", data], check=True)
+    made.disk.fill(leave=4 * MIB)
+    with made.daemon():
+        (failed,) = until(lambda: made.events("storage.failed"), "that nothing is guarded")
+        assert f"nothing is mounted at {data} any more" in failed["msg"]
+        subprocess.run(mount, check=True)
+        try:
+            until(lambda: made.events("storage.ok"), "that it is there again")
+        finally:
+            subprocess.run(["umount", "-l", data], check=True)
+    assert [path.exists() for path in kept] == [True, True, True]
+    did(made, code=1)
+    assert all(path.exists() for path in kept)
+
+
+def _is_noted(made: Scene, mount: Path) -> bool:
+    import sqlite3
+
+    with sqlite3.connect(made.here / "state" / "state.sqlite") as database:
+        return (os.fsencode(mount),) in database.execute("SELECT what FROM sample").fetchall()

@@ -85,7 +85,7 @@ def test_a_file_system_that_hangs_is_told_once_and_holds_up_nothing(monkeypatch)
 
     monkeypatch.setattr(Room, "at", hanging)  # no test can make a file system hang
     told: list[tuple[str, str]] = []
-    floors = Floors(lambda event, job: told.append((job, event.name)), time.monotonic, 0.2)
+    floors = Floors(lambda event, job: told.append((job, event.name)), lambda *_: None, time.monotonic, 0.2)
     for job, path, free in (("guard.dead", "/dead", "1"), ("guard.full", "/full", "900T")):
         floors.set(job, Floor(path, Portion.parse(free), None, None))
     due: list[str] = []
