@@ -513,3 +513,23 @@ def _is_noted(made: Scene, mount: Path) -> bool:
 
     with sqlite3.connect(made.here / "state" / "state.sqlite") as database:
         return (os.fsencode(mount),) in database.execute("SELECT what FROM sample").fetchall()
+
+
+def test_old_files_are_compressed_the_smallest_first_and_none_without_room(guarded):
+    """Of a job `compress` too: a file for whose copy there may be no room is left alone, which is said."""
+    made = guarded(order='["compress"]', min_free='"12M"')
+    data = made.disk.folder / "data"
+    data.mkdir()
+    for name, size in (("a.bin", 24 * MIB), ("b.csv", 2 * MIB), ("c.csv", MIB)):
+        (data / name).write_bytes(os.urandom(size // 2).hex().encode())
+        os.utime(data / name, (1_700_000_000, 1_700_000_000))
+    add(made, f'[compress.x]\npaths = ["{data}/*"]\nolder_than = "30d"\nevery = "30d"\n')
+    made.disk.fill(leave=11 * MIB)
+    planned = plan(made)
+    assert [step["target"] for step in planned if step.get("verb") == "compress"] == [f"{data}/c.csv", f"{data}/b.csv"]
+    (left,) = [step for step in planned if step["step"] == "finding"]
+    assert left["target"] == f"{data}/a.bin"
+    assert "no room for its copy" in left["reason"]
+    did(made)
+    assert (data / "a.bin").exists()
+    assert made.free() > 11 * MIB
