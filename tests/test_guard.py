@@ -533,3 +533,30 @@ def test_old_files_are_compressed_the_smallest_first_and_none_without_room(guard
     did(made)
     assert (data / "a.bin").exists()
     assert made.free() > 11 * MIB
+
+
+def test_what_another_user_says_of_an_archive_costs_no_file(guarded, tmp_path: Path):
+    """Lines in a manifest that its owner may have made up, with all that stat(1) shows, let no file of root's go."""
+    made = guarded(order='["stored"]')
+    folder, store = made.disk.folder / "data", made.here / "archive"
+    folder.mkdir()
+    made.here.chmod(0o755)
+    path, theirs = folder / "1.csv", folder / "2.csv"
+    for one in (path, theirs):
+        one.write_bytes(os.urandom(2 * MIB))
+        os.utime(one, (1.7e9, 1.7e9))
+    os.chown(theirs, 65534, 65534)
+    options = f'paths = ["{folder}/*.csv"]\nto = "{store}"\nolder_than = "1d"\ncron = "@daily"\nkeep_originals = true\n'
+    add(made, f"[archive.data]\n{options}")
+    assert made.maintd("do", "archive.data").returncode == 0
+    for file in (store, store / "maintd-manifest.jsonl"):
+        os.chown(file, 65534, 65534)
+    (store / "1.csv.zst").write_bytes(b"x" * (store / "1.csv.zst").stat().st_size)
+    made.disk.fill(leave=FLOOR - 3 * MIB)
+    (left,) = [step for step in plan(made) if step["step"] == "finding"]
+    assert left["target"] == str(path)
+    assert "it is not believed" in left["reason"]
+    did(made)
+    assert path.exists()
+    assert not theirs.exists()
+    assert "gives up no files of others" in made.maintd("check").stderr
