@@ -60,14 +60,14 @@ class Runner:
         begun = time.monotonic()
         with ExitStack() as heavy, ExitStack() as rotate:
             for lane, stack in ((Lane.HEAVY, heavy), (Lane.STANZAS, heavy), (Lane.ROTATE, rotate)):
-                if lane in run.ctx.lanes:
+                if lane in run.ctx.lanes and run.foreseen is None:
                     stack.enter_context(self._lanes[lane])
             run.begun.set()
             result.is_void = run.is_void()
             if not result.is_void:
                 run.on_begun(run)
                 if self._is_alone(run, result, heavy):
-                    result.plan = self._frozen(run, result)
+                    result.plan = self._frozen(run, result) if run.foreseen is None else run.foreseen
             plan = result.plan or ()
             actions = [step for step in plan if isinstance(step, Action)]
             result.planned = len(actions)

@@ -560,3 +560,20 @@ def test_what_another_user_says_of_an_archive_costs_no_file(guarded, tmp_path: P
     assert path.exists()
     assert not theirs.exists()
     assert "gives up no files of others" in made.maintd("check").stderr
+
+
+def test_a_guard_that_can_do_nothing_holds_up_nobody(guarded, tmp_path: Path):
+    """Long work of others is broken off once at most by a guard that has nothing to give up, and then it ends."""
+    made = guarded()
+    big = tmp_path / "big.csv"
+    subprocess.run(["sh", "-c", f"seq 1 15000000 > {big}; touch -d yesterday-1hour {big}"], check=True)
+    add(made, f'[compress.big]\npaths = ["{tmp_path}/*.csv"]\nolder_than = "1d"\nevery = "1s"\nlevel = 14\n')
+    made.disk.fill(leave=6 * MIB)
+    with made.daemon():
+        until(lambda: made.events("guard.spent"), "that nothing is left")
+        until(lambda: made.events("log.compressed", "file.compressed"), "that it is compressed", 90)
+        broken = [event for event in made.events("action.omitted") if event["job"] == "compress.big"]
+        assert len(broken) <= 1
+        kept = [archive(made, day, MIB) for day in (1, 2, 3)]
+        until(lambda: made.events("log.expired"), "that the guard still works", 60)
+    assert not kept[0].exists()
