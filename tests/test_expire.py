@@ -126,6 +126,24 @@ def test_each_directory_keeps_its_newest(tmp_path):
     assert planned(tmp_path, max_age="30d") == ["1.csv", "3.csv"]
 
 
+@needs_root
+@pytest.mark.parametrize("rule", ["keep_last = 3", 'max_total = "30"', "max_count = 3"])
+def test_what_one_user_adds_has_nothing_of_another_deleted(tree, rule):
+    """In a directory where anybody may add files, and remove only their own, all rules count for each owner."""
+    aged(tree, 5, 6, 7, 8, 9)
+    os.chown(tree.logs / "9.csv", 1, 1)
+    aged(tree, 1, 2, 3, 4, folder="")
+    for age in (1, 2, 3, 4):
+        os.chown(tree.logs / f"{age}.csv", 65534, 65534)
+    tree.write_config(job(f'{rule}\nmax_share = "100%"'))
+    os.chmod(tree.logs, 0o1777)
+    tree.do()
+    assert tree.names() == ["1.csv", "2.csv", "3.csv", "5.csv", "6.csv", "7.csv", "9.csv"]
+    os.chmod(tree.logs, 0o755)
+    tree.do()
+    assert tree.names() == ["1.csv", "2.csv", "3.csv"]
+
+
 def test_per_log_the_generations_of_each_log_count(tmp_path):
     """Names that differ in date, number and suffix of compression alone are generations of one log."""
     ours = ["api.csv.20260101T000000Z.zst", "api.csv.20260102T000000Z-1.zst", "api.csv"]
