@@ -337,9 +337,11 @@ class Upkeep:
             return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
         jumped = bool(self.clock.jump())
+        doubted = {other for other in config.jobs if other in self._after_jump or self.doubts.holds(other)}
         if not _is_by_a_person(cause):
-            jumped = jumped or name in self._after_jump or self.doubts.holds(name)
-        ctx = replace(ctx, clock_jumped=jumped, told=wanted.due.told, history=self.state.samples(name))
+            jumped = jumped or name in doubted
+        ctx = replace(ctx, clock_jumped=jumped, doubted=doubted - {name}, told=wanted.due.told)
+        ctx = replace(ctx, history=self.state.samples(name))
         return Run(
             name=name,
             job=job,

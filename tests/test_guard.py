@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from maintd import ballast
+from maintd.clock_store import Reading
+from maintd.state import State
 from tests.conftest import until
 from tests.faults import runaway
 from tests.faults.runaway import FLOOR, Scene
@@ -577,3 +579,30 @@ def test_a_guard_that_can_do_nothing_holds_up_nobody(guarded, tmp_path: Path):
         kept = [archive(made, day, MIB) for day in (1, 2, 3)]
         until(lambda: made.events("log.expired"), "that the guard still works", 60)
     assert not kept[0].exists()
+
+
+def test_a_person_who_runs_a_guard_has_no_other_job_go_by_age(guarded):
+    """While the clock is doubted, what another job would delete by its age stays; that job itself a person may run."""
+    made = guarded(order='["expired"]')
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    files = [folder / f"{number}.csv" for number in range(4)]
+    for number, path in enumerate(files):
+        path.write_bytes(b"x" * MIB)
+        os.utime(path, (1.7e9 + number, 1.7e9 + number))
+    add(made, f'[expire.old]\npaths = ["{folder}/*"]\nmax_age = "30d"\ncron = "@yearly"\nmax_share = "100%"\n')
+    made.disk.fill(leave=MIB)
+    (made.here / "state").mkdir(mode=0o700)
+    now, state = Reading.now(), State(str(made.here / "state"), lambda _: None)
+    state.clock.keep(Reading(now.wall - 366 * 86400, now.since_boot, now.boot), None)
+    state.close()
+    with made.daemon():
+        until(lambda: made.events("clock.doubted"), "that the clock is doubted")
+        did(made, code=0)
+        did(made, code=0)
+        assert all(path.exists() for path in files)
+    did(made, code=0)
+    assert all(path.exists() for path in files)
+    with made.daemon():
+        assert made.maintd("do", "expire.old").returncode == 0
+    assert [path.exists() for path in files] == [False, False, False, True]
