@@ -606,3 +606,55 @@ def test_a_person_who_runs_a_guard_has_no_other_job_go_by_age(guarded):
     with made.daemon():
         assert made.maintd("do", "expire.old").returncode == 0
     assert [path.exists() for path in files] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["expire", "guard", "archive"])
+def test_a_disk_that_is_read_only_is_told_twice_and_not_with_every_file(guarded, tmp_path: Path, kind: str):
+    """What cannot be deleted, or put away, because the whole place has failed is tried twice, and the rest counted."""
+    made = guarded()
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    source = tmp_path if kind == "archive" else folder
+    for number in range(12):
+        path = source / f"{number}.csv"
+        path.write_bytes(b"x" * 4096)
+        os.utime(path, (1.7e9 + number, 1.7e9 + number))
+        archive(made, number + 1, 4096)
+    made.log.write_bytes(b"")
+    if kind == "expire":
+        add(made, f'[expire.x]\npaths = ["{folder}/*"]\nmax_age = "30d"\ncron = "@daily"\nmax_share = "100%"\n')
+    if kind == "archive":
+        where = f'to = "{folder}"\nolder_than = "1d"\ncron = "@daily"\n'
+        add(made, f'[archive.x]\npaths = ["{source}/*.csv"]\n{where}')
+    made.disk.fill(leave=MIB)
+    subprocess.run(["mount", "-o", "remount,ro", made.disk.folder], check=True)
+    done = made.maintd("do", "guard.disk" if kind == "guard" else f"{kind}.x", "--json")
+    events = [message for line in done.stdout.splitlines() if (message := json.loads(line))["type"] == "event"]
+    assert done.returncode != 0
+    assert 1 <= len([event for event in events if event["event"].endswith(".failed")]) <= 4
+    (left,) = of(events, "action.omitted")
+    assert "left to a later run" in left["msg"]
+
+
+def test_what_is_refused_is_told_once_an_hour(guarded):
+    """Files with a second name are left alone run after run, and each is said once."""
+    made = guarded()
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.csv").write_bytes(b"x")
+        os.utime(folder / f"{number}.csv", (1.7e9 + number, 1.7e9 + number))
+        os.link(folder / f"{number}.csv", folder / f"{number}.other")
+    add(made, f'[expire.x]\npaths = ["{folder}/*.csv"]\nmax_age = "30d"\nevery = "1s"\nmax_share = "100%"\n')
+    with made.daemon():
+        until(lambda: len(made.events("file.refused")) >= 3, "what is left alone")
+        for number in range(2):
+            before = _next(made, "expire.x")
+            until(lambda before=before: _next(made, "expire.x") > before, f"run {number}")
+    refused = [event["target"] for event in made.events("file.refused")]
+    assert len(refused) == len(set(refused)) == 3
+
+
+def _next(made: Scene, name: str) -> str:
+    jobs = json.loads(made.maintd("status", "--json").stdout)["jobs"]
+    return next(job["next"] for job in jobs if job["name"] == name)
