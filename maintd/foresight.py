@@ -1,6 +1,5 @@
 """Looks ahead whether a guard has anything to do, so that it breaks off no long work of others in vain."""
 
-from maintd import names
 from maintd.job import Context, Job
 from maintd.steps import Action, Plan
 
@@ -8,13 +7,10 @@ from maintd.steps import Action, Plan
 def plan(job: Job, ctx: Context) -> Plan | None:
     """The plan of a job if there is nothing to do in it; None if there is, or if that cannot be told.
 
-    It is made beside work of others, whose temporaries look like leftovers: these alone are nothing to do.
+    It is made beside work of others, whose temporaries look like leftovers: those go with it, which makes room too.
     """
     try:
         made = tuple(job.plan(ctx))
     except Exception:  # noqa: BLE001 - the run itself says what is wrong
         return None
-    actions = [step for step in made if isinstance(step, Action)]
-    if any(action.goal and not action.target.endswith(names.TEMPORARY) for action in actions):
-        return None
-    return tuple(step for step in made if not isinstance(step, Action))
+    return None if any(isinstance(step, Action) for step in made) else made

@@ -658,3 +658,19 @@ def test_what_is_refused_is_told_once_an_hour(guarded):
 def _next(made: Scene, name: str) -> str:
     jobs = json.loads(made.maintd("status", "--json").stdout)["jobs"]
     return next(job["next"] for job in jobs if job["name"] == name)
+
+
+def test_an_archive_that_cannot_help_is_not_read(guarded, tmp_path: Path):
+    """A manifest of years takes seconds: that of an archive on another disk, with no file kept here, is left alone."""
+    made = guarded()
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    (tmp_path / "archive/maintd-manifest.jsonl").mkdir(parents=True)  # to read it would fail
+    options = f'paths = ["{folder}/*.csv"]\nto = "{tmp_path}/archive"\nolder_than = "1d"\ncron = "@daily"\n'
+    add(made, f"[archive.data]\n{options}keep_last = 1\n")
+    kept = [archive(made, day, MIB) for day in range(1, 5)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=FLOOR - MIB)
+    assert not [step for step in plan(made) if step["step"] == "finding"]
+    did(made)
+    assert [path.exists() for path in kept] == [False, True, True, True]
