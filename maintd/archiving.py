@@ -2,7 +2,6 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import field, replace
 from datetime import UTC, datetime
 from itertools import count
@@ -181,21 +180,6 @@ def plan_upload(found: Sequence[Old], shelf: Shelf, manifest: inventory.Manifest
         )
     reason = "it lists what was stored" if is_uploaded else "the store has an older one"
     yield UploadManifest(target=store.to, reason=reason, needs=(reach,), store=store, directory=shelf.root)
-
-
-def stored_elsewhere(found: Sequence[Old], shelf: Shelf, *, is_remote: bool) -> Iterator[tuple[Old, inventory.Entry]]:
-    """The files that lie in the archive too, verified and listed there, as they are here; the oldest first.
-
-    Of an archive that is a directory it is looked whether the object is there, of an object store its manifest counts.
-    """
-    by_original = {entry.original: entry for entry in inventory.read(shelf.root).entries.values()}
-    for old in sorted(found, key=lambda old: (old.seen.mtime_ns, old.seen.path)):
-        entry = by_original.get(old.seen.path)
-        if entry and entry.is_as(old.seen):
-            with suppress(OSError):
-                stored = os.path.join(shelf.root, entry.name)
-                if is_remote or os.lstat(stored).st_size == entry.stored_bytes:
-                    yield old, entry
 
 
 def leftovers(directories: Iterable[str], wanted: set[str]) -> Iterator[Step]:

@@ -18,8 +18,11 @@ _DATE = re.compile(
     rf"(?a)(?<!\d)(?P<y>{_YEAR})(?P<by>[-_.]?)(?P<m>{_MONTH})(?P=by)(?P<d>{_DAY})(?:{_TIME})?(?!\d)"
     rf"|(?<!\d)(?P<year>{_YEAR})[-_](?P<month>{_MONTH})(?![-_.]?\d)"
 )
-_WORD = re.compile(r"(?a)(?:\A|[^a-zA-Z\d]|[a-zA-Z]{3})\Z")
-"""What a date without separators may follow: nothing that belongs to it, or a word, as in `log20260801.txt`."""
+_WORD = re.compile(r"(?a)(?:\A|[^a-zA-Z\d])(?:(?=[a-zA-Z]*[g-zG-Z])[a-zA-Z]{3,})?\Z")
+"""What a date of digits alone, or a month, may follow: nothing that belongs to it, or a word, as in `log20260801.txt`;
+but none that could be hexadecimal digits.
+"""
+_UUID = re.compile(r"(?i)(?<![\da-f])[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}(?![\da-f])")
 _NUMBER = re.compile(r"(?a)[.-]\d{1,4}\Z")
 
 
@@ -34,11 +37,13 @@ def date_of(name: str, zone: tzinfo) -> datetime | None:
 
 
 def _dates(name: str) -> Iterator[re.Match[str]]:
-    """What has the shape of a date, and is no part of an identifier: eight digits with a letter beside them may be."""
+    """What has the shape of a date, and is no part of an identifier: digits with a letter beside them may be."""
+    identifiers = [found.span() for found in _UUID.finditer(name)]
     for found in _DATE.finditer(name):
-        after = name[found.end() : found.end() + 1]
-        is_bare = found["y"] is not None and not found["by"]
-        if not is_bare or (not after.isalnum() and _WORD.search(name[max(found.start() - 3, 0) : found.start()])):
+        if any(found.start() < end and start < found.end() for start, end in identifiers):
+            continue
+        is_alone = not name[found.end() : found.end() + 1].isalnum() and _WORD.search(name[: found.start()])
+        if found["by"] or is_alone:
             yield found
 
 

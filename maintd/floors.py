@@ -1,5 +1,6 @@
 """Watches how much room file systems have, once a second at the cost of a system call each, and says when it is low."""
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -7,11 +8,11 @@ from dataclasses import field
 from itertools import pairwise
 from typing import ClassVar
 
-from maintd import unguarded
+from maintd import mounts, unguarded
 from maintd.errors import Trouble
 from maintd.events import Event
 from maintd.relays import Relay
-from maintd.room import Floor, Room
+from maintd.room import Floor, Room, WrongDisk
 from maintd.triggers import Due, Low, Settling
 from maintd.unguarded import StorageFailed
 from maintd.units import format_size
@@ -70,11 +71,18 @@ class StorageOk(Event):
 
 @dataclass
 class _Watched:
-    """`room` is what was found since it was last looked at, or None; `error`, why it could not be, until it could."""
+    """`room` is what was found since it was last looked at, or None; `error`, why it could not be, until it could.
+
+    `before` is where its file system was mounted when that was noted, and `mount` where it is, as long as its `device`
+    is the same.
+    """
 
     floor: Floor
+    before: str
+    mount: str = ""
+    device: int = -1
     room: Room | None = None
-    error: OSError | None = None
+    error: OSError | WrongDisk | None = None
     is_silent: bool = False
     readings: "deque[tuple[float, int]]" = field(default_factory=lambda: deque(maxlen=_READINGS))
     is_low: bool = False
@@ -90,15 +98,20 @@ class _Watched:
 
 
 class Floors:
-    """Used by the daemon's main thread alone. `emit` gets what is to be said of a job's file system.
+    """Used by the daemon's main thread alone. `emit` gets what is to be said of a job's file system, `note_mount` where
+    it is mounted, to be given to `set` later.
 
     The file systems are asked in a thread: one that does not answer, by `clock`, holds up nothing.
     """
 
     def __init__(
-        self, emit: Callable[[Event, str], None], clock: Callable[[], float] = time.monotonic, longest: float = LONGEST
+        self,
+        emit: Callable[[Event, str], None],
+        note_mount: Callable[[str, str], None],
+        clock: Callable[[], float] = time.monotonic,
+        longest: float = LONGEST,
     ) -> None:
-        self._emit = emit
+        self._emit, self._note_mount = emit, note_mount
         self._watched: dict[str, _Watched] = {}
         self._relay = Relay(self._ask, clock, longest)
 
@@ -106,10 +119,11 @@ class Floors:
     def alive(self) -> bool:
         return self._relay.alive
 
-    def set(self, job: str, floor: Floor) -> None:
+    def set(self, job: str, floor: Floor, before: str = "") -> None:
+        """Watches from now on; where the file system was mounted before, `note_mount` was told."""
         known = self._watched.get(job)
         if known is None or known.floor != floor:
-            self._watched = self._watched | {job: _Watched(floor)}
+            self._watched = self._watched | {job: _Watched(floor, before)}
 
     def remove(self, job: str) -> None:
         self._watched = {name: watched for name, watched in self._watched.items() if name != job}
@@ -119,8 +133,11 @@ class Floors:
         watched = self._watched.get(job)
         if watched is not None:
             try:
-                watched.room, watched.error = Room.at(watched.floor.path), None
-            except OSError as error:
+                room, device = watched.floor.room(watched.before), os.stat(watched.floor.path).st_dev
+                if device != watched.device:
+                    watched.mount, watched.device = mounts.holding(watched.floor.path), device
+                watched.room, watched.error = room, None
+            except (OSError, WrongDisk) as error:
                 watched.error = error
 
     def look(self) -> Iterator[Due]:
@@ -136,6 +153,9 @@ class Floors:
             if room is None:
                 self._note_absence(job, watched, watched.error)
                 continue
+            if watched.mount and watched.mount != watched.before:
+                watched.before = watched.mount
+                self._note_mount(job, watched.mount)
             if watched.is_silent:
                 watched.is_silent = False
                 if not watched.is_low:
@@ -171,7 +191,7 @@ class Floors:
             found = Trouble("hangs", "it does not answer", "look at dmesg and at the mounts")
             self._emit(StorageFailed.from_trouble(watched.floor.path, "see how much room it has", found), job)
 
-    def _note_absence(self, job: str, watched: _Watched, error: OSError | None) -> None:
+    def _note_absence(self, job: str, watched: _Watched, error: OSError | WrongDisk | None) -> None:
         if error is not None and not watched.is_silent:
             watched.is_silent = True
             self._emit(unguarded.of(StorageFailed, watched.floor.path, error), job)

@@ -59,7 +59,9 @@ class Guarding:
             for name, job in self.ctx.jobs.items():
                 if name != self.ctx.job and not job.observe:
                     try:
-                        yield from job.relief(replace(self.ctx, job=name), replace(wanted, means=means))
+                        is_doubted = self.ctx.clock_jumped or name in self.ctx.doubted
+                        ctx = replace(self.ctx, job=name, clock_jumped=is_doubted)
+                        yield from job.relief(ctx, replace(wanted, means=means))
                     except (OSError, MaintdError) as error:
                         yield Finding(target=name, reason=f"{means}: cannot be planned: {error}")
 

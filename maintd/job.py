@@ -4,6 +4,7 @@ import hashlib
 import math
 import os
 from collections.abc import Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import field
 from datetime import UTC, datetime, timedelta, tzinfo
@@ -134,7 +135,8 @@ class Watched:
 class Context:
     """What a plan is made from, for the job of this name. `now` is aware; `zone` is that of cron.
 
-    `lanes` says which parts of the work are wanted; after a `clock_jumped` nothing goes by age. No pattern names a file
+    `lanes` says which parts of the work are wanted; after a `clock_jumped` nothing goes by age, of the jobs in
+    `doubted` in any case. No pattern names a file
     that is maintd's `own`. `intents` is the directory for those of rotations in place, `stores` that for
     object stores. `told` are those whom the run before this one told. `history` is what the job's earlier runs have
     measured, oldest first. `jobs` are all that are enabled, by name. `memory` is what a check keeps between its looks,
@@ -150,6 +152,7 @@ class Context:
     own: OwnFiles = field(default_factory=OwnFiles)
     intents: str = ""
     clock_jumped: bool = False
+    doubted: AbstractSet[str] = frozenset()
     told: tuple[Told, ...] = ()
     job: str = ""
     stores: str = ""
@@ -177,7 +180,7 @@ class Job(Options):
     takes_archives: ClassVar[bool] = False
     """Whether what it takes may be what a rotation has set aside."""
     remembers: ClassVar[bool] = False
-    """Whether what its runs measure is remembered."""
+    """Whether what its runs measure is remembered; of a guard, where its file system was mounted."""
     is_tried_again: ClassVar[bool] = True
     """Whether a run of the schedule that failed is tried again before the next one is due."""
     is_urgent: ClassVar[bool] = False

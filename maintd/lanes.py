@@ -3,7 +3,8 @@
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 
 from maintd.log import Listener
@@ -66,6 +67,7 @@ class Lanes:
         self._at_work: dict[str, tuple[Wanted, Run]] = {}
         self._since: dict[str, float] = {}
         self._wanted: Counter[str] = Counter()
+        self._broken_off: SimpleQueue[Wanted] = SimpleQueue()
         self._counting = threading.Lock()
         self._stopping = threading.Event()
 
@@ -92,14 +94,18 @@ class Lanes:
                 found.update({run.name: late} if late > 0 else {})
         return found
 
-    def break_off(self) -> list[Wanted]:
-        """Has the long work end that holds up what is urgent; returns what it was, to be begun anew afterwards."""
-        broken: list[Wanted] = []
+    def break_off(self) -> None:
+        """Has the long work end that holds up what is urgent, from any thread."""
         for wanted, run in list(self._at_work.values()):
             if Lane.HEAVY in run.ctx.lanes and not run.job.is_urgent and run.begun.is_set() and not run.stop.is_set():
                 run.stop.set()
-                broken.append(wanted)
-        return broken
+                self._broken_off.put(wanted)
+
+    def broken_off(self) -> Iterator[Wanted]:
+        """What was ended so since this was asked last, to be begun anew."""
+        with suppress(Empty):
+            while True:
+                yield self._broken_off.get_nowait()
 
     def ahead(self, wanted: Wanted) -> list[str]:
         """The names of the jobs at work that such a run would have to wait for now, but for its own."""

@@ -48,12 +48,13 @@ class Database:
 
 @dataclass(frozen=True)
 class Deleted:
-    """A file that has no name any more, and that a process still has open: its space is not given back."""
+    """A file on a device that has no name any more, and that a process still has open: its space is not given back."""
 
     size: int
     pid: int
     program: str
     was: str
+    device: int
 
 
 @dataclass(frozen=True)
@@ -158,4 +159,4 @@ def _if_deleted(pid: str, number: str) -> Deleted | None:
     if info.st_nlink or not st.S_ISREG(info.st_mode) or not info.st_blocks:
         return None
     was = os.readlink(link).removesuffix(" (deleted)")
-    return Deleted(512 * info.st_blocks, int(pid), holders.program(int(pid)), was)
+    return Deleted(512 * info.st_blocks, int(pid), holders.program(int(pid)), was, info.st_dev)

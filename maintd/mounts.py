@@ -19,5 +19,21 @@ def points() -> frozenset[str]:
         return frozenset()
 
 
+def holding(path: str) -> str:
+    """The mount point of the file system that holds a resolved path; "" where /proc tells nothing."""
+    known = points()
+    while path not in known and path != "/":
+        path = os.path.dirname(path)
+    return path if path in known else ""
+
+
+def is_lost(path: str, before: str) -> bool:
+    """Whether what was mounted at `before`, and held a resolved path, is no more, and what lies above it holds it."""
+    if not before or os.path.ismount(before) or not f"{path}/".startswith(f"{before}/"):
+        return False
+    now = holding(path)  # a bind mount of the same file system looks like none
+    return bool(now) and now != before and f"{before}/".startswith(f"{now.rstrip('/')}/")
+
+
 def _unescaped(path: bytes) -> str:
     return os.fsdecode(_ESCAPED.sub(lambda found: bytes([int(found[1], 8)]), path))

@@ -2,13 +2,19 @@
 
 import os
 import re
+from collections.abc import Iterator
 from enum import StrEnum
 from typing import Protocol, Self
 
+from maintd import mounts
+from maintd.errors import MaintdError
+from maintd.names import printable
 from maintd.units import format_size, parse_size
 from maintd.values import dataclass
 
 _PERCENT = re.compile(r"\s*(\d+(?:\.\d+)?)\s*%\s*")
+_TOO_SMALL = "nothing is given up for that: mount the disk that is meant, or lower what is to be free"
+_NOT_MOUNTED = "nothing is given up for that: mount its disk; if there is none any more, give the guard another name"
 
 
 class Means(StrEnum):
@@ -61,6 +67,10 @@ class Room:
         return cls(found.f_blocks * found.f_frsize, found.f_bavail * found.f_frsize, found.f_files, found.f_favail)
 
 
+class WrongDisk(MaintdError):
+    """What holds a guarded directory is another file system than before, or too small for the floor."""
+
+
 class Aim(Protocol):
     """What steps of a guard are for."""
 
@@ -97,6 +107,24 @@ class Floor:
     free: Portion
     inodes: Portion | None
     warn: Portion | None
+
+    def room(self, before: str = "") -> Room:
+        """What there is now. Raises OSError; WrongDisk where the floor can never be met, or if the file system that was
+        mounted at `before` is not any more.
+        """
+        room = Room.at(self.path)
+        if mounts.is_lost(self.path, before):
+            raise WrongDisk(f"nothing is mounted at {printable(before)} any more", hint=_NOT_MOUNTED)
+        for option, problem in self.beyond(room):
+            raise WrongDisk(f"{option}: {problem}", hint=_TOO_SMALL)
+        return room
+
+    def beyond(self, room: Room) -> Iterator[tuple[str, str]]:
+        """What can never be met, as the file system is too small for it: the option, and why."""
+        if self.free.of(room.size) >= room.size:
+            yield "min_free", f"the whole file system has {format_size(room.size)}: it can never be met"
+        if self.inodes is not None and room.inodes and self.inodes.of(room.inodes) >= room.inodes:
+            yield "min_free_inodes", f"the whole file system has {room.inodes:,} inodes: it can never be met"
 
     def goal(self, room: Room, extra: int = 0) -> Goal:
         """The floor and `extra` bytes more, but never more than there is."""

@@ -60,14 +60,14 @@ class Runner:
         begun = time.monotonic()
         with ExitStack() as heavy, ExitStack() as rotate:
             for lane, stack in ((Lane.HEAVY, heavy), (Lane.STANZAS, heavy), (Lane.ROTATE, rotate)):
-                if lane in run.ctx.lanes:
+                if lane in run.ctx.lanes and run.foreseen is None:
                     stack.enter_context(self._lanes[lane])
             run.begun.set()
             result.is_void = run.is_void()
             if not result.is_void:
                 run.on_begun(run)
                 if self._is_alone(run, result, heavy):
-                    result.plan = self._frozen(run, result)
+                    result.plan = self._frozen(run, result) if run.foreseen is None else run.foreseen
             plan = result.plan or ()
             actions = [step for step in plan if isinstance(step, Action)]
             result.planned = len(actions)
@@ -161,9 +161,9 @@ class Runner:
         _go_through(actions, step, hands, rotate)
         if spared:
             self._emit(run, StepsSpared(target=spared[0].target, steps=len(spared), verbs=_verbs(spared)))
-        for place, count in ends.left.items():
+        for (place, verb), count in ends.left.items():
             reason = f"{counted(count, 'step')} left to a later run, after others have failed there"
-            self._emit(run, ActionOmitted(target=place, verb="archive", reason=reason))
+            self._emit(run, ActionOmitted(target=place, verb=verb, reason=reason))
         result.samples = tuple(hands.samples)
 
     def _is_spared(self, action: Action, spared: Sequence[Action]) -> bool:
@@ -181,7 +181,7 @@ class Runner:
         is_over = result.aborted and not action.concludes
         if is_over or not action.is_possible(done):
             why = "the run was ended" if is_over else "a step that it needs was not done"
-            return self._omit(run, action, result, why)
+            return self._omit(run, action, result, why, is_told=is_over or ends.is_first(action, done))
         if run.is_held():
             result.aborted = True
             return self._omit(run, action, result, "nothing is to be done just now")
@@ -216,9 +216,10 @@ class Runner:
             dur_ms = (time.monotonic() - begun) * 1000
             self._emit(run, event, dur_ms=dur_ms, **(_failed(run) if isinstance(event, Failure) else {}))
 
-    def _omit(self, run: Run, action: Action, result: Result, why: str) -> bool:
+    def _omit(self, run: Run, action: Action, result: Result, why: str, *, is_told: bool = True) -> bool:
         result.count("omitted")
-        self._emit(run, ActionOmitted(target=action.target, verb=action.verb, reason=why))
+        if is_told:
+            self._emit(run, ActionOmitted(target=action.target, verb=action.verb, reason=why))
         return False
 
     def _fail(self, run: Run, action: Action, found: Trouble) -> None:

@@ -154,7 +154,7 @@ class Action:
 
     @property
     def common_place(self) -> str:
-        """What it needs as other steps do: the archive that all of them go to. Nothing if there is none."""
+        """What it needs as other steps do: the archive they go to, the directory they delete in; or nothing."""
         return ""
 
     @property

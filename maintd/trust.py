@@ -26,10 +26,14 @@ class Refusal:
 
 @dataclass(frozen=True, kw_only=True)
 class FileRefused(Event):
-    """A file is neither compressed nor deleted, because of its owner, its links, or the way to it."""
+    """A file is neither compressed nor deleted, because of its owner, its links, or the way to it.
+
+    Told once an hour.
+    """
 
     name: ClassVar[str] = "file.refused"
     level: ClassVar[str] = "warning"
+    is_repetitive: ClassVar[bool] = True
 
     reason: str
     advice: str
@@ -37,6 +41,10 @@ class FileRefused(Event):
     @property
     def msg(self) -> str:
         return f"left alone: {self.reason}; {self.advice}"
+
+    @property
+    def core(self) -> str:
+        return self.msg
 
 
 def confinement(directories: Iterable[str], file: Seen | None = None, gid: int | None = None) -> Confinement | None:

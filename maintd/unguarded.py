@@ -12,7 +12,8 @@ ADVICE = "nothing is guarded there meanwhile: look at the mounts, or at the dire
 @dataclass(frozen=True, kw_only=True)
 class StorageFailed(Failure):
     """How much room a guarded file system has cannot be told: it does not answer, or the directory of the guard is not
-    there. Told once until it can.
+    there; or a disk that
+    was mounted is not any more, or is smaller than what is to be free. Told once until it can.
     """
 
     name: ClassVar[str] = "storage.failed"

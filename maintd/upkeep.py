@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from zoneinfo import ZoneInfo
 
-from maintd import again, contexts, differences, notices, rungs, state, story
+from maintd import again, contexts, differences, foresight, notices, rungs, state, story
 from maintd.agenda import Agenda
 from maintd.alerts import CASCADE, Alerts, incident_of
 from maintd.awake import Awake
@@ -18,7 +18,7 @@ from maintd.config import Config
 from maintd.couriers import Delivered
 from maintd.events import Event
 from maintd.floors import Floors
-from maintd.job import Job
+from maintd.job import Context, Job
 from maintd.lanes import Done, Lanes, Wanted
 from maintd.log import Envelope, Log
 from maintd.notices import Notice
@@ -33,9 +33,10 @@ from maintd.runs import Result, Run
 from maintd.schedule import Schedule
 from maintd.spending import Spending
 from maintd.state import ALL_JOBS, Last, State
-from maintd.steps import Lane
+from maintd.steps import Lane, Plan
 from maintd.supervision import Supervision
 from maintd.timing import Timing
+from maintd.trends import Sample
 from maintd.triggers import Asked, Cause, Due, Fallen, Grown, Low, Over, Scheduled, Settling
 from maintd.values import dataclass
 from maintd.watch import Watch
@@ -74,14 +75,14 @@ class Upkeep:
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
         self.pauses = Pauses(self.state, now)
-        self.floors = Floors(self._tell_of_room, awake.now)
+        self.floors = Floors(self._tell_of_room, self._note_mount, awake.now)
         self.spending = Spending(self._tell_of_room)
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
         self.pings = Pings(self.state.pings, self.emit, put)
         self._forget_unseen()
         self._after_jump: set[str] = set()
-        self._broken_off: list[Wanted] = []
+        self._spent: set[str] = set()
         self._is_ending = False
 
     def emit(self, event: Event, job: str = "") -> None:
@@ -90,7 +91,11 @@ class Upkeep:
     def _tell_of_room(self, event: Event, job: str) -> None:
         if event.name in _SPENT:
             self.observations.over(job, _SPENT[event.name])
+            self._spent.discard(job)
         self.emit(event, job)
+
+    def _note_mount(self, job: str, mount: str) -> None:
+        self.state.record_samples(job, (Sample(datetime.now(UTC), mount, 0),))
 
     def start(self) -> None:
         self.note_clock()  # before any run
@@ -241,7 +246,8 @@ class Upkeep:
         if floor is None:
             self.floors.remove(name)
         else:
-            self.floors.set(name, floor)
+            samples = self.state.samples(name)
+            self.floors.set(name, floor, samples[-1].what if samples else "")
         budget = job.budget() if job.enabled else None
         if budget is None:
             self.spending.remove(name)
@@ -274,6 +280,7 @@ class Upkeep:
         self.agenda.forget(name)
         self.refusals.forget(name)
         self.observations.forget(name)
+        self._spent.discard(name)
 
     def recover(self, name: str) -> None:
         """What an earlier maintd had begun is completed. What was missed since comes from the schedule."""
@@ -293,8 +300,8 @@ class Upkeep:
         if not job.lanes:
             self.checkups.due(due)
         elif job.is_urgent:
-            if isinstance(due.cause, Low) and due.cause.wanted:
-                self._broken_off += self.lanes.break_off()
+            if isinstance(due.cause, Low) and due.cause.wanted and due.job not in self._spent:
+                self.lanes.break_off()
             self._queue(due, Lane.GUARD, frozenset(job.lanes))
         elif due.rest:
             self._queue(due, Lane.HEAVY, job.lanes_of_rest)
@@ -330,12 +337,16 @@ class Upkeep:
             return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
         jumped = bool(self.clock.jump())
+        doubted = {other for other in config.jobs if other in self._after_jump or self.doubts.holds(other)}
         if not _is_by_a_person(cause):
-            jumped = jumped or name in self._after_jump or self.doubts.holds(name)
+            jumped = jumped or name in doubted
+        ctx = replace(ctx, clock_jumped=jumped, doubted=doubted - {name}, told=wanted.due.told)
+        ctx = replace(ctx, history=self.state.samples(name))
         return Run(
             name=name,
             job=job,
-            ctx=replace(ctx, clock_jumped=jumped, told=wanted.due.told, history=self.state.samples(name)),
+            ctx=ctx,
+            foreseen=self._foreseen(name, job, ctx),
             observe=config.settings.observe,
             listener=wanted.listener,
             on_step=wanted.on_step,
@@ -350,6 +361,15 @@ class Upkeep:
                 or (self.refusals.is_news(name, job, event) and self.observations.is_news(name, event))
             ),
         )
+
+    def _foreseen(self, name: str, job: Job, ctx: Context) -> Plan | None:
+        """The plan of a guard that could do nothing the last time, if there still is nothing: that holds up nobody."""
+        if name not in self._spent or not (isinstance(ctx.cause, Low) and ctx.cause.wanted):
+            return None
+        plan = foresight.plan(job, ctx)
+        if plan is None:
+            self.lanes.break_off()
+        return plan
 
     def order(self, wanted: Wanted) -> None:
         """Has done what a person asked for."""
@@ -402,8 +422,11 @@ class Upkeep:
             return
         self.floors.ended(due.job, helped=result.done > 1)
         self.spending.ended(due.job, helped=result.done > 1)
-        broken, self._broken_off = self._broken_off, []
-        for wanted in broken:
+        if result.done > 1:
+            self._spent.discard(due.job)
+        elif run is not None:
+            self._spent.add(due.job)
+        for wanted in self.lanes.broken_off():
             if not isinstance(wanted.due.cause, Asked):
                 self.due(wanted.due)
 

@@ -98,13 +98,18 @@ def test_a_date_in_the_name_counts_more_than_mtime(tmp_path):
 
 
 def test_digits_in_an_identifier_are_no_date(tree):
-    """Eight digits with letters beside them say nothing of a file's age, but as the end of a word they do."""
+    """Digits with letters beside them, or of a UUID, say nothing of a file's age; at the end of a word they do."""
     tree.write_config(job('max_age = "30d"\nmax_share = "100%"'))
-    names = ("id-a20201231b.csv", "x20201231.csv", "id-20201231b.csv", "3f20201231e.csv")
-    for name in (*names, "log20200101.csv", "p_20200102.csv", "20200103T010203.csv", "new.csv"):
+    names = ["id-a20201231b.csv", "x20201231.csv", "id-20201231b.csv", "3f20201231e.csv", "deadbeef20190102.csv"]
+    names += ["order-2019-12B.csv", "abc2019-11def.csv", "x.2019-05x.csv", "9abc20190102.csv"]
+    names += [
+        f"{uuid}.csv" for uuid in ("6fa459ea-2019-11ed-9cbc-0242ac130003", "20190102-0304-11ed-9cbc-0242ac130003")
+    ]
+    dated = ["log20200101.csv", "p_20200102.csv", "20200103T010203.csv", "log2020-01.csv", "x2020-01-03T04.csv"]
+    for name in (*names, *dated, "new.csv"):
         tree.log(name)
     assert tree.do().code == 0
-    assert tree.names() == sorted((*names, "new.csv"))
+    assert tree.names() == sorted([*names, "new.csv"])
 
 
 def _file(path: Path, age_in_days: float, content: bytes = b"x") -> Path:
@@ -119,6 +124,24 @@ def test_each_directory_keeps_its_newest(tmp_path):
     for name, age in (("a/1.csv", 900), ("a/2.csv", 800), ("b/3.csv", 700), ("b/4.csv", 3), ("5.csv", 999)):
         _file(tmp_path / name, age)
     assert planned(tmp_path, max_age="30d") == ["1.csv", "3.csv"]
+
+
+@needs_root
+@pytest.mark.parametrize("rule", ["keep_last = 3", 'max_total = "30"', "max_count = 3"])
+def test_what_one_user_adds_has_nothing_of_another_deleted(tree, rule):
+    """In a directory where anybody may add files, and remove only their own, all rules count for each owner."""
+    aged(tree, 5, 6, 7, 8, 9)
+    os.chown(tree.logs / "9.csv", 1, 1)
+    aged(tree, 1, 2, 3, 4, folder="")
+    for age in (1, 2, 3, 4):
+        os.chown(tree.logs / f"{age}.csv", 65534, 65534)
+    tree.write_config(job(f'{rule}\nmax_share = "100%"'))
+    os.chmod(tree.logs, 0o1777)
+    tree.do()
+    assert tree.names() == ["1.csv", "2.csv", "3.csv", "5.csv", "6.csv", "7.csv", "9.csv"]
+    os.chmod(tree.logs, 0o755)
+    tree.do()
+    assert tree.names() == ["1.csv", "2.csv", "3.csv"]
 
 
 def test_per_log_the_generations_of_each_log_count(tmp_path):

@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 
 from maintd import ballast
+from maintd.clock_store import Reading
+from maintd.state import State
 from tests.conftest import until
 from tests.faults import runaway
 from tests.faults.runaway import FLOOR, Scene
@@ -463,3 +465,212 @@ def test_that_nothing_is_left_is_said_once_until_it_changes(guarded):
             archive(made, 6, 4096, log="other")
             until(lambda: len(made.events("guard.spent")) == 2, "what it leaves alone has changed", 60)
     assert "other.log" in made.events("guard.spent")[1]["kept"]
+
+
+def test_a_disk_that_is_not_mounted_costs_the_one_below_it_nothing(guarded):
+    """On a file system that is smaller than the floor nothing is given up; that is said."""
+    made = guarded(min_free='"100M"')
+    kept = [archive(made, day, MIB) for day in (1, 2, 3)]
+    made.log.write_bytes(b"x")
+    with made.daemon():
+        (failed,) = until(lambda: made.events("storage.failed"), "that nothing is guarded")
+        assert "can never be met" in failed["msg"]
+        assert "mount" in failed["advice"]
+        did(made, code=1)
+    assert all(path.exists() for path in kept)
+    assert not made.events("log.expired", "log.rotated")
+
+
+def test_a_disk_that_was_mounted_once_is_not_taken_for_the_one_below_it(guarded):
+    """A guard remembers where its file system was mounted: as long as it is not, the one below loses nothing."""
+    made = guarded()
+    kept = [archive(made, day, MIB) for day in (1, 2, 3)]
+    made.log.write_bytes(b"x")
+    data = made.disk.folder / "data"
+    data.mkdir()
+    made.configure(directory=f'"{data}"', min_free='"40%"')
+    mount = ["mount", "-t", "tmpfs", "-o", "size=32m", "none", data]
+    subprocess.run(mount, check=True)
+    try:
+        with made.daemon():
+            until(lambda: _is_noted(made, data), "that it is noted")
+    finally:
+        subprocess.run(["umount", data], check=True)
+    made.disk.fill(leave=4 * MIB)
+    with made.daemon():
+        (failed,) = until(lambda: made.events("storage.failed"), "that nothing is guarded")
+        assert f"nothing is mounted at {data} any more" in failed["msg"]
+        subprocess.run(mount, check=True)
+        try:
+            until(lambda: made.events("storage.ok"), "that it is there again")
+        finally:
+            subprocess.run(["umount", "-l", data], check=True)
+    assert [path.exists() for path in kept] == [True, True, True]
+    did(made, code=1)
+    assert all(path.exists() for path in kept)
+
+
+def _is_noted(made: Scene, mount: Path) -> bool:
+    import sqlite3
+
+    with sqlite3.connect(made.here / "state" / "state.sqlite") as database:
+        return (os.fsencode(mount),) in database.execute("SELECT what FROM sample").fetchall()
+
+
+def test_old_files_are_compressed_the_smallest_first_and_none_without_room(guarded):
+    """Of a job `compress` too: a file for whose copy there may be no room is left alone, which is said."""
+    made = guarded(order='["compress"]', min_free='"12M"')
+    data = made.disk.folder / "data"
+    data.mkdir()
+    for name, size in (("a.bin", 24 * MIB), ("b.csv", 2 * MIB), ("c.csv", MIB)):
+        (data / name).write_bytes(os.urandom(size // 2).hex().encode())
+        os.utime(data / name, (1_700_000_000, 1_700_000_000))
+    add(made, f'[compress.x]\npaths = ["{data}/*"]\nolder_than = "30d"\nevery = "30d"\n')
+    made.disk.fill(leave=11 * MIB)
+    planned = plan(made)
+    assert [step["target"] for step in planned if step.get("verb") == "compress"] == [f"{data}/c.csv", f"{data}/b.csv"]
+    (left,) = [step for step in planned if step["step"] == "finding"]
+    assert left["target"] == f"{data}/a.bin"
+    assert "no room for its copy" in left["reason"]
+    did(made)
+    assert (data / "a.bin").exists()
+    assert made.free() > 11 * MIB
+
+
+def test_what_another_user_says_of_an_archive_costs_no_file(guarded, tmp_path: Path):
+    """Lines in a manifest that its owner may have made up, with all that stat(1) shows, let no file of root's go."""
+    made = guarded(order='["stored"]')
+    folder, store = made.disk.folder / "data", made.here / "archive"
+    folder.mkdir()
+    made.here.chmod(0o755)
+    path, theirs = folder / "1.csv", folder / "2.csv"
+    for one in (path, theirs):
+        one.write_bytes(os.urandom(2 * MIB))
+        os.utime(one, (1.7e9, 1.7e9))
+    os.chown(theirs, 65534, 65534)
+    options = f'paths = ["{folder}/*.csv"]\nto = "{store}"\nolder_than = "1d"\ncron = "@daily"\nkeep_originals = true\n'
+    add(made, f"[archive.data]\n{options}")
+    assert made.maintd("do", "archive.data").returncode == 0
+    for file in (store, store / "maintd-manifest.jsonl"):
+        os.chown(file, 65534, 65534)
+    (store / "1.csv.zst").write_bytes(b"x" * (store / "1.csv.zst").stat().st_size)
+    made.disk.fill(leave=FLOOR - 3 * MIB)
+    (left,) = [step for step in plan(made) if step["step"] == "finding"]
+    assert left["target"] == str(path)
+    assert "it is not believed" in left["reason"]
+    did(made)
+    assert path.exists()
+    assert not theirs.exists()
+    assert "gives up no files of others" in made.maintd("check").stderr
+
+
+def test_a_guard_that_can_do_nothing_holds_up_nobody(guarded, tmp_path: Path):
+    """Long work of others is broken off once at most by a guard that has nothing to give up, and then it ends."""
+    made = guarded()
+    big = tmp_path / "big.csv"
+    subprocess.run(["sh", "-c", f"seq 1 15000000 > {big}; touch -d yesterday-1hour {big}"], check=True)
+    add(made, f'[compress.big]\npaths = ["{tmp_path}/*.csv"]\nolder_than = "1d"\nevery = "1s"\nlevel = 14\n')
+    made.disk.fill(leave=6 * MIB)
+    with made.daemon():
+        until(lambda: made.events("guard.spent"), "that nothing is left")
+        until(lambda: made.events("log.compressed", "file.compressed"), "that it is compressed", 90)
+        broken = [event for event in made.events("action.omitted") if event["job"] == "compress.big"]
+        assert len(broken) <= 1
+        kept = [archive(made, day, MIB) for day in (1, 2, 3)]
+        until(lambda: made.events("log.expired"), "that the guard still works", 60)
+    assert not kept[0].exists()
+
+
+def test_a_person_who_runs_a_guard_has_no_other_job_go_by_age(guarded):
+    """While the clock is doubted, what another job would delete by its age stays; that job itself a person may run."""
+    made = guarded(order='["expired"]')
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    files = [folder / f"{number}.csv" for number in range(4)]
+    for number, path in enumerate(files):
+        path.write_bytes(b"x" * MIB)
+        os.utime(path, (1.7e9 + number, 1.7e9 + number))
+    add(made, f'[expire.old]\npaths = ["{folder}/*"]\nmax_age = "30d"\ncron = "@yearly"\nmax_share = "100%"\n')
+    made.disk.fill(leave=MIB)
+    (made.here / "state").mkdir(mode=0o700)
+    now, state = Reading.now(), State(str(made.here / "state"), lambda _: None)
+    state.clock.keep(Reading(now.wall - 366 * 86400, now.since_boot, now.boot), None)
+    state.close()
+    with made.daemon():
+        until(lambda: made.events("clock.doubted"), "that the clock is doubted")
+        did(made, code=0)
+        did(made, code=0)
+        assert all(path.exists() for path in files)
+    did(made, code=0)
+    assert all(path.exists() for path in files)
+    with made.daemon():
+        assert made.maintd("do", "expire.old").returncode == 0
+    assert [path.exists() for path in files] == [False, False, False, True]
+
+
+@pytest.mark.parametrize("kind", ["expire", "guard", "archive"])
+def test_a_disk_that_is_read_only_is_told_twice_and_not_with_every_file(guarded, tmp_path: Path, kind: str):
+    """What cannot be deleted, or put away, because the whole place has failed is tried twice, and the rest counted."""
+    made = guarded()
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    source = tmp_path if kind == "archive" else folder
+    for number in range(12):
+        path = source / f"{number}.csv"
+        path.write_bytes(b"x" * 4096)
+        os.utime(path, (1.7e9 + number, 1.7e9 + number))
+        archive(made, number + 1, 4096)
+    made.log.write_bytes(b"")
+    if kind == "expire":
+        add(made, f'[expire.x]\npaths = ["{folder}/*"]\nmax_age = "30d"\ncron = "@daily"\nmax_share = "100%"\n')
+    if kind == "archive":
+        where = f'to = "{folder}"\nolder_than = "1d"\ncron = "@daily"\n'
+        add(made, f'[archive.x]\npaths = ["{source}/*.csv"]\n{where}')
+    made.disk.fill(leave=MIB)
+    subprocess.run(["mount", "-o", "remount,ro", made.disk.folder], check=True)
+    done = made.maintd("do", "guard.disk" if kind == "guard" else f"{kind}.x", "--json")
+    events = [message for line in done.stdout.splitlines() if (message := json.loads(line))["type"] == "event"]
+    assert done.returncode != 0
+    assert 1 <= len([event for event in events if event["event"].endswith(".failed")]) <= 4
+    (left,) = of(events, "action.omitted")
+    assert "left to a later run" in left["msg"]
+
+
+def test_what_is_refused_is_told_once_an_hour(guarded):
+    """Files with a second name are left alone run after run, and each is said once."""
+    made = guarded()
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    for number in range(4):
+        (folder / f"{number}.csv").write_bytes(b"x")
+        os.utime(folder / f"{number}.csv", (1.7e9 + number, 1.7e9 + number))
+        os.link(folder / f"{number}.csv", folder / f"{number}.other")
+    add(made, f'[expire.x]\npaths = ["{folder}/*.csv"]\nmax_age = "30d"\nevery = "1s"\nmax_share = "100%"\n')
+    with made.daemon():
+        until(lambda: len(made.events("file.refused")) >= 3, "what is left alone")
+        for number in range(2):
+            before = _next(made, "expire.x")
+            until(lambda before=before: _next(made, "expire.x") > before, f"run {number}")
+    refused = [event["target"] for event in made.events("file.refused")]
+    assert len(refused) == len(set(refused)) == 3
+
+
+def _next(made: Scene, name: str) -> str:
+    jobs = json.loads(made.maintd("status", "--json").stdout)["jobs"]
+    return next(job["next"] for job in jobs if job["name"] == name)
+
+
+def test_an_archive_that_cannot_help_is_not_read(guarded, tmp_path: Path):
+    """A manifest of years takes seconds: that of an archive on another disk, with no file kept here, is left alone."""
+    made = guarded()
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    (tmp_path / "archive/maintd-manifest.jsonl").mkdir(parents=True)  # to read it would fail
+    options = f'paths = ["{folder}/*.csv"]\nto = "{tmp_path}/archive"\nolder_than = "1d"\ncron = "@daily"\n'
+    add(made, f"[archive.data]\n{options}keep_last = 1\n")
+    kept = [archive(made, day, MIB) for day in range(1, 5)]
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=FLOOR - MIB)
+    assert not [step for step in plan(made) if step["step"] == "finding"]
+    did(made)
+    assert [path.exists() for path in kept] == [False, True, True, True]

@@ -5,6 +5,8 @@ import os
 import re
 import sqlite3
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -151,6 +153,58 @@ def test_what_is_deleted_and_still_open_is_named_with_who_holds_it(tree: Tree):
         assert tree.do().event("storage.measured")["deleted_bytes"] >= 3_000_000
         assert str(path) in tree.run("storage").stdout
     assert not [one for one in report(tree)["deleted"] if one["was"] == str(path)]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_what_is_deleted_counts_for_its_file_system_by_whatever_path(tree: Tree):
+    """Opened by a bind mount that lies elsewhere, it is in the event of the file system that it takes room on."""
+    bound = tree.folder / "bound"
+    bound.mkdir()
+    with mounted(tree.logs, "-t", "tmpfs", "none"), mounted(bound, "--bind", str(tree.logs)):
+        tree.log("api.log", b"x")
+        with (bound / "held").open("wb") as file:
+            file.write(b"x" * 3_000_000)
+            file.flush()
+            (bound / "held").unlink()
+            assert tree.do().event("storage.measured")["deleted_bytes"] >= 3_000_000
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
+def test_a_disk_that_is_not_mounted_any_more_is_a_failure(tmp_path: Path):
+    """What a daemon has measured on a disk of its own, and is empty without it, fails; another empty one does not."""
+    from tests.end_to_end.daemon import Daemon
+
+    data, empty = tmp_path / "data", tmp_path / "empty"
+    for folder in (data, empty):
+        folder.mkdir()
+    (empty / "file").write_text("x")
+    job = f'[storage.app]\ndirectories = ["{data}/x", "{empty}"]\nevery = "1s"\n'
+    daemon = Daemon(tmp_path, job)
+    with mounted(data, "-t", "tmpfs", "none"):
+        (data / "x").mkdir()
+        (data / "x/file").write_text("x")
+        try:
+            daemon.start()
+            daemon.event("job.finished", job="storage.app", outcome="success")
+        finally:
+            daemon.end()
+    (data / "x").mkdir()
+    (empty / "file").unlink()
+    done = daemon.tree.run("do", "storage.app")
+    assert done.returncode == 1
+    assert f"nothing is mounted at {data} any more" in done.stdout + done.stderr
+    assert f"could not measure it: {empty}" not in done.stdout + done.stderr
+    (data / "x/file").write_text("x")
+    assert daemon.tree.run("do", "storage.app").returncode == 0
+
+
+@contextmanager
+def mounted(at: Path, *options: str) -> Iterator[None]:
+    subprocess.run(["mount", *options, at], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", at], check=True)
 
 
 def test_growth_of_several_days_has_a_date_with_bounds(tree: Tree):

@@ -58,6 +58,10 @@ class Expire(Action):
     def in_bytes(self) -> int:
         return self.seen.size
 
+    @property
+    def common_place(self) -> str:
+        return os.path.dirname(self.target)
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         within = trust.confinement([os.path.dirname(self.target)], file=self.seen)

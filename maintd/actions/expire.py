@@ -73,6 +73,10 @@ class ExpireFile(Action):
     def in_bytes(self) -> int:
         return self.seen.size
 
+    @property
+    def common_place(self) -> str:
+        return dirname(self.target)
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         within = trust.confinement([dirname(self.target)], file=self.seen)

@@ -156,7 +156,8 @@ class Measure(Action):
         before = [sample for sample in self.history if sample.what == space.mount]
         found = trends.trend([*before, *(sample for sample in new if sample.what == space.mount)])
         days = found.days_until(space.free) if found else None
-        gone = [one for one in deleted if os.path.commonpath([one.was, space.mount]) == space.mount]
+        device = os.stat(space.mount).st_dev  # by a bind mount it may have had another path
+        gone = [one for one in deleted if one.device == device]
         yield StorageMeasured(
             target=space.mount,
             size_bytes=space.size,

@@ -143,7 +143,7 @@ def _run(order: _Order, name: str, stop: threading.Event) -> Run:
     return Run(
         name=name,
         job=order.config.jobs[name],
-        ctx=replace(ctx, history=_history(order.config, name)),
+        ctx=replace(ctx, history=_history(order.config, name), doubted=_doubted(order.config, name)),
         observe=is_observed(order.config, name),
         listener=lambda fields: order.note({"type": "event", **fields}),
         on_step=on_step,
@@ -161,6 +161,16 @@ def _history(config: Config, name: str) -> tuple[Sample, ...]:
     from maintd.state import samples_kept  # noqa: PLC0415 - most runs need no database
 
     return tuple(samples_kept(config.settings.state_dir, name))
+
+
+def _doubted(config: Config, name: str) -> frozenset[str]:
+    """The jobs whose files a guard gives up by no age: all others, if a daemon doubted the clock when it ended."""
+    if not config.jobs[name].is_urgent:
+        return frozenset()
+    from maintd.state import clock_doubted  # noqa: PLC0415 - as above
+
+    is_doubted = clock_doubted(config.settings.state_dir) is not None
+    return frozenset(config.jobs) - {name} if is_doubted else frozenset()
 
 
 def _result(name: str, result: Result) -> Message:

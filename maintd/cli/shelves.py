@@ -89,6 +89,9 @@ def unguarded(found: Iterable[Prospect]) -> Iterator[tuple[str, str]]:
             elif inventory.read(root).is_open:
                 path = printable(os.path.join(root, inventory.NAME))
                 yield prospect.name, f"others can write {path}, so no owners are believed of it: chmod go-w"
+            elif prospect.job.takes() is None and (owner := os.stat(root).st_uid) not in (0, os.geteuid()):
+                said = f"{printable(root)} is {grounds.user_name(owner)}'s"
+                yield prospect.name, f"{said}: a guard gives up no files of others for being stored there"
 
 
 def _shelves(found: Iterable[Prospect]) -> Iterator[_Shelf]:

@@ -117,8 +117,12 @@ def _fields(report: _Report) -> dict[str, Any]:
         "file_systems": [asdict(space) | _growth(report.trend(space.mount), space.free) for space in report.spaces],
         "directories": [_directory(report, one) for one in report.directories],
         "archives": [stowed.fields(one) for one in report.archives],
-        "deleted": [asdict(one) | {"was": printable(one.was)} for one in report.deleted],
+        "deleted": [_deleted(one) for one in report.deleted],
     }
+
+
+def _deleted(found: Deleted) -> dict[str, Any]:
+    return {"size": found.size, "pid": found.pid, "program": found.program, "was": printable(found.was)}
 
 
 def _directory(report: _Report, one: Measured) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from maintd import dates, grounds, mounts, names, patterns, trust
+from maintd import dates, grounds, mounts, names, patterns
 from maintd.claims import Claim
 from maintd.errors import Trouble, trouble
 from maintd.job import AbsolutePath, Age, Context, FilePattern, Flag, Job, Level, Size, gzip_level
@@ -198,48 +198,27 @@ class ArchiveFiles(Keeping, Job):
             yield Finding(target=self.to, reason=event.msg, event=event)
 
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
-        from maintd import archiving, retiring  # noqa: PLC0415 - as above
-        from maintd.actions.expire import GiveUpStored  # noqa: PLC0415 - as above
-        from maintd.actions.upload import AskStore, ConfirmStored  # noqa: PLC0415 - as above
-
         stored, shelf = self.archive(), self._shelf(ctx)
-        if wanted.means is Means.EXPIRED and not stored.is_remote and not ctx.clock_jumped:
-            yield from self._expired(ctx, shelf, wanted)
         place = grounds.identity(shelf.root)
+        is_here = not stored.is_remote and place is not None and place[0] == wanted.device
         is_elsewhere = stored.is_remote or (place is not None and place[0] != wanted.device)
-        if wanted.means is not Means.STORED or not is_elsewhere:
-            return
+        if wanted.means is Means.EXPIRED and is_here and not ctx.clock_jumped:
+            yield from self._expired(ctx, shelf, wanted)
+        if wanted.means is Means.STORED and is_elsewhere:
+            yield from self._doubles(ctx, shelf, wanted)
+
+    def _doubles(self, ctx: Context, shelf: "archiving.Shelf", wanted: Relief) -> Iterator[Step]:
+        from maintd import archiving, doubles, retiring  # noqa: PLC0415 - as above
+
         expansion = patterns.expand(self.paths, self.exclude, ours=True, own=ctx.own, barriers=mounts.points())
         steps = self._looked_through(expansion.matches, ctx)
         found = [
             step for step in steps if isinstance(step, archiving.Old) and wanted.covers(step.seen.path, step.seen.dev)
         ]
-        judge = trust.Judge()
         stores = (job.archive() for job in ctx.jobs.values())
         others = (grounds.resolve(one.to) for one in stores if one and not one.is_remote)
         elsewhere = retiring.Elsewhere(others, shelf.at)
-        ask = AskStore(target=self.to, reason="what is given up has to be there", store=stored, directory=shelf.root)
-        pairs = list(archiving.stored_elsewhere(found, shelf, is_remote=stored.is_remote))
-        yield from [ask] if pairs and stored.is_remote else []
-        for old, entry in pairs:
-            reason = f"{wanted.reason}; stored as {os.path.join(self.to, entry.name)}"
-            if refusal := judge.finding(old.seen):
-                yield refusal
-                continue
-            step = elsewhere.drop(old.seen, reason) or GiveUpStored(target=old.seen.path, reason=reason, seen=old.seen)
-            if stored.is_remote:
-                confirm = ConfirmStored(
-                    target=os.path.join(self.to, entry.name),
-                    reason="what is given up for room has to be there",
-                    needs=(ask,),
-                    store=stored,
-                    directory=shelf.root,
-                    stored=entry.name,
-                    size=entry.stored_bytes,
-                )
-                yield confirm
-                step = replace(step, needs=(*step.needs, confirm))
-            yield step
+        yield from doubles.Doubles(self.archive(), shelf, elsewhere).plan(found, wanted)
 
     def _expired(self, ctx: Context, shelf: "archiving.Shelf", wanted: Relief) -> Iterator[Step]:
         from maintd.actions.drop import DropObject  # noqa: PLC0415 - as above

@@ -16,6 +16,9 @@ from maintd.steps import Finding, Seen, Step
 from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
 
+_COPIES = 2
+"""So many are made at a time, each of which may be as large as its original: what is no log need not be text."""
+
 
 class CompressFiles(Job):
     """Compresses files that are old enough and that nobody has open, verified before the original goes."""
@@ -71,10 +74,18 @@ class CompressFiles(Job):
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
         from maintd.actions.compress import Compress  # noqa: PLC0415 - as above
 
-        if wanted.means is Means.COMPRESS:
-            for step in self.plan(replace(ctx, cause=Asked())):
-                if isinstance(step, Compress) and step.seen and wanted.covers(step.target, step.seen.dev):
-                    yield replace(step, reason=f"{wanted.reason}; {step.reason}")
+        if wanted.means is not Means.COMPRESS:
+            return
+        steps = [
+            (step.seen.size, step)
+            for step in self.plan(replace(ctx, cause=Asked()))
+            if isinstance(step, Compress) and step.seen and wanted.covers(step.target, step.seen.dev)
+        ]
+        for size, step in sorted(steps, key=lambda one: one[0]):
+            if _COPIES * size > wanted.free:
+                yield Finding(target=step.target, reason="not compressed: there may be no room for its copy")
+            else:
+                yield replace(step, reason=f"{wanted.reason}; {step.reason}")
 
     def _why_not(self, seen: Seen) -> str:
         if seen.size < self.min_size:

@@ -1,7 +1,9 @@
 """The kind `expire`: deletes old files by count, period, age and size, with a guard before each way that goes wrong."""
 
 import os
-from collections.abc import Iterator, Mapping, Sequence
+import stat as st
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from typing import ClassVar
@@ -14,7 +16,7 @@ from maintd.errors import MaintdError
 from maintd.job import Context, FilePattern, Flag, Job
 from maintd.keeping import Keeping
 from maintd.matching import split
-from maintd.retention import Generation
+from maintd.retention import Generation, Verdict
 from maintd.room import Means, Relief
 from maintd.rules import rule
 from maintd.steps import Action, Finding, Seen, Step
@@ -92,11 +94,13 @@ class ExpireFiles(Keeping, Job):
 
         if ctx.clock_jumped:
             yield Finding(target=self.paths[0], reason="the clock has jumped: nothing goes by its age now")
-        files = (
-            (self.group(path), Generation(path, dates.time_of(path, seen.mtime_ns, ctx.now, ctx.zone), seen.size))
-            for path, seen in found.items()
-        )
-        verdicts = self.verdicts(files, ctx, lambda path: writers.is_open(found[path]))
+        verdicts: list[Verdict] = []
+        for own in _by_owner(found):
+            files = (
+                (self.group(path), Generation(path, dates.time_of(path, seen.mtime_ns, ctx.now, ctx.zone), seen.size))
+                for path, seen in own.items()
+            )
+            verdicts += self.verdicts(files, ctx, lambda path: writers.is_open(found[path]))
         judge = trust.Judge()
         for verdict in verdicts:
             path = verdict.generation.path
@@ -131,6 +135,30 @@ class ExpireFiles(Keeping, Job):
                 going[directory] = removal
                 removals.append(removal)
         yield from removals
+
+
+def _by_owner(found: Mapping[str, Seen]) -> Iterable[Mapping[str, Seen]]:
+    """The files in parts, in each of which all rules count.
+
+    In a directory where anybody may add files, and remove only their own (sticky), what one user adds is not to have
+    another's deleted.
+    """
+    parts: dict[int | None, dict[str, Seen]] = defaultdict(dict)
+    is_sticky: dict[str, bool] = {}
+    for path, seen in found.items():
+        directory = os.path.dirname(path)
+        if directory not in is_sticky:
+            is_sticky[directory] = _is_sticky(directory)
+        parts[seen.uid if is_sticky[directory] else None][path] = seen
+    return parts.values()
+
+
+def _is_sticky(directory: str) -> bool:
+    try:
+        mode = os.stat(directory).st_mode
+    except OSError:  # it has gone: there is nothing to delete in it
+        return False
+    return bool(mode & st.S_ISVTX and mode & (st.S_IWGRP | st.S_IWOTH))
 
 
 def _log(path: str) -> str:

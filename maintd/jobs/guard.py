@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, WithJsonSchema
 
 from maintd import grounds, unguarded
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, trouble
 from maintd.job import AbsolutePath, Context, Count, Job, Limit
 from maintd.names import printable
-from maintd.room import Floor, Goal, Means, Portion, Relief, Room
+from maintd.room import Floor, Goal, Means, Portion, Relief, Room, WrongDisk
 from maintd.rules import rule
 from maintd.steps import Finding, Lane, Seen, Step
 from maintd.supervisor import Supervisor
@@ -47,6 +47,7 @@ class Guard(Job):
     due_from_disk: ClassVar[bool] = True
     is_due_by_itself: ClassVar[bool] = True
     is_urgent: ClassVar[bool] = True
+    remembers: ClassVar[bool] = True
 
     directory: AbsolutePath = Field(description="the guarded file system is the one that holds this directory")
     min_free: PortionField | None = Field(default=None, description='what is to stay free: "5%" of it, or "2G"')
@@ -101,7 +102,8 @@ class Guard(Job):
         if not os.path.isdir(path):
             yield "directory", f"{printable(path)} does not exist, so its file system is not guarded"
             return
-        yield from self._beyond(Room.at(path))
+        if not self.max_used:
+            yield from self._floor.beyond(Room.at(path))
         if self.ballast_file is None:
             return
         folder = os.path.dirname(self._ballast_path(self.ballast_file))
@@ -111,13 +113,6 @@ class Guard(Job):
             yield "ballast_file", f"{printable(folder)} is on another file system than {printable(path)}"
         elif grounds.is_shared(folder):
             yield "ballast_file", f"others than root can write {printable(folder)}"
-
-    def _beyond(self, room: Room) -> Iterator[tuple[str, str]]:
-        """Floors that are never reached, as the file system is too small for them."""
-        if self.min_free is not None and self.min_free.of(room.size) >= room.size:
-            yield "min_free", f"the whole file system has {format_size(room.size)}: it can never be met"
-        if self.min_free_inodes is not None and room.inodes and self.min_free_inodes.of(room.inodes) >= room.inodes:
-            yield "min_free_inodes", f"the whole file system has {room.inodes:,} inodes: it can never be met"
 
     def budget(self) -> "Budget | None":
         from maintd.budget import Budget  # noqa: PLC0415 - most guards have none, and reading a config needs no walk
@@ -131,15 +126,15 @@ class Guard(Job):
         try:
             device = os.stat(path).st_dev
             yield from self._plan_budget(ctx, device) if self.max_used else self._plan_floor(ctx, path, device)
-        except OSError as error:
+        except (OSError, WrongDisk) as error:
             kind = unguarded.DirectoryFailed if self.max_used else unguarded.StorageFailed
             event = unguarded.of(kind, path, error) if isinstance(ctx.cause, Asked) else None  # who watches it says so
-            yield Finding(target=path, reason=f"not guarded: {error.strerror}", event=event)
+            yield Finding(target=path, reason=f"not guarded: {trouble(error).error_msg}", event=event)
 
     def _plan_floor(self, ctx: Context, path: str, device: int) -> Iterator[Step]:
         from maintd import guarding  # noqa: PLC0415 - reading a config does not need what acts
 
-        room = Room.at(path)
+        room = self._floor.room(ctx.history[-1].what if ctx.history else "")
         goal = floor = self._floor.goal(room)
         if isinstance(ctx.cause, Low):
             goal = replace(floor, free=max(floor.free, ctx.cause.wanted))

@@ -1,19 +1,23 @@
 """The kind `storage`: reports what directories take, what grows fastest, and when their file systems will be full."""
 
 import os
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import ClassVar
 
 from pydantic import Field
 
-from maintd import grounds
-from maintd.errors import trouble
+from maintd import grounds, mounts
+from maintd.errors import Trouble, trouble
 from maintd.job import AbsolutePath, Context, Count, Job, Span
 from maintd.names import printable
 from maintd.steps import Finding, Step
 from maintd.supervisor import Supervisor
+from maintd.trends import Sample
 from maintd.triggers import Asked
+
+_ADVICE = "mount its disk; if there is none any more, take the directory out of the job"
 
 
 class Storage(Job):
@@ -41,7 +45,13 @@ class Storage(Job):
         found: list[str] = []
         for directory in map(grounds.resolve, self.directories):
             problem, error = _problem(directory)
-            if error:
+            lost = self._lost(directory, ctx.history) if problem and not error else ""
+            if lost:
+                why = f"it is empty, and nothing is mounted at {printable(lost)} any more"
+                told = Trouble("notmounted", why, _ADVICE)
+                event = MeasureFailed.from_trouble(directory, "measure it", told)
+                yield Finding(target=directory, reason=f"not measured: {told.error_msg}", event=event)
+            elif error:
                 failed = MeasureFailed.from_trouble(directory, "measure it", trouble(error))
                 yield Finding(target=directory, reason=f"not measured: {problem}", event=failed)
             elif problem:
@@ -65,6 +75,13 @@ class Storage(Job):
                 history=ctx.history,
                 keeps=not ctx.clock_jumped,
             )
+
+    def _lost(self, directory: str, history: Sequence[Sample]) -> str:
+        """Where the file system of a directory was mounted when it was measured, if nothing is any more; or nothing."""
+        at = max((sample.at for sample in history if sample.what == directory), default=None)
+        found = Counter(sample.what for sample in history if sample.at == at)
+        found.subtract(map(grounds.resolve, self.directories))  # what is left of the paths above it are file systems
+        return next((what for what, count in found.items() if count > 0 and mounts.is_lost(directory, what)), "")
 
 
 def _problem(directory: str) -> tuple[str, OSError | None]:

@@ -68,7 +68,7 @@ every_event = pytest.mark.parametrize("event", EVENTS, ids=lambda kind: kind.nam
 OPTIONS: dict[str, dict[str, Any]] = {
     "rotate": {"paths": ["HERE/*.log"], "cron": "@daily", "keep": 1, "olddir": "old", "before": ["/bin/true"]},
     "logrotate": {"include": ["HERE/stanzas"], "state": "HERE/status", "cron": "@daily"},
-    "guard": {"directory": "HERE", "min_free": "100%", "ballast": "4K", "ballast_file": "HERE/ballast"},
+    "guard": {"directory": "HERE", "min_free": "99.99%", "ballast": "4K", "ballast_file": "HERE/ballast"},
     "storage": {"directories": ["HERE"], "every": "6h"},
     "compress": {"paths": ["HERE/*.csv"], "cron": "@daily", "older_than": "1h"},
     "archive": {"paths": ["HERE/**/*.csv"], "cron": "@daily", "older_than": "1h", "to": "HERE/archive"},

@@ -86,13 +86,11 @@ class Scene:
 
     def configure(self, **guard: str) -> None:
         told = "" if self.disk.kind == "ext4" else f'signal = {{ name = "HUP", pidfile = "{self.here}/pid" }}\n'
-        options = {"min_free": str(FLOOR), "keep_min": str(KEEP_MIN)} | guard
+        options = {"directory": f'"{self.disk.folder}"', "min_free": str(FLOOR), "keep_min": str(KEEP_MIN)} | guard
         text = f'[daemon]\nstate_dir = "{self.here}/state"\nruntime_dir = "{self.here}/run"\n'
         text += f'[supervisor]\nurl = "unix://{self.here}/none"\n'
         text += f'[rotate.app]\npaths = ["{self.logs}/*.log"]\ncron = "@yearly"\nkeep = 1000\n{told}'
-        text += f'[guard.disk]\ndirectory = "{self.disk.folder}"\n' + "".join(
-            f"{k} = {v}\n" for k, v in options.items()
-        )
+        text += "[guard.disk]\n" + "".join(f"{k} = {v}\n" for k, v in options.items())
         (self.here / "maintd.toml").write_text(text)
         (self.here / "maintd.toml").chmod(0o644)
         self.logs.mkdir(exist_ok=True)
