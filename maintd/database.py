@@ -16,6 +16,8 @@ from maintd.events import Event, Failure
 from maintd.values import dataclass
 
 _UNUSABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+_UNWRITABLE = (sqlite3.Error, ValueError)
+"""What a write may raise: ValueError is of text that is no UTF-8."""
 _PRIMARY = 0xFF
 """The bits of a result code that say what kind it is (https://sqlite.org/rescode.html)."""
 _PATIENCE = 0.5
@@ -78,7 +80,7 @@ class Database:
             return
         try:
             self._connection.execute(statement, values)
-        except sqlite3.Error as error:
+        except _UNWRITABLE as error:
             self._fail("write", error)
         else:
             self._has_failed = False
@@ -91,11 +93,11 @@ class Database:
             self._connection.execute("BEGIN IMMEDIATE")
             try:
                 self._connection.executemany(statement, rows)
-            except sqlite3.Error:
+            except _UNWRITABLE:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except _UNWRITABLE as error:
             self._fail("write", error)
         else:
             self._has_failed = False
@@ -109,11 +111,11 @@ class Database:
             try:
                 for statement, values in changes:
                     self._connection.execute(statement, values)
-            except sqlite3.Error:
+            except _UNWRITABLE:
                 self._connection.execute("ROLLBACK")
                 raise
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except _UNWRITABLE as error:
             self._fail("write", error)
         else:
             self._has_failed = False
@@ -166,7 +168,7 @@ class Database:
                 os.rename(self._path + suffix, place + suffix)
         self._report(StateReset(target=self._path, set_aside_as=place, reason=reason))
 
-    def _fail(self, tried: str, error: sqlite3.Error) -> None:
+    def _fail(self, tried: str, error: sqlite3.Error | ValueError) -> None:
         """Says so once, until a write succeeds again."""
         if self._has_failed:
             return
@@ -174,7 +176,7 @@ class Database:
         failure = StateFailed(
             target=self._path,
             tried=f"{tried} it",
-            error=error.sqlite_errorname,
+            error=getattr(error, "sqlite_errorname", type(error).__name__),
             error_msg=str(error),
             advice="nothing is lost; what is remembered between starts (pauses, last runs) may be out of date",
         )
