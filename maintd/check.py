@@ -24,6 +24,8 @@ from maintd.written import Written
 
 _QUORUM = re.compile(r"\s*(\d+)\s*(?:of\s*(\d+)\s*)?")
 MOST_READINGS = 60
+_NO_DESCRIPTORS = ("EMFILE", "ENFILE")
+"""What maintd is short of itself says nothing of what it looks at."""
 
 
 class CannotTell(MaintdError):
@@ -151,7 +153,8 @@ class Check(Job):
             sign, error = Sign(Health.UNKNOWN, str(raised), raised.hint), type(raised).__name__.lower()
         except (OSError, MaintdError) as raised:
             found = trouble(raised)
-            sign, error = Sign(Health.DOWN, found.error_msg, found.advice), found.error
+            health = Health.UNKNOWN if found.error in _NO_DESCRIPTORS else Health.DOWN
+            sign, error = Sign(health, found.error_msg, found.advice), found.error
         yield Reading(
             target=self.target,
             reason=sign.text,

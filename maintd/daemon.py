@@ -4,6 +4,7 @@ import contextlib
 import gc
 import grp
 import os
+import resource
 import signal
 import socket
 import time
@@ -34,6 +35,8 @@ STOP_PATIENCE = 1.7
 """Seconds for all of a stop; what is then still at work is cut off, and recovered at the next start."""
 LANES_PATIENCE = 1.2
 LEAST_PATIENCE = 0.1
+_DESCRIPTORS = 4096
+"""So many may be open if maintd is allowed to have them; supervisord gives 1024 to what it starts."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,19 @@ def run(config_path: str) -> int:
     """Runs until told to stop; returns the exit code. Raises ConfigError, Locked, or OSError before it has begun."""
     gc.enable()
     config = configuration.load(config_path)
+    _allow_descriptors()
     lock_fd = lock.take(config.settings.state_dir, LOCK_PATIENCE)
     try:
         return Daemon(config_path, config, lock_fd).run()
     finally:
         os.close(lock_fd)
+
+
+def _allow_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Daemon:

@@ -29,8 +29,10 @@ def run_here(argv: Sequence[str], streams: tuple[int, int, int | None], latest: 
     default = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
     pid = os.posix_spawn(argv[0], list(argv), environment.given(), file_actions=actions, setsid=True, setsigdef=default)
     pidfd = os.pidfd_open(pid)
+    ended = select.poll()
+    ended.register(pidfd, select.POLLIN)
     try:
-        while not select.select([pidfd], [], [], _NOTICE)[0]:
+        while not ended.poll(_NOTICE * 1000):
             if stop.is_set():
                 raise Aborted("told to stop")
             if time.monotonic() >= latest:
