@@ -197,7 +197,7 @@ class Daemon:
     def _end(self, reason: str) -> None:
         end = time.monotonic() + STOP_PATIENCE
         clean = self.upkeep.stop(LANES_PATIENCE)
-        self._hear_the_rest()
+        self._hear_the_rest(end - 2 * LEAST_PATIENCE)
         self.upkeep.pings.finish(end - 2 * LEAST_PATIENCE)
         for control in filter(None, (self.control, self.open_control)):
             control.stop(max(end - time.monotonic(), LEAST_PATIENCE))
@@ -206,19 +206,27 @@ class Daemon:
             reason += "; a step was cut off and is recovered at the next start"
         self.emit(story.DaemonStopped(reason=reason, uptime_s=round(uptime, 1)))
         self.log.close(max(end - time.monotonic(), LEAST_PATIENCE))
-        self._hear_the_rest(is_silent=True)
+        self._hear_the_rest(end + LEAST_PATIENCE, is_silent=True)
         self.upkeep.close()
 
-    def _hear_the_rest(self, *, is_silent: bool = False) -> None:
+    def _hear_the_rest(self, latest: float, *, is_silent: bool = False) -> None:
         """How runs have ended, and what somebody has to be told of, is kept for the next maintd to tell.
 
-        Once it `is_silent`, and no event is written any more, nothing is heard that would lead to one.
+        After `latest` (time.monotonic()) only what is wrong is, all at once. Once it `is_silent`, and no event is
+        written any more, nothing is heard that would lead to one.
         """
+        left: list[Notice] = []
         with contextlib.suppress(Empty):
             while True:
                 item = self.inbox.get_nowait()
-                if isinstance(item, Noted | Pinged if is_silent else Heard):
+                if not isinstance(item, Noted | Pinged if is_silent else Heard):
+                    continue
+                if time.monotonic() < latest:
                     self.upkeep.hear(item)
+                elif isinstance(item, Noted):
+                    left.append(item.notice)
+        if left:
+            self.upkeep.leave(left)
 
     def _handle(self, item: Heard | Reload | Request) -> None:
         match item:

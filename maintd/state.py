@@ -137,6 +137,10 @@ class State:
         self.pings.load(database)
         self.clock.load(database)
 
+    def tick(self) -> None:
+        """Once a second: keeps what could not be kept before."""
+        self._database.again()
+
     def close(self) -> None:
         self._database.close()
 

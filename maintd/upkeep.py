@@ -181,6 +181,7 @@ class Upkeep:
         self.pings.tell_of_maintd(self.config.settings.ping, self.config.settings.ping_every)
         self.alerts.tick(datetime.now(UTC))
         self._end_pauses(datetime.now(UTC))
+        self.state.tick()
 
     def note_clock(self) -> None:
         doubt = self.doubts.note()  # before the jump is accepted, as below
