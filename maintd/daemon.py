@@ -143,6 +143,7 @@ class Daemon:
         self._open_to_a_group()
         self._say_started()
         self.report(self.config.warnings)
+        self.upkeep.note_clock()  # before any run: a check that was missed is looked at as soon as it is recovered
         for name in self.config.jobs:
             if self.stopping is None:
                 self.upkeep.install(name)

@@ -78,7 +78,8 @@ class CheckFile(Check):
         if not found:
             yield down("there is no such file")
             return
-        ages = {match.path: age(match.stat.st_mtime, match.path, ctx.memory, time.time()) for match in found}
+        now, away = time.time(), ctx.clock_away
+        ages = {match.path: age(match.stat.st_mtime, match.path, ctx.memory, now, away) for match in found}
         yield from self._ages(ages)
         yield from self._sizes(ctx, found)
         for match in found:
