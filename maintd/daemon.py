@@ -256,6 +256,7 @@ class Daemon:
         cause = self.vitals.look(
             self.awake.now(), self.inbox.qsize(), self.upkeep.lanes.overdue(), self.config.settings.max_memory
         )
+        self.vitals.look_at_runs(self.upkeep.lanes.quiet())
         self.vitals.look_at_threads(self.awake.now(), self.upkeep.rounds())
         self.vitals.look_at_places(self.awake.now(), self.upkeep.checkups.waiting())
         if cause:

@@ -180,7 +180,7 @@ class Run:
 
     `is_void` is asked once the locks are held, when it has `begun`: the job may have been changed or paused while they
     were waited for. If not, `on_begun` is called. `is_held` is asked before each action. An event of a finding, or of
-    an action under observe, that is not `is_news` is not said.
+    an action under observe, that is not `is_news` is not said. With each step, and all progress in one, it `stirs`.
     """
 
     name: str
@@ -196,6 +196,7 @@ class Run:
     is_news: Callable[[Event], bool] = lambda _: True
     begun: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
+    stirs: threading.Event = field(default_factory=threading.Event)
     id: str = field(default_factory=lambda: os.urandom(4).hex())
 
     @property
