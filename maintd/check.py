@@ -1,5 +1,6 @@
 """What a Check is: a job that only looks, beside the lanes, and ends by a hard deadline."""
 
+import errno
 import re
 import time
 from collections.abc import Iterator
@@ -24,7 +25,7 @@ from maintd.written import Written
 
 _QUORUM = re.compile(r"\s*(\d+)\s*(?:of\s*(\d+)\s*)?")
 MOST_READINGS = 60
-_NO_DESCRIPTORS = ("EMFILE", "ENFILE")
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
 """What maintd is short of itself says nothing of what it looks at."""
 
 
@@ -153,7 +154,7 @@ class Check(Job):
             sign, error = Sign(Health.UNKNOWN, str(raised), raised.hint), type(raised).__name__.lower()
         except (OSError, MaintdError) as raised:
             found = trouble(raised)
-            health = Health.UNKNOWN if found.error in _NO_DESCRIPTORS else Health.DOWN
+            health = Health.UNKNOWN if getattr(raised, "errno", None) in NO_DESCRIPTORS else Health.DOWN
             sign, error = Sign(health, found.error_msg, found.advice), found.error
         yield Reading(
             target=self.target,

@@ -135,7 +135,11 @@ class Vitals:
     def _watch_memory(self, now: float, most: int) -> str:
         if now - self._measured < MEASURED_EVERY:
             return ""
-        self._measured, used = now, memory()
+        self._measured = now
+        try:
+            used = memory()
+        except OSError:  # no descriptor is left: then it is not measured
+            return ""
         self._memory.append(used > most)
         is_over = sum(self._memory) >= _OVER
         return f"it has {format_size(used)} of memory, more than max_memory ({format_size(most)})" if is_over else ""

@@ -1,5 +1,6 @@
 """The daemon watches itself: what is too much ends it, what is long is told once, and a main thread that hangs too."""
 
+import resource
 import signal
 import subprocess
 import sys
@@ -47,6 +48,16 @@ def test_too_much_memory_ends_it_with_1(daemon):  # noqa: F811
     one.start()
     one.event("alert.sent")
     assert "daemon.failed" in told.read_text()
+
+
+def test_without_a_descriptor_memory_is_not_measured_and_nothing_ends():
+    """Where nothing more can be opened maintd goes on, and says nothing of its memory."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        assert Vitals(lambda _: None).look(10, 0, {}, 1) == ""
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_an_inbox_that_stays_long_is_told_once_and_one_without_end_is_the_end():

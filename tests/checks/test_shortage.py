@@ -17,6 +17,10 @@ from .servers import Server
 from .test_daemon import FAST, http, is_up
 
 HEARTBEAT = f'[check.heartbeat.backup]\ndown_age = "1h"\n{FAST}'
+FILES = (
+    f'[check.file.some]\npaths = ["LOGS/*.json"]\n{FAST}'
+    f'[check.file.none]\npaths = ["LOGS/*.nix"]\nabsent = true\n{FAST}'
+)
 HOLDS = """
 import encodings.idna, os, select, socket, sys
 os.setgroups([])
@@ -86,14 +90,16 @@ def test_a_connection_that_drips_or_stays_is_closed(responder):
 def test_what_maintd_is_short_of_is_told_of_no_other(daemon, web: Server):
     """Without a descriptor left no check is down, and maintd lives on; with some again all is as before."""
     answer = is_up(web, "/a")
-    one = daemon(http(web, "a") + f'[check.program.true]\ncommand = ["/bin/true"]\n{FAST}')
+    one = daemon(http(web, "a") + f'[check.program.true]\ncommand = ["/bin/true"]\n{FAST}' + FILES)
+    one.tree.log("some.json")
     one.start()
     until(lambda: {check["health"] for check in one.status()["checks"]} == {"up"}, "all are up", 30)
     pid = one.process.pid
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     assert before[0] >= min(4096, before[1])
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (8, before[1]))
-    one.event("check.unknown", job="check.http.a")
+    for name in ("check.http.a", "check.file.some", "check.file.none"):
+        one.event("check.unknown", job=name)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     answer(False)
     failed = one.event("check.failed")

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 
 from maintd import patterns
 from maintd.ages import age
-from maintd.check import CannotTell, Check, Whole
+from maintd.check import NO_DESCRIPTORS, CannotTell, Check, Whole
 from maintd.deadlines import left
 from maintd.errors import MaintdError
 from maintd.job import Context, FilePattern, Flag, Limit, Size, Span
@@ -69,6 +69,9 @@ class CheckFile(Check):
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)
         found = list(expansion.matches)
+        for miss in expansion.misses:
+            if miss.error is not None and miss.error.errno in NO_DESCRIPTORS:
+                raise miss.error
         if not found and expansion.misses and not self.absent:
             miss = expansion.misses[0]
             raise MaintdError(f"{miss.path}: {miss.reason}")
