@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from maintd import environment
+from maintd import environment, ready
 from maintd.errors import Aborted, MaintdError, TimedOut
 
 _TAIL = 1000
@@ -29,10 +28,8 @@ def run_here(argv: Sequence[str], streams: tuple[int, int, int | None], latest: 
     default = {number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN}
     pid = os.posix_spawn(argv[0], list(argv), environment.given(), file_actions=actions, setsid=True, setsigdef=default)
     pidfd = os.pidfd_open(pid)
-    ended = select.poll()
-    ended.register(pidfd, select.POLLIN)
     try:
-        while not ended.poll(_NOTICE * 1000):
+        while not ready.is_ready(pidfd, _NOTICE):
             if stop.is_set():
                 raise Aborted("told to stop")
             if time.monotonic() >= latest:
