@@ -16,8 +16,10 @@ class _Stamped:
     last: float
 
 
-def age(stamp: float, key: str, memory: dict[str, Any], now: float) -> float:
+def age(stamp: float, key: str, memory: dict[str, Any], now: float, away: float = 0.0) -> float:
     """Seconds since `stamp`, where `now` is the wall clock's time, both since the epoch.
+
+    The clock is doubted to be `away` by so much: the stamp is from before it was set, or from after that.
 
     What earlier looks have seen, which `memory` keeps under `key`, counts more than the wall clock: a stamp that stays
     ages by the time that passes, and one that is new since the last look is at most as old as that.
@@ -27,7 +29,7 @@ def age(stamp: float, key: str, memory: dict[str, Any], now: float) -> float:
     if before is not None and before.stamp == stamp:
         before.last = clock
         return before.age + clock - before.first
-    found = max(now - stamp, 0.0)
+    found = min((ago for ago in (now - stamp, now - stamp - away) if ago >= 0), default=0.0)
     if before is not None:
         found = min(found, clock - before.last)
     seen[key] = _Stamped(stamp, found, clock, clock)

@@ -12,7 +12,7 @@ from maintd.alert_store import AlertStore, Incident, Item, Silence
 from maintd.couriers import Delivered
 from maintd.dispatch import Dispatch
 from maintd.events import LEVELS, Event
-from maintd.names import printable
+from maintd.names import legible
 from maintd.notices import Notice
 from maintd.state import Standing
 
@@ -219,7 +219,7 @@ class Alerts:
         """What `maintd status` shows of it."""
         return {
             "open": [
-                {"name": one.name, "level": one.level, "title": printable(one.title), "since": one.since.isoformat()}
+                {"name": one.name, "level": one.level, "title": legible(one.title), "since": one.since.isoformat()}
                 for one in sorted(self._store.incidents.values(), key=lambda one: -LEVELS.index(one.level))
                 if self.is_on
             ],
@@ -249,4 +249,6 @@ def incident_of(notice: Notice, now: datetime) -> Incident:
 def _item(incident: Incident, what: str, text: str, now: datetime) -> Item:
     since, at = (when.isoformat(timespec="seconds") for when in (incident.since, now))
     others = " ".join(incident.told.split()[:-1])
-    return Item(what, incident.id, incident.name, incident.worst, printable(incident.title), text, since, at, others)
+    return Item(
+        what, incident.id, incident.name, incident.worst, legible(incident.title), legible(text), since, at, others
+    )

@@ -10,7 +10,7 @@ from maintd.alert_settings import is_named
 from maintd.alert_store import Silence
 from maintd.job import Job
 from maintd.lanes import Wanted
-from maintd.names import printable
+from maintd.names import legible, printable
 from maintd.notices import PARTS
 from maintd.refusals import IN_CONFIG
 from maintd.requests import Request
@@ -128,13 +128,15 @@ def _beat(daemon: "Daemon", name: str) -> dict[str, Any]:
 def _silence(daemon: "Daemon", given: Mapping[str, Any]) -> dict[str, Any]:
     """Begins a silence, or ends it if it is given no time."""
     pattern, seconds = given["pattern"], given["seconds"]
+    if legible(pattern) != pattern:
+        return {"ok": False, "error": f"{printable(pattern)} is no pattern of names"}
     if seconds is None:
         found = daemon.upkeep.alerts.end_silence(pattern)
         if found:
             daemon.emit(story.SilenceEnded(target=pattern))
         return {"ok": found, "error": "" if found else f"{printable(pattern)} is not silenced"}
     until = datetime.now(UTC) + timedelta(seconds=seconds)
-    daemon.upkeep.alerts.silence(Silence(pattern, until, given["reason"]))
+    daemon.upkeep.alerts.silence(Silence(pattern, until, legible(given["reason"])))
     names = [*daemon.config.jobs, *(f"program.{one.name}" for one in daemon.upkeep.supervision.programs.known or ())]
     is_known = any(is_named(name, (pattern,)) for name in [*names, *PARTS])
     daemon.emit(story.SilenceBegun(target=pattern, until=until.isoformat(timespec="seconds"), reason=given["reason"]))

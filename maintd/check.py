@@ -1,5 +1,6 @@
 """What a Check is: a job that only looks, beside the lanes, and ends by a hard deadline."""
 
+import errno
 import re
 import time
 from collections.abc import Iterator
@@ -24,6 +25,8 @@ from maintd.written import Written
 
 _QUORUM = re.compile(r"\s*(\d+)\s*(?:of\s*(\d+)\s*)?")
 MOST_READINGS = 60
+NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
+"""What maintd is short of itself says nothing of what it looks at."""
 
 
 class CannotTell(MaintdError):
@@ -151,7 +154,8 @@ class Check(Job):
             sign, error = Sign(Health.UNKNOWN, str(raised), raised.hint), type(raised).__name__.lower()
         except (OSError, MaintdError) as raised:
             found = trouble(raised)
-            sign, error = Sign(Health.DOWN, found.error_msg, found.advice), found.error
+            health = Health.UNKNOWN if getattr(raised, "errno", None) in NO_DESCRIPTORS else Health.DOWN
+            sign, error = Sign(health, found.error_msg, found.advice), found.error
         yield Reading(
             target=self.target,
             reason=sign.text,

@@ -57,17 +57,23 @@ class Checkups:
     def start(self) -> None:
         self._rhythm.start()
 
-    def take_over(self, jobs: Mapping[str, Job], now: datetime) -> None:
-        """Goes by the jobs of another config."""
+    def take_over(self, jobs: Mapping[str, Job], now: datetime, leapt: timedelta = timedelta()) -> None:
+        """Goes by the jobs of another config. While no maintd ran the wall clock has `leapt` by so much."""
         for name in self._jobs.keys() - jobs.keys():
             self._rhythm.remove(name)
         self._jobs = jobs
         self.standings.take_over(jobs, now)
-        for name in (name for name, job in jobs.items() if job.kind == HEARTBEAT):
-            memory, beat = self.standings.memory(name), self._state.beat(name)
-            ago = max((now - beat).total_seconds(), 0) if beat else 0.0
-            memory.setdefault("beat", time.monotonic() - ago if beat else None)
-            memory.setdefault("begun", time.monotonic())
+        self.shift(leapt)
+        for name, job in jobs.items():
+            if job.kind == HEARTBEAT and job.enabled:
+                memory, beat = self.standings.memory(name), self._state.beat(name)
+                memory.setdefault("beat", _moment(beat, now) if beat else None)
+                memory.setdefault("begun", _moment(self._state.first_seen(name, now), now))
+
+    def shift(self, by: timedelta) -> None:
+        """The wall clock has jumped by so much: who has called in did so as long ago as before that."""
+        if by:
+            self._state.shift_beats([name for name, job in self._jobs.items() if job.kind == HEARTBEAT], by)
 
     def keeps_time(self, name: str) -> bool:
         """Whether the check goes by an interval alone; then it is due by that from now on, and by no schedule."""
@@ -189,6 +195,11 @@ class Checkups:
             advice="a file system that does not answer, perhaps: look at dmesg and at the mounts",
         )
         self.standings.note(run.name, run.id, reading, datetime.now(UTC))
+
+
+def _moment(when: datetime, now: datetime) -> float:
+    """When that was by the monotonic clock."""
+    return time.monotonic() - max((now - when).total_seconds(), 0)
 
 
 def _target(run: Run) -> str:

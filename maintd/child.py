@@ -15,7 +15,6 @@ import json
 import math
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -26,7 +25,7 @@ from collections.abc import Callable, Mapping
 from types import TracebackType
 from typing import Any, Self
 
-from maintd import environment, errors, linux, replies
+from maintd import environment, errors, linux, ready, replies
 from maintd.confinement import Confinement
 
 _FUNCTION = re.compile(r"(maintd(?:\.\w+)+):(\w+)")
@@ -112,7 +111,7 @@ class Worker:
             return
         if process.poll() is None:
             os.killpg(process.pid, self._parting)
-            _await_end(process.pid, _PATIENCE)
+            ready.await_end(process, _PATIENCE)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
@@ -125,7 +124,7 @@ class Worker:
         """Waits until what the child forked has ended too (it dies with the child): it holds the pipe until then."""
         end = time.monotonic() + _PATIENCE
         assert process.stdout is not None
-        while select.select([process.stdout], [], [], max(end - time.monotonic(), 0))[0]:
+        while ready.is_ready(process.stdout.fileno(), max(end - time.monotonic(), 0)):
             if not os.read(process.stdout.fileno(), 1 << 16):
                 return
 
@@ -170,20 +169,11 @@ class Worker:
             if newline:
                 self._received = rest
                 return line
-            if select.select([process.stdout], [], [], _NOTICE_MS / 1000)[0]:
+            if ready.is_ready(process.stdout.fileno(), _NOTICE_MS / 1000):
                 received = os.read(process.stdout.fileno(), 1 << 16)
                 if not received:
                     raise _died(process)
                 self._received += received
-
-
-def _await_end(pid: int, seconds: float) -> None:
-    """Waits for the end of a child that was not waited for yet, without asking again and again."""
-    descriptor = os.pidfd_open(pid)
-    try:
-        select.select([descriptor], [], [], seconds)
-    finally:
-        os.close(descriptor)
 
 
 def _died(process: subprocess.Popen[bytes]) -> errors.MaintdError:

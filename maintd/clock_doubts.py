@@ -59,6 +59,14 @@ class ClockDoubts:
         self._store, self._read = store, read
         self._last, self.doubt = store.known or (read(), None)
         self._kept_at = self._last.since_boot if store.known else None
+        self.leapt = self._leapt(read()) if store.known else 0.0
+
+    def _leapt(self, now: Reading) -> float:
+        """By how many seconds the clock was set since maintd last ran; 0 if it may be right."""
+        same_boot = bool(now.boot) and self._last.boot == now.boot
+        passed = now.since_boot - (self._last.since_boot if same_boot else 0.0)
+        drift = now.wall - self._last.wall - passed
+        return 0.0 if -LEAP <= drift <= (LEAP if same_boot else ABSENCE) else drift
 
     def holds(self, job: str) -> bool:
         """Whether nothing of this job is to go by its age."""

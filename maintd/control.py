@@ -7,6 +7,7 @@ import json
 import os
 import socket
 import stat
+import struct
 import threading
 from collections.abc import AsyncIterator, Callable, Iterable
 
@@ -15,6 +16,7 @@ from starlette.applications import Starlette
 from starlette.requests import Request as HttpRequest
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from maintd import durable
 from maintd.client import HEARTBEAT, PATIENCE, Message, socket_path
@@ -26,6 +28,57 @@ _BUSY = 30.0
 PARTING = 0.8
 """Seconds in which answers that are under way are ended."""
 _SLOW, _TOO_SLOW = 1000, 20_000
+_MOST, _MOST_OF_ONE = 64, 16
+"""Connections at a time: of all users, and of one that is not maintd's own."""
+_AT_ONCE, _QUEUE = 16, 1024
+"""So many connections are taken before others are heard; and so many wait to be taken."""
+
+
+class _Listener(socket.socket):
+    """A socket whose queue is longer than what is taken of it at once, which uvicorn knows one number for."""
+
+    def listen(self, _backlog: int = _QUEUE, /) -> None:
+        super().listen(_QUEUE)
+
+
+class _Protocol(H11Protocol):
+    """uvicorn's, for which a connection that asks nothing is over soon, and nobody has all of them."""
+
+    user = -1
+    _waits: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self.user = _user(transport.get_extra_info("socket"))
+        same = sum(getattr(other, "user", -1) == self.user for other in self.connections)
+        if len(self.connections) > _MOST or (same > _MOST_OF_ONE and self.user != os.geteuid()):
+            transport.abort()
+        else:
+            self._await_request()
+
+    def on_response_complete(self) -> None:
+        self._await_request()
+        super().on_response_complete()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        if self._waits:
+            self._waits.cancel()
+        super().connection_lost(exc)
+
+    def _await_request(self) -> None:
+        if self._waits:
+            self._waits.cancel()
+        self._waits = self.loop.call_later(PATIENCE, self._end_if_idle)
+
+    def _end_if_idle(self) -> None:
+        if self.cycle is None or self.cycle.response_complete:
+            self.transport.abort()
+
+
+def _user(connection: socket.socket) -> int:
+    """The uid of who has connected (unix(7), SO_PEERCRED)."""
+    size = struct.calcsize("3i")
+    return int(struct.unpack("3i", connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size))[1])
 
 
 class _Server(uvicorn.Server):
@@ -72,7 +125,7 @@ class Control:
         self._inode = info.st_dev, info.st_ino
         config = uvicorn.Config(
             _app(self._put, VERBS.keys() if self._gid is None else OPEN_VERBS),
-            http="h11",
+            http=_Protocol,
             loop="asyncio",
             ws="none",
             lifespan="off",
@@ -80,7 +133,7 @@ class Control:
             access_log=False,
             server_header=False,
             date_header=False,
-            limit_concurrency=64,
+            backlog=_AT_ONCE,
             timeout_graceful_shutdown=1,  # for answers that were ended to be sent
         )
         self._server = _Server(config)
@@ -110,7 +163,7 @@ def _bind(path: str, gid: int | None) -> socket.socket:
     else:
         durable.group_directory(folder, gid)
     _clear(path)
-    listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    listener = _Listener(socket.AF_UNIX, socket.SOCK_STREAM)
     before = os.umask(0o177)
     try:
         listener.bind(path)
@@ -118,7 +171,7 @@ def _bind(path: str, gid: int | None) -> socket.socket:
         if gid is not None:
             os.chown(path, -1, gid)
             os.chmod(path, 0o660)
-        listener.listen(64)
+        listener.listen()
     except BaseException:
         listener.close()
         raise

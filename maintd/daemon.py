@@ -4,6 +4,7 @@ import contextlib
 import gc
 import grp
 import os
+import resource
 import signal
 import socket
 import time
@@ -34,6 +35,8 @@ STOP_PATIENCE = 1.7
 """Seconds for all of a stop; what is then still at work is cut off, and recovered at the next start."""
 LANES_PATIENCE = 1.2
 LEAST_PATIENCE = 0.1
+_DESCRIPTORS = 4096
+"""So many may be open if maintd is allowed to have them; supervisord gives 1024 to what it starts."""
 
 
 @dataclass(frozen=True)
@@ -56,11 +59,19 @@ def run(config_path: str) -> int:
     """Runs until told to stop; returns the exit code. Raises ConfigError, Locked, or OSError before it has begun."""
     gc.enable()
     config = configuration.load(config_path)
+    _allow_descriptors()
     lock_fd = lock.take(config.settings.state_dir, LOCK_PATIENCE)
     try:
         return Daemon(config_path, config, lock_fd).run()
     finally:
         os.close(lock_fd)
+
+
+def _allow_descriptors() -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Daemon:
@@ -132,6 +143,7 @@ class Daemon:
         self._open_to_a_group()
         self._say_started()
         self.report(self.config.warnings)
+        self.upkeep.note_clock()  # before any run: a check that was missed is looked at as soon as it is recovered
         for name in self.config.jobs:
             if self.stopping is None:
                 self.upkeep.install(name)
@@ -186,7 +198,7 @@ class Daemon:
     def _end(self, reason: str) -> None:
         end = time.monotonic() + STOP_PATIENCE
         clean = self.upkeep.stop(LANES_PATIENCE)
-        self._hear_the_rest()
+        self._hear_the_rest(end - 2 * LEAST_PATIENCE)
         self.upkeep.pings.finish(end - 2 * LEAST_PATIENCE)
         for control in filter(None, (self.control, self.open_control)):
             control.stop(max(end - time.monotonic(), LEAST_PATIENCE))
@@ -195,19 +207,27 @@ class Daemon:
             reason += "; a step was cut off and is recovered at the next start"
         self.emit(story.DaemonStopped(reason=reason, uptime_s=round(uptime, 1)))
         self.log.close(max(end - time.monotonic(), LEAST_PATIENCE))
-        self._hear_the_rest(is_silent=True)
+        self._hear_the_rest(end + LEAST_PATIENCE, is_silent=True)
         self.upkeep.close()
 
-    def _hear_the_rest(self, *, is_silent: bool = False) -> None:
+    def _hear_the_rest(self, latest: float, *, is_silent: bool = False) -> None:
         """How runs have ended, and what somebody has to be told of, is kept for the next maintd to tell.
 
-        Once it `is_silent`, and no event is written any more, nothing is heard that would lead to one.
+        After `latest` (time.monotonic()) only what is wrong is, all at once. Once it `is_silent`, and no event is
+        written any more, nothing is heard that would lead to one.
         """
+        left: list[Notice] = []
         with contextlib.suppress(Empty):
             while True:
                 item = self.inbox.get_nowait()
-                if isinstance(item, Noted | Pinged if is_silent else Heard):
+                if not isinstance(item, Noted | Pinged if is_silent else Heard):
+                    continue
+                if time.monotonic() < latest:
                     self.upkeep.hear(item)
+                elif isinstance(item, Noted):
+                    left.append(item.notice)
+        if left:
+            self.upkeep.leave(left)
 
     def _handle(self, item: Heard | Reload | Request) -> None:
         match item:
@@ -236,6 +256,7 @@ class Daemon:
         cause = self.vitals.look(
             self.awake.now(), self.inbox.qsize(), self.upkeep.lanes.overdue(), self.config.settings.max_memory
         )
+        self.vitals.look_at_runs(self.upkeep.lanes.quiet())
         self.vitals.look_at_threads(self.awake.now(), self.upkeep.rounds())
         self.vitals.look_at_places(self.awake.now(), self.upkeep.checkups.waiting())
         if cause:

@@ -16,9 +16,15 @@ from maintd.events import Event, Failure
 from maintd.values import dataclass
 
 _UNUSABLE = (sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_ERROR)
+_UNWRITABLE = (sqlite3.Error, ValueError)
+"""What a write may raise: ValueError is of text that is no UTF-8."""
 _PRIMARY = 0xFF
 """The bits of a result code that say what kind it is (https://sqlite.org/rescode.html)."""
 _PATIENCE = 0.5
+_FOR_NOW = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR)
+"""What may pass; the change is made then."""
+_MOST_OWED = 1000
+_Change = tuple[str, Sequence[str | bytes | float | None]]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,6 +72,7 @@ class Database:
         self._load = load
         self._report = report
         self._has_failed = False
+        self._owed: list[_Change] = []
         self._connection: sqlite3.Connection | None = None
         try:
             self._connection = self._open()
@@ -74,51 +81,49 @@ class Database:
 
     def write(self, statement: str, *values: str | bytes | None) -> None:
         """Changes something, or tells that it could not be. Nothing if the database could not be opened."""
-        if self._connection is None:
-            return
-        try:
-            self._connection.execute(statement, values)
-        except sqlite3.Error as error:
-            self._fail("write", error)
-        else:
-            self._has_failed = False
+        self._change([(statement, values)])
 
     def write_all(self, statement: str, rows: Sequence[Sequence[str | bytes | int | None]]) -> None:
         """Changes many rows at once, or none, as `write`."""
-        if self._connection is None:
-            return
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                self._connection.executemany(statement, rows)
-            except sqlite3.Error:
-                self._connection.execute("ROLLBACK")
-                raise
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._fail("write", error)
-        else:
-            self._has_failed = False
+        self._change([(statement, row) for row in rows])
 
     def write_together(self, changes: Sequence[tuple[str, Sequence[str | float | None]]]) -> None:
         """Makes several changes at once, or none, as `write`."""
+        self._change(changes)
+
+    def again(self) -> None:
+        """Makes the changes that could not be made before, if there are any."""
+        if self._owed:
+            self._change([])
+
+    def _change(self, changes: Sequence[_Change]) -> None:
+        """Makes changes together with those that are owed, which are older."""
         if self._connection is None:
             return
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            try:
-                for statement, values in changes:
-                    self._connection.execute(statement, values)
-            except sqlite3.Error:
-                self._connection.execute("ROLLBACK")
-                raise
+            for statement, values in (*self._owed, *changes):
+                self._connection.execute(statement, values)
             self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
+        except _UNWRITABLE as error:
+            if self._connection.in_transaction:
+                self._connection.execute("ROLLBACK")
+            passes = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_OK) & _PRIMARY in _FOR_NOW
+            self._owed = [*self._owed, *changes][-_MOST_OWED:] if passes else []
             self._fail("write", error)
-        else:
+            return
+        self._owed = []
+        if self._has_failed:
             self._has_failed = False
+            self._wait(_PATIENCE)
+
+    def _wait(self, seconds: float) -> None:
+        """Waits so long for a lock from now on."""
+        if self._connection is not None:
+            self._connection.execute(f"PRAGMA busy_timeout = {round(seconds * 1000)}")
 
     def close(self) -> None:
+        self.again()
         if self._connection is not None:
             with contextlib.suppress(sqlite3.Error):
                 self._connection.close()
@@ -166,15 +171,16 @@ class Database:
                 os.rename(self._path + suffix, place + suffix)
         self._report(StateReset(target=self._path, set_aside_as=place, reason=reason))
 
-    def _fail(self, tried: str, error: sqlite3.Error) -> None:
-        """Says so once, until a write succeeds again."""
+    def _fail(self, tried: str, error: sqlite3.Error | ValueError) -> None:
+        """Says so once, until a write succeeds again; until then none waits for a lock, or all would wait for each."""
         if self._has_failed:
             return
         self._has_failed = True
+        self._wait(0)
         failure = StateFailed(
             target=self._path,
             tried=f"{tried} it",
-            error=error.sqlite_errorname,
+            error=getattr(error, "sqlite_errorname", type(error).__name__),
             error_msg=str(error),
             advice="nothing is lost; what is remembered between starts (pauses, last runs) may be out of date",
         )

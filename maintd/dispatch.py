@@ -19,7 +19,7 @@ _FIRST, _LAST = 5.0, 300.0
 """Seconds after which a delivery that failed is tried again: at first, and at most."""
 _REFUSALS = 3
 """After so many definite refusals a message is made smaller: something in it is not taken."""
-_DEFINITE = ("rejected", "E2BIG")
+_DEFINITE = ("rejected", "crashed", "E2BIG")
 _HOUR = 3600.0
 _MOST_WAITING = 5000
 """So many things wait for a channel that takes none; the oldest recoveries and reminders go first."""

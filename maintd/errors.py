@@ -57,6 +57,10 @@ class Rejected(MaintdError):
     """A message is not taken as it is, however often it is sent."""
 
 
+class Crashed(MaintdError):
+    """A worker met what was not foreseen: what it was given is at fault, or maintd."""
+
+
 class Denied(MaintdError):
     """supervisord answers, and its answer is that it cannot: there is no such program, for example."""
 

@@ -136,11 +136,10 @@ class Context:
     """What a plan is made from, for the job of this name. `now` is aware; `zone` is that of cron.
 
     `lanes` says which parts of the work are wanted; after a `clock_jumped` nothing goes by age, of the jobs in
-    `doubted` in any case. No pattern names a file
-    that is maintd's `own`. `intents` is the directory for those of rotations in place, `stores` that for
-    object stores. `told` are those whom the run before this one told. `history` is what the job's earlier runs have
-    measured, oldest first. `jobs` are all that are enabled, by name. `memory` is what a check keeps between its looks,
-    `worker` a child process for it.
+    `doubted` in any case, and by `clock_away` seconds the clock is doubted. No pattern names a file that is maintd's
+    `own`. `intents` is the directory for those of rotations in place, `stores` that for object stores. `told` are those
+    whom the run before this one told. `history` is what the job's earlier runs have measured, oldest first. `jobs` are
+    all that are enabled, by name. `memory` is what a check keeps between its looks, `worker` a child process for it.
     """
 
     now: datetime
@@ -153,6 +152,7 @@ class Context:
     intents: str = ""
     clock_jumped: bool = False
     doubted: AbstractSet[str] = frozenset()
+    clock_away: float = 0.0
     told: tuple[Told, ...] = ()
     job: str = ""
     stores: str = ""

@@ -66,6 +66,7 @@ class Lanes:
         self._current: dict[str, Run] = {}
         self._at_work: dict[str, tuple[Wanted, Run]] = {}
         self._since: dict[str, float] = {}
+        self._stirred: dict[str, float] = {}
         self._wanted: Counter[str] = Counter()
         self._broken_off: SimpleQueue[Wanted] = SimpleQueue()
         self._counting = threading.Lock()
@@ -92,6 +93,17 @@ class Lanes:
             if run.job.timeout is not None and since is not None and run.begun.is_set():
                 late = now - since - run.job.timeout.total_seconds()
                 found.update({run.name: late} if late > 0 else {})
+        return found
+
+    def quiet(self) -> dict[str, float]:
+        """The jobs at work that have no timeout, and for how many seconds they have done nothing that can be seen."""
+        now, found = self._clock(), {}
+        for run in list(self._current.values()):
+            if run.job.timeout is None:
+                if run.stirs.is_set() or not run.begun.is_set():
+                    run.stirs.clear()
+                    self._stirred[run.id] = now
+                found[run.name] = now - self._stirred.get(run.id, now)
         return found
 
     def break_off(self) -> None:
@@ -143,13 +155,13 @@ class Lanes:
                 continue
             self._current[run.id] = run
             self._at_work[run.id] = wanted, run
-            self._since[run.id] = self._clock()
+            self._since[run.id] = self._stirred[run.id] = self._clock()
             if self._stopping.is_set():
                 run.stop.set()
             try:
                 result = self._runner.run(run)
             finally:
-                del self._current[run.id], self._at_work[run.id], self._since[run.id]
+                del self._current[run.id], self._at_work[run.id], self._since[run.id], self._stirred[run.id]
             self._end(wanted, run, result)
         self._runner.rest()
 

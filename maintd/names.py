@@ -137,6 +137,11 @@ def printable(name: str) -> str:
     return "".join(out)
 
 
+def legible(text: str) -> str:
+    """Words, in which names may stand as they are, safe as `printable` makes them; what is safe already stays."""
+    return text if text.isprintable() else printable(text).replace("\\\\", "\\")
+
+
 def enumerated(names: Sequence[str], most: int = 5) -> str:
     """The first few names, and how many more there are: `/a.log, /b.log and 7 more`. Not made printable."""
     rest = f" and {len(names) - most} more" if len(names) > most else ""

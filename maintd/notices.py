@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING
 
 from maintd.events import LEVELS, Event
+from maintd.names import legible, printable
 from maintd.values import dataclass
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ _NEVER = ("job.finished", "config.problem", "clock.jumped", "action.waiting", "r
 class Notice:
     """Something is wrong, or over (`is_over`). The same `key` is the same thing.
 
+    All of it is safe to keep and to pass on, whatever others have called their files, or have written.
     `name` is what patterns of routes and silences go by: a job, "program.GROUP:NAME", or a part of maintd. What `fades`
     has no event that ends it: it counts as over when it was not heard of for a while. What is over `ends` also what has
     a key with this end.
@@ -94,7 +96,17 @@ def notice(event: Event, envelope: "Envelope") -> Notice | None:
     ends = ""
     if is_over and event.name in ("limit.ok", *_PROGRAMS):
         ends = f"{envelope.job} restart {event.target}"  # whoever tried in vain to restart it need not any more
-    return Notice(key, name, level, title, event.msg, is_over, fades, event.name in _WORSE, ends)
+    return Notice(
+        printable(key),
+        printable(name),
+        level,
+        legible(title),
+        legible(event.msg),
+        is_over,
+        fades,
+        event.name in _WORSE,
+        printable(ends),
+    )
 
 
 def _key(event: Event, job: str) -> tuple[str, str, bool]:

@@ -47,11 +47,11 @@ def _text(name: str | bytes | int | None) -> str | int | None:
 
 
 def raised_again(described: dict[str, Any]) -> Exception:
-    """The exception that was described, of its own class if that is an OSError or one of those above."""
+    """The exception that was described, of its own class if that is an OSError or one of those above, or Crashed."""
     message = described["message"]
     if "errno" in described:
         first, second = described["names"]
         return OSError(described["errno"], described["strerror"], first, None, second)
     if "maintd" in described:
         return _RAISED_AGAIN.get(described["type"], errors.MaintdError)(message, hint=described["hint"])
-    return errors.MaintdError(f"{described['type']} in the worker: {message}")
+    return errors.Crashed(f"{described['type']} in the worker: {message}")

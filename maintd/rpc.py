@@ -9,6 +9,7 @@ import http.client
 import socket
 import threading
 import time
+import xml.parsers.expat
 import xmlrpc.client
 from base64 import b64encode
 from typing import Any
@@ -19,6 +20,12 @@ from maintd.errors import Denied, Unreachable
 DEADLINE = 2.0
 _LEGIBLE = bytes(byte if byte >= 0x20 or byte in b"\t\n\r" else 0x3F for byte in range(256))
 """supervisord passes on what a program logged as it is; control characters are no XML, and become question marks."""
+
+
+_NO_ANSWER = (
+    *(OSError, http.client.HTTPException, ValueError, xmlrpc.client.Error),
+    *(xml.parsers.expat.ExpatError, LookupError, TypeError),  # what answers is not supervisord, or a log holds U+FFFF
+)
 
 
 class _UnixConnection(http.client.HTTPConnection):
@@ -54,7 +61,7 @@ def call(
         return xmlrpc.client.loads(content.translate(_LEGIBLE))[0][0]
     except xmlrpc.client.Fault as fault:
         raise Denied(f"supervisord at {url} says {fault.faultString} to {method}{arguments}") from fault
-    except (OSError, http.client.HTTPException, ValueError, xmlrpc.client.Error) as error:
+    except _NO_ANSWER as error:
         if time.monotonic() - begun >= within:  # what went wrong then is that the socket was shut
             raise Unreachable(
                 f"supervisord at {url} does not answer: nothing came within {round(within, 1):g} s",

@@ -143,10 +143,16 @@ class Runner:
             background=not run.job.is_urgent,
         )
         ends = GivingUp()
-        if run.on_progress:
-            hands.progress = run.on_progress
+
+        def progress(action: Action, count: int) -> None:
+            run.stirs.set()
+            if run.on_progress:
+                run.on_progress(action, count)
+
+        hands.progress = progress
 
         def step(index: int) -> None:
+            run.stirs.set()
             if run.on_step:
                 run.on_step(index, len(actions), actions[index])
             action = actions[index]

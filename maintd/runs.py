@@ -181,7 +181,7 @@ class Run:
     `is_void` is asked once the locks are held, when it has `begun`: the job may have been changed or paused while they
     were waited for. If not, `on_begun` is called. `is_held` is asked before each action. An event of a finding, or of
     an action under observe, that is not `is_news` is not said. `foreseen` is a plan that was made before, with
-    nothing to do in it: it is reported, and no lock is waited for.
+    nothing to do in it: it is reported, and no lock is waited for. With each step, and all progress in one, it `stirs`.
     """
 
     name: str
@@ -198,6 +198,7 @@ class Run:
     foreseen: Plan | None = None
     begun: threading.Event = field(default_factory=threading.Event)
     stop: threading.Event = field(default_factory=threading.Event)
+    stirs: threading.Event = field(default_factory=threading.Event)
     id: str = field(default_factory=lambda: os.urandom(4).hex())
 
     @property

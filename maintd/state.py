@@ -6,7 +6,7 @@ What cannot be kept there is remembered in memory alone, until the daemon ends.
 import contextlib
 import os
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -137,6 +137,10 @@ class State:
         self.pings.load(database)
         self.clock.load(database)
 
+    def tick(self) -> None:
+        """Once a second: keeps what could not be kept before."""
+        self._database.again()
+
     def close(self) -> None:
         self._database.close()
 
@@ -156,9 +160,13 @@ class State:
         """Since when the job is to run now and then; from `now` on if that is not known, or lies in the future."""
         known = self._seen.get(job)
         if known is None or known > now:
-            known = self._seen[job] = now
-            self._database.write("INSERT OR REPLACE INTO seen VALUES (?, ?)", job, now.isoformat())
+            known = now
+            self._record_seen(job, now)
         return known
+
+    def _record_seen(self, job: str, at: datetime) -> None:
+        self._seen[job] = at
+        self._database.write("INSERT OR REPLACE INTO seen VALUES (?, ?)", job, at.isoformat())
 
     def forget_seen(self, but: AbstractSet[str]) -> None:
         """All but these jobs are gone, or do not run now and then any more."""
@@ -241,6 +249,14 @@ class State:
     def record_beat(self, job: str, at: datetime) -> None:
         self._beats[job] = at
         self._database.write("INSERT OR REPLACE INTO beat VALUES (?, ?)", job, at.isoformat())
+
+    def shift_beats(self, jobs: Iterable[str], by: timedelta) -> None:
+        """The wall clock has jumped by so much: heartbeats, and the wait for a first one, are as old as before that."""
+        for job in jobs:
+            if job in self._beats:
+                self.record_beat(job, self._beats[job] + by)
+            if job in self._seen:
+                self._record_seen(job, self._seen[job] + by)
 
     # Pauses
 

@@ -3,6 +3,7 @@
 import math
 import os
 import signal
+import stat
 import time
 from dataclasses import field, replace
 from typing import Any, Self
@@ -14,6 +15,8 @@ from maintd.values import dataclass
 
 _LEAST = 0.05
 """Seconds that a question has in any case."""
+_WITHIN = bytes(range(0x80, 0xC0))
+"""Bytes that are in UTF-8 within a character."""
 _URL = "set [supervisor] url to the serverurl of supervisorctl"
 
 
@@ -105,11 +108,11 @@ class Supervisor:
             info = self._call("supervisor.getProcessInfo", name)
         except Denied as error:
             raise Denied(f"there is no program {name}: {error}", hint="supervisorctl status names them all") from error
-        return Program.of(info)
+        return self._program(info)
 
     def programs(self) -> list[Program]:
         """All its programs. Raises Unreachable."""
-        return [Program.of(info) for info in self._call("supervisor.getAllProcessInfo")]
+        return self._programs(self._call("supervisor.getAllProcessInfo"))
 
     def state(self, name: str) -> str:
         """The state of a program as it is now (STOPPED, RUNNING, …), asked anew. Raises Unreachable, Denied."""
@@ -117,25 +120,38 @@ class Supervisor:
 
     def now(self, name: str) -> Program:
         """A program as it is now, asked anew. Raises Unreachable, Denied."""
-        return Program.of(self._asked("supervisor.getProcessInfo", name))
+        return self._program(self._asked("supervisor.getProcessInfo", name))
 
     def all_now(self) -> list[Program]:
         """All programs as they are now, asked anew. Raises Unreachable."""
-        return [Program.of(info) for info in self._asked("supervisor.getAllProcessInfo")]
+        return self._programs(self._asked("supervisor.getAllProcessInfo"))
 
     def last_output(self, name: str, size: int) -> str:
         """The last `size` bytes of what a program has logged, stderr if that has a log of its own. Raises Unreachable.
 
-        Nothing if supervisord keeps no log for it.
+        Nothing if supervisord keeps no log for it. What it cannot pass on, a byte that is no UTF-8 or a character of
+        which the last `size` bytes hold a part, is read where it lies.
         """
         for stream in ("Stderr", "Stdout"):
             try:
                 text = str(self._asked(f"supervisor.readProcess{stream}Log", name, -size, 0))
             except Denied:
                 continue
+            except Unreachable:
+                info = self._asked("supervisor.getProcessInfo", name)
+                text = _end_of(str(info.get(f"{stream.lower()}_logfile") or ""), size)
             if text.strip():
                 return text
         return ""
+
+    def _program(self, info: Any) -> Program:
+        try:
+            return Program.of(info)
+        except (LookupError, TypeError, ValueError) as error:
+            raise Unreachable(f"what answers at {self.url} is not supervisord", hint=_URL) from error
+
+    def _programs(self, found: Any) -> list[Program]:
+        return [self._program(info) for info in (found if isinstance(found, list) else [found])]
 
     def habits(self, name: str) -> Habits:
         """How supervisord starts and stops a program. Raises Unreachable; Denied if there is no such program."""
@@ -195,6 +211,20 @@ class Supervisor:
 
         within = min(max(self.deadline - time.monotonic(), _LEAST), rpc.DEADLINE)
         return rpc.call(self.url, (self.username, self.password), method, *arguments, within=within)
+
+
+def _end_of(path: str, size: int) -> str:
+    """The last bytes of a log, as a file name would be read; nothing of what is no file with this name alone."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+        with open(descriptor, "rb") as file:
+            info = os.fstat(descriptor)
+            if not stat.S_ISREG(info.st_mode) or info.st_nlink != 1:
+                return ""
+            file.seek(max(info.st_size - size, 0))
+            return os.fsdecode(file.read(size).lstrip(_WITHIN))
+    except OSError:
+        return ""
 
 
 def send(pid: int, identity: tuple[int, int], number: int, hint: str) -> None:

@@ -11,7 +11,7 @@ from maintd import again, contexts, differences, foresight, notices, rungs, stat
 from maintd.agenda import Agenda
 from maintd.alerts import CASCADE, Alerts, incident_of
 from maintd.awake import Awake
-from maintd.checkups import Checkups
+from maintd.checkups import HEARTBEAT, Checkups
 from maintd.clock import Clock, as_jump
 from maintd.clock_doubts import ClockDoubts
 from maintd.config import Config
@@ -67,7 +67,7 @@ class Upkeep:
         self.doubts = ClockDoubts(self.state.clock)
         self.lanes = Lanes(Runner(log, lock_fd), self._begin, put, awake.now)
         self.checkups = Checkups(log, self.state, self._begin, put, awake)
-        self.checkups.take_over(config.jobs, now)
+        self.checkups.take_over(config.jobs, now, timedelta(seconds=self.doubts.leapt))
         self.supervision = Supervision(config, log, put, awake)
         self.alerts = Alerts(self.state.alerts, self.emit, put)
         self._inform_alerts(now)
@@ -98,7 +98,6 @@ class Upkeep:
         self.state.record_samples(job, (Sample(datetime.now(UTC), mount, 0),))
 
     def start(self) -> None:
-        self.note_clock()  # before any run
         self.lanes.start()
         self.watch.start()
         self.schedule.start()
@@ -186,6 +185,7 @@ class Upkeep:
         self.pings.tell_of_maintd(self.config.settings.ping, self.config.settings.ping_every)
         self.alerts.tick(datetime.now(UTC))
         self._end_pauses(datetime.now(UTC))
+        self.state.tick()
 
     def note_clock(self) -> None:
         doubt = self.doubts.note()  # before the jump is accepted, as below
@@ -198,6 +198,7 @@ class Upkeep:
             self.schedule.reanchor()
             self.pauses.shift(timedelta(seconds=jump))
             self.alerts.shift(timedelta(seconds=jump))
+            self.checkups.shift(timedelta(seconds=jump))
             for name, job in self.config.jobs.items():
                 if Lane.PROGRAMS in job.lanes:  # pauses and budgets go by what was done when
                     self.state.shift_samples(name, timedelta(seconds=jump))
@@ -264,7 +265,7 @@ class Upkeep:
 
     def _forget_unseen(self) -> None:
         jobs = self.config.jobs.items()
-        self.state.forget_seen({name for name, job in jobs if job.enabled and job.every})
+        self.state.forget_seen({name for name, job in jobs if job.enabled and (job.every or job.kind == HEARTBEAT)})
 
     def _look_again(self, name: str) -> None:
         """What a job watches may have been changed in other files than the config, or have an error by now."""
@@ -336,12 +337,13 @@ class Upkeep:
         if is_automatic and self.supervision.incident.lasts:
             return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
-        jumped = bool(self.clock.jump())
+        jumped, doubt = bool(self.clock.jump()), self.doubts.doubt
+        away = doubt.away if doubt is not None and self.doubts.holds(name) else 0.0
         doubted = {other for other in config.jobs if other in self._after_jump or self.doubts.holds(other)}
         if not _is_by_a_person(cause):
             jumped = jumped or name in doubted
-        ctx = replace(ctx, clock_jumped=jumped, doubted=doubted - {name}, told=wanted.due.told)
-        ctx = replace(ctx, history=self.state.samples(name))
+        ctx = replace(ctx, clock_jumped=jumped, clock_away=away, doubted=doubted - {name})
+        ctx = replace(ctx, told=wanted.due.told, history=self.state.samples(name))
         return Run(
             name=name,
             job=job,

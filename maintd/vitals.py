@@ -22,6 +22,8 @@ _LONG = 30.0
 """Seconds for which the inbox has to be long before that is told: a start with many jobs fills it."""
 STUCK, HOPELESS = 60.0, 600.0
 """Seconds beyond its timeout after which a run is told to be stuck, and after which maintd gives up on it."""
+QUIET = 21_600.0
+"""Seconds after which a run without a timeout is told that has done no step meanwhile."""
 SLOW = {"watch": 60.0, "spending": 600.0}
 """Seconds after which a thread is told not to come round: who looks at logs, and who walks what has a budget."""
 PATIENCE = 300.0
@@ -30,8 +32,8 @@ PATIENCE = 300.0
 
 @dataclass(frozen=True, kw_only=True)
 class DaemonStrained(Event):
-    """maintd does not keep up: its inbox grows, a run does not end by its timeout, a thread waits for a file system, or
-    checks wait for others that hang.
+    """maintd does not keep up: its inbox grows, a run does not end by its timeout, or without one does nothing for six
+    hours, a thread waits for a file system, or checks wait for others that hang.
 
     Told once until that is over.
     """
@@ -65,6 +67,7 @@ class Vitals:
     _slow: set[str] = field(default_factory=set)
     _scarce: dict[str, float] = field(default_factory=dict)
     _crowded: set[str] = field(default_factory=set)
+    _quiet: set[str] = field(default_factory=set)
 
     def look(self, now: float, waiting: int, overdue: Mapping[str, float], most_memory: int) -> str:
         """Why maintd cannot go on, or nothing.
@@ -77,6 +80,14 @@ class Vitals:
             or next((f"{job} is stuck in its lane" for job, late in overdue.items() if late > HOPELESS), "")
             or self._watch_memory(now, most_memory)
         )
+
+    def look_at_runs(self, quiet: Mapping[str, float]) -> None:
+        """Tells which have done nothing for long; `quiet` is for how many seconds those without a timeout have not."""
+        found = {job for job, seconds in quiet.items() if seconds > QUIET}
+        for job in sorted(found - self._quiet):
+            reason = f"its run has done nothing for {quiet[job] / 3600:.0f} h, and holds up its lane; it has no timeout"
+            self.emit(DaemonStrained(target=job, reason=reason))
+        self._quiet = found
 
     def look_at_threads(self, now: float, rounds: Mapping[str, int]) -> None:
         """Tells which do not come round; `rounds` is how often each has. To end maintd would not help them."""
@@ -124,7 +135,11 @@ class Vitals:
     def _watch_memory(self, now: float, most: int) -> str:
         if now - self._measured < MEASURED_EVERY:
             return ""
-        self._measured, used = now, memory()
+        self._measured = now
+        try:
+            used = memory()
+        except OSError:  # no descriptor is left: then it is not measured
+            return ""
         self._memory.append(used > most)
         is_over = sum(self._memory) >= _OVER
         return f"it has {format_size(used)} of memory, more than max_memory ({format_size(most)})" if is_over else ""

@@ -1,5 +1,6 @@
 """The daemon watches itself: what is too much ends it, what is long is told once, and a main thread that hangs too."""
 
+import resource
 import signal
 import subprocess
 import sys
@@ -47,6 +48,16 @@ def test_too_much_memory_ends_it_with_1(daemon):  # noqa: F811
     one.start()
     one.event("alert.sent")
     assert "daemon.failed" in told.read_text()
+
+
+def test_without_a_descriptor_memory_is_not_measured_and_nothing_ends():
+    """Where nothing more can be opened maintd goes on, and says nothing of its memory."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, before[1]))
+    try:
+        assert Vitals(lambda _: None).look(10, 0, {}, 1) == ""
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_an_inbox_that_stays_long_is_told_once_and_one_without_end_is_the_end():
@@ -100,19 +111,56 @@ def test_checks_that_wait_for_others_are_told_once():
     assert len(told) == 2
 
 
+GO_ON = threading.Event()
+
+
+class Stuck(Job):
+    """Stands in its plan."""
+
+    kind: ClassVar[str] = "stuck"
+
+    def plan(self, _ctx: Context):
+        GO_ON.wait(20)
+        yield from ()
+
+
+def test_a_run_without_a_timeout_that_does_nothing_is_told():
+    """Six hours in which a run has done no step, and none of one, are told once, until it goes on; maintd does too."""
+    GO_ON.clear()
+    told: list[Event] = []
+    done: list[Done] = []
+    passed = [0.0]
+    cause = Scheduled(datetime.now(UTC))
+    run = Run(name="stuck.a", job=Stuck(cron="@daily"), ctx=Context(now=datetime.now(UTC), cause=cause))
+    log = Log(lambda _: None)
+    lanes = Lanes(Runner(log), lambda _: run, done.append, lambda: passed[0])
+    lanes.start()
+    lanes.add(Lane.HEAVY, Wanted(Due("stuck.a", cause), frozenset({Lane.HEAVY})))
+    until(lambda: run.begun.is_set() and lanes.quiet() == {"stuck.a": 0}, "it is at work")
+    one = Vitals(told.append)
+    for seconds in (vitals.QUIET, vitals.QUIET + 1, vitals.QUIET + 2):
+        passed[0] = seconds
+        one.look_at_runs(lanes.quiet())
+    assert [(event.name, event.target) for event in told] == [("daemon.strained", "stuck.a")]
+    assert lanes.overdue() == {}
+    run.stirs.set()
+    one.look_at_runs(lanes.quiet())
+    passed[0] += vitals.QUIET
+    one.look_at_runs(lanes.quiet())
+    assert len(told) == 1
+    passed[0] += 1
+    one.look_at_runs(lanes.quiet())
+    assert len(told) == 2
+    GO_ON.set()
+    until(lambda: done, "it ends")
+    assert lanes.quiet() == {}
+    assert lanes.stop(5)
+    log.close()
+
+
 def test_lanes_know_which_runs_are_overdue():
     """A run that does not end by its timeout is named while it goes on, and not before or after."""
-    go_on = threading.Event()
-
-    class Stuck(Job):
-        """Stands in its plan."""
-
-        kind: ClassVar[str] = "stuck"
-
-        def plan(self, _ctx: Context):
-            go_on.wait(20)
-            yield from ()
-
+    GO_ON.clear()
     done: list[Done] = []
     job = Stuck(cron="@daily", timeout=timedelta(milliseconds=50))
     run = Run(name="stuck.a", job=job, ctx=Context(now=datetime.now(UTC), cause=Scheduled(datetime.now(UTC))))
@@ -122,7 +170,7 @@ def test_lanes_know_which_runs_are_overdue():
     assert lanes.overdue() == {}
     lanes.add(Lane.HEAVY, Wanted(Due("stuck.a", Scheduled(datetime.now(UTC))), frozenset({Lane.HEAVY})))
     until(lambda: lanes.overdue().keys() == {"stuck.a"}, "it is overdue")
-    go_on.set()
+    GO_ON.set()
     until(lambda: done, "it ends")
     assert lanes.overdue() == {}
     assert lanes.stop(5)

@@ -145,7 +145,7 @@ class ProgramLimit(Job):
         for begun in restarts.unfinished(ctx.intents):
             if begun.job != ctx.job:
                 continue
-            if ctx.now.timestamp() - begun.at > _CUT_OFF.total_seconds():
+            if ctx.now.timestamp() - max(ctx.clock_away, 0.0) - begun.at > _CUT_OFF.total_seconds():
                 yield Finding(target=begun.program, reason="a restart was cut off, too long ago to be taken up again")
                 continue
             uncounted = _uncounted(begun, ctx.history)

@@ -2,14 +2,13 @@
 
 import contextlib
 import os
-import select
 import signal
 import subprocess
 import threading
 import time
 from collections.abc import Mapping, Sequence
 
-from maintd import environment
+from maintd import environment, ready
 from maintd.errors import Aborted, MaintdError, TimedOut
 
 _TAIL = 1000
@@ -30,7 +29,7 @@ def run_here(argv: Sequence[str], streams: tuple[int, int, int | None], latest: 
     pid = os.posix_spawn(argv[0], list(argv), environment.given(), file_actions=actions, setsid=True, setsigdef=default)
     pidfd = os.pidfd_open(pid)
     try:
-        while not select.select([pidfd], [], [], _NOTICE)[0]:
+        while not ready.is_ready(pidfd, _NOTICE):
             if stop.is_set():
                 raise Aborted("told to stop")
             if time.monotonic() >= latest:

@@ -1,5 +1,6 @@
 """The clock is set a day forward and back under checks that go by it: no storm, and no silence."""
 
+import time
 from datetime import timedelta
 
 import pytest
@@ -51,3 +52,51 @@ def test_no_storm_and_no_silence(daemon, web, by):
     recovered = one.event("check.recovered")
     assert 0 < recovered["lasted_s"] < 3600
     assert said(one) == [("check.http.a", failed["event"]), ("check.http.a", recovered["event"])]
+
+
+@pytest.mark.parametrize("by", [DAY, -DAY], ids=["forward", "back"])
+@pytest.mark.parametrize("is_away", [True, False], ids=["while away", "at work"])
+def test_a_restart_after_the_clock_was_set_tells_nothing(daemon, by, is_away):
+    """The clock is set a day forward or back, under maintd or while none runs: after a restart what was written or has
+    called in just before is up, and a heartbeat that has been down for long is down still, and is told of no more.
+    """
+    beats = f'[check.heartbeat.late]\n{FAST}down_age = "4s"\n[check.heartbeat.a]\n{FAST}down_age = "1h"\n'
+    one = daemon(beats + f'[check.file.fresh]\npaths = ["LOGS/*.json"]\n{FAST}down_age = "1h"\n')
+    one.tree.log("fresh.json")
+    _start(one)
+    for name in ("late", "a"):
+        assert one.tree.run("beat", name).returncode == 0
+    until(lambda: {check["health"] for check in one.status()["checks"]} == {"up"}, "all are up", 30)
+    until(lambda: one.status()["checks"][0]["health"] == "down", "that it called in is long ago")
+    told = said(one)
+    if not is_away:
+        _set(one, by)
+        one.event("clock.doubted")
+    assert one.stop() == 0
+    _start(one, by)
+    one.event("clock.doubted")
+
+    looks: dict[str, set[str]] = {}
+
+    def are_looked_at() -> bool:
+        for check in one.status()["checks"]:
+            looks.setdefault(check["name"], set()).add(check["last_look"] or "")
+        return min(map(len, looks.values())) > 3
+
+    until(are_looked_at, "all are looked at some times")
+    found = {check["name"]: check["last_health"] for check in one.status()["checks"]}
+    assert found == {"check.heartbeat.late": "down", "check.heartbeat.a": "up", "check.file.fresh": "up"}
+    assert said(one) == told
+
+
+def test_one_that_never_called_in_is_down_in_time_over_restarts(daemon):
+    """How long a heartbeat has waited for its first beat counts over restarts that come more often than `down_age`."""
+    one = daemon(f'[check.heartbeat.a]\n{FAST}down_age = "6s"\n')
+    one.start()
+    begun = time.monotonic()
+    while time.monotonic() < begun + 8:
+        until(lambda: one.status()["checks"][0]["last_look"], "it is looked at")
+        assert one.stop() == 0
+        one.start()
+    until(lambda: one.status()["checks"][0]["last_look"], "it is looked at")
+    assert one.status()["checks"][0]["last_health"] == "down"

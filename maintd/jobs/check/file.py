@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field
 
 from maintd import patterns
 from maintd.ages import age
-from maintd.check import CannotTell, Check, Whole
+from maintd.check import NO_DESCRIPTORS, CannotTell, Check, Whole
 from maintd.deadlines import left
 from maintd.errors import MaintdError
 from maintd.job import Context, FilePattern, Flag, Limit, Size, Span
@@ -69,6 +69,9 @@ class CheckFile(Check):
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)
         found = list(expansion.matches)
+        for miss in expansion.misses:
+            if miss.error is not None and miss.error.errno in NO_DESCRIPTORS:
+                raise miss.error
         if not found and expansion.misses and not self.absent:
             miss = expansion.misses[0]
             raise MaintdError(f"{miss.path}: {miss.reason}")
@@ -78,7 +81,8 @@ class CheckFile(Check):
         if not found:
             yield down("there is no such file")
             return
-        ages = {match.path: age(match.stat.st_mtime, match.path, ctx.memory, time.time()) for match in found}
+        now, away = time.time(), ctx.clock_away
+        ages = {match.path: age(match.stat.st_mtime, match.path, ctx.memory, now, away) for match in found}
         yield from self._ages(ages)
         yield from self._sizes(ctx, found)
         for match in found:

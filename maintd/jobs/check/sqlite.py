@@ -64,7 +64,7 @@ class CheckSqlite(Check):
         yield above(wal, (self.degraded_wal, self.down_wal), f"write-ahead log {format_size(wal)}")
         share = 100 * answer["free_pages"] / max(answer["pages"], 1)
         yield above(share, (self.degraded_free, self.down_free), f"{share:.0f}% of its pages free")
-        old = age(answer["changed"], self.path, ctx.memory, time.time())
+        old = age(answer["changed"], self.path, ctx.memory, time.time(), ctx.clock_away)
         limits = _seconds(self.degraded_age, self.down_age)
         yield above(old, limits, f"last written {format_duration(timedelta(seconds=int(old)))} ago")
         checked = ctx.memory.get("quick_check")

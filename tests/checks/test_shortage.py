@@ -1,0 +1,109 @@
+"""What maintd itself is short of: descriptors, and connections that one user would like to have all of."""
+
+import grp
+import os
+import resource
+import select
+import socket
+import subprocess
+import sys
+
+import pytest
+
+from maintd import client
+from tests.conftest import until
+
+from .servers import Server
+from .test_daemon import FAST, http, is_up
+
+HEARTBEAT = f'[check.heartbeat.backup]\ndown_age = "1h"\n{FAST}'
+FILES = (
+    f'[check.file.some]\npaths = ["LOGS/*.json"]\n{FAST}'
+    f'[check.file.none]\npaths = ["LOGS/*.nix"]\nabsent = true\n{FAST}'
+)
+HOLDS = """
+import encodings.idna, os, select, socket, sys
+os.setgroups([])
+os.setgid(int(sys.argv[3]))
+os.setuid(65534)
+held = []
+poll = select.poll()
+for number in range(int(sys.argv[2])):
+    held.append(socket.socket(socket.AF_UNIX))
+    held[-1].settimeout(5)
+    held[-1].connect(sys.argv[1])
+    poll.register(held[-1], select.POLLRDHUP)
+print("open", flush=True)
+left = {one.fileno() for one in held}
+while left:
+    ready = poll.poll(20_000)
+    assert ready, len(left)
+    for descriptor, _ in ready:
+        left.discard(descriptor)
+        poll.unregister(descriptor)
+print("over", flush=True)
+"""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
+def test_one_user_of_the_group_does_not_take_all_connections(daemon):
+    """A user who opens 800 connections and asks nothing keeps 16 of them, for some seconds: others are answered
+    meanwhile, and maintd is not short of descriptors.
+    """
+    one = daemon("")
+    folder = one.tree.folder
+    os.chmod(folder, 0o755)
+    one.tree.write_config(HEARTBEAT, daemon=f'status_group = "games"\nstatus_dir = "{folder}/open"')
+    one.start()
+    place = f"{folder}/open/status.sock"
+    holder = subprocess.Popen(
+        [sys.executable, "-IS", "-c", HOLDS, place, "800", str(grp.getgrnam("games").gr_gid)],
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert holder.stdout.readline() == "open\n"
+        assert client.ask(place, "POST", "/beat", {"name": "backup"})["ok"]
+        until(lambda: len(os.listdir(f"/proc/{one.process.pid}/fd")) < 100, "most are closed", 10)
+        assert holder.communicate(timeout=40)[0] == "over\n"
+        assert holder.returncode == 0
+    finally:
+        holder.kill()
+        holder.communicate()
+    until(lambda: one.status()["checks"][0]["health"] == "up", "the beat counts")
+    assert one.events("check.failed") == one.events("daemon.failed") == []
+
+
+def test_a_connection_that_drips_or_stays_is_closed(responder):
+    """A request of which a byte comes now and then is over as soon as one of which none comes."""
+    with socket.socket(socket.AF_UNIX) as connection:
+        connection.connect(responder.control.path)
+        ends = select.poll()
+        ends.register(connection, select.POLLRDHUP)
+        for letter in b"GET /status HTTP/1.1":
+            if ends.poll(500):
+                break
+            connection.send(bytes([letter]))
+        assert ends.poll(0)
+
+
+def test_what_maintd_is_short_of_is_told_of_no_other(daemon, web: Server):
+    """Without a descriptor left no check is down, and maintd lives on; with some again all is as before."""
+    answer = is_up(web, "/a")
+    one = daemon(http(web, "a") + f'[check.program.true]\ncommand = ["/bin/true"]\n{FAST}' + FILES)
+    one.tree.log("some.json")
+    one.start()
+    until(lambda: {check["health"] for check in one.status()["checks"]} == {"up"}, "all are up", 30)
+    pid = one.process.pid
+    before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+    assert before[0] >= min(4096, before[1])
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, (8, before[1]))
+    for name in ("check.http.a", "check.file.some", "check.file.none"):
+        one.event("check.unknown", job=name)
+    resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
+    answer(False)
+    failed = one.event("check.failed")
+    assert failed["job"] == "check.http.a"
+    assert {check["health"] for check in one.status()["checks"]} <= {"up", "down"}
+    assert one.stop() == 0
+    assert one.events("daemon.failed") == one.events("job.failed") == []
