@@ -94,6 +94,39 @@ def test_a_password_comes_from_a_file_and_is_told_nobody(tree, web):
     assert "s3cret" not in str(found)
 
 
+def test_where_a_redirect_leads_gets_no_secret(tree, web):
+    """Another server gets neither a body nor a header that may be a secret, however it is written; the same one does.
+
+    What answers a POST with 302 or 303 is asked with GET then. A place with a space or an umlaut in it is found.
+    """
+    secrets = 'headers = { authorization = "s3cret", X-Api-Key = "k3y", Cookie = "c00kie", accept = "text/*" }\n'
+    with server() as other:
+        web.answers |= {
+            "/away": lambda made, _: respond(made, 307, b"", f"Location: {other.url}/away"),
+            "/near": lambda made, _: respond(made, 307, b"", "Location: /near-there"),
+            "/seen": lambda made, _: respond(made, 303, b"", "Location: /seen-there"),
+            "/odd": lambda made, _: respond(made, 302, b"", "Location: /\u00fcber uns"),
+        }
+        post = f'method = "POST"\nbody = "p4ss"\n{secrets}'
+        found = seen(
+            tree,
+            f'[check.http.away]\nurl = "{web.url}/away"\n{post}[check.http.near]\nurl = "{web.url}/near"\n{post}'
+            f'[check.http.seen]\nurl = "{web.url}/seen"\n{post}[check.http.odd]\nurl = "{web.url}/odd"\n'
+            f'[check.http.plain]\nurl = "{web.url}/a b/\u00fc?q=a b"\n',
+        )
+        assert {event["health"] for event in found.values()} == {"up"}, found
+        sent = other.headers["/away"]
+        assert sent.startswith(b"POST ")
+        assert b"accept: text/*\r\n" in sent
+        assert not [word for word in (b"s3cret", b"k3y", b"c00kie", b"p4ss", b"Content-Length: 4") if word in sent]
+    assert web.headers["/near-there"].startswith(b"POST ")
+    assert b"s3cret" in web.headers["/near-there"]
+    assert web.headers["/seen-there"].startswith(b"GET ")
+    assert b"k3y" in web.headers["/seen-there"]
+    assert b"Content-Length" not in web.headers["/seen-there"]
+    assert {"/%C3%BCber%20uns", "/a%20b/%C3%BC?q=a%20b"} <= web.headers.keys()
+
+
 @pytest.mark.parametrize(("days", "health"), [(60, "up"), (10, "degraded"), (1, "down"), (-1, "down")])
 def test_the_end_of_a_certificate_is_seen_ahead(tree, tmp_path, days, health):
     """A certificate that ends soon is degraded, one that ends in a day or has ended is down; for check.tls likewise."""
