@@ -1,8 +1,8 @@
 """How each check stands, and since when: readings come in, and what has changed is said once."""
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
@@ -150,20 +150,15 @@ class Standings:
 
         One that is paused is none: nobody sees when it is well again.
         """
-        for other in self._checks[name].depends_on:
-            if other in self._entries:
-                if self._entries[other].standing.said == Health.DOWN and not self._state.is_paused(other):
-                    return other
-                deeper = self._hindrance(other)
-                if deeper is not None:
-                    return deeper
+        for other in _reached(name, lambda check: self._checks[check].depends_on if check in self._checks else ()):
+            entry = self._entries.get(other)
+            if entry is not None and entry.standing.said == Health.DOWN and not self._state.is_paused(other):
+                return other
         return None
 
     def _dependants(self, name: str) -> Iterator[str]:
         """Those that depend on a check, directly first."""
-        for other in self._direct.get(name, ()):
-            yield other
-            yield from self._dependants(other)
+        return _reached(name, lambda check: self._direct.get(check, ()))
 
     def _is_in_doubt(self, name: str) -> bool:
         """Whether one that it depends on may turn out to be down too, which is then looked at now."""
@@ -210,6 +205,17 @@ class Standings:
             "last_look": entry.read_at.isoformat(timespec="seconds") if entry.read_at else None,
             "took_ms": round(reading.took_ms, 1) if reading else None,
         }
+
+
+def _reached(start: str, following: Callable[[str], Iterable[str]]) -> Iterator[str]:
+    """What can be reached from a name, the nearest first, each once however many paths lead there."""
+    seen, waiting = {start}, deque([start])
+    while waiting:
+        for name in following(waiting.popleft()):
+            if name not in seen:
+                seen.add(name)
+                waiting.append(name)
+                yield name
 
 
 def _event(reading: Reading, said: str, was: str, entry: _Entry, lasted: float) -> Event:

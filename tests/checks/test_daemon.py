@@ -153,6 +153,22 @@ def test_a_cause_that_is_well_again_or_paused_hides_nothing(daemon, web):
     assert health(one)["check.http.db"] == "down"
 
 
+def test_many_ways_from_one_check_to_another_are_gone_once(daemon, web):
+    """Of 24 layers of two checks, each on both below it (16 million ways), the lowest hides all, and that soon."""
+    down, layers = is_up(web, "/0a"), range(24)
+    down(False)
+    needs = {n: [f"check.http.{n - 1}{way}" for way in "ab"] if n else [] for n in layers}
+    jobs = [http(web, f"{n}{way}", f"{FAST}depends_on = {needs[n]}\n".replace("'", '"')) for n in layers for way in "ab"]
+    one = daemon("".join(jobs)).start()
+    one.event("check.failed", job="check.http.0a")
+    asked(web, "23b", 3)
+    assert health(one) == {f"check.http.{n}{way}": "unknown" for n in layers for way in "ab"} | {
+        "check.http.0a": "down",
+        "check.http.0b": "up",
+    }
+    assert one.stop() == 0
+
+
 def test_how_it_stands_survives_a_kill(daemon, web):
     """After kill -9 and a start a check that was down is down since then, is not told again, and its recovery is."""
     answer = is_up(web, "/a")
