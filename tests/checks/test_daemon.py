@@ -158,7 +158,9 @@ def test_many_ways_from_one_check_to_another_are_gone_once(daemon, web):
     down, layers = is_up(web, "/0a"), range(24)
     down(False)
     needs = {n: [f"check.http.{n - 1}{way}" for way in "ab"] if n else [] for n in layers}
-    jobs = [http(web, f"{n}{way}", f"{FAST}depends_on = {needs[n]}\n".replace("'", '"')) for n in layers for way in "ab"]
+    jobs = [
+        http(web, f"{n}{way}", f"{FAST}depends_on = {needs[n]}\n".replace("'", '"')) for n in layers for way in "ab"
+    ]
     one = daemon("".join(jobs)).start()
     one.event("check.failed", job="check.http.0a")
     asked(web, "23b", 3)

@@ -1,8 +1,8 @@
 """The kind `check.postgres`: whether a PostgreSQL answers, has connections left, and keeps up."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -11,7 +11,7 @@ from maintd.deadlines import left
 from maintd.errors import Refused
 from maintd.job import AbsolutePath, Context, Span
 from maintd.options import Conninfo, secret
-from maintd.readings import Sign, above, down
+from maintd.readings import Sign, above, down, unknown
 from maintd.units import format_duration
 
 _PARTING = 0.5
@@ -65,16 +65,23 @@ class CheckPostgres(Check):
         yield above(took, _seconds(self.degraded_time, self.down_time), f"answered in {_span(took)}")
         if self.expect is not None and answer["first"] != self.expect:
             yield down(f"the query says {answer['first']}, not {self.expect}")
+        yield from self._sessions(answer)
+        if answer["lag_s"] is not None:
+            limits = _seconds(self.degraded_lag, self.down_lag)
+            yield above(answer["lag_s"], limits, f"{_span(answer['lag_s'])} behind")
+        yield above(answer["dead"], (self.degraded_dead, self.down_dead), f"{answer['dead']:.0f}% dead rows")
+
+    def _sessions(self, answer: Mapping[str, Any]) -> Iterator[Sign]:
+        """How many others are connected, and what they have open, if the server shows that."""
+        if not answer["sees_all"]:
+            yield unknown("its role is not shown the connections of others", "GRANT pg_monitor to that role")
+            return
         share = 100 * answer["connections"] / max(answer["most_connections"], 1)
         told = f"{answer['connections']} of {answer['most_connections']} connections"
         yield above(share, (self.degraded_connections, self.down_connections), told)
         longest = answer["longest_s"]
         limits = _seconds(self.degraded_transaction, self.down_transaction)
         yield above(longest, limits, f"the longest transaction {_span(longest)}")
-        if answer["lag_s"] is not None:
-            limits = _seconds(self.degraded_lag, self.down_lag)
-            yield above(answer["lag_s"], limits, f"{_span(answer['lag_s'])} behind")
-        yield above(answer["dead"], (self.degraded_dead, self.down_dead), f"{answer['dead']:.0f}% dead rows")
 
 
 def _span(seconds: float) -> str:
