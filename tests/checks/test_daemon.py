@@ -1,6 +1,7 @@
 """Checks in the running daemon: side by side, on the edge, in order of dependence, over restarts."""
 
 import signal
+import sqlite3
 from collections.abc import Callable
 
 from tests.conftest import until
@@ -169,6 +170,42 @@ def test_many_ways_from_one_check_to_another_are_gone_once(daemon, web):
         "check.http.0b": "up",
     }
     assert one.stop() == 0
+
+
+def test_a_repaired_database_is_up_before_it_would_be_read_through_again(daemon):
+    """Damage is over once the file is repaired, exchanged, or another one is named, however rare `quick_check_every`.
+
+    A person who asks has it read through at once, also what was found whole.
+    """
+    one = daemon("")
+    good, broken = (one.tree.folder / name for name in ("good.sqlite", "broken.sqlite"))
+    database = sqlite3.connect(good)
+    database.execute("CREATE TABLE price (at, value)")
+    database.executemany("INSERT INTO price VALUES (?, ?)", [(n, "x" * 200) for n in range(500)])
+    database.execute("CREATE INDEX by_time ON price (at)")
+    database.commit()
+    database.close()
+    whole = good.read_bytes()
+    bad = bytearray(whole)
+    bad[4096 * 5 + 8 : 4096 * 5 + 200] = b"\xff" * 192
+    broken.write_bytes(bad)
+    options = 'query = "SELECT 1"\nquick_check_every = "1h"\nevery = "1s"\ntimeout = "30s"\n'
+    job = f'[check.sqlite.a]\npath = "{broken}"\n{options}'
+    one.tree.write_config(job)
+    one.start()
+    assert "quick_check says" in one.event("check.failed")["error_msg"]
+    broken.write_bytes(whole)
+    one.event("check.recovered")
+    broken.write_bytes(bad)
+    assert one.tree.run("do", "check.sqlite.a").returncode == 1
+    one.event("check.failed", count=2)
+    (one.tree.folder / "new").write_bytes(whole)
+    (one.tree.folder / "new").rename(broken)
+    one.event("check.recovered", count=2)
+    good.write_bytes(bad)
+    one.tree.write_config(job.replace(str(broken), str(good)))
+    one.hang_up()
+    one.event("check.failed", count=3)
 
 
 def test_how_it_stands_survives_a_kill(daemon, web):
