@@ -1,5 +1,6 @@
 """`check.http` against a real server that misbehaves in every way that servers do."""
 
+import os
 import time
 
 import pytest
@@ -83,15 +84,27 @@ def test_a_password_comes_from_a_file_and_is_told_nobody(tree, web):
             tree,
             f'[check.http.basic]\nurl = "{web.url}/basic"\nusername = "me"\npassword_file = "{secret}"\n'
             f'[check.http.token]\nurl = "{web.url}/token"\ntoken_file = "{secret}"\n'
-            f'[check.http.away]\nurl = "{web.url}/away"\ntoken_file = "{secret}"\n'
-            f'[check.http.none]\nurl = "{web.url}/none"\ntoken_file = "{secret}.missing"\n',
+            f'[check.http.away]\nurl = "{web.url}/away"\ntoken_file = "{secret}"\n',
         )
         assert b"Authorization: Basic bWU6czNjcmV0\r\n" in web.headers["/basic"]
         assert b"Authorization: Bearer s3cret\r\n" in web.headers["/token"]
         assert b"Authorization" not in other.headers["/ok"]
-    assert found["check.http.none"]["health"] == "down"
-    assert "secret.missing cannot be read" in found["check.http.none"]["reason"]
     assert "s3cret" not in str(found)
+
+
+def test_a_secret_that_cannot_be_read_is_no_fault_of_the_server(tree, web):
+    """Without its secret a check is unknown, says why, and asks nobody; also if a pipe that nobody writes is named."""
+    os.mkfifo(tree.folder / "pipe")
+    (tree.folder / "latin").write_bytes(b"t\xe9k\n")
+    reasons = {"missing": "No such file", "pipe": "no regular file", ".": "no regular file", "latin": "not UTF-8"}
+    jobs = [f'[check.http.{n}]\nurl = "{web.url}/{n}"\ntoken_file = "HERE/{name}"\n' for n, name in enumerate(reasons)]
+    found = seen(tree, "".join(jobs))
+    for number, reason in enumerate(reasons.values()):
+        told = found[f"check.http.{number}"]
+        assert told["health"] == "unknown"
+        assert "cannot be read: " in told["reason"]
+        assert reason in told["reason"]
+    assert not web.asked
 
 
 def test_where_a_redirect_leads_gets_no_secret(tree, web):

@@ -16,8 +16,8 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from maintd.check import Check, Whole
-from maintd.errors import MaintdError
+from maintd.check import CannotTell, Check, Whole
+from maintd.errors import MaintdError, Refused
 from maintd.job import AbsolutePath, Context, Flag, Span
 from maintd.json_terms import JsonTerm
 from maintd.options import Regex, secret
@@ -101,10 +101,14 @@ class CheckHttp(Check):
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         from maintd.exchange import Request, fetch  # noqa: PLC0415 - reading a config does not need HTTP and TLS
 
+        try:
+            authorization = self._authorization()
+        except Refused as error:
+            raise CannotTell(str(error), hint=error.hint) from error
         request = Request(
             url=self.url,
             method=self.method,
-            headers={"User-Agent": "maintd"} | self.headers | self._authorization(),
+            headers={"User-Agent": "maintd"} | self.headers | authorization,
             body=self.body,
             redirects=self.redirects,
             socket=self.socket,
