@@ -12,6 +12,8 @@ from contextlib import contextmanager
 
 import pytest
 
+from maintd import jobs
+
 from .conftest import seen
 
 ENDLESS = "WITH RECURSIVE a(b) AS (SELECT 1 UNION ALL SELECT b + 1 FROM a) SELECT max(b) FROM a"
@@ -264,3 +266,12 @@ def test_what_is_no_percentage_is_refused(tree, option):
     done = tree.run("check")
     assert done.returncode == 1
     assert "check.disk.a.degraded_used: " in done.stderr
+
+
+def test_how_often_any_kind_looks_can_be_said(tree):
+    """`every` is a duration as everywhere, also where a kind has a default of its own."""
+    kinds = [kind for kind in jobs.kinds() if kind.startswith("check.")]
+    tree.write_config("".join(f'[{kind}.a]\nevery = "6h"\n' for kind in kinds))
+    told = tree.run("check").stderr
+    assert "check.tls.a.host" in told  # what is wrong is told: some options are missing
+    assert ".every: " not in told

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from maintd import wire
 from maintd.check import Check
-from maintd.job import AbsolutePath, Context, Span
+from maintd.job import AbsolutePath, Context, Interval, Span
 from maintd.options import Host, Port
 from maintd.readings import Sign, below
 
@@ -19,7 +19,7 @@ class CheckTls(Check):
 
     kind: ClassVar[str] = "check.tls"
 
-    every: timedelta | None = Field(default=timedelta(hours=1), description="how often it looks")
+    every: Interval | None = Field(default=timedelta(hours=1), description="how often it looks")
     host: Host = Field(description="a name or an address to connect to")
     port: Port = Field(default=443, description="the port")
     server_name: Host | None = Field(default=None, description="the name that is asked for (SNI); default: host")
