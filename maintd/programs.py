@@ -46,7 +46,7 @@ class SupervisorFailed(Failure):
     """supervisord does not answer, so that nothing is known of its programs. Told once until it answers."""
 
     name: ClassVar[str] = "supervisor.failed"
-    level: ClassVar[str] = "warning"
+    level: ClassVar[str] = "error"
 
 
 @dataclass(frozen=True, kw_only=True)
