@@ -6,6 +6,7 @@ not extend it. A name is looked up in a thread of its own, since getaddrinfo(3) 
 
 import contextlib
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -102,9 +103,24 @@ def secure(wire: Wire, server_name: str, context: ssl.SSLContext) -> TlsWire:
     return made
 
 
-@lru_cache(maxsize=16)
 def tls_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
-    """What TLS is made by; kept, since to read the authorities of a system takes 20 ms."""
+    """What TLS is made by; kept until the authorities are others, since to read those of a system takes 20 ms."""
+    usual = ssl.get_default_verify_paths()
+    files = (ca_file,) if ca_file else (usual.cafile, usual.capath)
+    return _context(ca_file, verify, tuple(_stamp(file) for file in files if file))
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """What is otherwise when a file was written or exchanged."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=16)
+def _context(ca_file: str | None, verify: bool, _stamps: tuple[tuple[int, ...], ...]) -> ssl.SSLContext:  # noqa: FBT001
     context = ssl.create_default_context(cafile=ca_file)
     context.sslsocket_class = TlsWire
     if not verify:

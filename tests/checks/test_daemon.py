@@ -7,7 +7,7 @@ from collections.abc import Callable
 from tests.conftest import until
 from tests.end_to_end.daemon import Daemon
 
-from .servers import Server, respond
+from .servers import Server, certified, respond, server
 
 FAST = 'every = "1s"\ntimeout = "900ms"\n'
 
@@ -206,6 +206,22 @@ def test_a_repaired_database_is_up_before_it_would_be_read_through_again(daemon)
     one.tree.write_config(job.replace(str(broken), str(good)))
     one.hang_up()
     one.event("check.failed", count=3)
+
+
+def test_authorities_that_are_renewed_count_at_once(daemon, tmp_path):
+    """A certificate that is renewed together with the file of its authority is trusted by the running daemon."""
+    contexts, authority = [], tmp_path / "authority.pem"
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        contexts.append(certified(tmp_path / name, 60))
+    authority.write_bytes((tmp_path / "old/cert.pem").read_bytes())
+    with server(contexts[0]) as web:
+        one = daemon(http(web, "a", FAST + f'ca_file = "{authority}"\n')).start()
+        until(lambda: health(one)["check.http.a"] == "up", "it is up", 30)
+        web.secure(contexts[1])
+        assert "certificate" in one.event("check.failed")["error_msg"]
+        authority.write_bytes((tmp_path / "new/cert.pem").read_bytes())
+        one.event("check.recovered")
 
 
 def test_how_it_stands_survives_a_kill(daemon, web):
