@@ -92,6 +92,10 @@ class Programs:
             self._thread = threading.Thread(target=self._work, name="programs", daemon=True)
             self._thread.start()
 
+    def recall_silence(self) -> None:
+        """Before the start: an earlier maintd has told that supervisord does not answer."""
+        self._silent = _PATIENCE
+
     def stop(self) -> None:
         self._stopping.set()
 
