@@ -179,10 +179,20 @@ class Alerts:
     def end_silence(self, pattern: str) -> bool:
         return self._store.end_silence(pattern)
 
-    def shift(self, jump: timedelta) -> None:
-        """The wall clock was set by `jump`: silences last as long as they were to last."""
+    def shift(self, jump: timedelta, now: datetime) -> None:
+        """The wall clock was set by `jump`: silences last as long as they were to last.
+
+        An Alertmanager goes by the clock: it takes what it was told to be over, so far forward, and is told again.
+        """
         for silence in list(self._store.silences.values()):
             self._store.silence(replace(silence, until=silence.until + jump))
+        if jump <= self._settings.remind:
+            return
+        by_clock = {name for name, channel in self._settings.channels.items() if channel.alertmanager}
+        for incident in list(self._store.incidents.values()):
+            channels = [] if self._is_quiet(incident.name, now) else by_clock.intersection(incident.heard)
+            item = _item(incident, "still", incident.text, now)
+            self._store.note(incident, [(channel, incident.key, item) for channel in sorted(channels)])
 
     def _is_quiet(self, name: str, now: datetime) -> bool:
         local = now.astimezone(self._zone)

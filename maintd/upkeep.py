@@ -203,7 +203,7 @@ class Upkeep:
             self._after_jump = set(self.config.jobs)  # before the jump is accepted: a run may begin in between
             self.schedule.reanchor()
             self.pauses.shift(timedelta(seconds=jump))
-            self.alerts.shift(timedelta(seconds=jump))
+            self.alerts.shift(timedelta(seconds=jump), datetime.now(UTC))
             for name, job in self.config.jobs.items():
                 if Lane.PROGRAMS in job.lanes:  # pauses and budgets go by what was done when
                     self.state.shift_samples(name, timedelta(seconds=jump))
