@@ -217,9 +217,17 @@ def test_tcp(tree):
     assert "no-such-host.invalid" in found["check.tcp.name"]["reason"]
 
 
+RECORDS = {
+    b"well": (1, bytes([192, 0, 2, 1])),
+    b"six": (28, bytes.fromhex("20010db8" + "00" * 11 + "01")),
+    b"mail": (15, b"\x00\x0a\x04Mail\x04Test\x00"),
+    b"text": (16, b"\x05Value"),
+}
+
+
 @contextmanager
 def name_server() -> Iterator[int]:
-    """Answers A for "well.example", NXDOMAIN for "none.…", nothing for "silent.…", nonsense for "broken.…"."""
+    """Answers RECORDS, NXDOMAIN for "none.…", nothing for "silent.…", nonsense for "broken.…"."""
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind(("127.0.0.1", 0))
 
@@ -228,8 +236,9 @@ def name_server() -> Iterator[int]:
             while True:
                 query, who = made.recvfrom(4096)
                 name = query[13 : 13 + query[12]]
-                if name == b"well":
-                    answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([192, 0, 2, 1])
+                if name in RECORDS:
+                    kind, data = RECORDS[name]
+                    answer = b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
                     made.sendto(query[:2] + struct.pack(">HHHHH", 0x8180, 1, 1, 0, 0) + query[12:] + answer, who)
                 elif name == b"none":
                     made.sendto(query[:2] + struct.pack(">HHHHH", 0x8183, 1, 0, 0, 0) + query[12:], who)
@@ -241,6 +250,28 @@ def name_server() -> Iterator[int]:
         yield made.getsockname()[1]
     finally:
         made.close()
+
+
+def test_names_and_addresses_are_compared_as_what_they_mean(tree):
+    """An address, and a name whatever its letters and its final dot, is expected in any form; a text in its own."""
+    records = {
+        "six": ("AAAA", "2001:DB8:0::1", "2001:db8::2"),
+        "mail": ("MX", "10 mail.test", "20 mail.test."),
+        "text": ("TXT", "Value", "value"),
+    }
+    with name_server() as port:
+        found = seen(
+            tree,
+            "".join(
+                f'[check.dns.{name}-{n}]\nname = "{name}.example"\nserver = "127.0.0.1"\nport = {port}\n'
+                f'type = "{kind}"\nexpected = ["{record}"]\n'
+                for name, (kind, *expected) in records.items()
+                for n, record in enumerate(expected)
+            ),
+        )
+    assert healths(found) == {f"{name}-{n}": "down" if n else "up" for name in records for n in range(2)}
+    tree.write_config(f'[check.dns.a]\nname = "{".".join(["a" * 60] * 5)}"\n')
+    assert "is no name of the DNS" in tree.run("check").stderr
 
 
 def test_dns(tree):
