@@ -1,5 +1,6 @@
 """The kind `check.postgres`: whether a PostgreSQL answers, has connections left, and keeps up."""
 
+import time
 from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from typing import Any, ClassVar
@@ -49,6 +50,7 @@ class CheckPostgres(Check):
         return self.conninfo
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
+        begun = time.monotonic()
         try:
             answer = self.ask(
                 ctx,
@@ -67,9 +69,20 @@ class CheckPostgres(Check):
             yield down(f"the query says {answer['first']}, not {self.expect}")
         yield from self._sessions(answer)
         if answer["lag_s"] is not None:
-            limits = _seconds(self.degraded_lag, self.down_lag)
-            yield above(answer["lag_s"], limits, f"{_span(answer['lag_s'])} behind")
+            yield self._lag(ctx, begun, answer["lag_s"])
         yield above(answer["dead"], (self.degraded_dead, self.down_dead), f"{answer['dead']:.0f}% dead rows")
+
+    def _lag(self, ctx: Context, begun: float, lag: float) -> Sign:
+        """How far behind a replica is: no longer than since a look, begun then, at which it had all that there was.
+
+        What the server says counts from the last transaction, however long ago that was before it fell behind.
+        """
+        in_step = ctx.memory.get("in_step")
+        if lag == 0:
+            ctx.memory["in_step"] = begun
+        elif in_step is not None:
+            lag = min(lag, time.monotonic() - in_step)
+        return above(lag, _seconds(self.degraded_lag, self.down_lag), f"{_span(lag)} behind")
 
     def _sessions(self, answer: Mapping[str, Any]) -> Iterator[Sign]:
         """How many others are connected, and what they have open, if the server shows that."""
