@@ -2,10 +2,12 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import socket
 import sqlite3
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,6 +15,8 @@ from contextlib import contextmanager
 import pytest
 
 from maintd import jobs
+from tests.conftest import environment
+from tests.tree import MAINTD
 
 from .conftest import seen
 
@@ -272,6 +276,30 @@ def test_names_and_addresses_are_compared_as_what_they_mean(tree):
     assert healths(found) == {f"{name}-{n}": "down" if n else "up" for name in records for n in range(2)}
     tree.write_config(f'[check.dns.a]\nname = "{".".join(["a" * 60] * 5)}"\n')
     assert "is no name of the DNS" in tree.run("check").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.isdir("/sys/class/thermal"), reason="needs root, and sysfs")
+def test_the_warmest_sensor_is_named_and_may_be_left_out(tree):
+    """An input without a sensor (255 °C) does not count; the warmest is named, and by that name left out."""
+    for zone, (celsius, name) in enumerate([(45, "cpu"), (99, "aux 1"), (255, "nothing"), (40, "board")]):
+        folder = tree.folder / f"thermal/thermal_zone{zone}"
+        folder.mkdir(parents=True)
+        (folder / "temp").write_text(f"{celsius}000\n")
+        (folder / "type").write_text(f"{name}\n")
+    tree.write_config('[check.temperature.a]\n[check.temperature.b]\nexclude = ["aux *"]\n')
+    mounts = f"mount --bind {tree.folder}/thermal /sys/class/thermal"
+    mounts += f" && if [ -d /sys/class/hwmon ]; then mount --bind {tree.logs} /sys/class/hwmon; fi"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f'{mounts} && exec "$0" -c {tree.config} do --all --json', MAINTD],
+        check=False,
+        capture_output=True,
+        env=environment(),
+        timeout=60,
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    said = {event["job"]: event["reason"] for event in events if event.get("event") == "check.seen"}
+    assert said["check.temperature.a"] == "99 °C at aux 1, the warmest"
+    assert said["check.temperature.b"] == "45 °C at cpu, the warmest"
 
 
 def test_dns(tree):
