@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
 from maintd.errors import Refused
+from maintd.job import AbsolutePath
 
 
 def _regex(text: str) -> str:
@@ -38,11 +39,20 @@ def _without_password(text: str) -> str:
     return text
 
 
+def _socket(path: str) -> str:
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        raise ValueError(f"{path!r} is no path of a Unix socket: it has more than {_LONGEST_SOCKET} bytes")
+    return path
+
+
 Conninfo = Annotated[str, AfterValidator(_without_password)]
 """How libpq connects, without a password."""
 Regex = Annotated[str, Field(min_length=1), AfterValidator(_regex)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
+_LONGEST_SOCKET = 107
+"""Bytes of the path of a Unix socket, at most (unix(7))."""
 _LONGEST_SECRET = 1 << 16
+SocketPath = Annotated[AbsolutePath, AfterValidator(_socket)]
 Host = Annotated[str, Field(min_length=1, pattern=r"^[^\s/]+$")]
 
 

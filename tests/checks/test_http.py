@@ -165,6 +165,7 @@ def test_options_that_cannot_be_meant_are_errors_with_their_place(tree):
     tree.write_config(
         '[check.http.a]\nurl = "http://me:pw@localhost/"\nterms = ["status"]\nstatus = [99]\n'
         'fail_after = "5 of 3"\ndepends_on = ["check.tcp.none"]\n[check.tcp.b]\nhost = "x"\n'
+        f'[check.tcp.e]\nsocket = "/{"s" * 107}"\n[check.http.f]\nurl = "http://a b/"\n[check.http.g]\nurl = "http://a:b/"\n'
         '[check.tcp.c]\nport = 1\ndepends_on = ["check.tcp.d"]\n[check.tcp.d]\nport = 1\ndepends_on = ["check.tcp.c"]\n'
     )
     done = tree.run("check")
@@ -175,6 +176,9 @@ def test_options_that_cannot_be_meant_are_errors_with_their_place(tree):
         "check.http.a.status[0]: ",
         "check.http.a.fail_after: ",
         "check.tcp.b: give either port",
+        "check.tcp.e.socket: ",
+        "check.http.f.url: ",
+        "check.http.g.url: ",
         "check.tcp.c.depends_on: leads back to this check itself",
     ):
         assert text in done.stderr

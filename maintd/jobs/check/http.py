@@ -20,7 +20,7 @@ from maintd.check import CannotTell, Check, Whole
 from maintd.errors import MaintdError, Refused
 from maintd.job import AbsolutePath, Context, Flag, Span
 from maintd.json_terms import JsonTerm
-from maintd.options import Regex, secret
+from maintd.options import Regex, SocketPath, secret
 from maintd.readings import Sign, above, below, down, up
 from maintd.rules import rule
 from maintd.units import format_duration
@@ -33,10 +33,11 @@ _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 def _url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, parts.netloc)):
         raise ValueError(f"{url!r} is no URL that can be asked (such as http://127.0.0.1:3000/health)")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a secret is not written here: use username with password_file, or token_file")
+    parts.port  # noqa: B018 - asked for its ValueError
     return url
 
 
@@ -58,7 +59,7 @@ class CheckHttp(Check):
     kind: ClassVar[str] = "check.http"
 
     url: Annotated[str, AfterValidator(_url)] = Field(description="http:// or https://; without a user in it")
-    socket: AbsolutePath | None = Field(default=None, description="connect to this Unix socket; the URL gives the rest")
+    socket: SocketPath | None = Field(default=None, description="connect to this Unix socket; the URL gives the rest")
     method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = Field(default="GET", description="what is asked")
     headers: dict[str, str] = Field(default={}, description='more headers, such as { Accept = "application/json" }')
     body: str | None = Field(default=None, description="what is sent with it")
