@@ -36,7 +36,6 @@ class _Entry:
     bad_since: float = 0.0
     changed: float | None = None
     asked: float = 0.0
-    is_held: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
 
 
@@ -113,9 +112,12 @@ class Standings:
             was = Health.UNKNOWN  # it is steady again: the last readings alone count
         verdict = entry.course.verdict(was, job.fail_after, job.recover_after)
         is_worse = verdict.badness > entry.standing.health.badness and verdict is not Health.UNKNOWN
-        entry.is_held = is_worse and self._is_in_doubt(name)
+        suspect = self._suspect(name) if is_worse else None
         is_open = verdict is Health.UNKNOWN and not entry.course.is_blind(job.fail_after)
-        if not entry.is_held and not is_open:
+        if suspect is not None:
+            told = f"it would be {verdict} ({entry.reading.reason}), but for {suspect}, which may be the cause"
+            self._change(entry, entry.standing.health, told, now)
+        elif not is_open:
             self._say(entry, verdict, verdict, run, now)
 
     def _say(self, entry: _Entry, said: str, health: Health, run: str, now: datetime) -> None:
@@ -160,9 +162,9 @@ class Standings:
         """Those that depend on a check, directly first."""
         return _reached(name, lambda check: self._direct.get(check, ()))
 
-    def _is_in_doubt(self, name: str) -> bool:
-        """Whether one that it depends on may turn out to be down too, which is then looked at now."""
-        doubtful = False
+    def _suspect(self, name: str) -> str | None:
+        """One that it depends on and that may turn out to be down too, if there is any; all such are looked at now."""
+        suspect = None
         for other in self._checks[name].depends_on:
             entry = self._entries.get(other)
             if entry is None or entry.course.is_flapping or entry.standing.health is Health.DEGRADED:
@@ -170,9 +172,9 @@ class Standings:
             if self._state.is_paused(other):
                 continue
             if entry.bad_since or entry.looked < self._entries[name].bad_since:
-                doubtful = True
+                suspect = suspect or other
                 self._hasten(other)
-        return doubtful
+        return suspect
 
     def _hasten(self, name: str) -> None:
         """Has a check looked at now, since another waits for it, whatever its own interval; not too often."""

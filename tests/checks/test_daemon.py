@@ -243,15 +243,22 @@ def test_how_it_stands_survives_a_kill(daemon, web):
 
 
 def test_bad_readings_in_the_grace_do_not_count(daemon, web):
-    """For as long as `grace` says after the start, nothing is told of what is not up yet; good readings count."""
-    answer = is_up(web, "/a")
-    answer(False)
-    one = daemon(http(web, "a", FAST + 'grace = "1h"\n')).start()
+    """For as long as `grace` says after the start, nothing is told of what is not up yet; good readings count.
+
+    What depends on it waits for it, and `maintd status` says so; when it is up, that is told.
+    """
+    answer, other = is_up(web, "/a"), is_up(web, "/b")
+    answer(False), other(False)
+    needing = http(web, "b", FAST + 'depends_on = ["check.http.a"]\n')
+    one = daemon(http(web, "a", FAST + 'grace = "1h"\n') + needing).start()
     asked(web, "a", 4)
+    waits = "it would be down (status 500, not 2xx), but for check.http.a, which may be the cause"
+    until(lambda: waits in {check["reason"] for check in one.status()["checks"]}, "it waits")
     assert said(one) == []
-    assert health(one) == {"check.http.a": "unknown"}
+    assert health(one) == {"check.http.a": "unknown", "check.http.b": "unknown"}
     answer(True)
-    until(lambda: health(one) == {"check.http.a": "up"}, "it is up", 30)
+    one.event("check.failed", job="check.http.b")
+    assert health(one)["check.http.a"] == "up"
 
 
 def test_a_pause_holds_a_check_and_a_reload_forgets_one(daemon, web):
