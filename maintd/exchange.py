@@ -114,7 +114,8 @@ def _once(request: Request, deadline: float) -> tuple[int, bytes, str | None, fl
     parts = urlsplit(request.url)
     path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE)
     try:
-        connection.request(request.method, path, request.body, dict(request.headers))
+        body = None if request.body is None else request.body.encode()
+        connection.request(request.method, path, body, dict(request.headers))
         response = connection.getresponse()
         location = response.getheader("Location") if response.status in _REDIRECTS else None
         body = b"" if location and request.redirects else _body(response)

@@ -1,6 +1,7 @@
 """The kind `check.http`: asks a URL, and looks at the answer: its status, its body, its time, its certificate."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
@@ -41,6 +42,20 @@ def _url(url: str) -> str:
     return url
 
 
+def _headers(given: dict[str, str]) -> dict[str, str]:
+    for name, value in given.items():
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not _is_sendable(value):
+            raise ValueError(
+                f"{name!r} is no header that can be sent: a name of ASCII, and a value in one line of Latin-1"
+            )
+    return given
+
+
+def _is_sendable(value: str) -> bool:
+    """Whether it may be the value of a header (RFC 9110, 5.5)."""
+    return all(char == "\t" or (" " <= char <= "\xff" and char != "\x7f") for char in value)
+
+
 def _status(given: Any) -> Any:
     if given in _CLASSES or (isinstance(given, int) and not isinstance(given, bool) and 100 <= given <= 599):
         return str(given)
@@ -61,7 +76,9 @@ class CheckHttp(Check):
     url: Annotated[str, AfterValidator(_url)] = Field(description="http:// or https://; without a user in it")
     socket: SocketPath | None = Field(default=None, description="connect to this Unix socket; the URL gives the rest")
     method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = Field(default="GET", description="what is asked")
-    headers: dict[str, str] = Field(default={}, description='more headers, such as { Accept = "application/json" }')
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
+        default={}, description='more headers, such as { Accept = "application/json" }'
+    )
     body: str | None = Field(default=None, description="what is sent with it")
     status: tuple[Status, ...] = Field(
         default=("2xx",), min_length=1, description='the statuses that are well: [200, 204], or ["2xx", 404]'
@@ -128,7 +145,10 @@ class CheckHttp(Check):
 
     def _authorization(self) -> dict[str, str]:
         if self.token_file is not None:
-            return {"Authorization": f"Bearer {secret(self.token_file)}"}
+            token = secret(self.token_file)
+            if not _is_sendable(token):
+                raise Refused(f"{self.token_file} holds no token that can be sent", hint="it is to hold one line alone")
+            return {"Authorization": f"Bearer {token}"}
         if self.username is None or self.password_file is None:
             return {}
         pair = f"{self.username}:{secret(self.password_file)}"
