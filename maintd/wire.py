@@ -15,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from maintd.deadlines import left
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, Refused
 
 MOST_LOOKUPS = 16
 Address = tuple[socket.AddressFamily, Any]
@@ -104,10 +104,17 @@ def secure(wire: Wire, server_name: str, context: ssl.SSLContext) -> TlsWire:
 
 
 def tls_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
-    """What TLS is made by; kept until the authorities are others, since to read those of a system takes 20 ms."""
+    """What TLS is made by; kept until the authorities are others, since to read those of a system takes 20 ms.
+
+    Raises Refused if a `ca_file` that is named cannot be read.
+    """
     usual = ssl.get_default_verify_paths()
     files = (ca_file,) if ca_file else (usual.cafile, usual.capath)
-    return _context(ca_file, verify, tuple(_stamp(file) for file in files if file))
+    try:
+        return _context(ca_file, verify, tuple(_stamp(file) for file in files if file))
+    except OSError as error:  # ssl.SSLError is one
+        reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise Refused(f"{ca_file} cannot be read: {reason}", hint="ca_file is to hold certificates (PEM)") from error
 
 
 def _stamp(path: str) -> tuple[int, ...]:

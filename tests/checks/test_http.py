@@ -149,7 +149,10 @@ def test_where_a_redirect_leads_gets_no_secret(tree, web):
 
 @pytest.mark.parametrize(("days", "health"), [(60, "up"), (10, "degraded"), (1, "down"), (-1, "down")])
 def test_the_end_of_a_certificate_is_seen_ahead(tree, tmp_path, days, health):
-    """A certificate that ends soon is degraded, one that ends in a day or has ended is down; for check.tls likewise."""
+    """A certificate that ends soon is degraded, one that ends in a day or has ended is down; for check.tls likewise.
+
+    Without the authorities that are to be gone by it cannot be told.
+    """
     with server(certified(tmp_path, days)) as made:
         common = f'ca_file = "{tmp_path}/cert.pem"\n'
         found = seen(
@@ -157,8 +160,13 @@ def test_the_end_of_a_certificate_is_seen_ahead(tree, tmp_path, days, health):
             f'[check.http.a]\nurl = "{made.url}/ok"\n{common}'
             f'[check.tls.a]\nhost = "127.0.0.1"\nport = {made.port}\n{common}'
             f'[check.http.unverified]\nurl = "{made.url}/ok"\nverify = false\n'
-            f'[check.http.stranger]\nurl = "{made.url}/ok"\n',
+            f'[check.http.stranger]\nurl = "{made.url}/ok"\n'
+            f'[check.http.blind]\nurl = "{made.url}/ok"\nca_file = "HERE/none"\n'
+            f'[check.tls.blind]\nhost = "127.0.0.1"\nport = {made.port}\nca_file = "HERE/maintd.toml"\n'
+            f'[check.tcp.blind]\ntls = true\nport = {made.port}\nca_file = "HERE/none"\n',
         )
+    blind = [event["health"] for name, event in found.items() if name.endswith("blind")]
+    assert blind == ["unknown"] * 3
     assert found["check.http.a"]["health"] == health
     assert found["check.tls.a"]["health"] == health
     assert found["check.http.unverified"]["health"] == "up"

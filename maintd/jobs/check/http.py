@@ -117,23 +117,10 @@ class CheckHttp(Check):
         return self.url.partition("?")[0]
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
-        from maintd.exchange import Request, fetch  # noqa: PLC0415 - reading a config does not need HTTP and TLS
-
         try:
-            authorization = self._authorization()
+            answer = self._answer(deadline)
         except Refused as error:
             raise CannotTell(str(error), hint=error.hint) from error
-        request = Request(
-            url=self.url,
-            method=self.method,
-            headers={"User-Agent": "maintd"} | self.headers | authorization,
-            body=self.body,
-            redirects=self.redirects,
-            socket=self.socket,
-            verify=self.verify,
-            ca_file=self.ca_file,
-        )
-        answer = fetch(request, deadline)
         yield self._status_sign(answer)
         took = timedelta(seconds=answer.took)
         limits = _seconds(self.degraded_time), _seconds(self.down_time)
@@ -142,6 +129,22 @@ class CheckHttp(Check):
             limits = _seconds(self.degraded_validity), _seconds(self.down_validity)
             yield below(answer.valid_s, limits, f"its certificate ends in {answer.valid_s / 86400:.0f} days")
         yield from self._content(ctx, answer, deadline)
+
+    def _answer(self, deadline: float) -> "Answer":
+        """What comes back. Raises Refused if what it takes to ask cannot be read."""
+        from maintd.exchange import Request, fetch  # noqa: PLC0415 - reading a config does not need HTTP and TLS
+
+        request = Request(
+            url=self.url,
+            method=self.method,
+            headers={"User-Agent": "maintd"} | self.headers | self._authorization(),
+            body=self.body,
+            redirects=self.redirects,
+            socket=self.socket,
+            verify=self.verify,
+            ca_file=self.ca_file,
+        )
+        return fetch(request, deadline)
 
     def _authorization(self) -> dict[str, str]:
         if self.token_file is not None:

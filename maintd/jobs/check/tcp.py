@@ -8,8 +8,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from maintd import wire
-from maintd.check import Check
-from maintd.errors import MaintdError
+from maintd.check import CannotTell, Check
+from maintd.errors import MaintdError, Refused
 from maintd.job import AbsolutePath, Context, Flag, Span
 from maintd.options import Host, Port, Regex, SocketPath
 from maintd.readings import Sign, above
@@ -58,6 +58,8 @@ class CheckTcp(Check):
                 made.sendall(self.send.encode())
             if self.expect is not None:
                 self._await(ctx, made, self.expect, deadline)
+        except Refused as error:
+            raise CannotTell(str(error), hint=error.hint) from error
         finally:
             made.close()
         took = time.monotonic() - begun

@@ -8,7 +8,8 @@ from typing import ClassVar
 from pydantic import Field
 
 from maintd import wire
-from maintd.check import Check
+from maintd.check import CannotTell, Check
+from maintd.errors import Refused
 from maintd.job import AbsolutePath, Context, Interval, Span
 from maintd.options import Host, Port
 from maintd.readings import Sign, below
@@ -39,6 +40,8 @@ class CheckTls(Check):
             context = wire.tls_context(self.ca_file, verify=True)
             plain = made = wire.secure(plain, self.server_name or self.host, context)  # type: ignore[assignment]
             seconds = wire.seconds_left(made, time.time()) or 0.0
+        except Refused as error:
+            raise CannotTell(str(error), hint=error.hint) from error
         finally:
             plain.close()
         limits = [
