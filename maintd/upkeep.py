@@ -109,6 +109,8 @@ class Upkeep:
     def _recalled(self) -> set[str]:
         """Has what an earlier maintd told to be wrong be watched until it is over; the keys of that."""
         over, low = self.alerts.about("limit"), self.alerts.about("storage")
+        for failed in self.alerts.about("restart"):  # it may have been stopped for that, which does not make it well
+            over.pop(failed, None)
         watched = {
             over[found] for found in self.supervision.recall(over, is_silent=bool(self.alerts.open(_SUPERVISOR)))
         }
