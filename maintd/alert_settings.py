@@ -5,6 +5,7 @@ import os
 import stat
 from collections.abc import Iterable, Iterator
 from datetime import timedelta
+from difflib import get_close_matches
 from fnmatch import fnmatchcase
 from typing import Annotated, Literal
 
@@ -152,6 +153,24 @@ class Alerts(Options):
             *(("maintenance", one.jobs) for one in self.maintenance),
         ):
             for pattern in patterns:
-                is_of_a_job = "." not in pattern or pattern.rpartition(".")[0] in jobs.kinds()
-                if is_of_a_job and not any(is_named(name, (pattern,)) for name in known):
+                if not any(is_named(name, (pattern,)) for name in known) and _is_idle(pattern):
                     yield option, f'"{pattern}" matches no job, whose names are KIND.NAME'
+        for route in self.routes:
+            for pattern in route.jobs if route.severity == "critical" else ():
+                if pattern.startswith("program."):
+                    what = "what happens to a program is an error: say so in a route of its own"
+                    yield "routes", f'"{pattern}" matches nothing with severity = "critical": {what}'
+
+
+def _is_idle(pattern: str) -> bool:
+    """Whether a pattern that names no job and no part of maintd is meant for a job, as far as one can see.
+
+    It may also be for a program, or for an event that belongs to no job.
+    """
+    kinds, (first, _, rest) = jobs.kinds(), pattern.partition(".")
+    if not rest or pattern.rpartition(".")[0] in kinds:
+        return True
+    if first == "check":
+        return not any(fnmatchcase(kind, f"check.{rest.partition('.')[0]}") for kind in kinds)
+    firsts = {kind.partition(".")[0] for kind in kinds} | {*PARTS, "program", "daemon", "state"}
+    return first not in firsts and bool(get_close_matches(first, firsts, 1, 0.8))

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 
@@ -58,14 +58,17 @@ class Alerts:
             elif heard != incident.heard:
                 self._store.note(replace(incident, heard=heard, told=incident.told if heard else ""))
 
-    def resume(self, standings: Iterable[Standing], severities: Mapping[str, str], now: datetime) -> None:
+    def resume(
+        self, standings: Iterable[Standing], severities: Mapping[str, str], watched: Collection[str], now: datetime
+    ) -> None:
         """What an earlier maintd knew of checks and could not write down before its end is made up for.
 
-        Of other things nobody may be left who knows that they are over: those that are not heard of again fade.
+        Of other things than `watched` (keys) nobody may be left who knows that they are over: those that are not heard
+        of again fade.
         """
         for incident in list(self._store.incidents.values()):
             if incident.key != CASCADE and incident.key not in severities:
-                self._store.note(replace(incident, fades=True))
+                self._store.note(replace(incident, fades=incident.key not in watched))
         for standing in standings:
             open_now = self._store.incidents.get(standing.job)
             if standing.said in ("down", "degraded", "flapping") and open_now is None:
@@ -77,6 +80,11 @@ class Alerts:
 
     def open(self, key: str) -> Incident | None:
         return self._store.incidents.get(key)
+
+    def about(self, what: str) -> dict[tuple[str, str], str]:
+        """The keys of what is wrong with things of jobs, such as a "limit" or a "storage", by (job, target)."""
+        split = {incident.key: incident.key.split(" ", 2) for incident in self._store.incidents.values()}
+        return {(parts[0], parts[2]): key for key, parts in split.items() if parts[1:2] == [what] and len(parts) == 3}
 
     @property
     def programs(self) -> list[str]:
@@ -171,10 +179,20 @@ class Alerts:
     def end_silence(self, pattern: str) -> bool:
         return self._store.end_silence(pattern)
 
-    def shift(self, jump: timedelta) -> None:
-        """The wall clock was set by `jump`: silences last as long as they were to last."""
+    def shift(self, jump: timedelta, now: datetime) -> None:
+        """The wall clock was set by `jump`: silences last as long as they were to last.
+
+        An Alertmanager goes by the clock: it takes what it was told to be over, so far forward, and is told again.
+        """
         for silence in list(self._store.silences.values()):
             self._store.silence(replace(silence, until=silence.until + jump))
+        if jump <= self._settings.remind:
+            return
+        by_clock = {name for name, channel in self._settings.channels.items() if channel.alertmanager}
+        for incident in list(self._store.incidents.values()):
+            channels = [] if self._is_quiet(incident.name, now) else by_clock.intersection(incident.heard)
+            item = _item(incident, "still", incident.text, now)
+            self._store.note(incident, [(channel, incident.key, item) for channel in sorted(channels)])
 
     def _is_quiet(self, name: str, now: datetime) -> bool:
         local = now.astimezone(self._zone)

@@ -1,7 +1,7 @@
 """Measures what programs take that have a limit, and says when one is over it as often as that takes."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import field
 from typing import ClassVar
 
@@ -122,6 +122,17 @@ class Ceilings:
             for program in sorted(gone.over):
                 self._end(job, gone, program, "the limit is gone")
 
+    def recall(self, told: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """What an earlier maintd has told of programs, as (job, program), holds until it is over; which is watched.
+
+        Asked before the programs are known. What hung may have been told of all of a limit's programs together.
+        """
+        watched = [(job, program) for job, program in told if job in self._jobs]
+        for name, program in watched:
+            job = self._jobs[name]
+            (job.over if ":" in program else job.blind).add(program)
+        return watched
+
     def ended(self, job: str, *, acted: bool) -> None:
         """A run for that has ended; the next one is as long away as each step is given to help."""
         found = self._jobs.get(job)
@@ -145,7 +156,7 @@ class Ceilings:
             return
         programs = {program.name: program for program in known if program.is_named(job.ceiling.program)}
         found = [excess for program in programs.values() if (excess := self._sampled(name, job, program))]
-        for gone in (job.over | job.blind) - programs.keys() - {job.ceiling.program}:
+        for gone in (job.over | job.blind - {job.ceiling.program}) - programs.keys():
             self._end(name, job, gone, "it is gone")
         if found and not job.is_awaited and time.monotonic() >= job.not_before and not self._is_held():
             job.is_awaited = True

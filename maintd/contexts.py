@@ -62,7 +62,6 @@ def supervisor(config: Config) -> Supervisor:
     """
     settings = config.supervisor
     try:
-        password = settings.password() or ""
-    except (OSError, MaintdError):
-        password = ""
-    return Supervisor(settings.url, settings.username or "", password)
+        return Supervisor(settings.url, settings.username or "", settings.password() or "")
+    except MaintdError as error:
+        return Supervisor(settings.url, settings.username or "", without=str(error))

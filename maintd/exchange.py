@@ -3,8 +3,8 @@
 import http.client
 import time
 from collections.abc import Mapping
-from dataclasses import field
-from urllib.parse import urljoin, urlsplit
+from dataclasses import field, replace
+from urllib.parse import quote, urljoin, urlsplit
 
 from maintd import wire
 from maintd.errors import MaintdError
@@ -12,6 +12,11 @@ from maintd.values import dataclass
 
 LARGEST = 1 << 20
 """Bytes of a body that are read; the rest is not looked at."""
+_REDIRECTS = (301, 302, 303, 307, 308)
+_FOR_ANYBODY = ("user-agent", "accept")
+_OF_THE_BODY = ("content-type", "content-encoding", "content-language", "content-length", "transfer-encoding")
+_SAFE = "!#$%&'()*+,/:;=?@[]~"
+"""What stands in a URL as it is, besides letters and digits (RFC 3986); whatever else there is gets encoded."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +47,8 @@ class Answer:
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection over a Wire."""
 
-    def __init__(self, request: Request, url: str, deadline: float) -> None:
-        parts = urlsplit(url)
+    def __init__(self, request: Request, deadline: float) -> None:
+        parts = urlsplit(request.url)
         self._is_tls = parts.scheme == "https"
         super().__init__(parts.hostname or "localhost", parts.port or (443 if self._is_tls else 80))
         self.default_port = 443 if self._is_tls else 80
@@ -66,40 +71,53 @@ class _Connection(http.client.HTTPConnection):
 
 def fetch(request: Request, deadline: float) -> Answer:
     """The answer, after redirects. Raises OSError, TimedOut; MaintdError if it is no proper one."""
-    begun, url, headers = time.monotonic(), request.url, dict(request.headers)
+    begun = time.monotonic()
     for _ in range(request.redirects + 1):
-        status, body, location, valid_s = _once(request, url, headers, deadline)
+        status, body, location, valid_s = _once(request, deadline)
         if location is None or not request.redirects:
-            return Answer(status, body, time.monotonic() - begun, url, valid_s)
-        following = _joined(url, location)
-        if urlsplit(following).scheme not in ("http", "https"):
-            raise MaintdError(f"it redirects to {following}, which is not HTTP")
-        if urlsplit(following)[:2] != urlsplit(url)[:2]:
-            headers.pop("Authorization", None)  # for that server alone
-        url = following
-    raise MaintdError(f"it redirects more than {request.redirects} times, at last to {url}")
+            return Answer(status, body, time.monotonic() - begun, request.url, valid_s)
+        request = _redirected(request, status, _joined(request.url, location))
+    raise MaintdError(f"it redirects more than {request.redirects} times, at last to {request.url}")
 
 
 def _joined(url: str, location: str) -> str:
-    """Where a redirect leads."""
+    """Where a redirect leads. What stands in a header was read as Latin-1, whatever it is."""
     try:
-        following = urljoin(url, location)
+        following = urljoin(url, quote(location.encode("latin-1"), safe=_SAFE))
         urlsplit(following).port  # noqa: B018 - asked for its ValueError
     except ValueError:
         raise MaintdError(f"it redirects to {location[:200]}, which is no URL") from None
+    if urlsplit(following).scheme not in ("http", "https"):
+        raise MaintdError(f"it redirects to {following}, which is not HTTP")
     return following
 
 
-def _once(
-    request: Request, url: str, headers: Mapping[str, str], deadline: float
-) -> tuple[int, bytes, str | None, float | None]:
-    connection = _Connection(request, url, deadline)
+def _redirected(request: Request, status: int, url: str) -> Request:
+    """What is asked next (RFC 9110, 15.4): another server gets no header that may be a secret, and no body."""
+    method, body, headers = request.method, request.body, dict(request.headers)
+    if (status == 303 and method != "HEAD") or (status in (301, 302) and method == "POST"):
+        method, body = "GET", None
+        headers = {name: value for name, value in headers.items() if name.lower() not in _OF_THE_BODY}
+    if _server(url) != _server(request.url):
+        body = None
+        headers = {name: value for name, value in headers.items() if name.lower() in _FOR_ANYBODY}
+    return replace(request, url=url, method=method, body=body, headers=headers)
+
+
+def _server(url: str) -> tuple[str, str | None, int]:
     parts = urlsplit(url)
-    path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
+    return parts.scheme, parts.hostname, parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _once(request: Request, deadline: float) -> tuple[int, bytes, str | None, float | None]:
+    connection = _Connection(request, deadline)
+    parts = urlsplit(request.url)
+    path = quote((parts.path or "/") + (f"?{parts.query}" if parts.query else ""), safe=_SAFE)
     try:
-        connection.request(request.method, path, request.body, dict(headers))
+        body = None if request.body is None else request.body.encode()
+        connection.request(request.method, path, body, dict(request.headers))
         response = connection.getresponse()
-        location = response.getheader("Location") if response.status in (301, 302, 303, 307, 308) else None
+        location = response.getheader("Location") if response.status in _REDIRECTS else None
         body = b"" if location and request.redirects else _body(response)
     except http.client.RemoteDisconnected as error:
         raise MaintdError("the connection was closed without an answer") from error

@@ -3,7 +3,7 @@
 import os
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import field
 from itertools import pairwise
 from typing import ClassVar
@@ -127,6 +127,14 @@ class Floors:
 
     def remove(self, job: str) -> None:
         self._watched = {name: watched for name, watched in self._watched.items() if name != job}
+
+    def recall(self, told: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """What an earlier maintd has told to be low, as (job, path), is until there is room; which of it is watched."""
+        known = self._watched
+        watched = [(job, path) for job, path in told if job in known and known[job].floor.path == path]
+        for job, _ in watched:
+            self._watched[job].is_low = True
+        return watched
 
     def _ask(self, job: str) -> None:
         """In the thread of the relay."""

@@ -1,11 +1,14 @@
 """Options that several kinds have in common: how a peer is reached, and secrets that stand in files."""
 
+import os
 import re
+import stat
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema
 
-from maintd.errors import MaintdError
+from maintd.errors import Refused
+from maintd.job import AbsolutePath
 
 
 def _regex(text: str) -> str:
@@ -36,20 +39,35 @@ def _without_password(text: str) -> str:
     return text
 
 
+def _socket(path: str) -> str:
+    if len(os.fsencode(path)) > _LONGEST_SOCKET:
+        raise ValueError(f"{path!r} is no path of a Unix socket: it has more than {_LONGEST_SOCKET} bytes")
+    return path
+
+
 Conninfo = Annotated[str, AfterValidator(_without_password)]
 """How libpq connects, without a password."""
 Regex = Annotated[str, Field(min_length=1), AfterValidator(_regex)]
 Port = Annotated[int, Strict(), Field(ge=1, le=65535)]
+_LONGEST_SOCKET = 107
+"""Bytes of the path of a Unix socket, at most (unix(7))."""
+_LONGEST_SECRET = 1 << 16
+SocketPath = Annotated[AbsolutePath, AfterValidator(_socket)]
 Host = Annotated[str, Field(min_length=1, pattern=r"^[^\s/]+$")]
 
 
 def secret(path: str) -> str:
-    """What a file holds, without the end of its line. Raises MaintdError, which does not show it."""
+    """What a file holds, without the end of its line. Raises Refused, which does not show it, and waits for nothing."""
     try:
-        with open(path, encoding="utf-8") as file:
-            return file.read().rstrip("\r\n")
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        try:
+            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+                raise ValueError("it is no regular file")
+            return os.read(descriptor, _LONGEST_SECRET).decode().rstrip("\r\n")
+        finally:
+            os.close(descriptor)
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or "it is not UTF-8"
-        raise MaintdError(
-            f"{path} cannot be read: {reason}", hint="it is to hold the secret, readable by root"
-        ) from error
+        unreadable = "it is not UTF-8" if isinstance(error, UnicodeError) else str(error)
+        reason = getattr(error, "strerror", None) or unreadable
+        hint = "it is to hold the secret, readable by the user that maintd runs as"
+        raise Refused(f"{path} cannot be read: {reason}", hint=hint) from error

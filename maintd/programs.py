@@ -46,7 +46,7 @@ class SupervisorFailed(Failure):
     """supervisord does not answer, so that nothing is known of its programs. Told once until it answers."""
 
     name: ClassVar[str] = "supervisor.failed"
-    level: ClassVar[str] = "warning"
+    level: ClassVar[str] = "error"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +91,10 @@ class Programs:
         if self._thread is None:
             self._thread = threading.Thread(target=self._work, name="programs", daemon=True)
             self._thread.start()
+
+    def recall_silence(self) -> None:
+        """Before the start: an earlier maintd has told that supervisord does not answer."""
+        self._silent = _PATIENCE
 
     def stop(self) -> None:
         self._stopping.set()

@@ -14,6 +14,7 @@ from maintd.alert_settings import Alerts
 from maintd.complaints import did_you_mean
 from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Flag, Interval, Limit, Span
+from maintd.options import secret
 from maintd.rules import Options, rule
 
 SUPERVISOR_URL = "unix:///run/supervisor.sock"
@@ -107,10 +108,9 @@ class Supervisor(Options):
         return message if is_half else ""
 
     def password(self) -> str | None:
-        """The secret itself, read now. Raises OSError if its file cannot be read, MaintdError if it is not set."""
+        """The secret itself, read now. Raises MaintdError if its file cannot be read, or if it is not set."""
         if self.password_file is not None:
-            with open(self.password_file, encoding="utf-8") as file:
-                return file.read().rstrip("\r\n")
+            return secret(self.password_file)
         if self.password_env is None:
             return None
         if self.password_env not in os.environ:

@@ -1,8 +1,8 @@
 """How each check stands, and since when: readings come in, and what has changed is said once."""
 
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import field, replace
 from datetime import datetime
 from typing import Any
@@ -36,7 +36,6 @@ class _Entry:
     bad_since: float = 0.0
     changed: float | None = None
     asked: float = 0.0
-    is_held: bool = False
     memory: dict[str, Any] = field(default_factory=dict)
 
 
@@ -113,9 +112,12 @@ class Standings:
             was = Health.UNKNOWN  # it is steady again: the last readings alone count
         verdict = entry.course.verdict(was, job.fail_after, job.recover_after)
         is_worse = verdict.badness > entry.standing.health.badness and verdict is not Health.UNKNOWN
-        entry.is_held = is_worse and self._is_in_doubt(name)
+        suspect = self._suspect(name) if is_worse else None
         is_open = verdict is Health.UNKNOWN and not entry.course.is_blind(job.fail_after)
-        if not entry.is_held and not is_open:
+        if suspect is not None:
+            told = f"it would be {verdict} ({entry.reading.reason}), but for {suspect}, which may be the cause"
+            self._change(entry, entry.standing.health, told, now)
+        elif not is_open:
             self._say(entry, verdict, verdict, run, now)
 
     def _say(self, entry: _Entry, said: str, health: Health, run: str, now: datetime) -> None:
@@ -150,24 +152,19 @@ class Standings:
 
         One that is paused is none: nobody sees when it is well again.
         """
-        for other in self._checks[name].depends_on:
-            if other in self._entries:
-                if self._entries[other].standing.said == Health.DOWN and not self._state.is_paused(other):
-                    return other
-                deeper = self._hindrance(other)
-                if deeper is not None:
-                    return deeper
+        for other in _reached(name, lambda check: self._checks[check].depends_on if check in self._checks else ()):
+            entry = self._entries.get(other)
+            if entry is not None and entry.standing.said == Health.DOWN and not self._state.is_paused(other):
+                return other
         return None
 
     def _dependants(self, name: str) -> Iterator[str]:
         """Those that depend on a check, directly first."""
-        for other in self._direct.get(name, ()):
-            yield other
-            yield from self._dependants(other)
+        return _reached(name, lambda check: self._direct.get(check, ()))
 
-    def _is_in_doubt(self, name: str) -> bool:
-        """Whether one that it depends on may turn out to be down too, which is then looked at now."""
-        doubtful = False
+    def _suspect(self, name: str) -> str | None:
+        """One that it depends on and that may turn out to be down too, if there is any; all such are looked at now."""
+        suspect = None
         for other in self._checks[name].depends_on:
             entry = self._entries.get(other)
             if entry is None or entry.course.is_flapping or entry.standing.health is Health.DEGRADED:
@@ -175,9 +172,9 @@ class Standings:
             if self._state.is_paused(other):
                 continue
             if entry.bad_since or entry.looked < self._entries[name].bad_since:
-                doubtful = True
+                suspect = suspect or other
                 self._hasten(other)
-        return doubtful
+        return suspect
 
     def _hasten(self, name: str) -> None:
         """Has a check looked at now, since another waits for it, whatever its own interval; not too often."""
@@ -210,6 +207,17 @@ class Standings:
             "last_look": entry.read_at.isoformat(timespec="seconds") if entry.read_at else None,
             "took_ms": round(reading.took_ms, 1) if reading else None,
         }
+
+
+def _reached(start: str, following: Callable[[str], Iterable[str]]) -> Iterator[str]:
+    """What can be reached from a name, the nearest first, each once however many paths lead there."""
+    seen, waiting = {start}, deque([start])
+    while waiting:
+        for name in following(waiting.popleft()):
+            if name not in seen:
+                seen.add(name)
+                waiting.append(name)
+                yield name
 
 
 def _event(reading: Reading, said: str, was: str, entry: _Entry, lasted: float) -> Event:

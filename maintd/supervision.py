@@ -50,6 +50,15 @@ class Supervision:
         if is_cascade:
             self.incident.goes_on(next(iter(self._failures), "what had failed"), now)
 
+    def recall(self, over: Iterable[tuple[str, str]], *, is_silent: bool) -> list[tuple[str, str]]:
+        """Before programs are followed: what an earlier maintd has told, and nobody knows yet to be over.
+
+        Returns what is watched of `over`, which are limits and programs.
+        """
+        if is_silent:
+            self.programs.recall_silence()
+        return self.ceilings.recall(over)
+
     def stop(self) -> None:
         self.programs.stop()
 
@@ -57,8 +66,13 @@ class Supervision:
         """Goes by another config from now on."""
         self._config = config
         self.incident.settings = config.cascade
-        if "cascade" in config.sources or any(job.follows_programs and job.enabled for job in config.jobs.values()):
+        if self.follows(config):
             self.programs.start()
+
+    @staticmethod
+    def follows(config: Config) -> bool:
+        """Whether supervisord is asked for anything."""
+        return "cascade" in config.sources or any(job.follows_programs and job.enabled for job in config.jobs.values())
 
     def install(self, name: str) -> None:
         """A job, new or changed."""

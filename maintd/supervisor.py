@@ -84,12 +84,13 @@ class Supervisor:
     """A supervisord, by the URL of its interface (`unix:///run/supervisor.sock`, `http://127.0.0.1:9001`).
 
     Each plan has one of its own, which asks each question once; one that did not answer is asked nothing more. No
-    question lasts beyond `deadline` (time.monotonic()), nor longer than 2 s.
+    question lasts beyond `deadline` (time.monotonic()), nor longer than 2 s. `without` says why it has no password.
     """
 
     url: str
     username: str = ""
     password: str = ""
+    without: str = ""
     deadline: float = math.inf
     _answers: dict[tuple[str, ...], Any] = field(default_factory=dict, init=False, repr=False, compare=False)
     _silence: list[Unreachable] = field(default_factory=list, init=False, repr=False, compare=False)
@@ -210,7 +211,13 @@ class Supervisor:
         from maintd import rpc  # noqa: PLC0415 - its libraries take 30 ms to load, which most commands never need
 
         within = min(max(self.deadline - time.monotonic(), _LEAST), rpc.DEADLINE)
-        return rpc.call(self.url, (self.username, self.password), method, *arguments, within=within)
+        try:
+            return rpc.call(self.url, (self.username, self.password), method, *arguments, within=within)
+        except Unreachable as error:
+            if not self.without:
+                raise
+            hint = "it is asked without its password: see [supervisor] password_file and password_env"
+            raise Unreachable(f"{error}; {self.without}", hint=hint) from error
 
 
 def _end_of(path: str, size: int) -> str:

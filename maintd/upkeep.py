@@ -49,6 +49,7 @@ class Noted:
     notice: Notice
 
 
+_SUPERVISOR = "supervisor"
 _SPENT = {"storage.ok": "guard.spent", "directory.ok": "directory.spent"}
 """What ends what a guard has said."""
 Heard = Due | Done | Changes | Noted | Delivered | Begun | Pinged
@@ -102,11 +103,23 @@ class Upkeep:
         self.watch.start()
         self.schedule.start()
         self.checkups.start()
+        watched = self._recalled()
         self.supervision.take_over(self.config)
         self.supervision.resume(self.alerts.programs, is_cascade=self.alerts.open(CASCADE) is not None)
         severities = {name: job.severity for name, job in self.config.jobs.items()}
-        self.alerts.resume(self.state.standings(), severities, datetime.now(UTC))
+        self.alerts.resume(self.state.standings(), severities, watched, datetime.now(UTC))
         self.pings.resume(self.config.jobs)
+
+    def _recalled(self) -> set[str]:
+        """Has what an earlier maintd told to be wrong be watched until it is over; the keys of that."""
+        over, low = self.alerts.about("limit"), self.alerts.about("storage")
+        for failed in self.alerts.about("restart"):  # it may have been stopped for that, which does not make it well
+            over.pop(failed, None)
+        watched = {
+            over[found] for found in self.supervision.recall(over, is_silent=bool(self.alerts.open(_SUPERVISOR)))
+        }
+        watched |= {low[found] for found in self.floors.recall(low)}
+        return watched | ({_SUPERVISOR} if self.supervision.follows(self.config) else set())
 
     def _overhear(self, event: Event, envelope: Envelope) -> None:
         notice = notices.notice(event, envelope)
@@ -197,7 +210,7 @@ class Upkeep:
             self._after_jump = set(self.config.jobs)  # before the jump is accepted: a run may begin in between
             self.schedule.reanchor()
             self.pauses.shift(timedelta(seconds=jump))
-            self.alerts.shift(timedelta(seconds=jump))
+            self.alerts.shift(timedelta(seconds=jump), datetime.now(UTC))
             self.checkups.shift(timedelta(seconds=jump))
             for name, job in self.config.jobs.items():
                 if Lane.PROGRAMS in job.lanes:  # pauses and budgets go by what was done when

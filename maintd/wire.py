@@ -6,6 +6,7 @@ not extend it. A name is looked up in a thread of its own, since getaddrinfo(3) 
 
 import contextlib
 import ipaddress
+import os
 import socket
 import ssl
 import threading
@@ -14,7 +15,7 @@ from functools import lru_cache
 from typing import Any
 
 from maintd.deadlines import left
-from maintd.errors import MaintdError
+from maintd.errors import MaintdError, Refused
 
 MOST_LOOKUPS = 16
 Address = tuple[socket.AddressFamily, Any]
@@ -102,9 +103,31 @@ def secure(wire: Wire, server_name: str, context: ssl.SSLContext) -> TlsWire:
     return made
 
 
-@lru_cache(maxsize=16)
 def tls_context(ca_file: str | None, *, verify: bool) -> ssl.SSLContext:
-    """What TLS is made by; kept, since to read the authorities of a system takes 20 ms."""
+    """What TLS is made by; kept until the authorities are others, since to read those of a system takes 20 ms.
+
+    Raises Refused if a `ca_file` that is named cannot be read.
+    """
+    usual = ssl.get_default_verify_paths()
+    files = (ca_file,) if ca_file else (usual.cafile, usual.capath)
+    try:
+        return _context(ca_file, verify, tuple(_stamp(file) for file in files if file))
+    except OSError as error:  # ssl.SSLError is one
+        reason = "it holds no certificate" if isinstance(error, ssl.SSLError) else error.strerror
+        raise Refused(f"{ca_file} cannot be read: {reason}", hint="ca_file is to hold certificates (PEM)") from error
+
+
+def _stamp(path: str) -> tuple[int, ...]:
+    """What is otherwise when a file was written or exchanged."""
+    try:
+        found = os.stat(path)
+    except OSError:
+        return ()
+    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+
+
+@lru_cache(maxsize=16)
+def _context(ca_file: str | None, verify: bool, _stamps: tuple[tuple[int, ...], ...]) -> ssl.SSLContext:  # noqa: FBT001
     context = ssl.create_default_context(cafile=ca_file)
     context.sslsocket_class = TlsWire
     if not verify:

@@ -159,7 +159,13 @@ BEYOND = """
 [alerts.channels.pager]
 command = ["/no/such/pager"]
 [[alerts.routes]]
-jobs = ["rotate.*", "rotate.servcies", "program.web:*"]
+jobs = ["rotate.*", "rotate.servcies", "program.web:*", "check.*", "check.htp.*", "chekc.*", "programs.x:*", "state.*"]
+[[alerts.routes]]
+severity = "critical"
+jobs = ["program.web:*", "cascade"]
+[check.file.stays_away]
+paths = ["HERE/nowhere/lock"]
+absent = true
 [[alerts.maintenance]]
 window = "02:00-03:00"
 jobs = ["api"]
@@ -190,10 +196,12 @@ def test_what_can_never_work_is_said_before_it_is_tried(tree):
     tree.write_config(ROTATE + BEYOND)
     said = re.sub(r"(?m)^[^:]*:\d+:\d+: warning: ", "", tree.run("check").stderr).replace(f"{tree.folder}", "HERE")
     told = [line for line in said.splitlines() if not line.startswith(("supervisor:", "sqlite.all: "))]
+    idle = "rotate.servcies", "check.htp.*", "chekc.*", "programs.x:*"
     assert sorted(told) == sorted(
         [
             "alerts.channels: pager: /no/such/pager does not exist or may not be run",
-            'alerts.routes: "rotate.servcies" matches no job, whose names are KIND.NAME',
+            *(f'alerts.routes: "{name}" matches no job, whose names are KIND.NAME' for name in idle),
+            next(line for line in told if line.startswith('alerts.routes: "program.web:*" matches nothing with ')),
             'alerts.maintenance: "api" matches no job, whose names are KIND.NAME',
             "backup.app.files: HERE/nowhere is not there",
             "backup.app.files: HERE/nowhere/*.csv is not there",

@@ -15,7 +15,7 @@ from maintd.rules import Options
 from maintd.supervisor import Supervisor
 from maintd.units import format_size
 
-_SECRET = ("password_file", "access_key_id_file", "secret_access_key_file", "identity_file")
+_SECRET = ("password_file", "token_file", "access_key_id_file", "secret_access_key_file", "identity_file")
 _MOST = 20
 """Warnings of one kind about one job; more say no more."""
 
@@ -74,11 +74,15 @@ def _of_secret(path: str) -> str:
 
 
 def _misses(config: Config, prospect: Prospect, stored: Callable[[], frozenset[str]]) -> Iterator[Problem]:
-    """What patterns name that is not there, or is no file; not where the job has done its work on all of it."""
+    """What patterns name that is not there, or is no file; not where the job has done its work on all of it.
+
+    Nor if it is not to be there (`absent` of `check.file`).
+    """
+    is_well = getattr(prospect.job, "absent", False)
     misses = [
         miss
         for miss in (prospect.files.misses if prospect.files else ())
-        if not (miss.missing and shelves.has_done_its_work(prospect.job, miss.path, stored))
+        if not (miss.missing and (is_well or shelves.has_done_its_work(prospect.job, miss.path, stored)))
     ]
     for miss in misses[:_MOST]:
         yield _warning(config, prospect.name, f"{printable(miss.path)}: {miss.reason}")

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from maintd import extras
 from maintd.job import AbsolutePath, Context, Count, Flag, Job, Span
-from maintd.options import Host, Port
+from maintd.options import Host, Port, SocketPath
 from maintd.steps import Finding, Step
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked
@@ -21,7 +21,7 @@ class RedisUpkeep(Job):
 
     host: Host = Field(default="127.0.0.1", description="a name or an address")
     port: Port = Field(default=6379, description="the port")
-    socket: AbsolutePath | None = Field(default=None, description="a Unix socket in place of host and port")
+    socket: SocketPath | None = Field(default=None, description="a Unix socket in place of host and port")
     tls: Flag = Field(default=False, description="true speaks TLS")
     ca_file: AbsolutePath | None = Field(default=None, description="the authorities to go by; default: the system's")
     username: str | None = Field(default=None, description="the user, if it is not the default one")

@@ -7,8 +7,10 @@ from typing import Any
 
 from maintd.errors import MaintdError, Refused, TimedOut
 
+_SEES_ALL = "SELECT pg_has_role(current_user, 'pg_read_all_stats', 'USAGE')"
+"""Whether it is shown of others what they are and do; all of that is NULL otherwise."""
 _CONNECTIONS = """
-SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend'),
+SELECT (SELECT count(*) FROM pg_stat_activity WHERE backend_type = 'client backend' AND pid <> pg_backend_pid()),
        current_setting('max_connections')::int - current_setting('superuser_reserved_connections')::int
 """
 _LONGEST = """
@@ -33,8 +35,9 @@ def look(
 ) -> dict[str, Any]:
     """Connects, asks `query`, which is one statement and may only read, and reads the statistics.
 
-    Returns `first` (of the query), `query_s`, `connections`, `most_connections`, `longest_s` (the longest transaction),
-    `lag_s` (None on a server that is no replica) and `dead` (percent of dead rows in the worst of the larger tables).
+    Returns `first` (of the query), `query_s`, `sees_all` (whether what is said of connections counts those of others),
+    `connections` (without this one), `most_connections`, `longest_s` (the longest transaction), `lag_s` (None on a
+    server that is no replica) and `dead` (percent of dead rows in the worst of the larger tables).
     """
     settings = f"-c statement_timeout={int(limit * 1000)} -c default_transaction_read_only=on"
     with connected(conninfo, password, max(int(limit), 2), settings) as connection:
@@ -43,9 +46,9 @@ def look(
         took = time.monotonic() - begun
         used, most = _row(connection, _CONNECTIONS)
         rest = {name: _row(connection, sql)[0] for name, sql in (("longest_s", _LONGEST), ("lag_s", _LAG))}
-        dead = _row(connection, _DEAD)[0]
+        dead, sees_all = _row(connection, _DEAD)[0], _row(connection, _SEES_ALL)[0]
     value = first[0] if first else None
-    told = {"first": None if value is None else str(value), "query_s": took, "dead": dead}
+    told = {"first": None if value is None else str(value), "query_s": took, "dead": dead, "sees_all": sees_all}
     return told | {"connections": used, "most_connections": most} | rest
 
 

@@ -15,12 +15,20 @@ _OPS = 10_000
 
 
 def look(
-    _progress: Callable[[int], None], *, path: str, query: str | None, limit: float, quick_check: bool
+    _progress: Callable[[int], None],
+    *,
+    path: str,
+    query: str | None,
+    limit: float,
+    quick_check: bool,
+    checked: list[int] | None,
 ) -> dict[str, Any]:
     """Opens the database read-only and asks; ends after `limit` seconds.
 
-    Returns `first` (the first value of the query), `query_s`, `pages`, `free_pages`, `wal_bytes`, `changed` (when it
-    was last written, seconds of the epoch), and with quick_check what that says (`ok`, or what is wrong).
+    With `quick_check`, or if another file than `checked` (a device and an inode) has the path now, its structure is
+    read through. Returns `first` (the first value of the query), `query_s`, `pages`, `free_pages`, `wal_bytes`,
+    `changed` (when it was last written, seconds of the epoch), `file` (its device and inode), and what that
+    quick_check said (`ok`, or what is wrong; None without one).
     """
     end = time.monotonic() + limit
     info = os.stat(path)
@@ -34,8 +42,9 @@ def look(
         )
         connection.setbusytimeout(max(int(1000 * limit) - 200, 0))
         connection.setprogresshandler(lambda: time.monotonic() > end, _OPS)
-        found = _found(connection, query)
-        found["quick_check"] = _one(connection, "PRAGMA quick_check(1)") if quick_check else None
+        found = _found(connection, query) | {"file": [info.st_dev, info.st_ino]}
+        is_wanted = quick_check or (checked is not None and checked != found["file"])
+        found["quick_check"] = _one(connection, "PRAGMA quick_check(1)") if is_wanted else None
         connection.close()
     except apsw.InterruptError as error:
         raise TimedOut("the query took too long") from error

@@ -46,6 +46,10 @@ class Server:
     def url(self) -> str:
         return f"{'https' if self._context else 'http'}://127.0.0.1:{self.port}"
 
+    def secure(self, context: ssl.SSLContext) -> None:
+        """Shows another certificate from now on."""
+        self._context = context
+
     def close(self) -> None:
         self._listener.close()
         for made in list(self._open):

@@ -1,12 +1,13 @@
 """Checks in the running daemon: side by side, on the edge, in order of dependence, over restarts."""
 
 import signal
+import sqlite3
 from collections.abc import Callable
 
 from tests.conftest import until
 from tests.end_to_end.daemon import Daemon
 
-from .servers import Server, respond
+from .servers import Server, certified, respond, server
 
 FAST = 'every = "1s"\ntimeout = "900ms"\n'
 
@@ -153,6 +154,76 @@ def test_a_cause_that_is_well_again_or_paused_hides_nothing(daemon, web):
     assert health(one)["check.http.db"] == "down"
 
 
+def test_many_ways_from_one_check_to_another_are_gone_once(daemon, web):
+    """Of 24 layers of two checks, each on both below it (16 million ways), the lowest hides all, and that soon."""
+    down, layers = is_up(web, "/0a"), range(24)
+    down(False)
+    needs = {n: [f"check.http.{n - 1}{way}" for way in "ab"] if n else [] for n in layers}
+    jobs = [
+        http(web, f"{n}{way}", f"{FAST}depends_on = {needs[n]}\n".replace("'", '"')) for n in layers for way in "ab"
+    ]
+    one = daemon("".join(jobs)).start()
+    one.event("check.failed", job="check.http.0a")
+    asked(web, "23b", 3)
+    assert health(one) == {f"check.http.{n}{way}": "unknown" for n in layers for way in "ab"} | {
+        "check.http.0a": "down",
+        "check.http.0b": "up",
+    }
+    assert one.stop() == 0
+
+
+def test_a_repaired_database_is_up_before_it_would_be_read_through_again(daemon):
+    """Damage is over once the file is repaired, exchanged, or another one is named, however rare `quick_check_every`.
+
+    A person who asks has it read through at once, also what was found whole.
+    """
+    one = daemon("")
+    good, broken = (one.tree.folder / name for name in ("good.sqlite", "broken.sqlite"))
+    database = sqlite3.connect(good)
+    database.execute("CREATE TABLE price (at, value)")
+    database.executemany("INSERT INTO price VALUES (?, ?)", [(n, "x" * 200) for n in range(500)])
+    database.execute("CREATE INDEX by_time ON price (at)")
+    database.commit()
+    database.close()
+    whole = good.read_bytes()
+    bad = bytearray(whole)
+    bad[4096 * 5 + 8 : 4096 * 5 + 200] = b"\xff" * 192
+    broken.write_bytes(bad)
+    options = 'query = "SELECT 1"\nquick_check_every = "1h"\nevery = "1s"\ntimeout = "30s"\n'
+    job = f'[check.sqlite.a]\npath = "{broken}"\n{options}'
+    one.tree.write_config(job)
+    one.start()
+    assert "quick_check says" in one.event("check.failed")["error_msg"]
+    broken.write_bytes(whole)
+    one.event("check.recovered")
+    broken.write_bytes(bad)
+    assert one.tree.run("do", "check.sqlite.a").returncode == 1
+    one.event("check.failed", count=2)
+    (one.tree.folder / "new").write_bytes(whole)
+    (one.tree.folder / "new").rename(broken)
+    one.event("check.recovered", count=2)
+    good.write_bytes(bad)
+    one.tree.write_config(job.replace(str(broken), str(good)))
+    one.hang_up()
+    one.event("check.failed", count=3)
+
+
+def test_authorities_that_are_renewed_count_at_once(daemon, tmp_path):
+    """A certificate that is renewed together with the file of its authority is trusted by the running daemon."""
+    contexts, authority = [], tmp_path / "authority.pem"
+    for name in ("old", "new"):
+        (tmp_path / name).mkdir()
+        contexts.append(certified(tmp_path / name, 60))
+    authority.write_bytes((tmp_path / "old/cert.pem").read_bytes())
+    with server(contexts[0]) as web:
+        one = daemon(http(web, "a", FAST + f'ca_file = "{authority}"\n')).start()
+        until(lambda: health(one)["check.http.a"] == "up", "it is up", 30)
+        web.secure(contexts[1])
+        assert "certificate" in one.event("check.failed")["error_msg"]
+        authority.write_bytes((tmp_path / "new/cert.pem").read_bytes())
+        one.event("check.recovered")
+
+
 def test_how_it_stands_survives_a_kill(daemon, web):
     """After kill -9 and a start a check that was down is down since then, is not told again, and its recovery is."""
     answer = is_up(web, "/a")
@@ -172,15 +243,22 @@ def test_how_it_stands_survives_a_kill(daemon, web):
 
 
 def test_bad_readings_in_the_grace_do_not_count(daemon, web):
-    """For as long as `grace` says after the start, nothing is told of what is not up yet; good readings count."""
-    answer = is_up(web, "/a")
-    answer(False)
-    one = daemon(http(web, "a", FAST + 'grace = "1h"\n')).start()
+    """For as long as `grace` says after the start, nothing is told of what is not up yet; good readings count.
+
+    What depends on it waits for it, and `maintd status` says so; when it is up, that is told.
+    """
+    answer, other = is_up(web, "/a"), is_up(web, "/b")
+    answer(False), other(False)
+    needing = http(web, "b", FAST + 'depends_on = ["check.http.a"]\n')
+    one = daemon(http(web, "a", FAST + 'grace = "1h"\n') + needing).start()
     asked(web, "a", 4)
+    waits = "it would be down (status 500, not 2xx), but for check.http.a, which may be the cause"
+    until(lambda: waits in {check["reason"] for check in one.status()["checks"]}, "it waits")
     assert said(one) == []
-    assert health(one) == {"check.http.a": "unknown"}
+    assert health(one) == {"check.http.a": "unknown", "check.http.b": "unknown"}
     answer(True)
-    until(lambda: health(one) == {"check.http.a": "up"}, "it is up", 30)
+    one.event("check.failed", job="check.http.b")
+    assert health(one)["check.http.a"] == "up"
 
 
 def test_a_pause_holds_a_check_and_a_reload_forgets_one(daemon, web):

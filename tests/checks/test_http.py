@@ -1,5 +1,6 @@
 """`check.http` against a real server that misbehaves in every way that servers do."""
 
+import os
 import time
 
 import pytest
@@ -83,20 +84,75 @@ def test_a_password_comes_from_a_file_and_is_told_nobody(tree, web):
             tree,
             f'[check.http.basic]\nurl = "{web.url}/basic"\nusername = "me"\npassword_file = "{secret}"\n'
             f'[check.http.token]\nurl = "{web.url}/token"\ntoken_file = "{secret}"\n'
-            f'[check.http.away]\nurl = "{web.url}/away"\ntoken_file = "{secret}"\n'
-            f'[check.http.none]\nurl = "{web.url}/none"\ntoken_file = "{secret}.missing"\n',
+            f'[check.http.away]\nurl = "{web.url}/away"\ntoken_file = "{secret}"\n',
         )
         assert b"Authorization: Basic bWU6czNjcmV0\r\n" in web.headers["/basic"]
         assert b"Authorization: Bearer s3cret\r\n" in web.headers["/token"]
         assert b"Authorization" not in other.headers["/ok"]
-    assert found["check.http.none"]["health"] == "down"
-    assert "secret.missing cannot be read" in found["check.http.none"]["reason"]
     assert "s3cret" not in str(found)
+
+
+def test_a_secret_that_cannot_be_read_is_no_fault_of_the_server(tree, web):
+    """Without its secret a check is unknown, says why, and asks nobody; also if a pipe that nobody writes is named."""
+    os.mkfifo(tree.folder / "pipe")
+    (tree.folder / "latin").write_bytes(b"t\xe9k\n")
+    (tree.folder / "lines").write_text("token\nX-More: header\n")
+    reasons = {
+        "lines": "holds no token that can be sent",
+        "missing": "No such file",
+        "pipe": "no regular file",
+        ".": "no regular file",
+        "latin": "not UTF-8",
+    }
+    jobs = [f'[check.http.{n}]\nurl = "{web.url}/{n}"\ntoken_file = "HERE/{name}"\n' for n, name in enumerate(reasons)]
+    found = seen(tree, "".join(jobs))
+    for number, reason in enumerate(reasons.values()):
+        told = found[f"check.http.{number}"]
+        assert told["health"] == "unknown"
+        assert reason in told["reason"]
+    assert not web.asked
+
+
+def test_where_a_redirect_leads_gets_no_secret(tree, web):
+    """Another server gets neither a body nor a header that may be a secret, however it is written; the same one does.
+
+    What answers a POST with 302 or 303 is asked with GET then. A place with a space or an umlaut in it is found.
+    """
+    secrets = 'headers = { authorization = "s3cret", X-Api-Key = "k3y", Cookie = "c00kie", accept = "text/*" }\n'
+    with server() as other:
+        web.answers |= {
+            "/away": lambda made, _: respond(made, 307, b"", f"Location: {other.url}/away"),
+            "/near": lambda made, _: respond(made, 307, b"", "Location: /near-there"),
+            "/seen": lambda made, _: respond(made, 303, b"", "Location: /seen-there"),
+            "/odd": lambda made, _: respond(made, 302, b"", "Location: /\u00fcber uns"),
+        }
+        post = f'method = "POST"\nbody = "p4ss€"\n{secrets}'
+        found = seen(
+            tree,
+            f'[check.http.away]\nurl = "{web.url}/away"\n{post}[check.http.near]\nurl = "{web.url}/near"\n{post}'
+            f'[check.http.seen]\nurl = "{web.url}/seen"\n{post}[check.http.odd]\nurl = "{web.url}/odd"\n'
+            f'[check.http.plain]\nurl = "{web.url}/a b/\u00fc?q=a b"\n',
+        )
+        assert {event["health"] for event in found.values()} == {"up"}, found
+        sent = other.headers["/away"]
+        assert sent.startswith(b"POST ")
+        assert b"accept: text/*\r\n" in sent
+        assert not [word for word in (b"s3cret", b"k3y", b"c00kie", b"p4ss", b"Content-Length: 7") if word in sent]
+    assert web.headers["/near-there"].startswith(b"POST ")
+    assert b"s3cret" in web.headers["/near-there"]
+    assert b"Content-Length: 7\r\n" in web.headers["/near-there"]
+    assert web.headers["/seen-there"].startswith(b"GET ")
+    assert b"k3y" in web.headers["/seen-there"]
+    assert b"Content-Length" not in web.headers["/seen-there"]
+    assert {"/%C3%BCber%20uns", "/a%20b/%C3%BC?q=a%20b"} <= web.headers.keys()
 
 
 @pytest.mark.parametrize(("days", "health"), [(60, "up"), (10, "degraded"), (1, "down"), (-1, "down")])
 def test_the_end_of_a_certificate_is_seen_ahead(tree, tmp_path, days, health):
-    """A certificate that ends soon is degraded, one that ends in a day or has ended is down; for check.tls likewise."""
+    """A certificate that ends soon is degraded, one that ends in a day or has ended is down; for check.tls likewise.
+
+    Without the authorities that are to be gone by it cannot be told.
+    """
     with server(certified(tmp_path, days)) as made:
         common = f'ca_file = "{tmp_path}/cert.pem"\n'
         found = seen(
@@ -104,8 +160,13 @@ def test_the_end_of_a_certificate_is_seen_ahead(tree, tmp_path, days, health):
             f'[check.http.a]\nurl = "{made.url}/ok"\n{common}'
             f'[check.tls.a]\nhost = "127.0.0.1"\nport = {made.port}\n{common}'
             f'[check.http.unverified]\nurl = "{made.url}/ok"\nverify = false\n'
-            f'[check.http.stranger]\nurl = "{made.url}/ok"\n',
+            f'[check.http.stranger]\nurl = "{made.url}/ok"\n'
+            f'[check.http.blind]\nurl = "{made.url}/ok"\nca_file = "HERE/none"\n'
+            f'[check.tls.blind]\nhost = "127.0.0.1"\nport = {made.port}\nca_file = "HERE/maintd.toml"\n'
+            f'[check.tcp.blind]\ntls = true\nport = {made.port}\nca_file = "HERE/none"\n',
         )
+    blind = [event["health"] for name, event in found.items() if name.endswith("blind")]
+    assert blind == ["unknown"] * 3
     assert found["check.http.a"]["health"] == health
     assert found["check.tls.a"]["health"] == health
     assert found["check.http.unverified"]["health"] == "up"
@@ -119,6 +180,8 @@ def test_options_that_cannot_be_meant_are_errors_with_their_place(tree):
     tree.write_config(
         '[check.http.a]\nurl = "http://me:pw@localhost/"\nterms = ["status"]\nstatus = [99]\n'
         'fail_after = "5 of 3"\ndepends_on = ["check.tcp.none"]\n[check.tcp.b]\nhost = "x"\n'
+        '[check.http.h]\nurl = "http://a/"\nheaders = { A = "b\\r\\nC: d" }\n'
+        f'[check.tcp.e]\nsocket = "/{"s" * 107}"\n[check.http.f]\nurl = "http://a b/"\n[check.http.g]\nurl = "http://a:b/"\n'
         '[check.tcp.c]\nport = 1\ndepends_on = ["check.tcp.d"]\n[check.tcp.d]\nport = 1\ndepends_on = ["check.tcp.c"]\n'
     )
     done = tree.run("check")
@@ -129,6 +192,10 @@ def test_options_that_cannot_be_meant_are_errors_with_their_place(tree):
         "check.http.a.status[0]: ",
         "check.http.a.fail_after: ",
         "check.tcp.b: give either port",
+        "check.tcp.e.socket: ",
+        "check.http.f.url: ",
+        "check.http.g.url: ",
+        "check.http.h.headers: ",
         "check.tcp.c.depends_on: leads back to this check itself",
     ):
         assert text in done.stderr

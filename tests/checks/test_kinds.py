@@ -2,15 +2,21 @@
 
 import contextlib
 import hashlib
+import json
 import os
 import socket
 import sqlite3
 import struct
+import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import pytest
+
+from maintd import jobs
+from tests.conftest import environment
+from tests.tree import MAINTD
 
 from .conftest import seen
 
@@ -215,9 +221,17 @@ def test_tcp(tree):
     assert "no-such-host.invalid" in found["check.tcp.name"]["reason"]
 
 
+RECORDS = {
+    b"well": (1, bytes([192, 0, 2, 1])),
+    b"six": (28, bytes.fromhex("20010db8" + "00" * 11 + "01")),
+    b"mail": (15, b"\x00\x0a\x04Mail\x04Test\x00"),
+    b"text": (16, b"\x05Value"),
+}
+
+
 @contextmanager
 def name_server() -> Iterator[int]:
-    """Answers A for "well.example", NXDOMAIN for "none.…", nothing for "silent.…", nonsense for "broken.…"."""
+    """Answers RECORDS, NXDOMAIN for "none.…", nothing for "silent.…", nonsense for "broken.…"."""
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind(("127.0.0.1", 0))
 
@@ -226,8 +240,9 @@ def name_server() -> Iterator[int]:
             while True:
                 query, who = made.recvfrom(4096)
                 name = query[13 : 13 + query[12]]
-                if name == b"well":
-                    answer = b"\xc0\x0c" + struct.pack(">HHIH", 1, 1, 60, 4) + bytes([192, 0, 2, 1])
+                if name in RECORDS:
+                    kind, data = RECORDS[name]
+                    answer = b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
                     made.sendto(query[:2] + struct.pack(">HHHHH", 0x8180, 1, 1, 0, 0) + query[12:] + answer, who)
                 elif name == b"none":
                     made.sendto(query[:2] + struct.pack(">HHHHH", 0x8183, 1, 0, 0, 0) + query[12:], who)
@@ -239,6 +254,52 @@ def name_server() -> Iterator[int]:
         yield made.getsockname()[1]
     finally:
         made.close()
+
+
+def test_names_and_addresses_are_compared_as_what_they_mean(tree):
+    """An address, and a name whatever its letters and its final dot, is expected in any form; a text in its own."""
+    records = {
+        "six": ("AAAA", "2001:DB8:0::1", "2001:db8::2"),
+        "mail": ("MX", "10 mail.test", "20 mail.test."),
+        "text": ("TXT", "Value", "value"),
+    }
+    with name_server() as port:
+        found = seen(
+            tree,
+            "".join(
+                f'[check.dns.{name}-{n}]\nname = "{name}.example"\nserver = "127.0.0.1"\nport = {port}\n'
+                f'type = "{kind}"\nexpected = ["{record}"]\n'
+                for name, (kind, *expected) in records.items()
+                for n, record in enumerate(expected)
+            ),
+        )
+    assert healths(found) == {f"{name}-{n}": "down" if n else "up" for name in records for n in range(2)}
+    tree.write_config(f'[check.dns.a]\nname = "{".".join(["a" * 60] * 5)}"\n')
+    assert "is no name of the DNS" in tree.run("check").stderr
+
+
+@pytest.mark.skipif(os.geteuid() != 0 or not os.path.isdir("/sys/class/thermal"), reason="needs root, and sysfs")
+def test_the_warmest_sensor_is_named_and_may_be_left_out(tree):
+    """An input without a sensor (255 °C) does not count; the warmest is named, and by that name left out."""
+    for zone, (celsius, name) in enumerate([(45, "cpu"), (99, "aux 1"), (255, "nothing"), (40, "board")]):
+        folder = tree.folder / f"thermal/thermal_zone{zone}"
+        folder.mkdir(parents=True)
+        (folder / "temp").write_text(f"{celsius}000\n")
+        (folder / "type").write_text(f"{name}\n")
+    tree.write_config('[check.temperature.a]\n[check.temperature.b]\nexclude = ["aux *"]\n')
+    mounts = f"mount --bind {tree.folder}/thermal /sys/class/thermal"
+    mounts += f" && if [ -d /sys/class/hwmon ]; then mount --bind {tree.logs} /sys/class/hwmon; fi"
+    done = subprocess.run(
+        ["unshare", "-m", "sh", "-c", f'{mounts} && exec "$0" -c {tree.config} do --all --json', MAINTD],
+        check=False,
+        capture_output=True,
+        env=environment(),
+        timeout=60,
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    said = {event["job"]: event["reason"] for event in events if event.get("event") == "check.seen"}
+    assert said["check.temperature.a"] == "99 °C at aux 1, the warmest"
+    assert said["check.temperature.b"] == "45 °C at cpu, the warmest"
 
 
 def test_dns(tree):
@@ -264,3 +325,12 @@ def test_what_is_no_percentage_is_refused(tree, option):
     done = tree.run("check")
     assert done.returncode == 1
     assert "check.disk.a.degraded_used: " in done.stderr
+
+
+def test_how_often_any_kind_looks_can_be_said(tree):
+    """`every` is a duration as everywhere, also where a kind has a default of its own."""
+    kinds = [kind for kind in jobs.kinds() if kind.startswith("check.")]
+    tree.write_config("".join(f'[{kind}.a]\nevery = "6h"\n' for kind in kinds))
+    told = tree.run("check").stderr
+    assert "check.tls.a.host" in told  # what is wrong is told: some options are missing
+    assert ".every: " not in told

@@ -21,6 +21,7 @@ from maintd.job import Context
 from maintd.readings import Reading
 from maintd.supervisor import Supervisor
 from maintd.triggers import Scheduled
+from maintd.units import parse_duration
 from tests.conftest import until
 
 from .servers import certified, listens, respond, server
@@ -278,7 +279,8 @@ class Psql:
 def test_numbers_of_a_postgres(postgres):  # noqa: F811
     """A transaction that is open for long, dead rows, a replica that does not keep up: degraded and down each.
 
-    A replica that has lost its primary does not count as one that keeps up.
+    A replica that has lost its primary does not count as one that keeps up. That nothing was written for long before
+    it fell behind does not make it further behind.
     """
     port, folder, server = postgres
     tools = POSTGRES[-1].parent
@@ -313,9 +315,14 @@ def test_numbers_of_a_postgres(postgres):  # noqa: F811
     with ended(replica):
         until(lambda: lagging[0].health == "up", "the replica has all of it", 30)
         with Psql(folder, other) as there, Psql(folder, port) as one:
+            until(lambda: there.ask("SELECT now() - pg_postmaster_start_time() > '4s'") == "t", "it was idle", 20)
+            begun = time.monotonic()
+            assert lagging[0].health == "up"
             there.ask("SELECT pg_wal_replay_pause()")
             one.ask("CREATE TABLE more (a int); SELECT 1")
             until(lambda: lagging[0].health != "up", "it has received more than it has", 20)
+            behind = parse_duration(lagging[0].read().reason.rpartition(" behind")[0].rpartition(", ")[2])
+            assert behind.total_seconds() <= time.monotonic() - begun
             assert [looks.health for looks in lagging] == list(BOTH)
             there.ask("SELECT pg_wal_replay_resume()")
         until(lambda: lagging[0].health == "up", "it has all of it again", 30)

@@ -14,7 +14,7 @@ from tests.end_to_end.stage import SUPERVISORD
 from tests.tree import Tree
 
 from .conftest import seen
-from .servers import listens
+from .servers import listens, respond
 from .test_servers import ended, free_port
 
 BUSY = "import time\nwhile True: pass"
@@ -111,3 +111,18 @@ def test_no_supervisord_is_unknown(tree):
     found = seen(tree, '[check.process.a]\nprogram = "a"\n')
     assert found["check.process.a"]["health"] == "unknown"
     assert "does not answer" in found["check.process.a"]["reason"]
+
+
+@pytest.mark.parametrize(("content", "reason"), [(None, "No such file"), (b"p\xe9", "it is not UTF-8")])
+def test_a_password_for_supervisord_that_cannot_be_read_is_named(tree, web, content, reason):
+    """Where supervisord refuses because maintd has no password, it is said which file cannot be read, and why."""
+    web.answers["/RPC2"] = lambda made, _: respond(made, 401, b"")
+    if content is not None:
+        (tree.folder / "password").write_bytes(content)
+    tree.write_config('username = "u"\npassword_file = "HERE/password"\n[check.process.a]\nprogram = "a"\n')
+    tree.config.write_text(tree.config.read_text().replace(f"unix://{tree.folder}/supervisor.sock", web.url))
+    (told,) = tree.do().events("check.seen")
+    assert told["health"] == "unknown"
+    assert "answers 401 Whatever; " in told["reason"]
+    assert f"{tree.folder}/password cannot be read: {reason}" in told["reason"]
+    assert told["advice"] == "it is asked without its password: see [supervisor] password_file and password_env"

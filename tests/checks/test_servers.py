@@ -194,20 +194,37 @@ def test_postgres_is_only_read(tree, postgres):
 
 @needs_postgres
 def test_postgres_at_its_limit_and_frozen(tree, postgres):
-    """Connections near the limit are degraded or down; a server that is frozen is down by the deadline, no later."""
+    """Connections near the limit are degraded or down; a server that is frozen is down by the deadline, no later.
+
+    A role that is not shown what others do is told so, and the check is unknown; with pg_monitor it sees them.
+    """
     port, folder, server = postgres
     where = f'conninfo = "host={folder} port={port} dbname=postgres user=admin"\ntimeout = "8s"\n'
     right = f'{where}password_file = "{folder}/right"\ndegraded_time = "7s"\n'
     psql = [POSTGRES[-1].parent / "psql", "-h", folder, "-p", str(port), "-U", "admin", "postgres"]
-    pools = [
-        subprocess.Popen(psql, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PGPASSWORD": "s3cret"})
-        for _ in range(2)
-    ]
+    roles = "CREATE ROLE {0} LOGIN PASSWORD 's3cret'; GRANT pg_read_all_data TO {0}; "
+    sql = roles.format("plain") + roles.format("monitor") + "GRANT pg_monitor TO monitor"
+    subprocess.run([*psql, "-c", sql], check=True, stdout=subprocess.DEVNULL, env={"PGPASSWORD": "s3cret"})
+    pools = []
+
+    def connect() -> None:
+        pools.append(
+            subprocess.Popen(psql, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env={"PGPASSWORD": "s3cret"})
+        )
+        pools[-1].stdin.write(b"SELECT 'ready';\n")
+        pools[-1].stdin.flush()
+        until(lambda: b"ready" in pools[-1].stdout.readline(), "it is connected")
+
     try:
-        for pool in pools:
-            pool.stdin.write(b"SELECT 'ready';\n")
-            pool.stdin.flush()
-            until(lambda pool=pool: b"ready" in pool.stdout.readline(), "it is connected")
+        connect()
+        unlike = {name: right.replace("user=admin", f"user={name}") for name in ("plain", "monitor")}
+        found = seen(
+            tree, "".join(f'[check.postgres.{name}]\n{text}down_connections = "30%"\n' for name, text in unlike.items())
+        )
+        assert (found["plain"]["health"], found["plain"]["advice"]) == ("unknown", "GRANT pg_monitor to that role")
+        assert found["monitor"]["health"] == "down"
+        connect()
+        connect()
         found = seen(tree, f"[check.postgres.full]\n{right}")
         assert (found["full"]["health"], found["full"]["reason"]) == ("down", "3 of 3 connections")
     finally:

@@ -6,7 +6,7 @@ from typing import Any
 
 from tests.conftest import until
 
-from .sink import alerts
+from .sink import alerts, said
 
 CASCADE = '[cascade]\ncalm = "2s"\nwithin = "20s"\n'
 
@@ -121,10 +121,14 @@ def test_several_failures_are_one_incident_in_which_nothing_is_restarted(daemon,
     assert [event for event in between if event["event"].startswith("program.st")] == []
 
 
-def test_a_supervisord_that_is_silent_is_told_once(daemon, supervisord):
-    """Where supervisord does not answer, that is said once, and so is that it answers again; a restart is no crash."""
-    one = daemon(CASCADE).start()
+def test_a_supervisord_that_is_silent_is_told_once(daemon, supervisord, sink):
+    """Where supervisord does not answer, that is said once, and so is that it answers again; a restart is no crash.
+
+    It is an error, and so told by alerts that say nothing of severities: nobody looks after its programs meanwhile.
+    """
+    one = daemon(CASCADE + alerts(sink)).start()
     one.event("supervisor.failed")
+    until(lambda: said(sink) == [("supervisor", False)], "it is told")
     first = supervisord(steady=("idle", ""))
     one.event("supervisor.recovered")
     assert len(one.events("supervisor.failed")) == 1

@@ -1,5 +1,6 @@
 """The kind `check.dns`: asks a name server for a name, and compares what it says."""
 
+import contextlib
 import ipaddress
 import time
 from collections.abc import Iterator
@@ -29,9 +30,22 @@ def _name(text: str) -> str:
         labels = [label.encode("idna") for label in text.rstrip(".").split(".")]
     except UnicodeError:
         labels = [b""]
-    if not all(0 < len(label) < 64 for label in labels):
+    if not all(0 < len(label) < 64 for label in labels) or sum(len(label) + 1 for label in labels) > 254:
         raise ValueError(f"{text!r} is no name of the DNS")
     return text
+
+
+def _compared(record: str, kind: str) -> str:
+    """A record as it is compared: the same address, or the same name, may be written in several ways."""
+    if kind == "TXT":
+        return record
+    if kind in ("A", "AAAA"):
+        with contextlib.suppress(ValueError):
+            return str(ipaddress.ip_address(record.strip()))
+    *numbers, name = record.split() or [""]
+    with contextlib.suppress(UnicodeError):
+        name = name.rstrip(".").encode("idna").decode("ascii")
+    return " ".join([*numbers, name.rstrip(".").lower()])
 
 
 class CheckDns(Check):
@@ -66,7 +80,8 @@ class CheckDns(Check):
         took = time.monotonic() - begun
         if not found:
             yield down(f"it has no record of type {self.type}")
-        missing = [record for record in self.expected if record not in found]
+        known = {_compared(record, self.type) for record in found}
+        missing = [record for record in self.expected if _compared(record, self.type) not in known]
         if missing:
             yield down(f"{', '.join(missing)} is not among its records ({', '.join(sorted(found)[:5])})")
         limits = [None if span is None else span.total_seconds() for span in (self.degraded_time, self.down_time)]

@@ -1,6 +1,7 @@
 """The kind `check.http`: asks a URL, and looks at the answer: its status, its body, its time, its certificate."""
 
 import json
+import re
 from base64 import b64encode
 from collections.abc import Iterator
 from datetime import timedelta
@@ -16,11 +17,11 @@ from pydantic import (
     WithJsonSchema,
 )
 
-from maintd.check import Check, Whole
-from maintd.errors import MaintdError
+from maintd.check import CannotTell, Check, Whole
+from maintd.errors import MaintdError, Refused
 from maintd.job import AbsolutePath, Context, Flag, Span
 from maintd.json_terms import JsonTerm
-from maintd.options import Regex, secret
+from maintd.options import Regex, SocketPath, secret
 from maintd.readings import Sign, above, below, down, up
 from maintd.rules import rule
 from maintd.units import format_duration
@@ -33,11 +34,26 @@ _CLASSES = ("1xx", "2xx", "3xx", "4xx", "5xx")
 
 def _url(url: str) -> str:
     parts = urlsplit(url)
-    if parts.scheme not in ("http", "https") or not parts.hostname:
+    if parts.scheme not in ("http", "https") or not parts.hostname or any(map(str.isspace, parts.netloc)):
         raise ValueError(f"{url!r} is no URL that can be asked (such as http://127.0.0.1:3000/health)")
     if parts.username is not None or parts.password is not None:
         raise ValueError("a secret is not written here: use username with password_file, or token_file")
+    parts.port  # noqa: B018 - asked for its ValueError
     return url
+
+
+def _headers(given: dict[str, str]) -> dict[str, str]:
+    for name, value in given.items():
+        if not re.fullmatch(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+", name) or not _is_sendable(value):
+            raise ValueError(
+                f"{name!r} is no header that can be sent: a name of ASCII, and a value in one line of Latin-1"
+            )
+    return given
+
+
+def _is_sendable(value: str) -> bool:
+    """Whether it may be the value of a header (RFC 9110, 5.5)."""
+    return all(char == "\t" or (" " <= char <= "\xff" and char != "\x7f") for char in value)
 
 
 def _status(given: Any) -> Any:
@@ -58,9 +74,11 @@ class CheckHttp(Check):
     kind: ClassVar[str] = "check.http"
 
     url: Annotated[str, AfterValidator(_url)] = Field(description="http:// or https://; without a user in it")
-    socket: AbsolutePath | None = Field(default=None, description="connect to this Unix socket; the URL gives the rest")
+    socket: SocketPath | None = Field(default=None, description="connect to this Unix socket; the URL gives the rest")
     method: Literal["GET", "HEAD", "POST", "PUT", "OPTIONS"] = Field(default="GET", description="what is asked")
-    headers: dict[str, str] = Field(default={}, description='more headers, such as { Accept = "application/json" }')
+    headers: Annotated[dict[str, str], AfterValidator(_headers)] = Field(
+        default={}, description='more headers, such as { Accept = "application/json" }'
+    )
     body: str | None = Field(default=None, description="what is sent with it")
     status: tuple[Status, ...] = Field(
         default=("2xx",), min_length=1, description='the statuses that are well: [200, 204], or ["2xx", 404]'
@@ -99,6 +117,21 @@ class CheckHttp(Check):
         return self.url.partition("?")[0]
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
+        try:
+            answer = self._answer(deadline)
+        except Refused as error:
+            raise CannotTell(str(error), hint=error.hint) from error
+        yield self._status_sign(answer)
+        took = timedelta(seconds=answer.took)
+        limits = _seconds(self.degraded_time), _seconds(self.down_time)
+        yield above(answer.took, limits, f"took {format_duration(took)}")
+        if answer.valid_s is not None:
+            limits = _seconds(self.degraded_validity), _seconds(self.down_validity)
+            yield below(answer.valid_s, limits, f"its certificate ends in {answer.valid_s / 86400:.0f} days")
+        yield from self._content(ctx, answer, deadline)
+
+    def _answer(self, deadline: float) -> "Answer":
+        """What comes back. Raises Refused if what it takes to ask cannot be read."""
         from maintd.exchange import Request, fetch  # noqa: PLC0415 - reading a config does not need HTTP and TLS
 
         request = Request(
@@ -111,19 +144,14 @@ class CheckHttp(Check):
             verify=self.verify,
             ca_file=self.ca_file,
         )
-        answer = fetch(request, deadline)
-        yield self._status_sign(answer)
-        took = timedelta(seconds=answer.took)
-        limits = _seconds(self.degraded_time), _seconds(self.down_time)
-        yield above(answer.took, limits, f"took {format_duration(took)}")
-        if answer.valid_s is not None:
-            limits = _seconds(self.degraded_validity), _seconds(self.down_validity)
-            yield below(answer.valid_s, limits, f"its certificate ends in {answer.valid_s / 86400:.0f} days")
-        yield from self._content(ctx, answer, deadline)
+        return fetch(request, deadline)
 
     def _authorization(self) -> dict[str, str]:
         if self.token_file is not None:
-            return {"Authorization": f"Bearer {secret(self.token_file)}"}
+            token = secret(self.token_file)
+            if not _is_sendable(token):
+                raise Refused(f"{self.token_file} holds no token that can be sent", hint="it is to hold one line alone")
+            return {"Authorization": f"Bearer {token}"}
         if self.username is None or self.password_file is None:
             return {}
         pair = f"{self.username}:{secret(self.password_file)}"

@@ -1,8 +1,9 @@
 """The kind `check.postgres`: whether a PostgreSQL answers, has connections left, and keeps up."""
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from pydantic import Field
 
@@ -11,7 +12,7 @@ from maintd.deadlines import left
 from maintd.errors import Refused
 from maintd.job import AbsolutePath, Context, Span
 from maintd.options import Conninfo, secret
-from maintd.readings import Sign, above, down
+from maintd.readings import Sign, above, down, unknown
 from maintd.units import format_duration
 
 _PARTING = 0.5
@@ -49,6 +50,7 @@ class CheckPostgres(Check):
         return self.conninfo
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
+        begun = time.monotonic()
         try:
             answer = self.ask(
                 ctx,
@@ -65,16 +67,34 @@ class CheckPostgres(Check):
         yield above(took, _seconds(self.degraded_time, self.down_time), f"answered in {_span(took)}")
         if self.expect is not None and answer["first"] != self.expect:
             yield down(f"the query says {answer['first']}, not {self.expect}")
+        yield from self._sessions(answer)
+        if answer["lag_s"] is not None:
+            yield self._lag(ctx, begun, answer["lag_s"])
+        yield above(answer["dead"], (self.degraded_dead, self.down_dead), f"{answer['dead']:.0f}% dead rows")
+
+    def _lag(self, ctx: Context, begun: float, lag: float) -> Sign:
+        """How far behind a replica is: no longer than since a look, begun then, at which it had all that there was.
+
+        What the server says counts from the last transaction, however long ago that was before it fell behind.
+        """
+        in_step = ctx.memory.get("in_step")
+        if lag == 0:
+            ctx.memory["in_step"] = begun
+        elif in_step is not None:
+            lag = min(lag, time.monotonic() - in_step)
+        return above(lag, _seconds(self.degraded_lag, self.down_lag), f"{_span(lag)} behind")
+
+    def _sessions(self, answer: Mapping[str, Any]) -> Iterator[Sign]:
+        """How many others are connected, and what they have open, if the server shows that."""
+        if not answer["sees_all"]:
+            yield unknown("its role is not shown the connections of others", "GRANT pg_monitor to that role")
+            return
         share = 100 * answer["connections"] / max(answer["most_connections"], 1)
         told = f"{answer['connections']} of {answer['most_connections']} connections"
         yield above(share, (self.degraded_connections, self.down_connections), told)
         longest = answer["longest_s"]
         limits = _seconds(self.degraded_transaction, self.down_transaction)
         yield above(longest, limits, f"the longest transaction {_span(longest)}")
-        if answer["lag_s"] is not None:
-            limits = _seconds(self.degraded_lag, self.down_lag)
-            yield above(answer["lag_s"], limits, f"{_span(answer['lag_s'])} behind")
-        yield above(answer["dead"], (self.degraded_dead, self.down_dead), f"{answer['dead']:.0f}% dead rows")
 
 
 def _span(seconds: float) -> str:

@@ -10,7 +10,7 @@ from maintd.check import CannotTell, Check, Percent, Share, Whole
 from maintd.deadlines import left
 from maintd.errors import Refused
 from maintd.job import AbsolutePath, Context, Flag, Span
-from maintd.options import Host, Port, secret
+from maintd.options import Host, Port, SocketPath, secret
 from maintd.readings import Sign, above, below, down, up
 from maintd.units import counted, format_duration, format_size
 
@@ -25,7 +25,7 @@ class CheckRedis(Check):
 
     host: Host = Field(default="127.0.0.1", description="a name or an address")
     port: Port = Field(default=6379, description="the port")
-    socket: AbsolutePath | None = Field(default=None, description="a Unix socket in place of host and port")
+    socket: SocketPath | None = Field(default=None, description="a Unix socket in place of host and port")
     tls: Flag = Field(default=False, description="true speaks TLS")
     ca_file: AbsolutePath | None = Field(default=None, description="the authorities to go by; default: the system's")
     username: str | None = Field(default=None, description="the user, if it is not the default one")

@@ -12,9 +12,21 @@ from maintd.check import Check, Percent
 from maintd.deadlines import left
 from maintd.job import AbsolutePath, Context, Interval, Limit, Span
 from maintd.readings import Sign, above, down, up
+from maintd.triggers import Asked
 from maintd.units import format_duration, format_size
+from maintd.values import dataclass
 
 _PARTING = 0.5
+_OK = "ok"
+
+
+@dataclass(frozen=True)
+class _Checked:
+    """What the last quick_check said, when (time.monotonic()), and of which file (its device and inode)."""
+
+    at: float
+    said: str
+    file: list[int]
 
 
 class CheckSqlite(Check):
@@ -45,7 +57,7 @@ class CheckSqlite(Check):
         return self.path
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
-        is_due = self._quick_check_is_due(ctx)
+        checked = ctx.memory.get("quick_check") if self.quick_check_every is not None else None
         answer = self.ask(
             ctx,
             deadline + _PARTING,
@@ -53,10 +65,12 @@ class CheckSqlite(Check):
             path=self.path,
             query=self.query,
             limit=left(deadline),
-            quick_check=is_due,
+            quick_check=self._quick_check_is_due(ctx, checked),
+            checked=checked and checked.file,
         )
-        if is_due:
-            ctx.memory["quick_check"] = time.monotonic(), answer["quick_check"]
+        if answer["quick_check"] is not None:
+            checked = _Checked(time.monotonic(), answer["quick_check"], answer["file"])
+            ctx.memory["quick_check"] = checked
         yield above(answer["query_s"], _seconds(self.degraded_time, self.down_time), _told_time(answer["query_s"]))
         if self.expect is not None and str(answer["first"]) != self.expect:
             yield down(f"the query says {answer['first']}, not {self.expect}")
@@ -67,15 +81,16 @@ class CheckSqlite(Check):
         old = age(answer["changed"], self.path, ctx.memory, time.time(), ctx.clock_away)
         limits = _seconds(self.degraded_age, self.down_age)
         yield above(old, limits, f"last written {format_duration(timedelta(seconds=int(old)))} ago")
-        checked = ctx.memory.get("quick_check")
         if checked is not None:
-            yield up("quick_check is ok") if checked[1] == "ok" else down(f"quick_check says: {checked[1]}")
+            yield up("quick_check is ok") if checked.said == _OK else down(f"quick_check says: {checked.said}")
 
-    def _quick_check_is_due(self, ctx: Context) -> bool:
+    def _quick_check_is_due(self, ctx: Context, last: _Checked | None) -> bool:
+        """Whether the structure is read through, though the file be the same; what was damaged may be repaired now."""
         if self.quick_check_every is None:
             return False
-        last = ctx.memory.get("quick_check")
-        return last is None or time.monotonic() - last[0] >= self.quick_check_every.total_seconds()
+        if last is None or last.said != _OK or isinstance(ctx.cause, Asked):
+            return True
+        return time.monotonic() - last.at >= self.quick_check_every.total_seconds()
 
 
 def _told_time(seconds: float) -> str:

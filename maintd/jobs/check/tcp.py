@@ -8,10 +8,10 @@ from typing import ClassVar
 from pydantic import Field
 
 from maintd import wire
-from maintd.check import Check
-from maintd.errors import MaintdError
+from maintd.check import CannotTell, Check
+from maintd.errors import MaintdError, Refused
 from maintd.job import AbsolutePath, Context, Flag, Span
-from maintd.options import Host, Port, Regex
+from maintd.options import Host, Port, Regex, SocketPath
 from maintd.readings import Sign, above
 from maintd.rules import rule
 from maintd.units import format_duration
@@ -26,7 +26,7 @@ class CheckTcp(Check):
 
     host: Host = Field(default="127.0.0.1", description="a name or an address")
     port: Port | None = Field(default=None, description="the port; or give socket")
-    socket: AbsolutePath | None = Field(default=None, description="a Unix socket in place of host and port")
+    socket: SocketPath | None = Field(default=None, description="a Unix socket in place of host and port")
     send: str | None = Field(default=None, description='what is sent, such as "PING\\r\\n"')
     expect: Regex | None = Field(default=None, description="a regular expression that what comes back must match")
     tls: Flag = Field(default=False, description="true speaks TLS from the start")
@@ -58,6 +58,8 @@ class CheckTcp(Check):
                 made.sendall(self.send.encode())
             if self.expect is not None:
                 self._await(ctx, made, self.expect, deadline)
+        except Refused as error:
+            raise CannotTell(str(error), hint=error.hint) from error
         finally:
             made.close()
         took = time.monotonic() - begun

@@ -8,8 +8,9 @@ from typing import ClassVar
 from pydantic import Field
 
 from maintd import wire
-from maintd.check import Check
-from maintd.job import AbsolutePath, Context, Span
+from maintd.check import CannotTell, Check
+from maintd.errors import Refused
+from maintd.job import AbsolutePath, Context, Interval, Span
 from maintd.options import Host, Port
 from maintd.readings import Sign, below
 
@@ -19,7 +20,7 @@ class CheckTls(Check):
 
     kind: ClassVar[str] = "check.tls"
 
-    every: timedelta | None = Field(default=timedelta(hours=1), description="how often it looks")
+    every: Interval | None = Field(default=timedelta(hours=1), description="how often it looks")
     host: Host = Field(description="a name or an address to connect to")
     port: Port = Field(default=443, description="the port")
     server_name: Host | None = Field(default=None, description="the name that is asked for (SNI); default: host")
@@ -39,6 +40,8 @@ class CheckTls(Check):
             context = wire.tls_context(self.ca_file, verify=True)
             plain = made = wire.secure(plain, self.server_name or self.host, context)  # type: ignore[assignment]
             seconds = wire.seconds_left(made, time.time()) or 0.0
+        except Refused as error:
+            raise CannotTell(str(error), hint=error.hint) from error
         finally:
             plain.close()
         limits = [
