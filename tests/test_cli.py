@@ -671,7 +671,7 @@ def test_pause_and_resume(daemon: Responder, maintd: Command):
         {"job": "rotate.services", "seconds": 5400.0},
         {"job": "a.b", "seconds": None},
         {"job": "a.c", "seconds": None},
-        {"job": "*"},
+        {"job": "*", "until": None},
     ]
     unknown = {"ok": False, "error": "the running config has no job rotate.x", "jobs": ["rotate.services", "rotate.y"]}
     for verb in ("pause", "resume"):

@@ -3,6 +3,7 @@
 import ast
 import contextlib
 import errno
+import hashlib
 import importlib
 import inspect
 import json
@@ -151,6 +152,8 @@ def tree(tmp_path: Path) -> Path:
     (folder / "d.20260101T000000Z").mkdir()
     empty = Manifest("d", "2026-01-01T00:00:00+00:00", "1", "here", (), ())
     (folder / "d.20260101T000000Z/manifest.json").write_bytes(empty.written())
+    sums = f"{hashlib.sha256(empty.written()).hexdigest()}  manifest.json\n"
+    (folder / "d.20260101T000000Z/SHA256SUMS").write_text(sums)
     (folder / "folder.log").mkdir()
     (folder / "link.log").symlink_to("a.log")
     os.mkfifo(folder / "fifo.log")
