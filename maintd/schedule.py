@@ -183,10 +183,14 @@ class _Trigger(BaseTrigger):  # type: ignore[misc] # apscheduler has no type hin
         return cause
 
     def reanchored(self, now: datetime, planned: datetime) -> datetime:
-        """The next run by a clock that now shows `now`, where it was `planned` before the jump."""
+        """The next run by a clock that now shows `now`, where it was `planned` before the jump.
+
+        What intervals count from is moved with the clock, unless a success has been met by the new one already.
+        """
         jump = _booted(now) - self._booted
         self._booted += jump
-        self.table = dataclasses.replace(self.table, anchor=self.table.anchor + jump)
+        moved = self.table.anchor + jump
+        self.table = dataclasses.replace(self.table, anchor=moved if moved <= now else min(self.table.anchor, now))
         left_out = planned <= now and self.table.missed(now - jump, now, by_every=False)
         if left_out or self._asks or planned + jump <= now:
             self.catch_up = True

@@ -409,3 +409,12 @@ schedule.stop()
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert (done.stdout, done.stderr) == ("", "")
+
+
+def test_a_success_by_the_new_clock_is_not_moved_with_it(schedule, clock):
+    """A run that ended between the jump and its being noticed counts from when it was, and not a year after."""
+    schedule.set("expire.a", Timing(every=HOUR), clock())
+    clock.ahead = timedelta(days=365)
+    schedule.succeeded("expire.a", clock())
+    schedule.reanchor()
+    assert schedule.next_run("expire.a") <= clock() + HOUR
