@@ -172,8 +172,9 @@ def is_unguarded(directory: os.stat_result) -> bool:
 def add(lines: bytes, *, dir_fd: int) -> None:
     """Adds lines to the manifest in this directory, whole and durable, or nothing; also beside others who do so.
 
-    A new manifest gets the owner of the directory, and its mode; but root's is written by root alone.
+    A new manifest gets the owner of the directory, and its mode, but nothing for others: who may open it can lock it.
+    Root's is for root alone.
     """
     info = os.fstat(dir_fd)
-    mode = info.st_mode & (0o666 if info.st_uid else 0o644)
+    mode = info.st_mode & (0o660 if info.st_uid else 0o600)
     durable.append(NAME, lines, Ownership(mode, info.st_uid, info.st_gid), dir_fd=dir_fd)

@@ -94,11 +94,6 @@ def temporary(name: str) -> str:
     return os.fsdecode(raw[: LONGEST - len(mark)]) + mark
 
 
-def lock(name: str) -> str:
-    """The name beside `name` of the file by which those who add to it keep each other out for a moment."""
-    return temporary(f"{name}.lock")
-
-
 def temporary_beside(path: str) -> str:
     """The path of the temporary beside that path: its directory stays as it is."""
     directory, name = os.path.split(path)

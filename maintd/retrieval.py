@@ -57,7 +57,7 @@ class Directory:
                 for file in files:
                     name = os.path.normpath(os.path.join(folder, file))
                     info = os.lstat(file, dir_fd=dir_fd)
-                    if st.S_ISREG(info.st_mode) and name not in (inventory.NAME, names.lock(inventory.NAME)):
+                    if st.S_ISREG(info.st_mode) and name != inventory.NAME:
                         found[name] = info.st_size
         return found
 

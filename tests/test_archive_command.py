@@ -196,7 +196,7 @@ def test_in_a_shared_directory_the_archive_is_roots_alone(tmp_path, mode):
     succeeded(tree.do())
     root = tree.folder / "shared/deep/archive"
     modes = [path.stat().st_mode & 0o7777 for path in (root.parent, root, root / inventory.NAME)]
-    assert modes == [0o755, 0o755, 0o644]
+    assert modes == [0o755, 0o755, 0o600]
     assert "others can" not in tree.run("check").stderr
 
 

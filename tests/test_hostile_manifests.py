@@ -16,7 +16,7 @@ from .test_archive import archived, job, succeeded
 from .test_backup import JOB, database, manifest, rewrite, snapshots
 from .test_drill import DRILL
 from .test_expire import needs_root
-from .tree import MAINTD, Tree
+from .tree import Tree
 
 LEADS_OUT = ["{victim}", "../{name}", "x/../../{name}", "./{name}", inventory.NAME, ""]
 
@@ -100,23 +100,25 @@ def test_a_snapshot_with_an_owner_that_nobody_can_be_is_refused(tree, field):
 
 @needs_root
 def test_who_may_read_a_manifest_cannot_hold_up_the_archive(tree):
-    """Another user who locks the manifest, which he may open, stops neither what is put away nor what is given up."""
+    """Another user can neither read nor lock it; who may, and keeps it locked, has the job put off, and not hang."""
     tree.folder.chmod(0o755)
     tree.write_config(job('keep_last = 1\nmax_share = "100%"\n'))
     for day in (1, 2):
         tree.log(f"p-2026-02-0{day}.csv", b"%d\n" % day)
     succeeded(tree.do())
-    manifest = tree.folder / "archive" / inventory.NAME
-    holder = ["flock", "-s", manifest, "sh", "-c", "echo held; exec sleep 60"]
+    holder = ["flock", "-s", tree.folder / "archive" / inventory.NAME, "sh", "-c", "echo held; exec sleep 60"]
     nobody = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", *holder]
-    held = subprocess.Popen(nobody, stdout=subprocess.PIPE, process_group=0)
+    assert "Permission denied" in subprocess.run(nobody, check=False, capture_output=True, text=True).stderr
+    tree.log("p-2026-02-03.csv", b"3\n")
+    held = subprocess.Popen(holder, stdout=subprocess.PIPE, process_group=0)
     try:
         assert held.stdout
         assert held.stdout.readline() == b"held\n"
-        tree.log("p-2026-02-03.csv", b"3\n")
-        done = subprocess.run([MAINTD, "-c", tree.config, "do", "--all"], check=False, timeout=30, cwd="/")
-        assert (done.returncode, tree.names()) == (0, [])
+        reasons = {event["reason"] for event in tree.do().events("action.waiting")}
+        assert reasons == {"another process has maintd-manifest.jsonl locked"}
+        assert tree.names() == ["p-2026-02-03.csv"]
     finally:
         os.killpg(held.pid, signal.SIGKILL)
         held.communicate()
+    succeeded(tree.do())
     assert archived(tree) == ["p-2026-02-02.csv.zst", "p-2026-02-03.csv.zst"]

@@ -1,14 +1,12 @@
 """What is in files: written whole, changed at a place, or added to."""
 
-import contextlib
 import fcntl
 import os
 import stat as st
 import time
-from collections.abc import Iterator
 
 from maintd import names
-from maintd.durable.files import Ownership, create, discard, dress, replace, unlink_own
+from maintd.durable.files import Ownership, create, discard, dress, replace
 from maintd.errors import NotYet, Refused
 from maintd.linux import named
 
@@ -68,53 +66,29 @@ def add(descriptor: int, data: bytes, offset: int) -> None:
 def append(name: str, data: bytes, ownership: Ownership, *, dir_fd: int) -> None:
     """Adds whole lines to a file of maintd's, which is made if need be, durable: all of them, or on failure none.
 
-    Others who add are kept out meanwhile. A last line that a crash has torn is ended first.
+    It is locked meanwhile (flock(2)), against others who add; NotYet if somebody keeps it locked for a while, as
+    whoever may read it can. A last line that a crash has torn is ended first.
     """
-    with _alone(name, dir_fd):
-        while not _appended(name, data, ownership, dir_fd):
-            pass  # somebody has removed it at this moment
+    while not _appended(name, data, ownership, dir_fd):
+        pass  # whoever had made the file could not give it its owner, and took it back
 
 
-@contextlib.contextmanager
-def _alone(name: str, dir_fd: int) -> Iterator[None]:
-    """Keeps others out who add to that file. NotYet if somebody has kept them out for a while.
-
-    A file that nobody else may open, there for that moment alone, is locked (flock(2)): whoever may read what
-    is added to could lock that as well. What a kill leaves of it goes with other temporaries.
-    """
-    lock, end = names.lock(name), time.monotonic() + _PATIENCE
-    while (descriptor := _locked(lock, dir_fd)) is None:
-        if time.monotonic() > end:
-            raise NotYet(f"another process has {names.printable(lock)} locked", hint="look at whose it is (fuser)")
-        time.sleep(_PAUSE)
-    try:
-        yield
-    finally:
-        unlink_own(lock, dir_fd=dir_fd)
-        os.close(descriptor)
-
-
-def _locked(lock: str, dir_fd: int) -> int | None:
-    """The descriptor of the lock file; None if another has it, or may not be asked for it."""
-    flags = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-    try:
-        descriptor = os.open(lock, flags, 0o600, dir_fd=dir_fd)
-    except PermissionError:
-        if not os.access(lock, os.F_OK, dir_fd=dir_fd, follow_symlinks=False):
-            raise
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        if os.path.samestat(os.lstat(lock, dir_fd=dir_fd), os.fstat(descriptor)):
-            return descriptor
-    except (BlockingIOError, FileNotFoundError):
-        pass
-    os.close(descriptor)
-    return None
+def _lock(descriptor: int, name: str) -> None:
+    end = time.monotonic() + _PATIENCE
+    while True:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            if time.monotonic() > end:
+                who = f"another process has {names.printable(name)} locked"
+                raise NotYet(who, hint="look at whose it is (fuser)") from None
+            time.sleep(_PAUSE)
+        else:
+            return
 
 
 def _appended(name: str, data: bytes, ownership: Ownership, dir_fd: int) -> bool:
-    """Whether the lines were added; not if the file is gone by the time that it is opened."""
+    """Whether the lines were added; not if the file is gone by the time that it is locked."""
     try:
         descriptor = os.open(
             name, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600, dir_fd=dir_fd
@@ -126,6 +100,7 @@ def _appended(name: str, data: bytes, ownership: Ownership, dir_fd: int) -> bool
         except FileNotFoundError:
             return False
     try:
+        _lock(descriptor, name)
         info = os.fstat(descriptor)
         if info.st_nlink == 0:
             return False
