@@ -336,16 +336,21 @@ def mounted(tmp_path: Path, *options: str) -> Iterator[Path]:
         subprocess.run(["umount", place], check=True)
 
 
+def _check_the_next_rung(place: Path) -> None:
+    """Where nothing can be collapsed the log is refused with the option that helps, and rotated with it."""
+    tree = Tree(place, JOB)
+    with writing(tree.logs / "a.log") as writer:
+        writer.write(3000)
+        assert "pause_writers" in tree.do().event("rotate.refused")["advice"]
+        tree.write_config(JOB + "pause_writers = true\n")
+        assert tree.do().event("log.rotated")["stopped_ms"] > 0
+        writer.check()
+
+
 def test_a_file_system_that_only_looks_like_ext4_is_not_collapsed(tmp_path):
     """ext3, which has the same magic number: refused with the option that helps, and the log stays as it was."""
     with mounted(tmp_path, "-t", "ext3") as place:
-        tree = Tree(place, JOB)
-        with writing(tree.logs / "a.log") as writer:
-            writer.write(3000)
-            assert "pause_writers" in tree.do().event("rotate.refused")["advice"]
-            tree.write_config(JOB + "pause_writers = true\n")
-            assert tree.do().event("log.rotated")["stopped_ms"] > 0
-            writer.check()
+        _check_the_next_rung(place)
 
 
 @contextmanager
@@ -385,13 +390,7 @@ def test_ext4_with_bigalloc_is_collapsed_by_whole_clusters(tmp_path):
 def test_clusters_that_are_too_large_leave_the_next_rung(tmp_path):
     """What would stay at the head of the log is more than a reader should meet: the plan says what else there is."""
     with bigalloc(tmp_path, 1 << 20) as place:
-        tree = Tree(place, JOB)
-        with writing(tree.logs / "a.log") as writer:
-            writer.write(3000)
-            assert "pause_writers" in tree.do().event("rotate.refused")["advice"]
-            tree.write_config(JOB + "pause_writers = true\n")
-            assert tree.do().event("log.rotated")["stopped_ms"] > 0
-            writer.check()
+        _check_the_next_rung(place)
 
 
 def test_a_collapse_that_turns_out_impossible_is_taken_back(tmp_path):
