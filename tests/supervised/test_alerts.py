@@ -92,6 +92,7 @@ def test_what_ends_while_maintd_is_away_is_told_to_be_over(daemon, supervisord, 
     one.event("supervisor.failed")
     told = {"limit.still", "limit.over", "guard.disk", "supervisor"}
     until(lambda: sorted(said(sink)) == sorted((name, False) for name in told), "all is told")
+    until(lambda: not one.status()["alerts"]["channels"][0]["waiting"], "it knows that all was delivered")
     one.end()
     real.process.send_signal(signal.SIGCONT)
     one.tree.write_config(common + job.format("over", 900) + guard.format("2K"))
