@@ -3,7 +3,8 @@
 `python bench/collapse.py [--mib 64] [--rounds 5] [--folder FOLDER]`: a process appends 5,000 lines a second, one
 write(2) a line, to a log of this size. In each round that is done once with the log left alone, once while `maintd do`
 archives and collapses it, and once, if it is installed, with logrotate's copytruncate. Printed are the longest writes,
-and the lines that were lost.
+and the lines that were lost. Beside the latter two a second control writer writes as much to a log of its own, on the
+same disk and at the same time: what the disk or the machine keeps anybody waiting for, both wait for.
 """
 
 import argparse
@@ -95,13 +96,16 @@ def main() -> None:
         done: dict[str, list[tuple[float, float, int]]] = {"control": [], "maintd": []} | (
             {"logrotate": []} if logrotate else {}
         )
+        beside: dict[str, list[float]] = {who: [] for who in done}
         commands: dict[str, list[object]] = {
             "maintd": [MAINTD, "-c", config, "do", "--all"],
             "logrotate": [logrotate, "-f", "-s", folder / "state.txt", folder / "logrotate.conf"],
         }
         for _ in range(options.rounds):
             for who, figures in done.items():
-                figures.append(_round(folder, who, options.mib, commands.get(who)))
+                round_, neighbour = _round(folder, who, options.mib, commands.get(who))
+                figures.append(round_)
+                beside[who].append(neighbour)
     print(f"a log of {options.mib} MiB, a line every 0.2 ms, {options.rounds} rounds")
     for who, figures in done.items():
         longest, most = sorted(figure[0] for figure in figures), sorted(figure[1] for figure in figures)
@@ -111,21 +115,29 @@ def main() -> None:
             f"{who:10} longest write: median {longest[middle]:6.1f} ms, worst {longest[-1]:6.1f} ms; "
             f"99.9 % within {most[middle]:.2f} ms; lost lines {lost}"
         )
-    slower = sorted(a[0] - b[0] for a, b in zip(done["maintd"], done["control"], strict=True))
-    print(f"maintd beyond the control writer: median {slower[len(slower) // 2]:.1f} ms, worst {slower[-1]:.1f} ms")
+    controls = {
+        "the control writer": [figure[0] for figure in done["control"]],
+        "the control writer beside it": beside["maintd"],
+    }
+    for name, control in controls.items():
+        slower = sorted(a[0] - b for a, b in zip(done["maintd"], control, strict=True))
+        print(f"maintd beyond {name}: median {slower[len(slower) // 2]:.1f} ms, worst {slower[-1]:.1f} ms")
 
 
-def _round(folder: Path, who: str, mib: int, command: list[object] | None) -> tuple[float, float, int]:
-    for path in folder.glob(f"{who}.log*"):
+def _round(folder: Path, who: str, mib: int, command: list[object] | None) -> tuple[tuple[float, float, int], float]:
+    """The figures of the writer, and the longest wait (ms) of the one beside it."""
+    for path in [*folder.glob(f"{who}.log*"), *folder.glob("beside.txt")]:
         path.unlink()
-    writer = Writer(folder / f"{who}.log", mib)
-    writer.begin(3)
+    writers = [Writer(folder / f"{who}.log", mib), Writer(folder / "beside.txt", 1)]
+    for writer in writers:
+        writer.begin(3)
     time.sleep(1)
     if command:
         subprocess.run([str(part) for part in command], check=True, capture_output=True)
-    longest, most, lines = writer.end()
-    writer.process.communicate()
-    return longest, most, lines - _lines(folder, f"{who}.log")
+    (longest, most, lines), (neighbour, _, _) = (writer.end() for writer in writers)
+    for writer in writers:
+        writer.process.communicate()
+    return (longest, most, lines - _lines(folder, f"{who}.log")), neighbour
 
 
 if __name__ == "__main__":
