@@ -163,6 +163,7 @@ def status(daemon: "Daemon") -> dict[str, Any]:
         },
         "events": {"dropped": daemon.log.dropped},
         "clock": _clock_status(daemon),
+        "supervisor": daemon.upkeep.supervision.programs.trouble or None,
         "alerts": daemon.upkeep.alerts.status(),
         "checks": daemon.upkeep.checkups.told(),
         "refused": [_refusal_status(refusal) for refusal in daemon.upkeep.refusals.all()],

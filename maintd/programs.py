@@ -74,6 +74,7 @@ class Programs:
         self._watched: dict[int, int] = {}
         self._ended: set[int] = set()
         self._silent = 0
+        self._trouble = ""
         self._poll = select.poll()
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -82,6 +83,11 @@ class Programs:
     def known(self) -> list[Program] | None:
         """Its programs as they were seen last; None while supervisord does not answer, or has not been asked."""
         return None if self._known is None or self._silent else list(self._known.values())
+
+    @property
+    def trouble(self) -> str:
+        """Why nothing is known of its programs, once that is told; "" while it answers."""
+        return self._trouble
 
     @property
     def alive(self) -> bool:
@@ -95,6 +101,7 @@ class Programs:
     def recall_silence(self) -> None:
         """Before the start: an earlier maintd has told that supervisord does not answer."""
         self._silent = _PATIENCE
+        self._trouble = "it did not answer the maintd before this one, and has not since"
 
     def stop(self) -> None:
         self._stopping.set()
@@ -121,7 +128,7 @@ class Programs:
             pids = {program.name: program.pid for program in programs}
             before = {name: replace(program, pid=pids.get(name, 0)) for name, program in before.items()}
         self._known = {program.name: program for program in programs}
-        self._silent = 0
+        self._silent, self._trouble = 0, ""
         found = [self._change(supervisor, before.get(program.name), program) for program in programs]
         self._watch(program.pid for program in programs if program.pid)
         if any(found):
@@ -129,6 +136,8 @@ class Programs:
 
     def _note_silence(self, supervisor: Supervisor, error: Unreachable | Denied) -> None:
         self._silent += 1
+        if self._silent >= _PATIENCE:
+            self._trouble = str(error)
         if self._silent == _PATIENCE:
             told = {"error": type(error).__name__.lower(), "error_msg": str(error), "advice": error.hint}
             self._emit(SupervisorFailed(target=supervisor.url, tried="see how its programs are", **told))

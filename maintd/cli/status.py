@@ -31,7 +31,7 @@ def status(called: Invocation, *, as_json: bool) -> int:
     """Shows the daemon, its jobs, their next runs and how the last ones went, and which logs are not rotated, and why.
 
     Checks come first, the worst of them before the others. Ends with 3 if a check is down, the last run of a job
-    failed, or the config was changed to one that was refused.
+    failed, supervisord does not answer and is needed, or the config was changed to one that was refused.
     """
     found = reach.ask_openly(called, "GET", "/status")
     if as_json:
@@ -39,7 +39,9 @@ def status(called: Invocation, *, as_json: bool) -> int:
     else:
         for line in _lines(found, called.now):
             output.say(line)
-    is_well = not found.get("rejected") and all(job["last_outcome"] != "failure" for job in found["jobs"])
+    is_well = not (found.get("rejected") or found.get("supervisor")) and all(
+        job["last_outcome"] != "failure" for job in found["jobs"]
+    )
     is_well = is_well and all(check["health"] != "down" for check in found.get("checks", []))
     return Exit.OK if is_well else Exit.NO
 
@@ -60,6 +62,8 @@ def _lines(found: Answer, now: datetime) -> Iterator[str]:
         yield output.paint(f"growth is degraded: {growth['degraded']}", fg="red")
     if found["events"]["dropped"]:
         yield output.paint(f"events: {found['events']['dropped']} dropped because nobody read them", fg="red")
+    if found.get("supervisor"):
+        yield tables.hanging(output.paint("supervisord fails:", fg="red"), printable(found["supervisor"]), 2)
     if found.get("clock"):
         yield output.paint(clock_doubts.told(found["clock"]["away_s"]), fg="yellow")
     yield from health.alerts(found.get("alerts", {}), now)

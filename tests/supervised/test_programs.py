@@ -5,6 +5,7 @@ import signal
 from typing import Any
 
 from tests.conftest import until
+from tests.end_to_end.daemon import Daemon
 
 from .sink import alerts, said
 
@@ -125,18 +126,35 @@ def test_a_supervisord_that_is_silent_is_told_once(daemon, supervisord, sink):
     """Where supervisord does not answer, that is said once, and so is that it answers again; a restart is no crash.
 
     It is an error, and so told by alerts that say nothing of severities: nobody looks after its programs meanwhile.
+    For as long as it lasts `maintd status` says so, and ends with 3, after a restart of maintd as well.
     """
     one = daemon(CASCADE + alerts(sink)).start()
     one.event("supervisor.failed")
+    _shows_silence(one)
     until(lambda: said(sink) == [("supervisor", False)], "it is told")
     first = supervisord(steady=("idle", ""))
     one.event("supervisor.recovered")
     assert len(one.events("supervisor.failed")) == 1
+    assert one.tree.run("status").returncode == 0
     first.stop()
     one.event("supervisor.failed", count=2)
+    _shows_silence(one)
+    until(lambda: not one.status()["alerts"]["channels"][0]["waiting"], "all is told")
+    one.end()
+    one.start()
+    _shows_silence(one)
     first.start()
     one.event("supervisor.recovered", count=2)
+    assert one.tree.run("status").returncode == 0
+    assert len(one.events("supervisor.failed")) == 2
     assert one.events("program.crashed") == []
+
+
+def _shows_silence(one: Daemon) -> None:
+    found = one.tree.run("status")
+    assert found.returncode == 3
+    assert "supervisord fails:" in found.stdout
+    assert "answer" in found.stdout
 
 
 def test_a_supervisord_that_hangs_makes_no_program_down(daemon, supervisord):
