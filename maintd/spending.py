@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import ClassVar
 
 from maintd import unguarded
@@ -91,6 +91,14 @@ class Spending:
 
     def remove(self, job: str) -> None:
         self._watched = {name: watched for name, watched in self._watched.items() if name != job}
+
+    def recall(self, told: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+        """What an earlier maintd has told to take too much, as (job, path), until it does not; which is watched."""
+        known = self._watched
+        watched = [(job, path) for job, path in told if job in known and known[job].budget.path == path]
+        for job, _ in watched:
+            self._watched[job].is_over = True
+        return watched
 
     def stop(self) -> None:
         self._over.set()

@@ -17,7 +17,7 @@ from maintd.clock_doubts import ClockDoubts
 from maintd.config import Config
 from maintd.couriers import Delivered
 from maintd.events import Event
-from maintd.floors import Floors
+from maintd.guarded import Guarded
 from maintd.job import Context, Job
 from maintd.lanes import Done, Lanes, Wanted
 from maintd.log import Envelope, Log
@@ -31,12 +31,10 @@ from maintd.rounds import Looked
 from maintd.runner import Runner
 from maintd.runs import Result, Run
 from maintd.schedule import Schedule
-from maintd.spending import Spending
 from maintd.state import ALL_JOBS, Last, State
 from maintd.steps import Lane, Plan
 from maintd.supervision import Supervision
 from maintd.timing import Timing
-from maintd.trends import Sample
 from maintd.triggers import Asked, Cause, Due, Fallen, Grown, Low, Over, Scheduled, Settling
 from maintd.values import dataclass
 from maintd.watch import Watch
@@ -50,8 +48,6 @@ class Noted:
 
 
 _SUPERVISOR = "supervisor"
-_SPENT = {"storage.ok": "guard.spent", "directory.ok": "directory.spent"}
-"""What ends what a guard has said."""
 Heard = Due | Done | Changes | Noted | Delivered | Begun | Pinged
 
 
@@ -76,27 +72,16 @@ class Upkeep:
         self.schedule = Schedule(put, ZoneInfo(config.settings.timezone), socket.gethostname())
         self.agenda = Agenda()
         self.pauses = Pauses(self.state, now)
-        self.floors = Floors(self._tell_of_room, self._note_mount, awake.now)
-        self.spending = Spending(self._tell_of_room)
         self.refusals = Refusals(self.state, config.jobs)
         self.observations = Observations()
+        self.guarded = Guarded(self.state, self.observations, self.emit, awake.now)
         self.pings = Pings(self.state.pings, self.emit, put)
         self._forget_unseen()
         self._after_jump: set[str] = set()
-        self._spent: set[str] = set()
         self._is_ending = False
 
     def emit(self, event: Event, job: str = "") -> None:
         self._log.emit(event, Envelope(job))
-
-    def _tell_of_room(self, event: Event, job: str) -> None:
-        if event.name in _SPENT:
-            self.observations.over(job, _SPENT[event.name])
-            self._spent.discard(job)
-        self.emit(event, job)
-
-    def _note_mount(self, job: str, mount: str) -> None:
-        self.state.record_samples(job, (Sample(datetime.now(UTC), mount, 0),))
 
     def start(self) -> None:
         self.lanes.start()
@@ -112,13 +97,13 @@ class Upkeep:
 
     def _recalled(self) -> set[str]:
         """Has what an earlier maintd told to be wrong be watched until it is over; the keys of that."""
-        over, low = self.alerts.about("limit"), self.alerts.about("storage")
+        over = self.alerts.about("limit")
         for failed in self.alerts.about("restart"):  # it may have been stopped for that, which does not make it well
             over.pop(failed, None)
         watched = {
             over[found] for found in self.supervision.recall(over, is_silent=bool(self.alerts.open(_SUPERVISOR)))
         }
-        watched |= {low[found] for found in self.floors.recall(low)}
+        watched |= self.guarded.recall(self.alerts.about("storage"), self.alerts.about("directory"))
         return watched | ({_SUPERVISOR} if self.supervision.follows(self.config) else set())
 
     def _overhear(self, event: Event, envelope: Envelope) -> None:
@@ -140,7 +125,7 @@ class Upkeep:
         self._is_ending = True
         end = time.monotonic() + patience
         self.checkups.stop()
-        self.spending.stop()
+        self.guarded.stop()
         self.supervision.stop()
         clean = self.lanes.stop(patience)
         self.watch.stop(max(end - time.monotonic(), 0.1))
@@ -161,12 +146,15 @@ class Upkeep:
         """Its threads, each with whether it lives."""
         parts = {"schedule": self.schedule.alive, "watch": self.watch.alive, "lanes": self.lanes.alive}
         parts |= {"ping": self.pings.alive, "checks": self.checkups.alive}
-        parts |= {"spending": self.spending.alive, "supervision": self.supervision.alive}
-        return parts | {"alerts": self.alerts.dispatch.alive, "floors": self.floors.alive}
+        return parts | {
+            "supervision": self.supervision.alive,
+            "alerts": self.alerts.dispatch.alive,
+            **self.guarded.alive,
+        }
 
     def rounds(self) -> dict[str, int]:
         """How often the threads that look at file systems have come round."""
-        found = {"watch": self.watch.rounds, "spending": self.spending.rounds}
+        found = {"watch": self.watch.rounds, "spending": self.guarded.rounds}
         return {name: count for name, count in found.items() if count}
 
     def hear(self, heard: Heard) -> None:
@@ -191,8 +179,7 @@ class Upkeep:
     # Once a second
 
     def tick(self) -> None:
-        low = [*self.floors.look(), *self.spending.look()]
-        for due in [*self.agenda.ripe(time.monotonic()), *low, *self.supervision.tick()]:
+        for due in [*self.agenda.ripe(time.monotonic()), *self.guarded.look(), *self.supervision.tick()]:
             self.due(due)
         self.checkups.tick()
         self.pings.tell_of_maintd(self.config.settings.ping, self.config.settings.ping_every)
@@ -256,17 +243,7 @@ class Upkeep:
         else:
             self.schedule.remove(name)
         self.watch.set(name, self.config.watched(name))
-        floor = job.floor() if job.enabled else None
-        if floor is None:
-            self.floors.remove(name)
-        else:
-            samples = self.state.samples(name)
-            self.floors.set(name, floor, samples[-1].what if samples else "")
-        budget = job.budget() if job.enabled else None
-        if budget is None:
-            self.spending.remove(name)
-        else:
-            self.spending.set(name, budget)
+        self.guarded.install(name, job)
         self.supervision.install(name)
 
     def _counts_from(self, name: str, job: Job) -> datetime | None:
@@ -288,13 +265,11 @@ class Upkeep:
     def _forget(self, name: str) -> None:
         """Drops what was seen of a job and put off; a schedule that stays the same keeps its next run."""
         self.watch.remove(name)
-        self.floors.remove(name)
-        self.spending.remove(name)
+        self.guarded.forget(name)
         self.supervision.forget(name)
         self.agenda.forget(name)
         self.refusals.forget(name)
         self.observations.forget(name)
-        self._spent.discard(name)
 
     def recover(self, name: str) -> None:
         """What an earlier maintd had begun is completed. What was missed since comes from the schedule."""
@@ -314,7 +289,7 @@ class Upkeep:
         if not job.lanes:
             self.checkups.due(due)
         elif job.is_urgent:
-            if isinstance(due.cause, Low) and due.cause.wanted and due.job not in self._spent:
+            if self.guarded.presses(due):
                 self.lanes.break_off()
             self._queue(due, Lane.GUARD, frozenset(job.lanes))
         elif due.rest:
@@ -329,8 +304,7 @@ class Upkeep:
         if isinstance(due.cause, Grown):
             self.watch.settled(due.job, due.cause.paths)
         if isinstance(due.cause, Low):
-            self.floors.ended(due.job, helped=False)
-            self.spending.ended(due.job, helped=False)
+            self.guarded.put_off(due.job)
         if isinstance(due.cause, Over | Fallen):
             self.supervision.ended(due, acted=False)
         self.pauses.miss(due)
@@ -379,7 +353,7 @@ class Upkeep:
 
     def _foreseen(self, name: str, job: Job, ctx: Context) -> Plan | None:
         """The plan of a guard that could do nothing the last time, if there still is nothing: that holds up nobody."""
-        if name not in self._spent or not (isinstance(ctx.cause, Low) and ctx.cause.wanted):
+        if not self.guarded.is_spent(name, ctx.cause):
             return None
         plan = foresight.plan(job, ctx)
         if plan is None:
@@ -397,11 +371,11 @@ class Upkeep:
     def done(self, done: Done) -> None:
         due, run, result = done.wanted.due, done.run, done.result
         if isinstance(done, Looked):
-            self.checkups.done(done)
-            if run is not None and isinstance(due.cause, Scheduled):
-                self.pings.ended(run, result)
+            self._looked(done)
             return
-        self._note_guard(due, run, result)
+        self.guarded.ended(due, run, result)
+        if isinstance(due.cause, Low):
+            self._requeue()
         if isinstance(due.cause, Over | Fallen):
             self.supervision.ended(due, acted=result.done > 0)
         follows = None if isinstance(due.cause, Asked) else self.agenda.end(due)
@@ -420,6 +394,17 @@ class Upkeep:
         if follows:
             self.due(follows)
 
+    def _looked(self, done: Looked) -> None:
+        self.checkups.done(done)
+        if done.run is not None and isinstance(done.wanted.due.cause, Scheduled):
+            self.pings.ended(done.run, done.result)
+
+    def _requeue(self) -> None:
+        """What was broken off for a guard is due again."""
+        for wanted in self.lanes.broken_off():
+            if not isinstance(wanted.due.cause, Asked):
+                self.due(wanted.due)
+
     def _record(self, run: Run, result: Result, now: datetime) -> None:
         if self.config.jobs[run.name] == run.job:
             self.refusals.note(run, result, now)
@@ -428,22 +413,6 @@ class Upkeep:
             self.state.record_samples(run.name, result.samples)
         if result.planned or result.failed or result.waiting:
             self.state.record_last(run.name, Last(result.outcome, now, _summary(result)))
-
-    def _note_guard(self, due: Due, run: Run | None, result: Result) -> None:
-        """After a guard's run what was broken off for it is queued again."""
-        if not isinstance(due.cause, Low):
-            if run is not None and run.job.is_urgent:
-                self.floors.forget_pace(due.job)
-            return
-        self.floors.ended(due.job, helped=result.done > 1)
-        self.spending.ended(due.job, helped=result.done > 1)
-        if result.done > 1:
-            self._spent.discard(due.job)
-        elif run is not None:
-            self._spent.add(due.job)
-        for wanted in self.lanes.broken_off():
-            if not isinstance(wanted.due.cause, Asked):
-                self.due(wanted.due)
 
     def _follow_up(self, due: Due, run: Run, result: Result) -> None:
         """Notes a success, settles what was set aside, tries again what failed or waits."""

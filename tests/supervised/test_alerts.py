@@ -74,15 +74,18 @@ def test_a_message_outlives_an_outage_of_its_channel_and_kill_9(daemon, sink):
 
 
 def test_what_ends_while_maintd_is_away_is_told_to_be_over(daemon, supervisord, sink):
-    """A limit, a guarded disk and a supervisord that are well again when the next maintd starts are told to be.
+    """A limit, a guarded disk, a directory and a supervisord that are well when the next maintd starts are told to be.
 
     Of what still lasts then nothing is told a second time.
     """
     job = '[limit.{0}]\nprogram = "one"\nmemory = "{1}M"\nladder = []\nsample = "1s"\nover = 2\ngrace = "0s"\n'
     guard = '[guard.disk]\ndirectory = "HERE/logs"\nmin_free = "1K"\nwarn_free = "{0}"\n'
     common = alerts(sink, '[[alerts.routes]]\nseverity = "warning"\n') + job.format("still", 20)
+    common += '[guard.much]\ndirectory = "HERE/much"\nmax_used = "1M"\n'
     one = daemon(common + job.format("over", 20) + guard.format("900T"))
     (one.tree.folder / "logs").mkdir(exist_ok=True)
+    (one.tree.folder / "much").mkdir()
+    (one.tree.folder / "much/file").write_bytes(b"x" * (2 << 20))
     real = supervisord(one=("hold 40", ""))
     one.start()
     for name in ("limit.still", "limit.over"):
@@ -90,15 +93,18 @@ def test_what_ends_while_maintd_is_away_is_told_to_be_over(daemon, supervisord, 
     one.event("storage.low")
     real.process.send_signal(signal.SIGSTOP)
     one.event("supervisor.failed")
-    told = {"limit.still", "limit.over", "guard.disk", "supervisor"}
-    until(lambda: sorted(said(sink)) == sorted((name, False) for name in told), "all is told")
+    one.event("directory.spent")
+    told = {"limit.still", "limit.over", "guard.disk", "guard.much", "supervisor"}
+    until(lambda: set(said(sink)) == {(name, False) for name in told}, "all is told")
     until(lambda: not one.status()["alerts"]["channels"][0]["waiting"], "it knows that all was delivered")
+    count = len(said(sink))
     one.end()
     real.process.send_signal(signal.SIGCONT)
+    (one.tree.folder / "much/file").unlink()
     one.tree.write_config(common + job.format("over", 900) + guard.format("2K"))
     one.start()
     over = told - {"limit.still"}
-    until(lambda: sorted(said(sink)[4:]) == sorted((name, True) for name in over), "all that is over is told to be")
+    until(lambda: set(said(sink)[count:]) == {(name, True) for name in over}, "all that is over is told to be")
     assert [found["name"] for found in one.status()["alerts"]["open"]] == ["limit.still"]
 
 
