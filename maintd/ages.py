@@ -1,6 +1,7 @@
 """How old something is whose time stamp goes by a clock that can be set."""
 
 import time
+from collections.abc import Iterable
 from typing import Any
 
 from maintd.values import dataclass
@@ -34,3 +35,10 @@ def age(stamp: float, key: str, memory: dict[str, Any], now: float, away: float 
         found = min(found, clock - before.last)
     seen[key] = _Stamped(stamp, found, clock, clock)
     return found
+
+
+def keep(keys: Iterable[str], memory: dict[str, Any]) -> None:
+    """Forgets the stamps of all others, so that names which come and go do not add up."""
+    seen: dict[str, _Stamped] = memory.get("stamps", {})
+    for key in seen.keys() - keys:
+        del seen[key]

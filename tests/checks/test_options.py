@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import signal
 import socket
 import sqlite3
@@ -102,6 +103,20 @@ def test_a_disk_that_became_read_only_is_down_unless_it_is_meant_to_be(tmp_path)
         assert health("disk", path=str(tmp_path), mount=True, read_only=True) == "up"
     finally:
         subprocess.run(["umount", tmp_path], check=True)
+
+
+def test_names_that_come_and_go_do_not_add_up(tmp_path):
+    """A spool, whose files are all others at each look, is remembered in no more bytes after many looks."""
+    looks, sizes = Looks("file", paths=[f"{tmp_path}/*.json"], changed_within="1m", down_changed=0), []
+    for number in range(10):
+        made = [tmp_path / f"order-{number:03d}-{file:03d}.json" for file in range(100)]
+        for path in made:
+            path.touch()
+        assert looks.health == "up"
+        sizes.append(len(pickle.dumps(looks.memory)))
+        for path in made:
+            path.unlink()
+    assert max(sizes) < 1.2 * sizes[0]
 
 
 def test_sizes_and_growth_of_files(tmp_path):

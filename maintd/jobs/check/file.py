@@ -12,8 +12,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import AfterValidator, Field
 
-from maintd import patterns
-from maintd.ages import age
+from maintd import ages, patterns
 from maintd.check import NO_DESCRIPTORS, CannotTell, Check, Whole
 from maintd.deadlines import left
 from maintd.errors import MaintdError
@@ -82,23 +81,24 @@ class CheckFile(Check):
             yield down("there is no such file")
             return
         now, away = time.time(), ctx.clock_away
-        ages = {match.path: age(match.stat.st_mtime, match.path, ctx.memory, now, away) for match in found}
-        yield from self._ages(ages)
+        old = {match.path: ages.age(match.stat.st_mtime, match.path, ctx.memory, now, away) for match in found}
+        ages.keep(old, ctx.memory)
+        yield from self._ages(old)
         yield from self._sizes(ctx, found)
         for match in found:
             yield from self._rights(match)
         if self.sha256:
             yield self._content(found[0], deadline)
 
-    def _ages(self, ages: dict[str, float]) -> Iterator[Sign]:
-        newest = min(ages.values())
+    def _ages(self, old: dict[str, float]) -> Iterator[Sign]:
+        newest = min(old.values())
         limits = [None if span is None else span.total_seconds() for span in (self.degraded_age, self.down_age)]
         told = f"last changed {format_duration(timedelta(seconds=int(newest)))} ago"
         yield above(newest, (limits[0], limits[1]), told)
         if self.degraded_changed is None and self.down_changed is None:
             return
         window = self.changed_within.total_seconds()
-        count = sum(old <= window for old in ages.values())
+        count = sum(age <= window for age in old.values())
         told = f"{counted(count, 'file')} changed within {format_duration(self.changed_within)}"
         yield below(count, (self.degraded_changed, self.down_changed), told)
 
