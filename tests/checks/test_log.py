@@ -1,11 +1,18 @@
 """`check.log`: lines that are written are counted, over rotations, and those from before are not."""
 
+import gzip
 import os
+import time
 from pathlib import Path
+from typing import Any
+
+import pytest
+from backports import zstd
 
 from tests.conftest import until
 
 from .test_daemon import FAST
+from .test_options import Looks
 
 JOB = f'[check.log.a]\npaths = ["LOGS/a.log"]\nmatches = "ERROR"\nignores = "harmless"\n{FAST}degraded_count = 3\n'
 
@@ -67,6 +74,126 @@ def test_lines_are_counted_over_copytruncate(daemon):
     os.rename(large, log)
     until(lambda: "; 4.0 MiB were too much to be read" in reason(one), "what was left out is told", 20)
     assert one.stop() == 0
+
+
+def looks(*logs: Path, **options: Any) -> Looks:
+    return Looks("log", paths=[*map(str, logs)], matches="ERROR", degraded_count=1000, **options)
+
+
+def aged(path: Path, number: int) -> Path:
+    """The same path; what it names was changed `number` ms after now, so that the order is what the test says."""
+    at = time.time_ns() + number * 1_000_000
+    os.utime(path, ns=(at, at))
+    return path
+
+
+def write(log: Path, count: int, number: int = 0) -> None:
+    with log.open("ab") as file:
+        file.write(b"".join(b"ERROR %d %d\n" % (number, line) for line in range(count)))
+    aged(log, number)
+
+
+def test_a_log_that_comes_later_counts_from_its_start(tmp_path):
+    """What was there at the first look does not count; a dated log that begins later does, and one that was missing."""
+    write(tmp_path / "app-2026-11-29.log", 50)
+    dated, missing = looks(tmp_path / "app-*.log"), looks(tmp_path / "single.log")
+    assert dated.read().reason.startswith("0 lines")
+    assert missing.health == "down"
+    write(tmp_path / "app-2026-11-30.log", 3)
+    write(tmp_path / "app-2026-11-29.log", 1)
+    write(tmp_path / "single.log", 5)
+    assert dated.read().reason.startswith("4 lines")
+    assert missing.read().reason.startswith("5 lines")
+
+
+def test_a_log_that_is_renamed_within_its_own_pattern_is_counted_once(tmp_path):
+    """A log that goes on under another name that the pattern has, too, is no new log."""
+    log = tmp_path / "app.log"
+    write(log, 50)
+    look = looks(tmp_path / "app*.log", tmp_path / "app.log.*")
+    look.read()
+    write(log, 2)
+    log.rename(tmp_path / "app-1.log")
+    write(log, 3)
+    assert look.read().reason == "5 lines within 5m, at last: ERROR 0 2"
+    write(log, 1)
+    log.rename(tmp_path / "app.log.1")
+    write(log, 1)
+    assert look.read().reason.startswith("7 lines")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz", ".zst"])
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_every_rotation_between_two_looks_counts(tmp_path, suffix, is_copied):
+    """All that was written is counted in order, however often the log was rotated or copied and cut since; once."""
+    log = tmp_path / "a.log"
+    write(tmp_path / "a.log.20260101T000000Z", 7, -9)
+    write(log, 50)
+    look = looks(log)
+    look.read()
+    for number in range(1, 6):
+        write(log, 100 * number, number)
+        aside = tmp_path / f"a.log.20260102T00000{number}Z"
+        if is_copied:
+            aside.write_bytes(log.read_bytes())
+            os.truncate(log, 0)
+        else:
+            log.rename(aside)
+        packed(aside, suffix, number)
+    write(log, 1, 6)
+    assert look.read().reason == "1501 lines within 5m, at last: ERROR 6 0"
+    write(log, 1, 7)
+    assert look.read().reason.startswith("1502 lines")
+
+
+def packed(path: Path, suffix: str, number: int) -> None:
+    """Compresses it as maintd does: with the time of the original."""
+    if suffix:
+        content = {".gz": gzip.compress, ".zst": zstd.compress}[suffix](path.read_bytes())
+        aged(path, number)
+        path.with_name(path.name + suffix).write_bytes(content)
+        aged(path.with_name(path.name + suffix), number)
+        path.unlink()
+    else:
+        aged(path, number)
+
+
+def test_what_cannot_be_read_of_many_rotations_is_told(tmp_path):
+    """More than may be read in a look, a generation in a format that is not read, and one that is gone are told."""
+    log = tmp_path / "a.log"
+    write(log, 1)
+    look = looks(log)
+    look.read()
+    for number in range(1, 4):
+        log.rename(tmp_path / f"a.log.{number}")
+        (tmp_path / f"a.log.{number}").write_bytes(b"fine, 67890\n" * (1 << 20))
+        aged(tmp_path / f"a.log.{number}", number)
+        write(log, 1, 9)
+    assert "; 20.0 MiB were too much to be read" in look.read().reason
+    log.rename(tmp_path / "a.log.4.xz")
+    aged(tmp_path / "a.log.4.xz", 11)
+    write(log, 1, 12)
+    assert "; 1 rotated log could not be read" in look.read().reason
+    write(tmp_path / "new", 1, 13)
+    (tmp_path / "new").rename(log)
+    assert "; 1 rotated log could not be read" in look.read().reason
+
+
+def test_a_generation_that_is_still_written_is_not_counted_again(tmp_path):
+    """A program that never reopens its log writes on in one that was read: that is not read from its start again."""
+    log = tmp_path / "a.log"
+    write(log, 1)
+    look = looks(log)
+    look.read()
+    write(log, 10, 1)
+    log.rename(tmp_path / "a.log.1")
+    write(log, 1, 2)
+    assert look.read().reason.startswith("11 lines")
+    (tmp_path / "a.log.1").rename(tmp_path / "a.log.2")
+    log.rename(tmp_path / "a.log.1")
+    write(tmp_path / "a.log.2", 1, 5)
+    write(log, 1, 6)
+    assert look.read().reason.startswith("12 lines")
 
 
 def _copy_and_cut(log: Path) -> None:

@@ -1,5 +1,6 @@
 """The kind `check.log`: counts the lines of logs that match, over rotations."""
 
+import contextlib
 import time
 from collections import deque
 from collections.abc import Iterator
@@ -19,6 +20,9 @@ from maintd.options import Regex
 from maintd.readings import Sign, above, below
 from maintd.rules import rule
 from maintd.units import counted, format_duration, format_size
+
+_GONE = 1000
+"""Of so many logs that are no longer there it is known how far they were read."""
 
 
 class CheckLog(Check):
@@ -49,10 +53,12 @@ class CheckLog(Check):
         return ", ".join(self.paths)
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
-        found = [match.path for match in patterns.expand(self.paths, self.exclude, own=ctx.own).matches]
+        begun = ctx.memory.setdefault("begun", time.monotonic())
+        expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)
+        found = [match.path for match in expansion.matches]
+        ctx.memory.setdefault("old", found)
         if not found:
             raise MaintdError("there is no such log")
-        begun = ctx.memory.setdefault("begun", time.monotonic())
         answer = self._counted(ctx, found, deadline)
         counts: deque[tuple[float, int]] = ctx.memory.setdefault("counts", deque())
         counts.append((time.monotonic(), answer["count"]))
@@ -73,20 +79,29 @@ class CheckLog(Check):
         """What line_feed.count says, here or in a child; how far each log was read is kept."""
         logs: dict[str, Any] = ctx.memory.setdefault("logs", {})
         arguments: dict[str, Any] = {
-            "logs": {path: logs.get(path) for path in paths},
+            "paths": paths,
+            "old": ctx.memory["old"],
+            "logs": logs,
             "matches": self.matches,
             "ignores": self.ignores,
             "limit": left(deadline),
         }
-        answer: dict[str, Any]
+        answer: dict[str, Any] | None = None
         if all(is_plain(pattern) for pattern in (self.matches, self.ignores or "")):
-            answer = line_feed.count(lambda _: None, **arguments)
-        else:
+            with contextlib.suppress(line_feed.Packed):
+                answer = line_feed.count(lambda _: None, unpacks=False, **arguments)
+        if answer is None:
             answer = self.ask_to_match(ctx, deadline, "maintd.line_feed:count", **arguments)
-        logs |= answer["logs"]
+        for path, state in answer["logs"].items():
+            logs.pop(path, None)
+            logs[path] = state
+        for path in list(logs)[: -len(paths) - _GONE]:
+            del logs[path]
         return answer
 
 
 def _unread(answer: dict[str, Any]) -> str:
     told = f"; {format_size(answer['skipped'])} were too much to be read" if answer["skipped"] else ""
+    if answer["missed"]:
+        told += f"; {counted(answer['missed'], 'rotated log')} could not be read"
     return told + ("; there was no time to read everything" if answer["is_late"] else "")
