@@ -15,6 +15,7 @@ from maintd.changes import CheckSeen
 from maintd.child import Worker
 from maintd.errors import MaintdError, Refused, TimedOut, trouble
 from maintd.job import Age, Context, Interval, Job, Span
+from maintd.patterns import Expansion, Match
 from maintd.readings import Health, Reading, Sign, gathered
 from maintd.steps import Lane, Step
 from maintd.supervisor import Supervisor
@@ -35,6 +36,20 @@ class CannotTell(MaintdError):
 
 class TooEarly(CannotTell):
     """A check cannot tell yet, as is to be expected: such a reading does not count."""
+
+
+def seen(expansion: Expansion, noun: str) -> list[Match]:
+    """The files that patterns name. Raises MaintdError if there are none, with what was found in their place.
+
+    Raises OSError if some stay unseen for what maintd itself is short of.
+    """
+    for miss in expansion.misses:
+        if miss.error is not None and miss.error.errno in NO_DESCRIPTORS:
+            raise miss.error
+    if not expansion.matches:
+        told = next((f"{miss.path}: {miss.reason}" for miss in expansion.misses), f"there is no such {noun}")
+        raise MaintdError(told)
+    return expansion.matches
 
 
 @dataclass(frozen=True)

@@ -39,13 +39,15 @@ class Match:
 class Miss:
     """A pattern, or something it names, that cannot be worked on, with the reason.
 
-    `error` says that all of a pattern's files stay unseen because of it, so that the job cannot do its work.
+    `error` says that all of a pattern's files stay unseen because of it, so that the job cannot do its work. What
+    `is_there` is, but is no file that is worked on.
     """
 
     path: str
     reason: str
     missing: bool = False
     error: OSError | None = None
+    is_there: bool = False
 
 
 @dataclass
@@ -231,11 +233,11 @@ def _regular(dir_fd: int, path: str, name: str, literal: bool, out: Expansion) -
     if _is_barred(path, out):
         return
     if out.own.has(path):
-        out.misses.extend([Miss(path, _OWN)] if literal else [])
+        out.misses.extend([Miss(path, _OWN, is_there=True)] if literal else [])
     elif st.S_ISREG(info.st_mode):
         yield Match(path, info)
     elif literal or not st.S_ISDIR(info.st_mode):
-        out.misses.append(Miss(path, f"is {_kind(dir_fd, name, info.st_mode)}, not a regular file"))
+        out.misses.append(Miss(path, f"is {_kind(dir_fd, name, info.st_mode)}, not a regular file", is_there=True))
 
 
 def _is_barred(path: str, out: Expansion) -> bool:

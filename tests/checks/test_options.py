@@ -119,6 +119,29 @@ def test_names_that_come_and_go_do_not_add_up(tmp_path):
     assert max(sizes) < 1.2 * sizes[0]
 
 
+def test_what_is_there_and_is_no_file_is_told_for_what_it_is(tmp_path):
+    """A dangling link and a directory are said to be that; and they are there, for who wants none there."""
+    (tmp_path / "link").symlink_to("real")
+    (tmp_path / "folder").mkdir()
+    for name, what in (("link", "is a dangling symbolic link"), ("folder", "is a directory")):
+        for found in (
+            Looks("file", paths=[f"{tmp_path}/{name}"]),
+            Looks("file", paths=[f"{tmp_path}/{name}"], absent=True),
+            Looks("log", paths=[f"{tmp_path}/{name}"], matches="x", degraded_count=1),
+        ):
+            reading = found.read()
+            assert str(reading.health) == "down"
+            assert what in reading.reason
+    assert health("file", paths=[f"{tmp_path}/none", f"{tmp_path}/nowhere/*"], absent=True) == "up"
+
+
+def test_what_cannot_be_looked_at_is_not_said_to_be_absent(tmp_path):
+    """Behind a name that is too long, or a link in place of a directory, a file may be there or not: it is unknown."""
+    (tmp_path / "loop").symlink_to("loop")
+    for path in (f"{tmp_path}/{'a' * 300}", f"{tmp_path}/loop/file"):
+        assert health("file", paths=[path], absent=True) == "unknown"
+
+
 def test_sizes_and_growth_of_files(tmp_path):
     """A file that is large is degraded; files that grow faster than they may are degraded, or down."""
     path = tmp_path / "a.json"

@@ -13,11 +13,10 @@ from typing import Annotated, ClassVar
 from pydantic import AfterValidator, Field
 
 from maintd import ages, patterns
-from maintd.check import NO_DESCRIPTORS, CannotTell, Check, Whole
+from maintd.check import CannotTell, Check, Whole, seen
 from maintd.deadlines import left
-from maintd.errors import MaintdError
 from maintd.job import Context, FilePattern, Flag, Limit, Size, Span
-from maintd.patterns import Match
+from maintd.patterns import Expansion, Match
 from maintd.readings import Sign, above, below, down, up
 from maintd.rules import rule
 from maintd.units import counted, format_duration, format_size
@@ -67,19 +66,10 @@ class CheckFile(Check):
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)
-        found = list(expansion.matches)
-        for miss in expansion.misses:
-            if miss.error is not None and miss.error.errno in NO_DESCRIPTORS:
-                raise miss.error
-        if not found and expansion.misses and not self.absent:
-            miss = expansion.misses[0]
-            raise MaintdError(f"{miss.path}: {miss.reason}")
         if self.absent:
-            yield down(f"{found[0].path} is there") if found else up("there is no such file")
+            yield self._absence(expansion)
             return
-        if not found:
-            yield down("there is no such file")
-            return
+        found = seen(expansion, "file")
         now, away = time.time(), ctx.clock_away
         old = {match.path: ages.age(match.stat.st_mtime, match.path, ctx.memory, now, away) for match in found}
         ages.keep(old, ctx.memory)
@@ -89,6 +79,17 @@ class CheckFile(Check):
             yield from self._rights(match)
         if self.sha256:
             yield self._content(found[0], deadline)
+
+    def _absence(self, expansion: Expansion) -> Sign:
+        if expansion.matches:
+            return down(f"{expansion.matches[0].path} is there")
+        there = next((miss for miss in expansion.misses if miss.is_there), None)
+        if there is not None:
+            return down(f"{there.path} {there.reason}")
+        for miss in expansion.misses:
+            if not miss.missing:
+                raise CannotTell(f"{miss.path}: {miss.reason}", hint="maintd must be able to read the directory")
+        return up("there is no such file")
 
     def _ages(self, old: dict[str, float]) -> Iterator[Sign]:
         newest = min(old.values())

@@ -10,9 +10,8 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from maintd import line_feed, patterns
-from maintd.check import Check, Whole
+from maintd.check import Check, Whole, seen
 from maintd.deadlines import left
-from maintd.errors import MaintdError
 from maintd.expressions import is_plain
 from maintd.job import Context, FilePattern, Span
 from maintd.names import printable
@@ -55,10 +54,8 @@ class CheckLog(Check):
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         begun = ctx.memory.setdefault("begun", time.monotonic())
         expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)
-        found = [match.path for match in expansion.matches]
-        ctx.memory.setdefault("old", found)
-        if not found:
-            raise MaintdError("there is no such log")
+        ctx.memory.setdefault("old", [match.path for match in expansion.matches])
+        found = [match.path for match in seen(expansion, "log")]
         answer = self._counted(ctx, found, deadline)
         counts: deque[tuple[float, int]] = ctx.memory.setdefault("counts", deque())
         counts.append((time.monotonic(), answer["count"]))
