@@ -72,5 +72,8 @@ class JsonTerm:
 
 
 def _short(value: Any) -> str:
-    text = json.dumps(value)
+    try:
+        text = json.dumps(value)
+    except RecursionError:  # it could be read, but is too deep to be written
+        text = f"a {type(value).__name__} too deep to be shown"
     return text if len(text) <= 80 else text[:79] + "…"

@@ -13,6 +13,8 @@ _FIELDS = (
     *("aof_last_bgrewrite_status", "loading", "connected_clients", "maxclients", "run_id"),
 )
 
+_NEEDED = ("used_memory", "evicted_keys", "keyspace_hits", "keyspace_misses", "connected_clients")
+
 
 def look(  # noqa: PLR0913 - where it is, who asks, how long
     _progress: Callable[[int], None],
@@ -26,7 +28,10 @@ def look(  # noqa: PLR0913 - where it is, who asks, how long
     password: str | None,
     limit: float,
 ) -> dict[str, Any]:
-    """PING and INFO: some of its fields, and `ping_s`. Raises MaintdError, Refused without redis-py, TimedOut."""
+    """PING and INFO: some of its fields, and `ping_s`.
+
+    Raises MaintdError, TimedOut, and Refused without redis-py or if it is no Redis.
+    """
     with connected(
         host, port, socket, tls=tls, ca_file=ca_file, username=username, password=password, limit=limit
     ) as client:
@@ -34,6 +39,9 @@ def look(  # noqa: PLR0913 - where it is, who asks, how long
         client.ping()
         took = time.monotonic() - begun
         info = client.info("everything")
+    if lacking := [name for name in _NEEDED if info.get(name) is None]:
+        hint = "a Sentinel keeps no data: whether it answers is seen by a check.tcp of its port"
+        raise Refused(f"its INFO has no {', '.join(lacking)}", hint=hint)
     return {name: info.get(name) for name in _FIELDS} | {"ping_s": took}
 
 

@@ -117,6 +117,20 @@ def test_redis(tree):
     assert (without["health"], without["advice"]) == ("unknown", "install maintd with the extra redis: maintd[redis]")
 
 
+@needs_redis
+def test_a_sentinel_is_no_redis(tree):
+    """A Redis Sentinel, which keeps no data, is unknown, and what would see whether it answers is said."""
+    port, config = free_port(), tree.folder / "sentinel.conf"
+    config.write_text(f"port {port}\nbind 127.0.0.1\nsentinel monitor main 127.0.0.1 9 1\n")
+    silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    with ended(subprocess.Popen([REDIS, config, "--sentinel"], **silent)):
+        until(lambda: listens(port), "it listens")
+        found = seen(tree, f"[check.redis.a]\nport = {port}\n")["a"]
+    assert found["health"] == "unknown"
+    assert found["reason"] == "its INFO has no used_memory"
+    assert "check.tcp" in found["advice"]
+
+
 @pytest.fixture(scope="module")
 def postgres() -> Iterator[tuple[int, str, subprocess.Popen]]:
     """A server of its own: its port, the folder with its socket and passwords, and its process."""

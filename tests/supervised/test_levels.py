@@ -17,11 +17,19 @@ from maintd.log import Envelope
 from maintd.messages import Message
 from maintd.notices import Notice, notice
 from maintd.rotation import RotateRefused
+from maintd.runs import JobFailed
 
 from .sink import FILE, alerts, said
 
 NOW = datetime.now(UTC)
 FAST = 'sample = "1s"\nover = "2 of 3"\ngrace = "1s"\nladder = []\n'
+
+
+def test_a_look_that_breaks_off_is_no_alert():
+    """That one look of a check broke off is nothing for people: its reading is unknown. Of other jobs it is told."""
+    failed = JobFailed(target="", tried="plan it", error="runtimeerror", error_msg="can't start new thread", advice="")
+    assert notice(failed, Envelope("check.redis.a", level="error")) is None
+    assert notice(failed, Envelope("rotate.a", level="error")) is not None
 
 
 class Told:
