@@ -10,6 +10,7 @@ import os
 import socket
 import ssl
 import threading
+import time
 from collections.abc import Callable
 from functools import lru_cache
 from typing import Any
@@ -18,6 +19,7 @@ from maintd.deadlines import left
 from maintd.errors import MaintdError, Refused
 
 MOST_LOOKUPS = 16
+"""Names that are looked up at a time; who asks for more waits for a place, but no longer than until its deadline."""
 Address = tuple[socket.AddressFamily, Any]
 
 
@@ -165,31 +167,45 @@ class _Lookup:
             self.done.set()
 
 
-_lookups: dict[tuple[str, int], _Lookup] = {}
-_lock = threading.Lock()
+_lookups: dict[str, _Lookup] = {}
+_places = threading.Condition()
 
 
 def resolve(host: str, port: int, deadline: float) -> list[Address]:
-    """The addresses of a host, by getaddrinfo(3). Raises OSError, TimedOut; MaintdError if too many hang."""
+    """The addresses of a host, by getaddrinfo(3). Raises OSError, TimedOut; MaintdError if it was not done in time."""
     with contextlib.suppress(ValueError):
         address = ipaddress.ip_address(host)
         return [(socket.AF_INET if address.version == 4 else socket.AF_INET6, (host, port))]
-    key = host, port
-    with _lock:
-        lookup = _lookups.get(key)
-        if lookup is None:
-            if len(_lookups) >= MOST_LOOKUPS:
-                raise MaintdError("the resolver does not answer: see /etc/resolv.conf and the name servers there")
-            lookup = _lookups[key] = _Lookup(lambda: _addresses(host, port))
-            forget = lambda: _lookups.pop(key, None)  # noqa: E731 - bound to this key
-            threading.Thread(target=lookup.run, args=[forget], name="lookup", daemon=True).start()
-    if not lookup.done.wait(left(deadline)):
+    lookup = _lookup(host, deadline)
+    if lookup is None or not lookup.done.wait(max(deadline - time.monotonic(), 0)):
         raise MaintdError(f"the name {host} was not resolved in time: the resolver does not answer")
     if lookup.error is not None:
         raise MaintdError(f"the name {host} cannot be resolved: {lookup.error.strerror}") from lookup.error
-    return lookup.found
+    return [(family, (address[0], port, *address[2:])) for family, address in lookup.found]
 
 
-def _addresses(host: str, port: int) -> list[Address]:
-    found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+def _lookup(host: str, deadline: float) -> _Lookup | None:
+    """The question for a host, asked once there is a place for it; None if there was none until the deadline."""
+    with _places:
+        is_there = _places.wait_for(
+            lambda: host in _lookups or len(_lookups) < MOST_LOOKUPS, max(deadline - time.monotonic(), 0)
+        )
+        if not is_there:
+            return None
+        if host not in _lookups:
+            _lookups[host] = _Lookup(lambda: _addresses(host))
+            threading.Thread(
+                target=_lookups[host].run, args=[lambda: _forget(host)], name="lookup", daemon=True
+            ).start()
+        return _lookups[host]
+
+
+def _forget(host: str) -> None:
+    with _places:
+        del _lookups[host]
+        _places.notify_all()
+
+
+def _addresses(host: str) -> list[Address]:
+    found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)
     return list(dict.fromkeys((family, address) for family, _, _, _, address in found))
