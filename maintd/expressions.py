@@ -18,8 +18,17 @@ def compiled(pattern: str) -> re.Pattern[str]:
 
 
 @lru_cache(maxsize=256)
-def compiled_bytes(pattern: str) -> re.Pattern[bytes]:
-    return re.compile(pattern.encode())
+def matcher(pattern: str) -> Callable[[bytes], bool]:
+    """Says whether it matches somewhere in bytes: an ASCII one as it stands, any other in what they are as UTF-8.
+
+    So a letter beyond ASCII is one, also in brackets and with case left aside; what is not UTF-8 matches no letter.
+    """
+    try:
+        found = re.compile(pattern.encode("ascii"))
+    except (UnicodeEncodeError, re.error):  # with "(?u)" and escapes such as "\u2014" it is one of text alone
+        text = compiled(pattern)
+        return lambda given: text.search(given.decode("utf-8", "surrogateescape")) is not None
+    return lambda given: found.search(given) is not None
 
 
 def search(_progress: Callable[[int], None], *, pattern: str, text: str, is_binary: bool = False) -> bool:
@@ -28,5 +37,5 @@ def search(_progress: Callable[[int], None], *, pattern: str, text: str, is_bina
     What `is_binary` comes as a text of the characters 0 to 255.
     """
     if is_binary:
-        return compiled_bytes(pattern).search(text.encode("latin-1")) is not None
+        return matcher(pattern)(text.encode("latin-1"))
     return compiled(pattern).search(text) is not None

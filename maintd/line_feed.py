@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import field
 from typing import Any, Self
 
-from maintd.expressions import compiled_bytes
+from maintd.expressions import matcher
 from maintd.predecessors import Generation, generations, is_named_after, opened, opened_plain
 from maintd.values import dataclass
 
@@ -184,7 +184,7 @@ def count(  # noqa: PLR0913 - what a child is asked comes by name
     come as the characters 0 to 255. Raises Packed unless it `unpacks`.
     """
     end = time.monotonic() + _SHARE * limit
-    wanted, unwanted = compiled_bytes(matches), compiled_bytes(ignores) if ignores else None
+    is_wanted, is_unwanted = matcher(matches), matcher(ignores) if ignores else None
     found, last, states, skipped, missed, is_late = 0, b"", {}, 0, 0, False
     lost = set()
     for path in paths:
@@ -193,7 +193,7 @@ def count(  # noqa: PLR0913 - what a child is asked comes by name
         with contextlib.closing(follower.lines()) as lines:
             for number, whole in enumerate(lines):
                 line = whole[:_LONGEST_LINE]
-                if wanted.search(line) and not (unwanted and unwanted.search(line)):
+                if is_wanted(line) and not (is_unwanted and is_unwanted(line)):
                     found, last = found + 1, line
                 is_late = number % _CHECKED == 0 and time.monotonic() > end
                 if is_late:

@@ -93,6 +93,29 @@ def write(log: Path, count: int, number: int = 0) -> None:
     aged(log, number)
 
 
+@pytest.mark.parametrize(
+    ("pattern", "count"),
+    [
+        (r"(?u)Fehler", 1),
+        (r"Fehler \u2014", 1),
+        ("Fehler \u2014 n", 1),
+        ("[\u00e4\u00f6]rger", 1),
+        (r"(?i)gr\u00f6\u00dfe", 1),
+        (r"(?i)GR\u00d6\u00dfE$", 1),
+        ("[\u00e4\u00f6]\u00c3", 0),
+        (r"\xff\xfe", 1),
+    ],
+)
+def test_letters_beyond_ascii_are_letters(tmp_path, pattern, count):
+    """Every expression that `maintd check` takes is matched, in UTF-8 by its letters; an ASCII one finds any byte."""
+    log = tmp_path / "a.log"
+    log.touch()
+    look = Looks("log", paths=[str(log)], matches=pattern, degraded_count=1000)
+    look.read()
+    log.write_bytes("Fehler \u2014 nichts\n\u00c4rger, \u00e4rger\nGR\u00d6\u00dfE\n".encode() + b"\xff\xfe\n")
+    assert look.read().reason.startswith(f"{count} line")
+
+
 def test_a_log_that_comes_later_counts_from_its_start(tmp_path):
     """What was there at the first look does not count; a dated log that begins later does, and one that was missing."""
     write(tmp_path / "app-2026-11-29.log", 50)
