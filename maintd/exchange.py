@@ -1,6 +1,7 @@
 """One HTTP exchange with a hard deadline: over TCP, TLS or a Unix socket, redirects followed."""
 
 import http.client
+import re
 import time
 from collections.abc import Mapping
 from dataclasses import field, replace
@@ -44,8 +45,20 @@ class Answer:
     valid_s: float | None = None
 
 
+class _Response(http.client.HTTPResponse):
+    """The final one: those before it that only inform, 103 for one, are read over (RFC 9110, 15.2)."""
+
+    def begin(self) -> None:
+        super().begin()
+        while http.HTTPStatus.SWITCHING_PROTOCOLS < self.status < http.HTTPStatus.OK:
+            self.headers = None  # type: ignore[assignment] # so it begins again
+            super().begin()
+
+
 class _Connection(http.client.HTTPConnection):
     """An HTTP connection over a Wire."""
+
+    response_class = _Response
 
     def __init__(self, request: Request, deadline: float) -> None:
         parts = urlsplit(request.url)
@@ -77,7 +90,7 @@ def fetch(request: Request, deadline: float) -> Answer:
         if location is None or not request.redirects:
             return Answer(status, body, time.monotonic() - begun, request.url, valid_s)
         request = _redirected(request, status, _joined(request.url, location))
-    raise MaintdError(f"it redirects more than {request.redirects} times, at last to {request.url}")
+    raise MaintdError(f"it redirects more than {request.redirects} times, at last to {_shown(request.url)}")
 
 
 def _joined(url: str, location: str) -> str:
@@ -86,10 +99,17 @@ def _joined(url: str, location: str) -> str:
         following = urljoin(url, quote(location.encode("latin-1"), safe=_SAFE))
         urlsplit(following).port  # noqa: B018 - asked for its ValueError
     except ValueError:
-        raise MaintdError(f"it redirects to {location[:200]}, which is no URL") from None
+        raise MaintdError(f"it redirects to {_shown(location)[:200]}, which is no URL") from None
     if urlsplit(following).scheme not in ("http", "https"):
-        raise MaintdError(f"it redirects to {following}, which is not HTTP")
+        raise MaintdError(f"it redirects to {_shown(following)}, which is not HTTP")
     return following
+
+
+def _shown(url: str) -> str:
+    """A URL as it may be told to anybody: secrets stand in what is left out."""
+    before, slashes, rest = re.split(r"[?#]", url, maxsplit=1)[0].partition("//")
+    host, slash, path = rest.partition("/")
+    return f"{before}{slashes}{host.rpartition('@')[2]}{slash}{path}"
 
 
 def _redirected(request: Request, status: int, url: str) -> Request:

@@ -147,6 +147,51 @@ def test_where_a_redirect_leads_gets_no_secret(tree, web):
     assert {"/%C3%BCber%20uns", "/a%20b/%C3%BC?q=a%20b"} <= web.headers.keys()
 
 
+def test_what_a_redirect_names_is_told_without_its_query(tree, web):
+    """Keys that stand in a query, or before the host, are told nowhere, wherever a redirect leads and ends."""
+    secret = "k3y"
+    leads = {
+        "loop": f"/loop?key={secret}",
+        "scheme": f"ftp://user:{secret}@host/file?key={secret}",
+        "port": f"http://user:{secret}@[oops:port/?key={secret}#{secret}",
+    }
+    for name, place in leads.items():
+        answer = lambda made, _, place=place: respond(made, 302, b"", f"Location: {place}")  # noqa: E731
+        web.answers |= {f"/{name}": answer, f"/{name}?key={secret}": answer}
+    jobs = "".join(f'[check.http.{name}]\nurl = "{web.url}/{name}?key={secret}"\n' for name in leads)
+    found = seen(tree, jobs)
+    assert {name: event["reason"] for name, event in found.items()} == {
+        "check.http.loop": f"it redirects more than 5 times, at last to {web.url}/loop",
+        "check.http.scheme": "it redirects to ftp://host/file, which is not HTTP",
+        "check.http.port": "it redirects to http://[oops:port/, which is no URL",
+    }
+    assert secret not in str(found)
+
+
+def test_an_answer_that_only_informs_is_not_the_answer(tree, web):
+    """103 Early Hints, and any 1xx, as many as there are, come before the answer (RFC 9110, 15.2); 101 is one."""
+    hints = b"HTTP/1.1 103 Early Hints\r\nLink: </a.css>; rel=preload\r\nContent-Length: 5\r\n\r\n"
+    web.answers |= {
+        "/hints": lambda made, _: (
+            made.sendall(b"HTTP/1.1 100 Continue\r\n\r\n" + hints * 3),
+            respond(made, 200, b"ok"),
+        ),
+        "/bad": lambda made, _: (made.sendall(hints), respond(made, 500, b"")),
+        "/switched": lambda made, _: made.sendall(b"HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+    }
+    found = seen(
+        tree,
+        f'[check.http.hints]\nurl = "{web.url}/hints"\ncontains = ["ok"]\n'
+        f'[check.http.bad]\nurl = "{web.url}/bad"\n[check.http.switched]\nurl = "{web.url}/switched"\nstatus = [101]\n',
+    )
+    assert {name.rpartition(".")[2]: event["health"] for name, event in found.items()} == {
+        "hints": "up",
+        "bad": "down",
+        "switched": "up",
+    }
+    assert found["check.http.bad"]["reason"] == "status 500, not 2xx"
+
+
 @pytest.mark.parametrize(("days", "health"), [(60, "up"), (10, "degraded"), (1, "down"), (-1, "down")])
 def test_the_end_of_a_certificate_is_seen_ahead(tree, tmp_path, days, health):
     """A certificate that ends soon is degraded, one that ends in a day or has ended is down; for check.tls likewise.
