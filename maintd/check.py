@@ -118,6 +118,8 @@ class Check(Job):
     lanes: ClassVar[tuple[Lane, ...]] = ()
     in_child: ClassVar[bool] = False
     """Whether it asks through a child process, which is kept for a while."""
+    looks_at: ClassVar[tuple[str, ...]] = ()
+    """The options that say what it looks at: once they are others, what it remembers is of something else."""
 
     every: Interval | None = Field(default=timedelta(minutes=1), description="how often it looks")
     timeout: Span = Field(
@@ -144,6 +146,10 @@ class Check(Job):
     def _one_rhythm(cls, given: Any) -> Any:
         """With cron alone it goes by cron alone."""
         return {"every": None} | given if isinstance(given, dict) and "cron" in given else given
+
+    def looks_as(self, other: "Check") -> bool:
+        """Whether it looks at the same, so that what that one remembers counts for it."""
+        return all(getattr(self, option) == getattr(other, option) for option in self.looks_at)
 
     @property
     def target(self) -> str:

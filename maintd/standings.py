@@ -55,6 +55,7 @@ class Standings:
 
     def take_over(self, jobs: Mapping[str, Job], now: datetime) -> None:
         """Goes by these jobs from now on; a check of the same name keeps how it stands."""
+        before = self._checks
         self._checks = {name: job for name, job in jobs.items() if isinstance(job, Check) and job.enabled}
         self._direct = defaultdict(list)
         for name, check in self._checks.items():
@@ -64,6 +65,9 @@ class Standings:
         for name in (self._entries.keys() | kept.keys()) - self._checks.keys():
             self._entries.pop(name, None)
             self._state.forget_standing(name)
+        for name in before.keys() & self._entries.keys():
+            if not self._checks[name].looks_as(before[name]):
+                self._entries[name].memory = {}
         for name in self._checks.keys() - self._entries.keys():
             standing = kept.get(name) or Standing(name, Health.UNKNOWN, now, "not looked at yet", Health.UP)
             self._entries[name] = _Entry(standing, time.monotonic())

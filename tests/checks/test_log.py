@@ -219,6 +219,24 @@ def test_a_generation_that_is_still_written_is_not_counted_again(tmp_path):
     assert look.read().reason.startswith("12 lines")
 
 
+def test_what_an_earlier_expression_counted_does_not_count_after_a_reload(daemon):
+    """With `ignores` added and reloaded it is well at once, however long `within` is; with another limit it is not."""
+    one = daemon(JOB.replace('ignores = "harmless"\n', 'within = "24h"\nrecover_after = 1\n'))
+    log = one.tree.log("a.log", b"")
+    one.start()
+    counted(one, 0)
+    write(log, 5)
+    one.event("check.degraded")
+    one.tree.write_config(JOB.replace('ignores = "harmless"\n', 'within = "24h"\n').replace("= 3", "= 4"))
+    assert one.tree.run("reload").returncode == 0
+    write(log, 1)
+    counted(one, 6)
+    one.tree.write_config(JOB.replace("harmless", "ERROR 0").replace("= 3", "= 4"))
+    assert one.tree.run("reload").returncode == 0
+    one.event("check.recovered")
+    counted(one, 0)
+
+
 def _copy_and_cut(log: Path) -> None:
     copied = log.with_name(f"{log.name}.1")
     copied.write_bytes(log.read_bytes())

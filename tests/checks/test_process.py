@@ -1,6 +1,7 @@
 """`check.process` against a real supervisord with programs that run, crash, hang in their start and go FATAL."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import until
+from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.stage import SUPERVISORD
 from tests.tree import Tree
 
@@ -126,3 +128,23 @@ def test_a_password_for_supervisord_that_cannot_be_read_is_named(tree, web, cont
     assert "answers 401 Whatever; " in told["reason"]
     assert f"{tree.folder}/password cannot be read: {reason}" in told["reason"]
     assert told["advice"] == "it is asked without its password: see [supervisor] password_file and password_env"
+
+
+def test_another_program_after_a_reload_is_measured_from_then_on(supervisor, tree):
+    """All CPU that a program has used in its life is not what it used since the last look, which was at another one."""
+    job = '[check.process.a]\nprogram = "web:{}"\nevery = "1s"\ntimeout = "900ms"\nfail_after = 1\ndown_cpu = "300%"\n'
+    tree.logs.rmdir()  # it makes its own
+    one = Daemon(tree.folder, job.format("server"))
+    try:
+        one.start()
+        until(lambda: "of a core" in (one.status()["checks"][0]["reason"] or ""), "it measures", 20)
+        one.tree.write_config(job.format("busy"))
+        assert one.tree.run("reload").returncode == 0
+        until(lambda: re.search(r"RUNNING, [^,]*, \d\d+% of a core", _last_reason(one)), "it measures the other", 20)
+        assert not one.events("check.failed")
+    finally:
+        one.end()
+
+
+def _last_reason(one: Daemon) -> str:
+    return one.status()["checks"][0]["last_reason"] or ""

@@ -32,6 +32,7 @@ class CheckFile(Check):
     """Looks at the files that a pattern names. Ages hold also after the clock was set."""
 
     kind: ClassVar[str] = "check.file"
+    looks_at: ClassVar[tuple[str, ...]] = ("paths", "exclude")
 
     paths: tuple[FilePattern, ...] = Field(min_length=1, description="files, by glob patterns")
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")

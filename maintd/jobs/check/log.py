@@ -28,6 +28,7 @@ class CheckLog(Check):
     """Counts lines that are written while maintd runs; what was there before its first look does not count."""
 
     kind: ClassVar[str] = "check.log"
+    looks_at: ClassVar[tuple[str, ...]] = ("paths", "exclude", "matches", "ignores")
 
     paths: tuple[FilePattern, ...] = Field(min_length=1, description="the logs, by glob patterns")
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of logs that are left alone")

@@ -22,6 +22,7 @@ class CheckPostgres(Check):
     """Connects through psycopg (the extra `postgres`), in a child process; reads a few views of statistics."""
 
     kind: ClassVar[str] = "check.postgres"
+    looks_at: ClassVar[tuple[str, ...]] = ("conninfo",)
     in_child: ClassVar[bool] = True
 
     conninfo: Conninfo = Field(description='how libpq connects: "host=/run/postgresql dbname=app user=maintd"')

@@ -22,6 +22,7 @@ class CheckProcess(Check):
     """Asks supervisord for a program, and /proc for the processes that it has started, children included."""
 
     kind: ClassVar[str] = "check.process"
+    looks_at: ClassVar[tuple[str, ...]] = ("program",)
     follows_programs: ClassVar[bool] = True
 
     program: str = Field(

@@ -21,6 +21,7 @@ class CheckRedis(Check):
     """Sends PING and INFO through redis-py (the extra `redis`), in a child process, on a connection of its own."""
 
     kind: ClassVar[str] = "check.redis"
+    looks_at: ClassVar[tuple[str, ...]] = ("host", "port", "socket")
     in_child: ClassVar[bool] = True
 
     host: Host = Field(default="127.0.0.1", description="a name or an address")

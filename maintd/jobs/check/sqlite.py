@@ -33,6 +33,7 @@ class CheckSqlite(Check):
     """Opens the database read-only, in a child process with a SQLite of its own, and closes it again."""
 
     kind: ClassVar[str] = "check.sqlite"
+    looks_at: ClassVar[tuple[str, ...]] = ("path",)
     in_child: ClassVar[bool] = True
 
     path: AbsolutePath = Field(description="the database")
