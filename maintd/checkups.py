@@ -33,16 +33,22 @@ MOST_MATCHING = 8
 
 
 class Checkups:
-    """Used by the daemon's main thread alone, `begin` apart, which makes a run in the thread of its look."""
+    """Used by the daemon's main thread alone, `begin` apart, which makes a run in the thread of its look.
 
-    def __init__(
+    `stopped` has, by program, the processes that somebody has asked supervisord to stop.
+    """
+
+    def __init__(  # noqa: PLR0913 - what it is told of programs is said by name
         self,
         log: Log,
         state: State,
         begin: Callable[[Wanted], Run | None],
         put: Callable[[Looked | Due], None],
         awake: Awake,
+        *,
+        stopped: Callable[[], Mapping[str, tuple[int, ...]]],
     ) -> None:
+        self._stopped = stopped
         self._put = put
         self._begin = begin
         self._state = state
@@ -179,9 +185,11 @@ class Checkups:
 
     def _begun(self, wanted: Wanted, worker: Worker | None) -> Run | None:
         run = self._begin(wanted)
-        return run and replace(
-            run, ctx=replace(run.ctx, memory=self.standings.memory(run.name), worker=worker or self._matching)
-        )
+        if run is None:
+            return None
+        memory = self.standings.memory(run.name)
+        ctx = replace(run.ctx, memory=memory, worker=worker or self._matching, stopped=self._stopped())
+        return replace(run, ctx=ctx)
 
     def _note_hanging(self, run: Run) -> None:
         if self._jobs.get(run.name) != run.job or run.job.timeout is None:

@@ -139,7 +139,8 @@ class Context:
     `doubted` in any case, and by `clock_away` seconds the clock is doubted. No pattern names a file that is maintd's
     `own`. `intents` is the directory for those of rotations in place, `stores` that for object stores. `told` are those
     whom the run before this one told. `history` is what the job's earlier runs have measured, oldest first. `jobs` are
-    all that are enabled, by name. `memory` is what a check keeps between its looks, `worker` a child process for it.
+    all that are enabled, by name. `memory` is what a check keeps between its looks, `worker` a child process for it;
+    `stopped` are, by program, the processes that somebody has asked supervisord to stop.
     """
 
     now: datetime
@@ -160,6 +161,7 @@ class Context:
     jobs: Mapping[str, "Job"] = field(default_factory=dict)
     memory: dict[str, Any] = field(default_factory=dict, compare=False)
     worker: "Worker | Crew | None" = field(default=None, compare=False)
+    stopped: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)
 
 
 class Job(Options):

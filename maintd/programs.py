@@ -5,7 +5,7 @@ import os
 import select
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import ClassVar
 
@@ -17,9 +17,11 @@ from maintd.supervisor import Program, Supervisor
 from maintd.values import dataclass
 
 PERIOD = 1.0
+_STOPS = ("STOPPING", "STOPPED")
 _SOON = (0.0, 0.02, 0.08, 0.25)
 """Seconds between the questions what came of a process that has ended: at once, a stop is told from a crash."""
 _TAIL = 4000
+_MOST_STOPS = 50
 _PATIENCE = 3
 """So many times in a row supervisord may not answer before that is told."""
 
@@ -73,6 +75,8 @@ class Programs:
         self._known: dict[str, Program] | None = None
         self._watched: dict[int, int] = {}
         self._ended: set[int] = set()
+        self.stopped: Mapping[str, tuple[int, ...]] = {}
+        """By program, the last processes of it that somebody has asked supervisord to stop; others have crashed."""
         self._silent = 0
         self._trouble = ""
         self._poll = select.poll()
@@ -143,6 +147,9 @@ class Programs:
             self._emit(SupervisorFailed(target=supervisor.url, tried="see how its programs are", **told))
 
     def _change(self, supervisor: Supervisor, before: Program | None, now: Program) -> Change | None:
+        if before and before.pid and now.state in _STOPS and before.pid not in self.stopped.get(now.name, ()):
+            stopped = (*self.stopped.get(now.name, ()), before.pid)[-_MOST_STOPS:]
+            self.stopped = {**self.stopped, now.name: stopped}  # a new one: others read it in threads of their own
         failed = lives.failure(before, now)
         if not failed and before and now.is_as(before):
             return None

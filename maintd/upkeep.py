@@ -63,9 +63,11 @@ class Upkeep:
         self.state = State(config.settings.state_dir, self.emit)
         self.doubts = ClockDoubts(self.state.clock)
         self.lanes = Lanes(Runner(log, lock_fd), self._begin, put, awake.now)
-        self.checkups = Checkups(log, self.state, self._begin, put, awake)
-        self.checkups.take_over(config.jobs, now, timedelta(seconds=self.doubts.leapt))
         self.supervision = Supervision(config, log, put, awake)
+        self.checkups = Checkups(
+            log, self.state, self._begin, put, awake, stopped=lambda: self.supervision.programs.stopped
+        )
+        self.checkups.take_over(config.jobs, now, timedelta(seconds=self.doubts.leapt))
         self.alerts = Alerts(self.state.alerts, self.emit, put)
         self._inform_alerts(now)
         self.watch = Watch(put)

@@ -21,6 +21,7 @@ from .test_servers import ended, free_port
 
 BUSY = "import time\nwhile True: pass"
 SERVER = "import socket,time; s = socket.create_server(('127.0.0.1', {port})); b = bytearray(60 << 20); time.sleep(600)"
+WEB = '[check.process.web]\nprogram = "web:*"\nevery = "1s"\ntimeout = "900ms"\nfail_after = 1\ndown_restarts = 1\n'
 
 
 @pytest.fixture
@@ -106,6 +107,27 @@ def test_a_crash_is_told_and_so_are_restarts_and_cpu(daemon, supervisor, tree):
     os.kill(int(ctl("pid", "web:server")), signal.SIGKILL)
     event = one.event("check.degraded", job="check.process.server")
     assert "1 restart within 10m" in event["reason"]
+
+
+def test_a_restart_that_was_asked_for_is_no_crash(supervisor, tree):
+    """`supervisorctl restart` of a whole group counts for nothing, a program that crashes after it does."""
+    ctl, _ = supervisor
+    tree.logs.rmdir()  # the daemon makes its own
+    one = Daemon(tree.folder, WEB)
+    try:
+        one.start()
+        until(lambda: "0 restarts" in _last_reason(one), "it has looked", 20)
+        for _ in range(2):
+            pids = ctl("pid", "web:busy"), ctl("pid", "web:server")
+            ctl("restart", "web:*")
+            until(lambda pids=pids: (ctl("pid", "web:busy"), ctl("pid", "web:server")) != pids, "they run again", 20)
+            looked = one.status()["checks"][0]["last_look"]
+            until(lambda looked=looked: one.status()["checks"][0]["last_look"] > looked, "it has looked again", 20)
+        assert "0 restarts within 10m" in _last_reason(one)
+        os.kill(int(ctl("pid", "web:server")), signal.SIGKILL)
+        until(lambda: "1 restart within 10m" in _last_reason(one), "the crash counts", 20)
+    finally:
+        one.end()
 
 
 def test_no_supervisord_is_unknown(tree):

@@ -33,7 +33,9 @@ class CheckProcess(Check):
     )
     degraded_uptime: Span | None = Field(default=None, description="degraded while it runs for less than this")
     down_uptime: Span | None = Field(default=None, description="down while it runs for less than this")
-    restarts_within: Span = Field(default=timedelta(minutes=10), description="in how long restarts are counted")
+    restarts_within: Span = Field(
+        default=timedelta(minutes=10), description="in how long restarts that nobody asked for are counted"
+    )
     degraded_restarts: Whole | None = Field(default=None, description="so many restarts are degraded")
     down_restarts: Whole | None = Field(default=None, description="so many restarts are down")
     degraded_cpu: Cores | None = Field(default=None, description='CPU since the last look: "80%" of a core is degraded')
@@ -79,19 +81,20 @@ class CheckProcess(Check):
             name = f"{program.name} is " if len(programs) > 1 else ""
             if program.state in self.states:
                 yield up(f"{name}{program.state}")
-            elif program.state == "STARTING":
-                yield degraded(f"{name}STARTING")
+            elif program.state in ("STARTING", "STOPPING"):
+                yield degraded(f"{name}{program.state}")
             else:
                 why = f": {program.error}" if program.error else ""
                 yield down(f"{name}{program.state}{why}", f"supervisorctl tail {program.name} shows its last output")
 
     def _restarts(self, ctx: Context, programs: list[Program]) -> Iterator[Sign]:
-        """Restarts that were seen: at most one for each look."""
+        """Restarts that were seen, at most one of each program for each look, and that nobody asked for."""
         pids = {program.name: program.pid for program in programs if program.pid}
         before: dict[str, int] = ctx.memory.setdefault("pids", {})
         seen: deque[float] = ctx.memory.setdefault("restarts", deque(maxlen=1000))
         now = time.monotonic()
-        seen.extend([now] * sum(before.get(name, pid) != pid for name, pid in pids.items()))
+        ended = {name: before[name] for name, pid in pids.items() if before.get(name, pid) != pid}
+        seen.extend([now] * sum(pid not in ctx.stopped.get(name, ()) for name, pid in ended.items()))
         before.update(pids)
         while seen and seen[0] < now - self.restarts_within.total_seconds():
             seen.popleft()
