@@ -28,8 +28,7 @@ def ask(called: Invocation, method: str, url: str, body: Mapping[str, Any] | Non
 def ask_openly(called: Invocation, method: str, url: str, body: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """The same, through the socket for status_group if this user may not use the other one."""
     path, doubt = _socket(called.config)
-    folder = os.path.dirname(path)
-    if os.path.isdir(folder) and not os.access(folder, os.X_OK):
+    if _is_closed(path):
         path = _open_socket(called.config)
     try:
         return client.ask(path, method, url, body)
@@ -40,6 +39,15 @@ def ask_openly(called: Invocation, method: str, url: str, body: Mapping[str, Any
 def stream(called: Invocation, url: str, body: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     """The daemon's messages as they come. Raises Unreachable, MaintdError."""
     return client.stream(_socket(called.config)[0], url, body)
+
+
+def _is_closed(path: str) -> bool:
+    """Whether this user may not use what is there, or not even see whether it is."""
+    try:
+        os.stat(path)
+    except OSError as error:
+        return isinstance(error, PermissionError)
+    return not os.access(path, os.W_OK)
 
 
 def _open_socket(config: str) -> str:

@@ -4,13 +4,14 @@ import grp
 import os
 import signal
 import stat
+import subprocess
 import sys
 
 import pytest
 
 from maintd import cli, client
 from maintd.errors import MaintdError
-from tests.conftest import until
+from tests.conftest import environment, until
 from tests.tree import MAINTD, NOBODY
 
 JOBS = '[check.heartbeat.backup]\ndown_age = "2s"\nevery = "1s"\ntimeout = "900ms"\nfail_after = 1\nrecover_after = 1\n'
@@ -64,13 +65,32 @@ def exit_code(argv: list[str], groups: list[int]) -> int:
     return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
 
 
+def test_a_beat_waits_for_a_daemon_that_is_restarted(daemon):
+    """What calls in while maintd is away is heard by the next one; without one it is told, after some seconds."""
+    one = daemon(JOBS.replace('"2s"', '"1h"')).start()
+    assert one.stop() == 0
+    command = [MAINTD, "-c", one.tree.config, "beat", "backup"]
+    with subprocess.Popen(command, env=environment()) as beat:
+        with pytest.raises(subprocess.TimeoutExpired):
+            beat.wait(1)
+        one.start()
+        assert beat.wait(30) == 0
+    until(lambda: one.status()["checks"][0]["health"] == "up", "it was heard")
+    assert one.stop() == 0
+    assert subprocess.run(command, env=environment(), check=False, stderr=subprocess.DEVNULL).returncode == 4
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root, to become another user")
 def test_a_user_of_the_group_may_beat_and_ask_and_nothing_else(daemon):
     """The second socket is for root and its group alone, and knows only status and beat; the first stays closed."""
     one = daemon("")
     folder = one.tree.folder
     os.chmod(folder, 0o755)
-    one.tree.write_config(JOBS, daemon=f'status_group = "games"\nstatus_dir = "{folder}/run-status"')
+    (folder / "state").mkdir(mode=0o700)
+    settings = f'status_group = "games"\nstatus_dir = "{folder}/run-status"'
+    one.tree.write_config(JOBS, daemon=settings)
+    text = one.tree.config.read_text()
+    one.tree.config.write_text(text.replace(f'runtime_dir = "{folder}/run"', f'runtime_dir = "{folder}/state/run"'))
     one.start()
     info = os.stat(folder / "run-status/status.sock")
     gid = grp.getgrnam("games").gr_gid
