@@ -4,6 +4,7 @@ import ipaddress
 import os
 import socket
 import struct
+import time
 
 from maintd import wire
 from maintd.deadlines import left
@@ -14,6 +15,8 @@ TYPES = {"A": 1, "NS": 2, "CNAME": 5, "SOA": 6, "PTR": 12, "MX": 15, "TXT": 16, 
 _CODES = {1: "it did not understand the question", 2: "it failed (SERVFAIL)", 3: "there is no such name (NXDOMAIN)"}
 _CODES |= {4: "it does not do such questions", 5: "it refused to answer"}
 _MOST_POINTERS = 64
+_FIRST_PAUSE = 1.0
+"""Seconds after which a question that got no answer is asked again, or a quarter of the time that there is."""
 
 
 @dataclass(frozen=True)
@@ -51,16 +54,31 @@ def ask(question: Question, deadline: float) -> list[str]:
 
 
 def _over_udp(question: Question, query: bytes, deadline: float) -> bytes:
-    """The first packet with the number of the query; others are strangers'."""
+    """The first packet with the number of the query; others are strangers'. It is asked again after growing pauses."""
     family = socket.AF_INET if ipaddress.ip_address(question.server).version == 4 else socket.AF_INET6
     with socket.socket(family, socket.SOCK_DGRAM) as made:
         made.connect((question.server, question.port))
-        made.send(query)
+        pause = min(_FIRST_PAUSE, left(deadline) / 4)
         while True:
-            made.settimeout(left(deadline))
-            answer = made.recv(4096)
-            if len(answer) >= 12 and answer[:2] == query[:2] and answer[2] & 0x80:
+            made.send(query)
+            answer = _answer(made, query, min(time.monotonic() + pause, deadline))
+            if answer is not None:
                 return answer
+            left(deadline)
+            pause *= 2
+
+
+def _answer(made: socket.socket, query: bytes, until: float) -> bytes | None:
+    """What comes back until then (time.monotonic()), if anything does: a datagram may be lost."""
+    while (seconds := until - time.monotonic()) > 0:
+        made.settimeout(seconds)
+        try:
+            answer = made.recv(4096)
+        except TimeoutError:
+            break
+        if len(answer) >= 12 and answer[:2] == query[:2] and answer[2] & 0x80:
+            return answer
+    return None
 
 
 def _over_tcp(question: Question, query: bytes, deadline: float) -> bytes:

@@ -231,9 +231,14 @@ RECORDS = {
 
 @contextmanager
 def name_server() -> Iterator[int]:
-    """Answers RECORDS, NXDOMAIN for "none.…", nothing for "silent.…", nonsense for "broken.…"."""
+    """Answers RECORDS, NXDOMAIN for "none.…", nothing for "silent.…", nonsense for "broken.…".
+
+    To "lossy.…" it answers when it is asked the same a second time.
+    """
     made = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     made.bind(("127.0.0.1", 0))
+
+    lost: set[bytes] = set()
 
     def serve() -> None:
         with contextlib.suppress(OSError):
@@ -244,6 +249,10 @@ def name_server() -> Iterator[int]:
                     kind, data = RECORDS[name]
                     answer = b"\xc0\x0c" + struct.pack(">HHIH", kind, 1, 60, len(data)) + data
                     made.sendto(query[:2] + struct.pack(">HHHHH", 0x8180, 1, 1, 0, 0) + query[12:] + answer, who)
+                elif name == b"lossy" and query[:2] in lost:
+                    made.sendto(query[:2] + struct.pack(">HHHHH", 0x8180, 1, 0, 0, 0) + query[12:], who)
+                elif name == b"lossy":
+                    lost.add(query[:2])
                 elif name == b"none":
                     made.sendto(query[:2] + struct.pack(">HHHHH", 0x8183, 1, 0, 0, 0) + query[12:], who)
                 elif name == b"broken":
@@ -303,7 +312,7 @@ def test_the_warmest_sensor_is_named_and_may_be_left_out(tree):
 
 
 def test_dns(tree):
-    """The records of a name are compared; a name that is not there, silence and nonsense are down."""
+    """Records are compared; a name that is not there, silence and nonsense are down, and one lost datagram is not."""
     with name_server() as port:
         common = f'server = "127.0.0.1"\nport = {port}\ntimeout = "1s"\n'
         found = seen(
@@ -312,8 +321,10 @@ def test_dns(tree):
             f'[check.dns.other]\nname = "well.example"\nexpected = ["192.0.2.2"]\n{common}'
             f'[check.dns.none]\nname = "none.example"\n{common}'
             f'[check.dns.silent]\nname = "silent.example"\n{common}'
-            f'[check.dns.broken]\nname = "broken.example"\n{common}',
+            f'[check.dns.broken]\nname = "broken.example"\n{common}'
+            f'[check.dns.lossy]\nname = "lossy.example"\n{common}',
         )
+    assert found.pop("check.dns.lossy")["reason"] == "it has no record of type A"
     assert healths(found) == {"well": "up", "other": "down", "none": "down", "silent": "down", "broken": "down"}
     assert "NXDOMAIN" in found["check.dns.none"]["reason"]
     assert "is no answer" in found["check.dns.broken"]["reason"]
