@@ -87,10 +87,10 @@ class Alerts:
         return {(parts[0], parts[2]): key for key, parts in split.items() if parts[1:2] == [what] and len(parts) == 3}
 
     @property
-    def programs(self) -> list[str]:
-        """The programs of supervisord that had failed when that was last known."""
-        names = [incident.name for incident in self._store.incidents.values()]
-        return [name.removeprefix("program.") for name in names if name.startswith("program.")]
+    def programs(self) -> dict[str, bool]:
+        """The programs of supervisord that had failed when that was last known, and whether each was given up."""
+        found = {incident.name: incident.is_worse for incident in self._store.incidents.values()}
+        return {name.removeprefix("program."): worse for name, worse in found.items() if name.startswith("program.")}
 
     # What happens
 
