@@ -18,7 +18,7 @@ from maintd.state import Standing
 
 CASCADE, CONFIG = "cascade", "config"
 _OF_CASCADE = ("program.*", "check.process.*", "limit.*", "revive.*")
-_GONE = "no longer looked at: it was taken out of the config, or disabled"
+_GONE = "no longer looked at: it was taken out of the config, changed, or disabled"
 _MOST_FADING = 1000
 """So many things that nothing ends are known at a time; beyond that the oldest are forgotten."""
 
@@ -121,6 +121,12 @@ class Alerts:
         incident = self._store.incidents.get(job)
         if incident is not None and not job.startswith("check."):
             self._end(incident, "a run went well", now)
+
+    def leave(self, key: str, now: datetime) -> None:
+        """Nobody looks any more whether this is over."""
+        incident = self._store.incidents.get(key)
+        if incident is not None:
+            self._end(incident, _GONE, now)
 
     def _raise(self, incident: Incident, now: datetime) -> None:
         self._heard[incident.key] = time.monotonic()

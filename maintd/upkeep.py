@@ -229,6 +229,8 @@ class Upkeep:
         for name in (*difference.added, *difference.changed):
             self._forget(name)
             self.install(name)
+        for key in self.guarded.left(self.alerts.about("storage"), self.alerts.about("directory")):
+            self.alerts.leave(key, datetime.now(UTC))
         for name in (*difference.added, *difference.changed):
             self.recover(name)
         for name in new.jobs.keys() - {*difference.added, *difference.changed}:
@@ -271,7 +273,7 @@ class Upkeep:
     def _forget(self, name: str) -> None:
         """Drops what was seen of a job and put off; a schedule that stays the same keeps its next run."""
         self.watch.remove(name)
-        self.guarded.forget(name)
+        self.guarded.forget(name, is_gone=name not in self.config.jobs)
         self.supervision.forget(name)
         self.agenda.forget(name)
         self.refusals.forget(name)

@@ -108,6 +108,32 @@ def test_what_ends_while_maintd_is_away_is_told_to_be_over(daemon, supervisord, 
     assert [found["name"] for found in one.status()["alerts"]["open"]] == ["limit.still"]
 
 
+def test_what_a_reload_corrects_is_told_to_be_over(daemon, sink):
+    """A guarded disk and directory that are well by the numbers of a reload, and one that is guarded no more."""
+    disk = '[guard.disk]\ndirectory = "HERE/logs"\nmin_free = "1K"\nwarn_free = "{0}"\n'
+    spending = '[guard.{0}]\ndirectory = "HERE/{1}"\nmax_used = "{2}"\n'
+    common = alerts(sink, '[[alerts.routes]]\nseverity = "warning"\n')
+    one = daemon(
+        common + disk.format("900T") + spending.format("much", "much", "1M") + spending.format("other", "much", "1M")
+    )
+    (one.tree.folder / "logs").mkdir(exist_ok=True)
+    (one.tree.folder / "much").mkdir()
+    (one.tree.folder / "much/file").write_bytes(b"x" * (2 << 20))
+    one.start()
+    told = {"guard.disk", "guard.much", "guard.other"}
+    for name in ("guard.much", "guard.other"):
+        one.event("directory.spent", job=name)
+    until(lambda: {name for name, _ in said(sink)} == told, "all is told")
+    one.tree.write_config(
+        common + disk.format("2K") + spending.format("much", "much", "90M") + spending.format("other", "logs", "90M")
+    )
+    assert one.tree.run("reload").returncode == 0
+    until(lambda: {name for name, is_over in said(sink) if is_over} == told, "all is told to be over")
+    assert one.status()["alerts"]["open"] == []
+    assert one.event("storage.ok")["job"] == "guard.disk"
+    assert {found["job"] for found in one.events("directory.ok")} == {"guard.much"}
+
+
 def test_killed_between_raise_and_send(daemon, sink):
     """kill -9 while an alert waits for its like: the next maintd sends it."""
     one = daemon(alerts(sink, group="1h") + FILE.format("a"))

@@ -53,7 +53,10 @@ def _ceiling(memory: int) -> Ceiling:
 
 
 def test_measuring_that_hangs_is_told_once_and_holds_up_nothing(ceilings):
-    """The other limit is measured, and its program over it; the one that hangs is told, and that it ended too."""
+    """The other limit is measured, and its program over it; the one that hangs is told, and that it ended too.
+
+    A reload that changes the limit meanwhile changes nothing of that.
+    """
     made, let_go, told = ceilings
     made.set("limit.other", _ceiling(1))
     seen: list[tuple[str, str]] = []
@@ -67,6 +70,7 @@ def test_measuring_that_hangs_is_told_once_and_holds_up_nothing(ceilings):
 
     until(lambda: hears("limit.other", "limit.exceeded"), "the other limit")
     until(lambda: hears("limit.stuck", "limit.failed"), "that it hangs")
+    made.set("limit.stuck", _ceiling(1 << 49))
     let_go.set()
     until(lambda: hears("limit.stuck", "limit.ok"), "that it goes on")
     assert seen.count(("limit.stuck", "limit.failed")) == 1
