@@ -189,7 +189,7 @@ class Upkeep:
             self.due(due)
         self.checkups.tick()
         self.pings.tell_of_maintd(self.config.settings.ping, self.config.settings.ping_every)
-        self.alerts.tick(datetime.now(UTC))
+        self.alerts.tick(datetime.now(UTC), self.checkups.standings.rests)
         self._end_pauses(datetime.now(UTC))
         self.state.tick()
 
@@ -403,7 +403,9 @@ class Upkeep:
 
     def _looked(self, done: Looked) -> None:
         self.checkups.done(done)
-        if done.run is not None and isinstance(done.wanted.due.cause, Scheduled):
+        if done.run is None or not isinstance(done.wanted.due.cause, Scheduled):
+            return
+        if self.checkups.standings.is_telling(done.run.name):
             self.pings.ended(done.run, done.result)
 
     def _requeue(self) -> None:

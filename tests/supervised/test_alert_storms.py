@@ -66,10 +66,11 @@ def test_what_is_wrong_with_a_program_is_known_over_a_restart(daemon, supervisor
 
 
 def test_what_goes_up_and_down_is_one_alert(daemon, sink):
-    """A check whose readings go 1-0-1-0 is flapping, which is told once."""
+    """A check whose readings go 1-0-1-0 is flapping, which is told once, at its severity if it was down then."""
     one = daemon(
-        alerts(sink, '[[alerts.routes]]\nseverity = "warning"\n', group="100ms")
+        alerts(sink, group="100ms")
         + '[check.program.a]\ncommand = ["/bin/sh", "HERE/turn"]\nevery = "1s"\ntimeout = "900ms"\n'
+        + 'severity = "critical"\n'
     )
     flag = one.tree.folder / "flag"
     (one.tree.folder / "turn").write_text(f"if [ -e {flag} ]; then rm {flag}; exit 2; fi; touch {flag}\n")
@@ -80,6 +81,7 @@ def test_what_goes_up_and_down_is_one_alert(daemon, sink):
     until(lambda: one.status()["checks"][0]["last_look"], "it is looked at")
     assert len(one.events()) == looks
     assert said(sink) == [("check.program.a", False)]
+    assert sink.messages[0][0]["labels"]["severity"] == "critical"
 
 
 def test_a_maintenance_window_holds_back_what_is_still_wrong_at_its_end(daemon, sink):
