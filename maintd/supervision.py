@@ -19,6 +19,8 @@ from maintd.triggers import Due, Fallen, Scheduled
 
 _AGAIN = 2.0
 """Seconds after which a job is asked again what is to be done about a program that is FATAL."""
+_OBSERVED = 60.0
+"""The same of one that only observes: it would say what it has said."""
 
 
 class Supervision:
@@ -95,11 +97,11 @@ class Supervision:
         else:  # who is over its limit is known on, but no run is awaited for it
             self.ceilings.ended(name, acted=False)
 
-    def ended(self, due: Due, *, acted: bool) -> None:
-        """A run that it had begun has ended, or was not even begun."""
+    def ended(self, due: Due, *, acted: bool, observed: bool = False) -> None:
+        """A run that it had begun has ended, or was not even begun; `observed` if it only said what it would do."""
         self._awaited.discard(due.job)
-        self._not_before[due.job] = time.monotonic() + _AGAIN
-        self.ceilings.ended(due.job, acted=acted)
+        self._not_before[due.job] = time.monotonic() + (_OBSERVED if observed else _AGAIN)
+        self.ceilings.ended(due.job, acted=acted or observed)
 
     def note(self, changes: Changes) -> list[Due]:
         """Says what has changed; the checks are due now of programs that have failed, or run again.

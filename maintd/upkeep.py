@@ -384,7 +384,8 @@ class Upkeep:
         if isinstance(due.cause, Low):
             self._requeue()
         if isinstance(due.cause, Over | Fallen):
-            self.supervision.ended(due, acted=result.done > 0)
+            observed = run is not None and run.only_observes and result.planned > 0
+            self.supervision.ended(due, acted=result.done > 0, observed=observed)
         follows = None if isinstance(due.cause, Asked) else self.agenda.end(due)
         if isinstance(due.cause, Grown) and not result.deferred:
             said = run is not None and run.only_observes and not result.is_void and not result.failed

@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -148,7 +149,7 @@ def test_killed_between_raise_and_send(daemon, sink):
 
 def test_reminders_routes_and_the_cap(daemon, sink):
     """What goes on is told again; a route keeps other jobs out; no more messages than the cap, and nothing lost."""
-    routes = 'remind = "1s"\nmost = 3\n[[alerts.routes]]\njobs = ["check.file.a*"]\n'
+    routes = 'remind = "1s"\nmost = 4\n[[alerts.routes]]\njobs = ["check.file.a*"]\n'
     one = daemon(alerts(sink, routes, group="100ms") + FILE.format("a") + FILE.format("b"))
     one.start()
     one.event("alert.sent", count=3)
@@ -159,9 +160,40 @@ def test_reminders_routes_and_the_cap(daemon, sink):
     assert len({message[0]["labels"]["incident"] for message in sink.messages}) == 1
 
 
+def test_what_is_critical_passes_where_the_rest_has_used_up_the_cap(daemon, sink):
+    """Reminders have used up what they may of the messages of the hour: what is critical comes through at once."""
+    critical = FILE.format("b") + 'severity = "critical"\n'
+    one = daemon(alerts(sink, 'remind = "1s"\nmost = 2\n', group="100ms") + FILE.format("a") + critical)
+    take = files(one, "b")
+    one.start()
+    one.event("alert.sent")
+    until(lambda: one.status()["alerts"]["channels"][0]["waiting"] == 1, "a reminder waits")
+    take("b")
+    one.event("alert.sent", count=2)
+    assert ("check.file.b", False) in said(sink)
+    until(lambda: one.status()["alerts"]["channels"][0]["waiting"] == 2, "both wait, since all of it is used up")
+    assert len(sink.messages) == 2
+
+
+def test_a_channel_that_a_reload_mends_is_told_at_once(daemon, sink):
+    """A channel has failed, and the next attempt is 10 s away; a reload mends it: then it is told at once."""
+    dead = f'alertmanager = "{sink.url}"'
+    one = daemon(alerts(sink, group="100ms") + FILE.format("a"))
+    sink.is_down = True
+    one.start()
+    until(lambda: len(sink.refused) == 2, "the second attempt; the third comes 10 s later", 30)
+    begun = time.monotonic()
+    sink.is_down = False
+    config = one.tree.config.read_text().replace(dead, f'{dead}\ntimeout = "20s"')
+    one.tree.config.write_text(config)
+    assert one.tree.run("reload").returncode == 0
+    one.event("alert.sent")
+    assert time.monotonic() - begun < 8
+
+
 def test_a_restart_does_not_begin_the_cap_anew(daemon, sink):
     """What was sent within the hour counts for the next maintd too: of the reminders the newest waits, none is sent."""
-    one = daemon(alerts(sink, 'remind = "1s"\nmost = 2\n', group="100ms") + FILE.format("a"))
+    one = daemon(alerts(sink, 'remind = "1s"\nmost = 3\n', group="100ms") + FILE.format("a"))
     one.start()
     one.event("alert.sent", count=2)
     one.end()

@@ -102,15 +102,24 @@ def test_a_killed_maintd_leaves_no_program_stopped(daemon, supervisord):
 
 
 def test_a_limit_that_observes_restarts_nothing(daemon, supervisord):
-    """Under observe it is told what would be done, once, and nothing is done."""
-    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "20M"\nobserve = true\n{FAST}')
-    real = supervisord(one=("hold 40", ""))
+    """Under observe it is told what would be done, once, and nothing is done; of revive as well."""
+    revive = '[revive.{0}]\nprograms = ["{0}"]\npause = "500ms"\n'
+    one = daemon(
+        f'[limit.one]\nprogram = "one"\nmemory = "20M"\nobserve = true\n{FAST}'
+        f"{revive.format('a')}observe = true\n{revive.format('b')}"
+    )
+    fallen = ("unless /nowhere", "startsecs=1\nstartretries=0")
+    real = supervisord(one=("hold 40", ""), a=fallen, b=fallen)
     one.start()
     pid = until(lambda: real.pid("one"), "it runs")
     planned = one.event("action.planned", job="limit.one")
     assert (planned["verb"], planned["target"]) == ("restart", "one:one")
     one.event("limit.exceeded", job="limit.one")
+    one.event("program.failed", count=4, job="revive.b")
     assert real.pid("one") == pid
+    for job in ("limit.one", "revive.a"):
+        told = [event["event"] for event in one.events() if event.get("job") == job]
+        assert (told.count("action.planned"), told.count("job.finished")) == (1, 1)
 
 
 class Breaking:
