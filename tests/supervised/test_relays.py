@@ -22,15 +22,16 @@ SOON = {"every": 0.05, "step": 1.0, "grace": 0.0, "count": 1, "of": 1}
 
 @pytest.fixture
 def ceilings() -> Iterator[tuple[Ceilings, threading.Event, "SimpleQueue[tuple[str, Event]]"]]:
-    """Limits of this process; who measures `limit.stuck` waits at first until it is let go."""
+    """Limits of this process; who measures `limit.stuck` waits at first until it is let go, and then knows nothing."""
     told: SimpleQueue[tuple[str, Event]] = SimpleQueue()
     let_go = threading.Event()
     asked: list[int] = []
 
-    def known() -> list[Program]:
+    def known() -> list[Program] | None:
         asked.append(1)
         if len(asked) == 1:
             let_go.wait(60)
+            return None
         return [Program("here:here", "RUNNING", os.getpid())]
 
     made = Ceilings(
