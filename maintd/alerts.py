@@ -18,7 +18,7 @@ from maintd.state import Standing
 
 CASCADE, CONFIG = "cascade", "config"
 _OF_CASCADE = ("program.*", "check.process.*", "limit.*", "revive.*")
-_GONE = "no longer looked at: it was taken out of the config, or disabled"
+_GONE = "no longer looked at: it was taken out of the config, changed, or disabled"
 _MOST_FADING = 1000
 """So many things that nothing ends are known at a time; beyond that the oldest are forgotten."""
 
@@ -71,8 +71,8 @@ class Alerts:
                 self._store.note(replace(incident, fades=incident.key not in watched))
         for standing in standings:
             open_now = self._store.incidents.get(standing.job)
-            if standing.said in ("down", "degraded", "flapping") and open_now is None:
-                level = severities.get(standing.job, "error") if standing.said == "down" else "warning"
+            if standing.said in ("down", "degraded", "flapping", "blind") and open_now is None:
+                level = "warning" if standing.said == "degraded" else severities.get(standing.job, "error")
                 title = f"{standing.job}: {standing.said}"
                 self.note(Notice(standing.job, standing.job, level, title, standing.reason), now)
             elif standing.said == "up" and open_now is not None:
@@ -87,10 +87,10 @@ class Alerts:
         return {(parts[0], parts[2]): key for key, parts in split.items() if parts[1:2] == [what] and len(parts) == 3}
 
     @property
-    def programs(self) -> list[str]:
-        """The programs of supervisord that had failed when that was last known."""
-        names = [incident.name for incident in self._store.incidents.values()]
-        return [name.removeprefix("program.") for name in names if name.startswith("program.")]
+    def programs(self) -> dict[str, bool]:
+        """The programs of supervisord that had failed when that was last known, and whether each was given up."""
+        found = {incident.name: incident.is_worse for incident in self._store.incidents.values()}
+        return {name.removeprefix("program."): worse for name, worse in found.items() if name.startswith("program.")}
 
     # What happens
 
@@ -121,6 +121,12 @@ class Alerts:
         incident = self._store.incidents.get(job)
         if incident is not None and not job.startswith("check."):
             self._end(incident, "a run went well", now)
+
+    def leave(self, key: str, now: datetime) -> None:
+        """Nobody looks any more whether this is over."""
+        incident = self._store.incidents.get(key)
+        if incident is not None:
+            self._end(incident, _GONE, now)
 
     def _raise(self, incident: Incident, now: datetime) -> None:
         self._heard[incident.key] = time.monotonic()
@@ -188,11 +194,15 @@ class Alerts:
             self._store.silence(replace(silence, until=silence.until + jump))
         if jump <= self._settings.remind:
             return
-        by_clock = {name for name, channel in self._settings.channels.items() if channel.alertmanager}
         for incident in list(self._store.incidents.values()):
-            channels = [] if self._is_quiet(incident.name, now) else by_clock.intersection(incident.heard)
+            channels = [] if self._is_quiet(incident.name, now) else self._by_clock(incident.heard)
             item = _item(incident, "still", incident.text, now)
-            self._store.note(incident, [(channel, incident.key, item) for channel in sorted(channels)])
+            self._store.note(incident, [(channel, incident.key, item) for channel in channels])
+
+    def _by_clock(self, channels: Iterable[str]) -> list[str]:
+        """Those of these channels on which what is not told again is over after a while."""
+        known = self._settings.channels
+        return [name for name in channels if name in known and known[name].alertmanager]
 
     def _is_quiet(self, name: str, now: datetime) -> bool:
         local = now.astimezone(self._zone)
@@ -202,18 +212,21 @@ class Alerts:
 
     # Once a second
 
-    def tick(self, now: datetime) -> None:
-        """Tells what was put off, and what goes on for long; sends what has waited for its like."""
+    def tick(self, now: datetime, rests: Callable[[str], bool]) -> None:
+        """Tells what was put off, and what goes on for long; sends what has waited for its like.
+
+        Nobody is reminded of a check that `rests`; an Alertmanager is told on, or it would take it to be over.
+        """
         for pattern in [pattern for pattern, one in self._store.silences.items() if one.until <= now]:
             self._store.end_silence(pattern)
         fading = [incident for incident in self._store.incidents.values() if incident.fades]
         for incident in fading[:-_MOST_FADING]:
             self._end(incident, "", now, silently=True)
         for incident in list(self._store.incidents.values()):
-            self._look_again(incident, now)
+            self._look_again(incident, now, rests)
         self.dispatch.tick()
 
-    def _look_again(self, incident: Incident, now: datetime) -> None:
+    def _look_again(self, incident: Incident, now: datetime, rests: Callable[[str], bool]) -> None:
         remind, at = self._settings.remind.total_seconds(), time.monotonic()
         if incident.fades and at - self._heard.setdefault(incident.key, at) >= remind:
             self._end(incident, "", now, silently=True)
@@ -226,6 +239,8 @@ class Alerts:
         if not incident.is_pending and at - self._told[incident.key] < remind:
             channels = [name for name in channels if name not in incident.heard]  # new ones, or a route leads there now
             is_new = True
+        if channels and not is_new and rests(incident.name):
+            channels = self._by_clock(channels)
         if not (incident.is_pending or channels) or self._is_of_cascade(incident):
             return
         if not self._is_quiet(incident.name, now):

@@ -29,7 +29,7 @@ class CascadeBegan(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CascadeEnded(Event):
-    """No program has failed for `calm` of [cascade]; `count` of them had."""
+    """No further program has failed for `calm` of [cascade]; `count` of them had."""
 
     name: ClassVar[str] = "cascade.ended"
 
@@ -51,7 +51,13 @@ class Incident:
     _last: float = 0.0
 
     def failed(self, program: str, now: float) -> CascadeBegan | None:
-        """Takes note of a failure; what is to be said if it makes a cascade of them."""
+        """Takes note of a failure of one that was well; what is to be said if it makes a cascade of them.
+
+        While a cascade lasts, the first failure of each program prolongs it: one that fails again and again cannot keep
+        it alive.
+        """
+        if self.lasts and program in self._failed:
+            return None
         self._last = now
         if not self.lasts:
             oldest = now - self.settings.within.total_seconds()

@@ -112,7 +112,7 @@ class Ceilings:
             self._rhythm.start()
         known = self._jobs.get(job)
         if known is None or known.ceiling != ceiling:
-            self._jobs[job] = _Job(ceiling, over=known.over if known else set())
+            self._jobs[job] = _Job(ceiling, over=known.over, blind=known.blind) if known else _Job(ceiling)
         self._rhythm.set(job, ceiling.every, min(ceiling.every, 1.0))
 
     def remove(self, job: str) -> None:

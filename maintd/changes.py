@@ -60,7 +60,7 @@ class CheckDegraded(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckRecovered(Event):
-    """A check is up again, as often as recover_after says. `lasted_s` is how long it was not."""
+    """A check is up again, as often as recover_after says. `lasted_s` is how long it was not, all in all."""
 
     name: ClassVar[str] = "check.recovered"
 
@@ -76,7 +76,9 @@ class CheckRecovered(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckFlapping(Event):
-    """A check goes up and down. It counts as degraded, and says no more until it is steady."""
+    """A check goes up and down. It counts as degraded, and says no more until it is steady. If it was down among that,
+    its level is the job's severity.
+    """
 
     name: ClassVar[str] = "check.flapping"
     level: ClassVar[str] = "warning"
@@ -93,7 +95,9 @@ class CheckFlapping(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CheckUnknown(Event):
-    """A check cannot tell how its target is, for a reason of its own; not because of one that it depends on."""
+    """A check cannot tell how its target is, for a reason of its own; not because of one that it depends on. Told again
+    after an hour of that without a break, at the job's severity.
+    """
 
     name: ClassVar[str] = "check.unknown"
     level: ClassVar[str] = "warning"

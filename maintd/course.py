@@ -29,7 +29,7 @@ class Course:
         self.readings.append(health)
         if self.is_flapping:
             steady = self._known()[-STEADY:]
-            self.is_flapping = _changes(steady) > 0
+            self.is_flapping = len(steady) < STEADY or _changes(steady) > 0
             if not self.is_flapping:
                 self.readings = deque(steady, maxlen=MOST_READINGS)  # it takes new changes to flap again
         else:
@@ -43,6 +43,11 @@ class Course:
     def changes(self) -> int:
         """How often the last readings went from good to bad or back."""
         return _changes(self._known()[-RECENT:])
+
+    @property
+    def goes_down(self) -> bool:
+        """Whether it was down in one of those, and not merely degraded."""
+        return Health.DOWN in self._known()[-RECENT:]
 
     def _known(self) -> list[Health]:
         return [health for health in self.readings if health is not Health.UNKNOWN]

@@ -21,6 +21,8 @@ _REFUSALS = 3
 """After so many definite refusals a message is made smaller: something in it is not taken."""
 _DEFINITE = ("rejected", "crashed", "E2BIG")
 _HOUR = 3600.0
+_RESERVE = 5
+"""The last of so many messages of an hour, one at least, are for what is critical."""
 _MOST_WAITING = 5000
 """So many things wait for a channel that takes none; the oldest recoveries and reminders go first."""
 
@@ -74,6 +76,9 @@ class Dispatch:
 
     def take_over(self, settings: Settings, host: str) -> None:
         """Goes by these settings; nobody is told any more on channels that are gone."""
+        for name, known in self._channels.items():
+            if settings.channels.get(name) != self._settings.channels.get(name):  # it may be mended
+                known.failures, known.refusals, known.not_before = 0, 0, 0.0
         self._settings, self._host = settings, host
         for channel in {telling.channel for telling in self._store.tellings} - settings.channels.keys():
             self._store.forget([telling for telling in self._store.tellings if telling.channel == channel])
@@ -114,7 +119,10 @@ class Dispatch:
                 [one for one in waiting if one.item.what != "wrong"][: _MOST_WAITING // 2] or waiting[:1]
             )
         channel.sent = [when for when in channel.sent if when > at - _HOUR]
-        if at - channel.since < self._settings.group.total_seconds() or len(channel.sent) >= self._settings.most:
+        is_critical = any(telling.item.level == "critical" for telling in waiting)
+        if at - channel.since < self._settings.group.total_seconds() or len(channel.sent) >= self._most(
+            is_critical=is_critical
+        ):
             return []
         channel.sent.append(at)
         waiting = self._store.waiting(name)
@@ -122,6 +130,11 @@ class Dispatch:
         channel.since = channel.since if fit < len(waiting) else None  # what does not fit has waited long enough too
         self._store.assign_counted(name, waiting[:fit], os.urandom(8).hex())
         return waiting[:fit]
+
+    def _most(self, *, is_critical: bool) -> int:
+        """How many messages an hour a channel may get."""
+        most = self._settings.most
+        return most if is_critical or most == 1 else most - max(most // _RESERVE, 1)
 
     def delivered(self, delivered: Delivered) -> None:
         """Takes in what came of a message."""

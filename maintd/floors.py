@@ -11,6 +11,7 @@ from typing import ClassVar
 from maintd import mounts, unguarded
 from maintd.errors import Trouble
 from maintd.events import Event
+from maintd.names import printable
 from maintd.relays import Relay
 from maintd.room import Floor, Room, WrongDisk
 from maintd.triggers import Due, Low, Settling
@@ -120,21 +121,30 @@ class Floors:
         return self._relay.alive
 
     def set(self, job: str, floor: Floor, before: str = "") -> None:
-        """Watches from now on; where the file system was mounted before, `note_mount` was told."""
+        """Watches from now on; where the file system was mounted before, `note_mount` was told.
+
+        What was said of the same path by another floor holds until it is over by this one.
+        """
         known = self._watched.get(job)
         if known is None or known.floor != floor:
-            self._watched = self._watched | {job: _Watched(floor, before)}
+            made = _Watched(floor, before)
+            if known is not None and known.floor.path == floor.path:
+                made.is_low, made.is_silent = known.is_low, known.is_silent
+            self._watched = self._watched | {job: made}
 
     def remove(self, job: str) -> None:
         self._watched = {name: watched for name, watched in self._watched.items() if name != job}
 
     def recall(self, told: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """What an earlier maintd has told to be low, as (job, path), is until there is room; which of it is watched."""
-        known = self._watched
-        watched = [(job, path) for job, path in told if job in known and known[job].floor.path == path]
+        watched = [(job, path) for job, path in told if self.watches(job, path)]
         for job, _ in watched:
             self._watched[job].is_low = True
         return watched
+
+    def watches(self, job: str, path: str) -> bool:
+        """Whether it looks after the file system of this path, as it is printed, for that job."""
+        return job in self._watched and printable(self._watched[job].floor.path) == path
 
     def _ask(self, job: str) -> None:
         """In the thread of the relay."""

@@ -63,8 +63,13 @@ class Guarded:
         found = {low[known] for known in self._floors.recall(low)}
         return found | {over[known] for known in self._spending.recall(over)}
 
+    def left(self, low: Mapping[tuple[str, str], str], over: Mapping[tuple[str, str], str]) -> list[str]:
+        """Of what was told, as in `recall`, the keys of what nothing looks after any more."""
+        found = [key for known, key in low.items() if not self._floors.watches(*known)]
+        return found + [key for known, key in over.items() if not self._spending.watches(*known)]
+
     def install(self, name: str, job: Job) -> None:
-        """A job, new or changed."""
+        """A job, new or changed. What was told of it before holds until it is over."""
         floor = job.floor() if job.enabled else None
         if floor is None:
             self._floors.remove(name)
@@ -77,10 +82,12 @@ class Guarded:
         else:
             self._spending.set(name, budget)
 
-    def forget(self, name: str) -> None:
-        """A job that is gone, or has changed and is installed anew."""
-        self._floors.remove(name)
-        self._spending.remove(name)
+    def forget(self, name: str, *, is_gone: bool) -> None:
+        """A job that is gone, or has changed and is installed anew: no run is awaited for it."""
+        for part in (self._floors, self._spending):
+            part.ended(name, helped=True)
+            if is_gone:
+                part.remove(name)
         self._spent.discard(name)
 
     def look(self) -> Iterator[Due]:

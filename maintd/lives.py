@@ -57,7 +57,9 @@ class ProgramFatal(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class ProgramRecovered(Event):
-    """A program that had crashed, or was given up, has run for `calm` of [cascade]. `failures` counts what was seen."""
+    """A program that had crashed, or was given up, has run for `calm` of [cascade], times its failures within the last
+    hour, at most 15 minutes. `failures` counts what was seen since it was well.
+    """
 
     name: ClassVar[str] = "program.recovered"
 

@@ -13,7 +13,7 @@ from maintd.units import counted
 from maintd.values import dataclass
 
 _MOST = 50
-"""So many things are told one by one; of the others how many they are."""
+"""So many things are one message; what is beyond that is the next."""
 _MOST_BYTES = 60_000
 """So long a message may be: Linux has no environment variable of more than 128 KiB, and some servers take less."""
 _WORDS = {"wrong": "", "still": "still: ", "over": "over: "}
@@ -44,9 +44,7 @@ class Message:
 
     @property
     def text(self) -> str:
-        parts = [_told(item) for item in self.items[:_MOST]]
-        if len(self.items) > _MOST:
-            parts.append(f"and {len(self.items) - _MOST} more; maintd status shows them")
+        parts = [_told(item) for item in self.items]
         return "\n\n".join([*parts, f"maintd on {self.host}, message {self.id}"])
 
     def fields(self) -> dict[str, Any]:
@@ -88,7 +86,7 @@ def fitting(items: Iterable[Item]) -> int:
     count, size = 0, 0
     for item in items:
         size += len(json.dumps(Message("", "", (item,), timedelta()).fields()["alerts"]))
-        if count and (size > _MOST_BYTES or not item.text):
+        if count and (count == _MOST or size > _MOST_BYTES or not item.text):
             return count
         count += 1
         if not item.text:

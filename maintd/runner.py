@@ -72,13 +72,14 @@ class Runner:
             actions = [step for step in plan if isinstance(step, Action)]
             result.planned = len(actions)
             self._report_findings(run, plan, result)
+            is_news = True
             if run.only_observes:
-                self._observe(run, [action for action in actions if not action.is_harmless], result)
+                is_news = self._observe(run, [action for action in actions if not action.is_harmless], result)
                 actions = [action for action in actions if action.is_harmless]
             if actions:
                 self._act(run, actions, result, begun, rotate)
                 result.remark = _remark(run)
-        if result.planned:
+        if result.planned and (actions or is_news):
             self._finish(run, result, begun)
         return result
 
@@ -122,12 +123,17 @@ class Runner:
                 continue
             self._emit(run, step.event, **(_failed(run) if is_failure else {}))
 
-    def _observe(self, run: Run, actions: Sequence[Action], result: Result) -> None:
-        for action in actions:
-            event = ActionPlanned(target=action.target, verb=action.verb, detail=action.detail, reason=action.reason)
-            if run.is_news(event):
-                self._emit(run, event)
+    def _observe(self, run: Run, actions: Sequence[Action], result: Result) -> bool:
+        """Says what would be done; whether any of it was not said lately."""
+        planned = [
+            ActionPlanned(target=action.target, verb=action.verb, detail=action.detail, reason=action.reason)
+            for action in actions
+        ]
+        news = [event for event in planned if run.is_news(event)]
+        for event in news:
+            self._emit(run, event)
         result.omitted = len(actions)
+        return bool(news)
 
     def _act(self, run: Run, actions: Sequence[Action], result: Result, begun: float, rotate: ExitStack) -> None:
         done, spared = set[int](), list[Action]()

@@ -9,6 +9,7 @@ from maintd import unguarded
 from maintd.budget import Budget
 from maintd.errors import MaintdError
 from maintd.events import Event
+from maintd.names import printable
 from maintd.triggers import Due, Low
 from maintd.unguarded import DirectoryFailed
 from maintd.units import format_size
@@ -82,9 +83,13 @@ class Spending:
         return self._thread is None or self._thread.is_alive()
 
     def set(self, job: str, budget: Budget) -> None:
+        """Watches from now on. What was said of the same directory holds until it is over by this budget."""
         known = self._watched.get(job)
         if known is None or known.budget != budget:
-            self._watched = self._watched | {job: _Watched(budget)}
+            made = _Watched(budget)
+            if known is not None and known.budget.path == budget.path:
+                made.is_over, made.is_unknown = known.is_over, known.is_unknown
+            self._watched = self._watched | {job: made}
         if self._thread is None:  # most configs have no budget
             self._thread = threading.Thread(target=self._walk_all, name="spending", daemon=True)
             self._thread.start()
@@ -94,11 +99,14 @@ class Spending:
 
     def recall(self, told: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
         """What an earlier maintd has told to take too much, as (job, path), until it does not; which is watched."""
-        known = self._watched
-        watched = [(job, path) for job, path in told if job in known and known[job].budget.path == path]
+        watched = [(job, path) for job, path in told if self.watches(job, path)]
         for job, _ in watched:
             self._watched[job].is_over = True
         return watched
+
+    def watches(self, job: str, path: str) -> bool:
+        """Whether it looks after this directory, as it is printed, for that job."""
+        return job in self._watched and printable(self._watched[job].budget.path) == path
 
     def stop(self) -> None:
         self._over.set()

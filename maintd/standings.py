@@ -18,7 +18,10 @@ from maintd.readings import Health, Reading
 from maintd.state import Standing, State
 from maintd.values import dataclass
 
-FLAPPING = "flapping"
+FLAPPING, BLIND = "flapping", "blind"
+"""What was said, beside a Health: that it goes up and down, or that it could not be told for as long as `_BLIND`."""
+_BLIND = 3600.0
+"""Seconds of unknown readings after which that is told as if it were down: nobody looks after it."""
 _IMPATIENCE = 1.0
 """Seconds before a check on which another waits is looked at again."""
 
@@ -34,7 +37,8 @@ class _Entry:
     read_at: datetime | None = None
     looked: float = 0.0
     bad_since: float = 0.0
-    changed: float | None = None
+    blind_since: float = 0.0
+    not_up_since: float | None = None
     asked: float = 0.0
     memory: dict[str, Any] = field(default_factory=dict)
 
@@ -70,7 +74,8 @@ class Standings:
                 self._entries[name].memory = {}
         for name in self._checks.keys() - self._entries.keys():
             standing = kept.get(name) or Standing(name, Health.UNKNOWN, now, "not looked at yet", Health.UP)
-            self._entries[name] = _Entry(standing, time.monotonic())
+            course = Course(is_flapping=standing.said == FLAPPING)
+            self._entries[name] = _Entry(standing, time.monotonic(), course)
 
     def memory(self, name: str) -> dict[str, Any]:
         """What a check keeps between its looks; asked in the thread of a look."""
@@ -88,13 +93,27 @@ class Standings:
         job = self._checks[name]
         in_grace = is_bad and entry.looked - entry.begun < job.grace.total_seconds()
         counts = not in_grace and reading.error != TooEarly.__name__.lower()
-        if counts and self._hindrance(name) is None:
+        is_own = self._hindrance(name) is None
+        if counts and is_own:
             entry.course.add(reading.health)
+        is_blind = is_own and reading.health is Health.UNKNOWN
+        entry.blind_since = (entry.blind_since or entry.looked) if is_blind else 0.0
         for affected in (name, *self._dependants(name)):
             self._settle(affected, run if affected == name else "", now)
         hindrance = self._hindrance(name)
         if hindrance is not None:
             self._hasten(hindrance)
+
+    def is_telling(self, name: str) -> bool:
+        """Whether the last look at a check has found how it is: up, or not."""
+        entry = self._entries.get(name)
+        if entry is None or entry.reading is None or entry.reading.health is Health.UNKNOWN:
+            return False
+        return self._hindrance(name) is None
+
+    def rests(self, name: str) -> bool:
+        """Whether nobody knows just now how a check is: it is paused, or another one that is down keeps it quiet."""
+        return name in self._entries and (self._state.is_paused(name) or self._hindrance(name) is not None)
 
     # What comes of it
 
@@ -122,22 +141,39 @@ class Standings:
             told = f"it would be {verdict} ({entry.reading.reason}), but for {suspect}, which may be the cause"
             self._change(entry, entry.standing.health, told, now)
         elif not is_open:
-            self._say(entry, verdict, verdict, run, now)
+            is_blind = verdict is Health.UNKNOWN and self._is_blind_for_long(entry)
+            self._say(entry, BLIND if is_blind else verdict, verdict, run, now)
+
+    @staticmethod
+    def _is_blind_for_long(entry: _Entry) -> bool:
+        if entry.standing.said == BLIND:  # perhaps by an earlier maintd
+            return True
+        is_long = bool(entry.blind_since) and entry.looked - entry.blind_since >= _BLIND
+        return entry.standing.said == Health.UNKNOWN and is_long
 
     def _say(self, entry: _Entry, said: str, health: Health, run: str, now: datetime) -> None:
         assert entry.reading is not None
         before, reading = entry.standing, entry.reading
-        began = entry.changed
         self._change(entry, health, reading.reason, now)
         if said == before.said:
             return
-        entry.standing = replace(entry.standing, said=said)
+        lasted = self._lasted(entry, now)
+        bad_from = None if said == Health.UP else before.bad_from
+        if before.said == Health.UP:
+            bad_from, entry.not_up_since = now, time.monotonic()
+        entry.standing = replace(entry.standing, said=said, bad_from=bad_from)
         self._state.record_standing(entry.standing)
         job = self._checks[before.job]
-        lasted = max((now - before.since).total_seconds(), 0) if began is None else time.monotonic() - began
-        level = job.severity if said == Health.DOWN else ""
+        is_severe = said in (Health.DOWN, BLIND) or (said == FLAPPING and entry.course.goes_down)
         event = _event(reading, said, before.said, entry, lasted)
-        self._emit(event, Envelope(before.job, run, level))
+        self._emit(event, Envelope(before.job, run, job.severity if is_severe else ""))
+
+    @staticmethod
+    def _lasted(entry: _Entry, now: datetime) -> float:
+        """Seconds since something else than up was said of it, by the wall clock if an earlier maintd said so."""
+        if entry.not_up_since is not None:
+            return time.monotonic() - entry.not_up_since
+        return max((now - (entry.standing.bad_from or entry.standing.since)).total_seconds(), 0)
 
     def _change(self, entry: _Entry, health: Health, reason: str, now: datetime) -> None:
         reason = printable(reason)
@@ -146,7 +182,6 @@ class Standings:
                 entry.standing = replace(entry.standing, reason=reason)
             return
         entry.standing = replace(entry.standing, health=health, since=now, reason=reason)
-        entry.changed = time.monotonic()
         self._state.record_standing(entry.standing)
 
     # Checks that depend on others
@@ -227,6 +262,7 @@ def _reached(start: str, following: Callable[[str], Iterable[str]]) -> Iterator[
 def _event(reading: Reading, said: str, was: str, entry: _Entry, lasted: float) -> Event:
     since = entry.standing.since.isoformat(timespec="seconds")
     target, reason, advice = reading.target, reading.reason, reading.advice or None
+    said, was = (Health.UNKNOWN if word == BLIND else word for word in (said, was))
     match said:
         case Health.UP:
             return CheckRecovered(target=target, reason=reason, since=since, was=was, lasted_s=round(lasted, 1))

@@ -52,6 +52,7 @@ _STEPS = (
     alert_store.CAPPED,
     clock_store.TABLES,
     "CREATE TABLE seen (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;",
+    "ALTER TABLE standing ADD COLUMN bad_from TEXT;",
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
@@ -86,13 +87,17 @@ class Refusal:
 
 @dataclass(frozen=True)
 class Standing:
-    """How a check stands, `since` when and why; `said` is what was told last: a Health, or that it is flapping."""
+    """How a check stands, `since` when and why. `said` is what was told last: a Health, that it is flapping, or blind.
+
+    `bad_from` is when anything else than up was told first.
+    """
 
     job: str
     health: Health
     since: datetime
     reason: str
     said: str
+    bad_from: datetime | None = None
 
 
 class State:
@@ -128,9 +133,10 @@ class State:
             self._refusals[job, path] = Refusal(job, path, reason, advice, datetime.fromisoformat(since), *rest)
         for (job,) in database.execute("SELECT DISTINCT job FROM sample").fetchall():
             self._samples[job] = tuple(map(_sample, database.execute(_SAMPLES, [job])))
-        rows = database.execute("SELECT job, health, since, reason, said FROM standing")
-        for job, health, since, reason, said in rows:
-            self._standings[job] = Standing(job, Health(health), datetime.fromisoformat(since), reason, said)
+        rows = database.execute("SELECT job, health, since, reason, said, bad_from FROM standing")
+        for job, health, since, reason, said, bad_from in rows:
+            bad = datetime.fromisoformat(bad_from) if bad_from else None
+            self._standings[job] = Standing(job, Health(health), datetime.fromisoformat(since), reason, said, bad)
         self._beats = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM beat")}
         self._seen = {job: datetime.fromisoformat(at) for job, at in database.execute("SELECT job, at FROM seen")}
         self.alerts.load(database)
@@ -235,8 +241,9 @@ class State:
     def record_standing(self, standing: Standing) -> None:
         self._standings[standing.job] = standing
         since = standing.since.astimezone(UTC).isoformat()
-        values = (standing.job, standing.health.value, since, standing.reason, str(standing.said))
-        self._database.write("INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?, ?)", *values)
+        bad_from = standing.bad_from.astimezone(UTC).isoformat() if standing.bad_from else None
+        values = (standing.job, standing.health.value, since, standing.reason, str(standing.said), bad_from)
+        self._database.write("INSERT OR REPLACE INTO standing VALUES (?, ?, ?, ?, ?, ?)", *values)
 
     def forget_standing(self, job: str) -> None:
         if self._standings.pop(job, None):

@@ -1,7 +1,7 @@
 """What is done about supervisord's programs: they are followed and measured, and what happens to them leads to runs."""
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 
 from maintd import contexts, lives
@@ -10,6 +10,7 @@ from maintd.cascades import Incident
 from maintd.ceilings import Ceilings
 from maintd.config import Config
 from maintd.events import Event
+from maintd.failing import Failing
 from maintd.job import Job
 from maintd.log import Envelope, Log
 from maintd.programs import Change, Changes, Programs
@@ -18,6 +19,8 @@ from maintd.triggers import Due, Fallen, Scheduled
 
 _AGAIN = 2.0
 """Seconds after which a job is asked again what is to be done about a program that is FATAL."""
+_OBSERVED = 60.0
+"""The same of one that only observes: it would say what it has said."""
 
 
 class Supervision:
@@ -30,7 +33,7 @@ class Supervision:
         self._config = config
         self._log = log
         self._put = put
-        self._failures: dict[str, tuple[int, float]] = {}
+        self._failing = Failing()
         self._awaited: set[str] = set()
         self._not_before: dict[str, float] = {}
         self.incident = Incident(config.cascade)
@@ -43,12 +46,15 @@ class Supervision:
     def alive(self) -> bool:
         return self.programs.alive and self.ceilings.alive
 
-    def resume(self, failed: Iterable[str], *, is_cascade: bool) -> None:
-        """Programs that an earlier maintd has told to have failed may run by now; its cascade may not be over."""
+    def resume(self, failed: Mapping[str, bool], *, is_cascade: bool) -> None:
+        """Programs that an earlier maintd has told to have failed may run by now; its cascade may not be over.
+
+        Of each it says whether that one was told to be given up.
+        """
         now = time.monotonic()
-        self._failures.update(dict.fromkeys(failed, (1, now)))
+        self._failing.recall(failed, now)
         if is_cascade:
-            self.incident.goes_on(next(iter(self._failures), "what had failed"), now)
+            self.incident.goes_on(next(iter(self._failing), "what had failed"), now)
 
     def recall(self, over: Iterable[tuple[str, str]], *, is_silent: bool) -> list[tuple[str, str]]:
         """Before programs are followed: what an earlier maintd has told, and nobody knows yet to be over.
@@ -91,11 +97,11 @@ class Supervision:
         else:  # who is over its limit is known on, but no run is awaited for it
             self.ceilings.ended(name, acted=False)
 
-    def ended(self, due: Due, *, acted: bool) -> None:
-        """A run that it had begun has ended, or was not even begun."""
+    def ended(self, due: Due, *, acted: bool, observed: bool = False) -> None:
+        """A run that it had begun has ended, or was not even begun; `observed` if it only said what it would do."""
         self._awaited.discard(due.job)
-        self._not_before[due.job] = time.monotonic() + _AGAIN
-        self.ceilings.ended(due.job, acted=acted)
+        self._not_before[due.job] = time.monotonic() + (_OBSERVED if observed else _AGAIN)
+        self.ceilings.ended(due.job, acted=acted or observed)
 
     def note(self, changes: Changes) -> list[Due]:
         """Says what has changed; the checks are due now of programs that have failed, or run again.
@@ -140,11 +146,11 @@ class Supervision:
         if change.failed is None:
             self._note_change(change)
             return
-        is_known = program.name in self._failures
-        if is_known and not change.was:
-            return  # an earlier maintd has told of that one
         failed, lines = change.failed, change.last_lines or None
-        self._failures[program.name] = self._failures.get(program.name, (0, 0.0))[0] + 1, now
+        if not change.was and self._failing.is_given_up(program.name):
+            return  # an earlier maintd has told of that
+        is_new = program.name not in self._failing
+        self._failing.failed(program.name, now, is_final=failed.is_final)
         if failed.is_final:
             self._say(lives.ProgramFatal(target=program.name, reason=failed.reason, last_lines=lines))
         else:
@@ -157,9 +163,7 @@ class Supervision:
                 last_lines=lines,
             )
             self._say(crashed)
-        if change.was and (
-            not is_known or self.incident.lasts
-        ):  # what fails on, or had failed long ago, begins nothing
+        if change.was and is_new:  # what fails on, or had failed long ago, neither begins a cascade nor prolongs one
             began = self.incident.failed(program.name, now)
             if began is not None:
                 self._say(began)
@@ -167,26 +171,27 @@ class Supervision:
     def _note_change(self, change: Change) -> None:
         """What is no failure. A program that was to run once, and did after it had failed, has recovered with that."""
         program = change.program
-        if program.name not in self._failures:
+        if program.name not in self._failing:
             if change.was and program.state in lives.STEADY:
                 self._say(lives.ProgramChanged(target=program.name, state=program.state, was=change.was))
         elif program.state == "EXITED" and not program.error:
-            del self._failures[program.name]
+            self._failing.end(program.name)
             self._say(lives.ProgramChanged(target=program.name, state=program.state, was="failed"))
 
     def _end_failures(self, now: float) -> None:
         """Programs that have run for a while without a failure have recovered; what was stopped matters no more."""
         calm, known = self._config.cascade.calm.total_seconds(), self.programs.known
-        states = {program.name: program.state for program in known or ()}
-        for name, (count, last) in list(self._failures.items()) if known is not None else ():
+        if known is None:
+            return
+        states = {program.name: program.state for program in known}
+        for name in list(self._failing):
             state = states.get(name, lives.REMOVED)
-            if state == "RUNNING" and now - last >= calm:
-                self._say(lives.ProgramRecovered(target=name, failures=count))
+            if state == "RUNNING" and self._failing.is_well(name, calm, now):
+                self._say(lives.ProgramRecovered(target=name, failures=self._failing.end(name)))
             elif state in ("STOPPED", lives.REMOVED):
+                self._failing.end(name)
                 self._say(lives.ProgramChanged(target=name, state=state, was="failed"))
-            else:
-                continue
-            del self._failures[name]
+        self._failing.forget(now)
 
     def _say(self, event: Event) -> None:
         self._log.emit(event)

@@ -106,7 +106,13 @@ class Upkeep:
             over[found] for found in self.supervision.recall(over, is_silent=bool(self.alerts.open(_SUPERVISOR)))
         }
         watched |= self.guarded.recall(self.alerts.about("storage"), self.alerts.about("directory"))
-        return watched | ({_SUPERVISOR} if self.supervision.follows(self.config) else set())
+        if self.doubts.doubt is not None:
+            watched.add("clock")
+        if not self.supervision.follows(self.config):
+            return watched
+        programs = self.alerts.programs
+        attempts = {key for (_, program), key in self.alerts.about("restart").items() if program in programs}
+        return watched | attempts | {_SUPERVISOR, *(f"program.{name}" for name in programs)}
 
     def _overhear(self, event: Event, envelope: Envelope) -> None:
         notice = notices.notice(event, envelope)
@@ -185,7 +191,7 @@ class Upkeep:
             self.due(due)
         self.checkups.tick()
         self.pings.tell_of_maintd(self.config.settings.ping, self.config.settings.ping_every)
-        self.alerts.tick(datetime.now(UTC))
+        self.alerts.tick(datetime.now(UTC), self.checkups.standings.rests)
         self._end_pauses(datetime.now(UTC))
         self.state.tick()
 
@@ -225,6 +231,8 @@ class Upkeep:
         for name in (*difference.added, *difference.changed):
             self._forget(name)
             self.install(name)
+        for key in self.guarded.left(self.alerts.about("storage"), self.alerts.about("directory")):
+            self.alerts.leave(key, datetime.now(UTC))
         for name in (*difference.added, *difference.changed):
             self.recover(name)
         for name in new.jobs.keys() - {*difference.added, *difference.changed}:
@@ -267,7 +275,7 @@ class Upkeep:
     def _forget(self, name: str) -> None:
         """Drops what was seen of a job and put off; a schedule that stays the same keeps its next run."""
         self.watch.remove(name)
-        self.guarded.forget(name)
+        self.guarded.forget(name, is_gone=name not in self.config.jobs)
         self.supervision.forget(name)
         self.agenda.forget(name)
         self.refusals.forget(name)
@@ -322,8 +330,7 @@ class Upkeep:
         job = config.jobs.get(name)
         if job is None or (not isinstance(cause, Asked) and (not job.enabled or self.pauses.hold(name))):
             return None
-        is_automatic = isinstance(cause, Over | Fallen)
-        if is_automatic and self.supervision.incident.lasts:
+        if isinstance(cause, Over | Fallen) and (self.supervision.incident.lasts or not _is_open(config, job)):
             return None
         ctx = contexts.context(config, name, datetime.now(UTC), cause, lanes=wanted.lanes)
         jumped, doubt = bool(self.clock.jump()), self.doubts.doubt
@@ -346,7 +353,7 @@ class Upkeep:
                 not isinstance(cause, Asked) and (self.config.jobs.get(name) != job or self.pauses.hold(name))
             ),
             on_begun=self.pings.started,
-            is_held=lambda: is_automatic and self.supervision.incident.lasts,
+            is_held=lambda: isinstance(cause, Over | Fallen) and self.supervision.incident.lasts,
             is_news=lambda event: (
                 isinstance(cause, Asked)
                 or (self.refusals.is_news(name, job, event) and self.observations.is_news(name, event))
@@ -379,7 +386,8 @@ class Upkeep:
         if isinstance(due.cause, Low):
             self._requeue()
         if isinstance(due.cause, Over | Fallen):
-            self.supervision.ended(due, acted=result.done > 0)
+            observed = run is not None and run.only_observes and result.planned > 0
+            self.supervision.ended(due, acted=result.done > 0, observed=observed)
         follows = None if isinstance(due.cause, Asked) else self.agenda.end(due)
         if isinstance(due.cause, Grown) and not result.deferred:
             said = run is not None and run.only_observes and not result.is_void and not result.failed
@@ -398,7 +406,9 @@ class Upkeep:
 
     def _looked(self, done: Looked) -> None:
         self.checkups.done(done)
-        if done.run is not None and isinstance(done.wanted.due.cause, Scheduled):
+        if done.run is None or not isinstance(done.wanted.due.cause, Scheduled):
+            return
+        if self.checkups.standings.is_telling(done.run.name):
             self.pings.ended(done.run, done.result)
 
     def _requeue(self) -> None:
@@ -423,15 +433,15 @@ class Upkeep:
             self.doubts.release(run.name)
         if run.job.main_lane in run.ctx.lanes and run.ctx.clock_jumped:
             self._after_jump.discard(run.name)
-        is_open = self._is_open(run)
-        if result.is_whole and (is_open or due.cause == Asked()):
+        is_owed = self._is_owed(run)
+        if result.is_whole and (is_owed or due.cause == Asked()):
             self.state.record_success(run.name, run.ctx.now)
             self.schedule.succeeded(run.name, run.ctx.now)
         is_telling = result.done or isinstance(due.cause, Scheduled | Asked)
         if result.is_whole and is_telling and not self.observations.is_failing(run.name):
             self.alerts.went_well(run.name, datetime.now(UTC))
         is_awaited = self.pings.is_awaited(run)
-        if not result.waiting and (result.planned or is_open or is_awaited):  # what is put off begins, and ends, anew
+        if not result.waiting and (result.planned or is_owed or is_awaited):  # what is put off begins, and ends, anew
             self.pings.ended(run, result)
         told = rungs.told(result.plan or ())
         if result.deferred:
@@ -444,7 +454,7 @@ class Upkeep:
         if not left and not result.deferred:  # what was left to another run may fail there
             self.agenda.went_well(due)
 
-    def _is_open(self, run: Run) -> bool:
+    def _is_owed(self, run: Run) -> bool:
         """Whether it is for a time that no success has met yet; one that asks the disk at the start may not be."""
         cause, last = run.ctx.cause, self.state.last_success(run.name)
         return isinstance(cause, Scheduled) and not (last and cause.slot <= last <= run.ctx.now)
@@ -472,6 +482,11 @@ class Upkeep:
 def _is_by_a_person(cause: Cause) -> bool:
     """Whether somebody had all of the job done now, by the clock as it is; `--due` may well be in a crontab."""
     return isinstance(cause, Asked) and not cause.due_only
+
+
+def _is_open(config: Config, job: Job) -> bool:
+    """Whether the window of a job allows it to do something now, to which it was brought by no schedule."""
+    return job.window is None or job.window.contains(datetime.now(contexts.zone(config)))
 
 
 def _summary(result: Result) -> str:

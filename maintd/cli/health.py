@@ -13,8 +13,8 @@ _COLOURS = {"up": "green", "degraded": "yellow", "down": "red", "unknown": "yell
 _WORST_FIRST = ("down", "degraded", "unknown", "up")
 
 
-def lines(checks: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
-    """Nothing if there are no checks."""
+def lines(checks: Sequence[Mapping[str, Any]], paused: Mapping[str, str], now: datetime) -> Iterator[str]:
+    """Nothing if there are no checks. Of those that are `paused`, until when."""
     if not checks:
         return
     counts = Counter(check["health"] for check in checks)
@@ -23,7 +23,11 @@ def lines(checks: Sequence[Mapping[str, Any]], now: datetime) -> Iterator[str]:
     ]
     yield f"checks: {', '.join(told)}"
     yield ""
-    yield from tables.table([_row(check, now) for check in checks], ("check", "health", "since", "why"), below=1)
+    yield from tables.table(
+        [_row(check, paused.get(check["name"], ""), now) for check in checks],
+        ("check", "health", "since", "why"),
+        below=1,
+    )
     yield ""
 
 
@@ -42,13 +46,16 @@ def alerts(found: Mapping[str, Any], now: datetime) -> Iterator[str]:
             yield output.paint(f"channel {channel['name']} cannot be reached: {waiting}", fg="red")
 
 
-def _row(check: Mapping[str, Any], now: datetime) -> list[str]:
+def _row(check: Mapping[str, Any], paused: str, now: datetime) -> list[str]:
     health = check["health"]
     told = f"{health}, flapping" if check["flapping"] else health
+    told += ", paused" if paused else ""
     at, bracket, distance = output.moment(check["since"], now).partition("(")
     why = check["reason"]
     if check["last_health"] and check["last_health"] != health and health != "unknown":
         why += f"; at last {check['last_health']}: {check['last_reason']}"
     if check["waits_for"]:
         why += f"; waits for {check['waits_for']}"
+    if paused:
+        why += f"; not looked at until {paused}"
     return [check["name"], output.paint(told, fg=_COLOURS.get(health)), at + tables.kept(bracket + distance), why]

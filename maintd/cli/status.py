@@ -69,7 +69,8 @@ def _lines(found: Answer, now: datetime) -> Iterator[str]:
     yield from health.alerts(found.get("alerts", {}), now)
     yield ""
     checks = found.get("checks", [])
-    yield from health.lines(checks, now)
+    paused = {job["name"]: _end(job["paused_until"], now) for job in found["jobs"] if job["state"] == "paused"}
+    yield from health.lines(checks, paused, now)
     named = {check["name"] for check in checks}
     others = [job for job in found["jobs"] if job["name"] not in named]
     header = ("job", "state", "next run", "last run", "outcome")

@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, InstanceOf, PlainSerializer, WithJs
 
 from maintd import grounds, unguarded
 from maintd.errors import MaintdError, trouble
-from maintd.job import AbsolutePath, Context, Count, Job, Limit
+from maintd.job import AbsolutePath, Context, Count, Job, Limit, WindowField
 from maintd.names import printable
 from maintd.room import Floor, Goal, Means, Portion, Relief, Room, WrongDisk
 from maintd.rules import rule
@@ -64,6 +64,11 @@ class Guard(Job):
     keep_min: Count = Field(default=1, description="so many generations of each log stay in any case")
     ballast: Limit | None = Field(default=None, description="a file of this size is given back first")
     ballast_file: AbsolutePath | None = Field(default=None, description="its path, on the same file system")
+    window: WindowField | None = Field(default=None, description="no guard has one: it acts at once, at any time")
+
+    @rule("window")
+    def _acts_at_once(self) -> str:
+        return "a guard has no window: it has to act when room is short, at any time" if self.window else ""
 
     @rule("min_free", "max_used")
     def _guards_one_thing(self) -> str:

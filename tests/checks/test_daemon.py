@@ -262,7 +262,7 @@ def test_bad_readings_in_the_grace_do_not_count(daemon, web):
 
 
 def test_a_pause_holds_a_check_and_a_reload_forgets_one(daemon, web):
-    """A paused check is not looked at. One that a reload takes out is not in status any more, whatever it was."""
+    """A paused check is not looked at, as status says. One that a reload takes out is not in it any more."""
     is_up(web, "/a")(False)
     one = daemon(http(web, "a") + http(web, "b") + http(web, "c")).start()
     one.event("check.failed")
@@ -270,6 +270,7 @@ def test_a_pause_holds_a_check_and_a_reload_forgets_one(daemon, web):
     count = len(web.asked["/b"])
     asked(web, "c", 3)
     assert len(web.asked["/b"]) <= count + 1
+    assert "not looked at until maintd resume" in " ".join(one.tree.run("status").stdout.split())
     one.tree.write_config(http(web, "b") + http(web, "c"))
     assert one.tree.run("reload").returncode == 0
     assert health(one).keys() == {"check.http.b", "check.http.c"}

@@ -47,11 +47,30 @@ def test_what_was_wrong_before_a_restart_is_over_after_it(daemon, supervisord, s
     assert said(sink) == [("program.a:a", False), ("program.a:a", True)]
 
 
+def test_what_is_wrong_with_a_program_is_known_over_a_restart(daemon, supervisord, sink):
+    """A program crashed, and maintd is restarted: reminders go on, status shows it, and its recovery is told."""
+    one = daemon(alerts(sink, 'remind = "2s"\nmost = 100\n', group="100ms") + '[cascade]\ncalm = "2s"\n')
+    flag = one.tree.folder / "flag"
+    real = supervisord(a=(f"while_there {flag}", "autorestart=false"))
+    one.start()
+    until(lambda: one.tree.run("status").returncode == 0, "it answers")
+    flag.touch()
+    one.event("alert.sent")
+    one.stop()
+    one.start()
+    one.event("alert.sent", count=len(one.events("alert.sent")) + 3)
+    assert [found["name"] for found in one.status()["alerts"]["open"]] == ["program.a:a"]
+    flag.unlink()
+    real.ctl("start", "a")
+    until(lambda: said(sink)[-1] == ("program.a:a", True), "its recovery is told", 30)
+
+
 def test_what_goes_up_and_down_is_one_alert(daemon, sink):
-    """A check whose readings go 1-0-1-0 is flapping, which is told once."""
+    """A check whose readings go 1-0-1-0 is flapping, which is told once, at its severity if it was down then."""
     one = daemon(
-        alerts(sink, '[[alerts.routes]]\nseverity = "warning"\n', group="100ms")
+        alerts(sink, group="100ms")
         + '[check.program.a]\ncommand = ["/bin/sh", "HERE/turn"]\nevery = "1s"\ntimeout = "900ms"\n'
+        + 'severity = "critical"\n'
     )
     flag = one.tree.folder / "flag"
     (one.tree.folder / "turn").write_text(f"if [ -e {flag} ]; then rm {flag}; exit 2; fi; touch {flag}\n")
@@ -62,6 +81,7 @@ def test_what_goes_up_and_down_is_one_alert(daemon, sink):
     until(lambda: one.status()["checks"][0]["last_look"], "it is looked at")
     assert len(one.events()) == looks
     assert said(sink) == [("check.program.a", False)]
+    assert sink.messages[0][0]["labels"]["severity"] == "critical"
 
 
 def test_a_maintenance_window_holds_back_what_is_still_wrong_at_its_end(daemon, sink):
@@ -116,6 +136,7 @@ def test_what_is_taken_out_of_the_config_is_told_to_be_over(daemon, sink):
     assert one.tree.run("reload").returncode == 0
     until(lambda: said(sink)[2:] == [("check.file.a", True)], "the end of one is told", 30)
     assert "no longer looked at: " in sink.messages[-1][0]["annotations"]["description"]
+    until(lambda: not one.status()["alerts"]["channels"][0]["waiting"], "it knows that all was delivered")
     one.stop()
     one.tree.write_config(config + FILE.format("b") + "enabled = false\n")
     one.start()

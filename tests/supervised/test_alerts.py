@@ -4,6 +4,7 @@ import contextlib
 import signal
 import sqlite3
 import subprocess
+import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -108,6 +109,32 @@ def test_what_ends_while_maintd_is_away_is_told_to_be_over(daemon, supervisord, 
     assert [found["name"] for found in one.status()["alerts"]["open"]] == ["limit.still"]
 
 
+def test_what_a_reload_corrects_is_told_to_be_over(daemon, sink):
+    """A guarded disk and directory that are well by the numbers of a reload, and one that is guarded no more."""
+    disk = '[guard.disk]\ndirectory = "HERE/logs"\nmin_free = "1K"\nwarn_free = "{0}"\n'
+    spending = '[guard.{0}]\ndirectory = "HERE/{1}"\nmax_used = "{2}"\n'
+    common = alerts(sink, '[[alerts.routes]]\nseverity = "warning"\n')
+    one = daemon(
+        common + disk.format("900T") + spending.format("much", "much", "1M") + spending.format("other", "much", "1M")
+    )
+    (one.tree.folder / "logs").mkdir(exist_ok=True)
+    (one.tree.folder / "much").mkdir()
+    (one.tree.folder / "much/file").write_bytes(b"x" * (2 << 20))
+    one.start()
+    told = {"guard.disk", "guard.much", "guard.other"}
+    for name in ("guard.much", "guard.other"):
+        one.event("directory.spent", job=name)
+    until(lambda: {name for name, _ in said(sink)} == told, "all is told")
+    one.tree.write_config(
+        common + disk.format("2K") + spending.format("much", "much", "90M") + spending.format("other", "logs", "90M")
+    )
+    assert one.tree.run("reload").returncode == 0
+    until(lambda: {name for name, is_over in said(sink) if is_over} == told, "all is told to be over")
+    assert one.status()["alerts"]["open"] == []
+    assert one.event("storage.ok")["job"] == "guard.disk"
+    assert {found["job"] for found in one.events("directory.ok")} == {"guard.much"}
+
+
 def test_killed_between_raise_and_send(daemon, sink):
     """kill -9 while an alert waits for its like: the next maintd sends it."""
     one = daemon(alerts(sink, group="1h") + FILE.format("a"))
@@ -122,7 +149,7 @@ def test_killed_between_raise_and_send(daemon, sink):
 
 def test_reminders_routes_and_the_cap(daemon, sink):
     """What goes on is told again; a route keeps other jobs out; no more messages than the cap, and nothing lost."""
-    routes = 'remind = "1s"\nmost = 3\n[[alerts.routes]]\njobs = ["check.file.a*"]\n'
+    routes = 'remind = "1s"\nmost = 4\n[[alerts.routes]]\njobs = ["check.file.a*"]\n'
     one = daemon(alerts(sink, routes, group="100ms") + FILE.format("a") + FILE.format("b"))
     one.start()
     one.event("alert.sent", count=3)
@@ -133,20 +160,55 @@ def test_reminders_routes_and_the_cap(daemon, sink):
     assert len({message[0]["labels"]["incident"] for message in sink.messages}) == 1
 
 
+def test_what_is_critical_passes_where_the_rest_has_used_up_the_cap(daemon, sink):
+    """Reminders have used up what they may of the messages of the hour: what is critical comes through at once."""
+    critical = FILE.format("b") + 'severity = "critical"\n'
+    one = daemon(alerts(sink, 'remind = "1s"\nmost = 2\n', group="100ms") + FILE.format("a") + critical)
+    take = files(one, "b")
+    one.start()
+    one.event("alert.sent")
+    before = until(lambda: _newest(one), "a reminder waits")
+    until(lambda: _newest(one) >= before + 3, "three more have taken its place")
+    assert len(sink.messages) == 1
+    take("b")
+    one.event("alert.sent", count=2)
+    assert ("check.file.b", False) in said(sink)
+    until(lambda: one.status()["alerts"]["channels"][0]["waiting"] == 2, "both wait, since all of it is used up")
+    assert len(sink.messages) == 2
+
+
+def test_a_channel_that_a_reload_mends_is_told_at_once(daemon, sink):
+    """A channel has failed, and the next attempt is 10 s away; a reload mends it: then it is told at once."""
+    dead = f'alertmanager = "{sink.url}"'
+    one = daemon(alerts(sink, group="100ms") + FILE.format("a"))
+    sink.is_down = True
+    one.start()
+    until(lambda: len(sink.refused) == 2, "the second attempt; the third comes 10 s later", 30)
+    begun = time.monotonic()
+    sink.is_down = False
+    config = one.tree.config.read_text().replace(dead, f'{dead}\ntimeout = "20s"')
+    one.tree.config.write_text(config)
+    assert one.tree.run("reload").returncode == 0
+    one.event("alert.sent")
+    assert time.monotonic() - begun < 8
+
+
+def _newest(one: Daemon) -> int:
+    """What counts the things that were ever to be told, while one of them waits."""
+    with contextlib.closing(sqlite3.connect(one.tree.folder / "state/state.sqlite")) as database:
+        return database.execute("SELECT coalesce(max(seq), 0) FROM telling").fetchone()[0]
+
+
 def test_a_restart_does_not_begin_the_cap_anew(daemon, sink):
     """What was sent within the hour counts for the next maintd too: of the reminders the newest waits, none is sent."""
-    one = daemon(alerts(sink, 'remind = "1s"\nmost = 2\n', group="100ms") + FILE.format("a"))
+    one = daemon(alerts(sink, 'remind = "1s"\nmost = 3\n', group="100ms") + FILE.format("a"))
     one.start()
     one.event("alert.sent", count=2)
     one.end()
 
-    def last() -> int:
-        with contextlib.closing(sqlite3.connect(one.tree.folder / "state/state.sqlite")) as database:
-            return database.execute("SELECT coalesce(max(seq), 0) FROM telling").fetchone()[0]
-
     one.start()
-    before = until(last, "a reminder waits")
-    until(lambda: last() >= before + 3, "three more have taken its place")
+    before = until(lambda: _newest(one), "a reminder waits")
+    until(lambda: _newest(one) >= before + 3, "three more have taken its place")
     assert len(sink.messages) == 2
 
 

@@ -14,7 +14,7 @@ from maintd.events import Event
 from maintd.jobs.limit import LimitSpent
 from maintd.lives import ProgramCrashed, ProgramFatal, ProgramRecovered
 from maintd.log import Envelope
-from maintd.messages import Message
+from maintd.messages import Message, fitting
 from maintd.notices import Notice, notice
 from maintd.rotation import RotateRefused
 from maintd.runs import JobFailed
@@ -59,11 +59,11 @@ class Told:
         self.store.forget(list(self.store.tellings))
         return items
 
-    def later(self, hours: int) -> list[tuple[str, str]]:
-        """What a maintd that starts so much later tells at first."""
+    def later(self, hours: int, *, rests: bool = False) -> list[tuple[str, str]]:
+        """What a maintd that starts so much later tells at first; whether the check rests then."""
         self.alerts._told.clear()
         for incident in list(self.store.incidents.values()):
-            self.alerts._look_again(incident, NOW + timedelta(hours=hours))
+            self.alerts._look_again(incident, NOW + timedelta(hours=hours), lambda _: rests)
         return [(item.what, item.level) for item in self.taken()]
 
 
@@ -106,6 +106,24 @@ def test_what_nobody_was_told_of_ends_without_a_word():
     assert told.later(0) == [("wrong", "error")]
 
 
+def test_nobody_is_reminded_of_a_check_that_rests():
+    """While a check is paused, or kept quiet by another, it is not repeated; afterwards it is, and its end is told."""
+    told = Told()
+    assert told.check("error") == [("wrong", "error")]
+    assert told.later(5, rests=True) == []
+    assert told.later(5) == [("still", "error")]
+    assert told.later(5, rests=True) == []
+    assert told.check("info", is_over=True) == [("over", "error")]
+
+
+def test_a_message_has_no_more_than_can_be_told_one_by_one():
+    """Of seventy things the first fifty are one message."""
+    at = NOW.isoformat()
+    item = Item("over", "id", "check.file.a", "error", "title", "text", at, at)
+    assert fitting([item] * 70) == 50
+    assert Message("id", "host", (item,) * 50, timedelta(hours=1)).text.count("over: ERROR title") == 50
+
+
 def test_what_was_told_before_a_cascade_is_told_to_be_over_in_it():
     """A program was told to have crashed, then a cascade begins, in which it recovers: that is told, of others not."""
     told = Told()
@@ -137,7 +155,7 @@ def test_more_than_can_be_known_at_a_time_is_forgotten_the_oldest_first():
     told.check("error")
     for number in range(1003):
         told.alerts.note(Notice(f"a {number}", "a", "warning", "t", "x", fades=True), NOW)
-    told.alerts.tick(NOW)
+    told.alerts.tick(NOW, lambda _: False)
     assert len(told.store.incidents) == 1001
     assert "check.file.a" in told.store.incidents
     assert "a 2" not in told.store.incidents

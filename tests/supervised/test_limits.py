@@ -6,7 +6,7 @@ import signal
 import socket
 import threading
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -102,15 +102,24 @@ def test_a_killed_maintd_leaves_no_program_stopped(daemon, supervisord):
 
 
 def test_a_limit_that_observes_restarts_nothing(daemon, supervisord):
-    """Under observe it is told what would be done, once, and nothing is done."""
-    one = daemon(f'[limit.one]\nprogram = "one"\nmemory = "20M"\nobserve = true\n{FAST}')
-    real = supervisord(one=("hold 40", ""))
+    """Under observe it is told what would be done, once, and nothing is done; of revive as well."""
+    revive = '[revive.{0}]\nprograms = ["{0}"]\npause = "500ms"\n'
+    one = daemon(
+        f'[limit.one]\nprogram = "one"\nmemory = "20M"\nobserve = true\n{FAST}'
+        f"{revive.format('a')}observe = true\n{revive.format('b')}"
+    )
+    fallen = ("unless /nowhere", "startsecs=1\nstartretries=0")
+    real = supervisord(one=("hold 40", ""), a=fallen, b=fallen)
     one.start()
     pid = until(lambda: real.pid("one"), "it runs")
     planned = one.event("action.planned", job="limit.one")
     assert (planned["verb"], planned["target"]) == ("restart", "one:one")
     one.event("limit.exceeded", job="limit.one")
+    one.event("program.failed", count=4, job="revive.b")
     assert real.pid("one") == pid
+    for job in ("limit.one", "revive.a"):
+        told = [event["event"] for event in one.events() if event.get("job") == job]
+        assert (told.count("action.planned"), told.count("job.finished")) == (1, 1)
 
 
 class Breaking:
@@ -239,3 +248,31 @@ def test_maintd_never_stops_what_it_runs_under():
     )
     with pytest.raises(Refused, match="maintd itself"):
         list(action.apply(Hands()))
+
+
+def test_nothing_is_restarted_or_started_outside_the_window(daemon, supervisord):
+    """Outside their window a limit tells and restarts nothing, and revive starts nothing; once it opens, both do."""
+    now = datetime.now(UTC)
+    shut = f"{now + timedelta(hours=2):%H:%M}-{now + timedelta(hours=3):%H:%M}"
+    limit = f'[limit.one]\nprogram = "one"\nmemory = "20M"\n{FAST}'
+    jobs = f'{limit}window = "{shut}"\n[revive.held]\nprograms = ["held"]\npause = "100ms"\nwindow = "{shut}"\n'
+    one = daemon(f'{jobs}[revive.free]\nprograms = ["free"]\npause = "500ms"\n')
+    fallen = ("unless /nowhere", "startsecs=1\nstartretries=0")
+    supervisord(one=("hold 40", ""), held=fallen, free=fallen)
+    one.start()
+    one.event("limit.exceeded", target="one:one")
+    one.event("program.failed", count=3, target="free:free")
+    acted = ("program.started", "program.failed", "program.restarted")
+    assert {found["target"] for found in one.events() if found["event"] in acted} == {"free:free"}
+    one.tree.config.write_text(one.tree.config.read_text().replace(f'window = "{shut}"\n', ""))
+    one.hang_up()
+    one.event("program.restarted", target="one:one")
+    one.event("program.failed", target="held:held")
+
+
+def test_a_guard_has_no_window(daemon):
+    """A guard that could act at night alone is refused, with the reason."""
+    one = daemon('[guard.disk]\ndirectory = "HERE"\nmin_free = "1K"\nwindow = "02:00-05:00"\n')
+    found = one.tree.run("check")
+    assert found.returncode != 0
+    assert "a guard has no window" in found.stderr

@@ -2,6 +2,7 @@
 
 import os
 import signal
+from datetime import datetime
 from typing import Any
 
 from tests.conftest import until
@@ -230,3 +231,70 @@ def test_a_cascade_holds_what_was_to_be_started_already(daemon, supervisord):
     started = one.event("program.started", target="b:b")
     assert started["seq"] > one.event("cascade.ended")["seq"]
     assert one.events("program.started")[0]["target"] == "a:a"
+
+
+def test_what_is_given_up_while_maintd_is_away_is_told_once(daemon, supervisord):
+    """A program in BACKOFF, told to have crashed, is FATAL when the next maintd starts: that is told, and once."""
+    one = daemon(CASCADE)
+    real = supervisord(a=("unless /nowhere", "startsecs=1\nstartretries=2"))
+    one.start()
+    one.event("program.crashed", target="a:a", state="BACKOFF")
+    one.end()
+    until(lambda: real.state("a") == "FATAL", "it is given up", 30)
+    assert one.events("program.fatal") == []
+    one.start()
+    one.event("program.fatal", target="a:a")
+    one.stop()
+    one.start()
+    real.ctl("start", "a")  # so that there is a later event by which nothing came before
+    one.event("program.crashed", count=2, target="a:a")
+    told = [found["event"] for found in one.events() if found["event"] in ("program.crashed", "program.fatal")]
+    assert told[:3] == ["program.crashed", "program.fatal", "program.crashed"]
+
+
+def test_what_crashes_on_keeps_no_cascade_alive(daemon, supervisord):
+    """Three programs fail beside one in a crash loop, and run again: the cascade ends, and revive goes on."""
+    one = daemon('[revive.all]\nprograms = ["late"]\npause = "100ms"\n[cascade]\ncalm = "4s"\n')
+    flags = [one.tree.folder / name for name in "abc"]
+    slowly = "command=/bin/sh -c 'sleep 0.5; exit 3'"
+    licence = one.tree.folder / "licence"
+    supervisord(
+        loop=("idle", slowly),
+        late=(f"unless {licence}", "autostart=true\nstartsecs=1\nstartretries=0"),
+        **{flag.name: (f"while_there {flag}", "autorestart=false") for flag in flags},
+    )
+    one.start()
+    one.event("program.crashed", count=2, target="loop:loop")
+    for flag in flags:
+        flag.touch()
+    began = one.event("cascade.began")
+    ended = one.event("cascade.ended")
+    assert ended["count"] >= 3
+    looped = [found["seq"] for found in one.events("program.crashed") if found["target"] == "loop:loop"]
+    assert any(began["seq"] < seq < ended["seq"] for seq in looped)
+    licence.touch()
+    assert one.event("program.started", target="late:late")["seq"] > ended["seq"]
+
+
+def test_what_crashes_again_and_again_has_to_run_longer_to_have_recovered(daemon, supervisord):
+    """After one failure it has recovered when it ran for `calm`; after the second within the hour, for twice that."""
+    one = daemon('[cascade]\ncalm = "3s"\n')
+    flag = one.tree.folder / "flag"
+    real = supervisord(a=(f"while_there {flag}", "autorestart=false"))
+    one.start()
+    until(lambda: one.tree.run("status").returncode == 0, "it answers")
+    took = []
+    for count in (1, 2):
+        flag.touch()
+        crashed = one.event("program.crashed", count=count)
+        flag.unlink()
+        real.ctl("start", "a")
+        recovered = one.event("program.recovered", count=count)
+        took.append(seconds(crashed, recovered))
+    assert 3 <= took[0] < 6 <= took[1]
+
+
+def seconds(first: dict[str, Any], second: dict[str, Any]) -> float:
+    """Between two events."""
+    begun, end = (datetime.fromisoformat(event["ts"]) for event in (first, second))
+    return (end - begun).total_seconds()

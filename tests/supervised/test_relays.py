@@ -22,15 +22,16 @@ SOON = {"every": 0.05, "step": 1.0, "grace": 0.0, "count": 1, "of": 1}
 
 @pytest.fixture
 def ceilings() -> Iterator[tuple[Ceilings, threading.Event, "SimpleQueue[tuple[str, Event]]"]]:
-    """Limits of this process; who measures `limit.stuck` waits at first until it is let go."""
+    """Limits of this process; who measures `limit.stuck` waits at first until it is let go, and then knows nothing."""
     told: SimpleQueue[tuple[str, Event]] = SimpleQueue()
     let_go = threading.Event()
     asked: list[int] = []
 
-    def known() -> list[Program]:
+    def known() -> list[Program] | None:
         asked.append(1)
         if len(asked) == 1:
             let_go.wait(60)
+            return None
         return [Program("here:here", "RUNNING", os.getpid())]
 
     made = Ceilings(
@@ -53,7 +54,10 @@ def _ceiling(memory: int) -> Ceiling:
 
 
 def test_measuring_that_hangs_is_told_once_and_holds_up_nothing(ceilings):
-    """The other limit is measured, and its program over it; the one that hangs is told, and that it ended too."""
+    """The other limit is measured, and its program over it; the one that hangs is told, and that it ended too.
+
+    A reload that changes the limit meanwhile changes nothing of that.
+    """
     made, let_go, told = ceilings
     made.set("limit.other", _ceiling(1))
     seen: list[tuple[str, str]] = []
@@ -67,6 +71,7 @@ def test_measuring_that_hangs_is_told_once_and_holds_up_nothing(ceilings):
 
     until(lambda: hears("limit.other", "limit.exceeded"), "the other limit")
     until(lambda: hears("limit.stuck", "limit.failed"), "that it hangs")
+    made.set("limit.stuck", _ceiling(1 << 49))
     let_go.set()
     until(lambda: hears("limit.stuck", "limit.ok"), "that it goes on")
     assert seen.count(("limit.stuck", "limit.failed")) == 1
