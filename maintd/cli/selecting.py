@@ -12,11 +12,12 @@ from maintd.names import enumerated, printable
 from maintd.values import dataclass
 
 if TYPE_CHECKING:
+    from maintd.claims import Claim
+    from maintd.cli.places import Place
     from maintd.config import Config
     from maintd.stores import Store
 
-
-_Places = tuple[tuple[str, "Store | None"], ...]
+_Places = tuple["Place", ...]
 
 
 @dataclass(frozen=True)
@@ -115,15 +116,21 @@ def _known(config: "Config", jobs: list[str] | None) -> Iterator[_Known]:
 
 
 def _places(config: "Config") -> _Places:
-    """Where archive jobs put files: directories; and for object stores those in which their manifests are kept here."""
-    from maintd import contexts  # noqa: PLC0415 - as above
+    """Where archive jobs put files, each archive once."""
+    from maintd import contexts, whereabouts  # noqa: PLC0415 - as above
+    from maintd.cli.places import Place  # noqa: PLC0415 - as above
 
-    kept = contexts.stores(config)
-    found = [place for job in config.jobs.values() if (place := job.archive())]
-    return tuple(
-        (place.directory(kept), place) if place.is_remote else (os.path.realpath(place.to), None)
-        for place in dict.fromkeys(found)
-    )
+    found: dict[Store, list[Claim | None]] = {}
+    for job in config.jobs.values():
+        if store := job.archive():
+            found.setdefault(store, []).append(job.takes())
+    places: list[Place] = []
+    for store, claims in found.items():
+        private = store.directory(contexts.stores(config))
+        root = private if store.is_remote else os.path.realpath(store.to)
+        named = () if None in claims else tuple(path for claim in claims if claim for path in claim.paths)
+        places.append(Place(root, store if store.is_remote else None, named, whereabouts.is_noted(private)))
+    return tuple(places)
 
 
 def _short(job: str) -> str:
