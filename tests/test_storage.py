@@ -6,7 +6,7 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -153,6 +153,23 @@ def test_what_is_deleted_and_still_open_is_named_with_who_holds_it(tree: Tree):
         assert tree.do().event("storage.measured")["deleted_bytes"] >= 3_000_000
         assert str(path) in tree.run("storage").stdout
     assert not [one for one in report(tree)["deleted"] if one["was"] == str(path)]
+
+
+def test_all_that_is_deleted_counts_also_what_is_not_named(tree: Tree):
+    """Of very many files the largest are named, and all are added up."""
+    path = tree.logs / "held"
+    with ExitStack() as stack:
+        for number in range(120):
+            file = stack.enter_context(path.open("wb"))
+            file.write(b"x" * (100_000 + number))
+            file.flush()
+            path.unlink()
+        found = report(tree)
+        (space,) = found["file_systems"]
+        assert space["deleted_files"] >= 120 > len(found["deleted"])
+        assert space["deleted_bytes"] >= 120 * 100_000
+        assert tree.do().event("storage.measured")["deleted_bytes"] >= 120 * 100_000
+        assert re.search(r"in \d+ more", tree.run("storage").stdout)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")

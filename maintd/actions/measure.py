@@ -1,7 +1,6 @@
 """Measuring what directories take and how full their file systems are, and how long that will go well."""
 
 import heapq
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ from maintd import measuring, trends
 from maintd.actions.hands import Hands
 from maintd.errors import MaintdError, trouble
 from maintd.events import Event, Failure
-from maintd.measuring import Measured, Space
+from maintd.measuring import Measured, Space, Unnamed
 from maintd.names import printable
 from maintd.steps import Action
 from maintd.trends import Sample
@@ -147,25 +146,24 @@ class Measure(Action):
                 yield _measured(found, [*self.history, *samples])
         samples += [Sample(self.now, mount, space.used) for mount, space in spaces.items()]
         deleted = measuring.deleted(list(spaces.values()), call) if spaces else []
-        for space in spaces.values():
-            yield from self._of_space(space, deleted, samples)
+        for space, unnamed in zip(spaces.values(), deleted, strict=True):
+            yield from self._of_space(space, unnamed, samples)
         if self.keeps:
             hands.samples.extend(samples)
 
-    def _of_space(self, space: Space, deleted: Sequence[measuring.Deleted], new: Sequence[Sample]) -> Iterator[Event]:
+    def _of_space(self, space: Space, deleted: Unnamed, new: Sequence[Sample]) -> Iterator[Event]:
         before = [sample for sample in self.history if sample.what == space.mount]
         found = trends.trend([*before, *(sample for sample in new if sample.what == space.mount)])
         days = found.days_until(space.free) if found else None
-        device = os.stat(space.mount).st_dev  # by a bind mount it may have had another path
-        gone = [one for one in deleted if one.device == device]
         yield StorageMeasured(
             target=space.mount,
             size_bytes=space.size,
             free_bytes=space.free,
             inodes=space.inodes,
             free_inodes=space.free_inodes,
-            deleted_bytes=sum(one.size for one in gone),
-            deleted=_listed([(one.size, f"{one.program} (pid {one.pid}) {one.was}") for one in gone]) or None,
+            deleted_bytes=deleted.size,
+            deleted=_listed([(one.size, f"{one.program} (pid {one.pid}) {one.was}") for one in deleted.largest])
+            or None,
             growth_bytes=round(found.per_day) if found else None,
             **_days(days),
         )
