@@ -1,10 +1,10 @@
 """How fast something grows, from sizes of several days: a slope that a few odd days do not move, with its uncertainty.
 
 Each day counts once, with the median of its samples, so that what comes and goes every night does not count; of one or
-two samples the least counts. The day that goes on is left out until it has as many samples as others, and one with less
-than half of that altogether: they may be of the night alone. The slope is that of Theil and Sen: the median of the
-slopes between all pairs of days. Its bounds are Sen's (1968), by Kendall's variance: with 95 % the true one lies
-between them.
+two samples the least counts. The day that goes on is left out until it has as many samples as the days before it, and
+one with less than half of what the days around it have altogether: they may be of the night alone. The slope is that of
+Theil and Sen: the median of the slopes between all pairs of days. Its bounds are Sen's (1968), by Kendall's variance:
+with 95 % the true one lies between them.
 """
 
 import math
@@ -20,6 +20,9 @@ from maintd.values import dataclass
 LEAST_DAYS = 4
 MOST_DAYS = 30
 _FEW = 2
+_NEAR = 3
+"""By so many days before a day, and after it, is told what is usual: a job may run at other times than long ago."""
+_LATE = 2
 _CONFIDENCE = 1.96
 DAY = 86_400
 
@@ -84,13 +87,14 @@ def summed_up(samples: Sequence[Sample]) -> Sample:
 
 
 def _told(days: Mapping[int, Sequence[Sample]]) -> list[int]:
-    """Those that have samples enough, in order."""
-    *past, last = sorted(days) or [0]
-    if not past:
-        return []
-    counts = {day: _count(samples) for day, samples in days.items()}
-    usual = median(counts[day] for day in past)
-    return [day for day in past if 2 * counts[day] >= usual] + ([last] if counts[last] >= usual else [])
+    """Those that have samples enough, by what is usual about them, in order; none if the newest of them is too old."""
+    numbers = sorted(days)
+    *past, last = [_count(days[number]) for number in numbers] or [0]
+    usual = [median(past[max(place - _NEAR, 0) : place + _NEAR + 1]) for place in range(len(past))]
+    told = [place for place, count in enumerate(past) if 2 * count >= usual[place]]
+    if past and last >= median(past[-_NEAR:]):
+        told.append(len(past))
+    return [numbers[place] for place in told] if told and told[-1] >= len(past) - _LATE else []
 
 
 def _count(samples: Sequence[Sample]) -> int:
