@@ -112,7 +112,7 @@ class Walk:
         info = os.fstat(root_fd)
         self._device = info.st_dev
         self._count_directory(info)
-        levels = [_Level(self._root, root_fd, self._listed(root_fd, self._root), None)]
+        levels = [_Level(self._root.rstrip("/"), root_fd, self._listed(root_fd, self._root), None)]
         try:
             while levels:
                 deeper = self._through(levels[-1])

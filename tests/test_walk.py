@@ -173,3 +173,14 @@ def test_it_says_that_it_goes_on_however_small_the_directories_are(tmp_path: Pat
     walked(tmp_path, at=told.append)
     assert told
     assert told == sorted(told)
+
+
+def test_below_the_root_paths_are_those_of_everybody(tree: Path):
+    """A walk of / names what it finds by paths with one slash, as any other directory's."""
+    (tree / "main.db").touch()
+    descriptor = os.open(tree, os.O_RDONLY)
+    found = Walk("/", 5, lambda _: None).run(descriptor)
+    os.close(descriptor)
+    assert max(found.largest)[1] == "/api.log"
+    assert "/d3/deeper/file38.csv" in {path for _, path in found.largest}
+    assert found.databases == ["/main.db"]

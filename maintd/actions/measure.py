@@ -136,7 +136,7 @@ class Measure(Action):
         with measuring.threads() as pool:
             for path in self.directories:
                 try:
-                    found = measuring.measure(path, self.top, call, pool)
+                    found = measuring.measure(path, max(self.top, _REMEMBERED), call, pool)
                 except (OSError, MaintdError) as error:
                     hands.check()
                     yield MeasureFailed.from_trouble(path, "measure it", trouble(error))
@@ -188,13 +188,19 @@ def called(hands: Hands, action: Action, function: str, **arguments: Any) -> Any
 
 def group(path: str, name: str) -> str:
     """What samples of a group below a directory are called; no path has two slashes in a row."""
-    return f"{path}//{name}"
+    return f"{path.rstrip('/')}//{name}"
+
+
+def parts(what: str) -> tuple[str, str]:
+    """What a sample is of: a path and nothing, or the directory that a group lies below and its name."""
+    path, _, name = what.partition("//")
+    return path or "/", name
 
 
 def shown(what: str) -> str:
-    """What a sample is of, for people: a path, or a group with the directory that it lies below."""
-    path, is_group, name = what.partition("//")
-    return f"{name} in {path}" if is_group else path
+    """The same for people."""
+    path, name = parts(what)
+    return f"{name} in {path}" if name else path
 
 
 def samples_of(found: Measured, now: datetime) -> list[Sample]:
@@ -209,7 +215,7 @@ def fastest(path: str, samples: Iterable[Sample]) -> list[tuple[float, str]]:
     """What grows for certain below a directory, files and groups, in bytes a day: the fastest first."""
     by_what: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        if sample.what.startswith(f"{path}/"):
+        if sample.what != path and sample.what.startswith(f"{path.rstrip('/')}/"):
             by_what[sample.what].append(sample)
     found = [(one.per_day, what) for what, own in by_what.items() if (one := trends.trend(own)) and one.is_growing]
     return sorted(found, reverse=True)

@@ -155,8 +155,8 @@ def _directory(report: _Report, one: Measured) -> dict[str, Any]:
 
 
 def _growing(what: str) -> dict[str, Any]:
-    path, is_service, name = what.partition("//")
-    return {"path": printable(path)} | ({"service": printable(name)} if is_service else {})
+    path, name = measure.parts(what)
+    return {"path": printable(path)} | ({"service": printable(name)} if name else {})
 
 
 def _growth(trend: Trend | None, room: int | None = None) -> dict[str, Any]:
