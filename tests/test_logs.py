@@ -453,3 +453,22 @@ def test_an_archive_that_cannot_be_looked_into_is_told(tmp_path: Path):
     assert f"the manifest of {archive} cannot be read" in unread.stderr
     other = tree.run("logs", "other")
     assert (other.returncode, other.stdout, other.stderr) == (0, "live\n", "")
+
+
+@pytest.mark.parametrize("olddir", ["", 'olddir = "old"\n'])
+def test_a_log_of_which_all_is_archived_is_known_by_its_job_and_its_name(tmp_path: Path, olddir: str):
+    """Its service is gone: the job, and the end of its path, still mean it; what others have archived they do not."""
+    place = "old/" if olddir else ""
+    tree = Tree(
+        tmp_path,
+        f'[rotate.web]\npaths = ["LOGS/*.log"]\nmax_size = "1G"\n{olddir}'
+        f'[archive.old]\npaths = ["LOGS/{place}*"]\ncron = "@daily"\nto = "HERE/archive"\nolder_than = "1d"\n',
+    )
+    for number, name in enumerate(("app.log.20260201T000000Z", "app.log.1", "app.csv.1", "app.csv")):
+        then = datetime(2026, 2, number + 1, tzinfo=UTC).timestamp()
+        os.utime(tree.log(f"{place}{name}", b"%d\n" % number), (then, then))
+    assert tree.do("archive.old").code == 0
+    assert [path for path in tree.logs.rglob("*") if path.is_file()] == []
+    for name in ("web", "app", "web/app.log"):
+        shown = tree.run("logs", name)
+        assert (shown.returncode, shown.stdout, shown.stderr) == (0, "0\n1\n", "")

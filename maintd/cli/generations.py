@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from maintd.cli.stored import Stored
 
 _NUMBERED = re.compile(r"\.([1-9]\d{0,8})(?:\.zst|\.gz)?")
+_NUMBERED_LAST = re.compile(_NUMBERED.pattern + r"\Z")
 _CODECS = {suffix: codec for codec, suffix in names.CODEC_SUFFIXES.items() if suffix}
 _HEAD = 4096
 _MISSED = (-1, -1)
@@ -217,6 +218,12 @@ def _inode(path: str) -> tuple[int, int]:
     except OSError:
         return _MISSED
     return info.st_dev, info.st_ino
+
+
+def log_of(name: str) -> str:
+    """The name of the log that a file of this name is a generation of; nothing if it is none."""
+    archive, numbered = names.parse_archive(name), _NUMBERED_LAST.search(name)
+    return archive.log if archive else name[: numbered.start()] if numbered else ""
 
 
 def _listed(directory: str, *, required: bool) -> list[str]:

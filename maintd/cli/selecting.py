@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from maintd.claims import Claim
     from maintd.cli.places import Place
     from maintd.config import Config
+    from maintd.own_files import OwnFiles
     from maintd.stores import Store
 
 _Places = tuple["Place", ...]
@@ -108,11 +109,27 @@ def _known(config: "Config", jobs: list[str] | None) -> Iterator[_Known]:
         claim = job.claims()
         if claim is None or (jobs is not None and name not in jobs):
             continue
+        places = _places(config)
         found, _ = families.find(claim.paths, claim.exclude, claim.olddir, config.own)
-        owners = config.claims.owners([family.log for family in found], before=name)
-        for family in found:
-            if family.log not in owners:
-                yield _Known(name, family.log, families.archive_directory(family.log, claim.olddir), _places(config))
+        logs = sorted({family.log for family in found} | set(_put_away(claim, places, config.own)))
+        owners = config.claims.owners(logs, before=name)
+        for log in logs:
+            if log not in owners:
+                yield _Known(name, log, families.archive_directory(log, claim.olddir), places)
+
+
+def _put_away(claim: "Claim", places: _Places, own: "OwnFiles") -> Iterator[str]:
+    """The logs of a job of which something lies in an archive, where their directories are still there."""
+    if not places:
+        return
+    from maintd import families, patterns  # noqa: PLC0415 - as above
+    from maintd.cli.generations import log_of  # noqa: PLC0415 - as above
+    from maintd.cli.stored import originals  # noqa: PLC0415 - as above
+
+    origins = families.folders(patterns.expand(claim.paths, claim.exclude, own=own).directories, claim.olddir)
+    for folder, name in {os.path.split(original) for place in places for original in originals(place)}:
+        logs = [os.path.join(origin, log_of(name)) for origin in origins.get(folder, ()) if log_of(name)]
+        yield from (log for log in logs if families.has_name(log, claim.paths, claim.exclude))
 
 
 def _places(config: "Config") -> _Places:

@@ -77,6 +77,13 @@ class Find:
         return Stored(os.path.basename(entry.original), entry.codec, entry.offset, entry.size, entry, self.store)
 
 
+def originals(place: Place) -> list[str]:
+    """The paths of all that lies in an archive; none if that is not known."""
+    with suppress(OSError, MaintdError):
+        return [entry.original for entry in _manifest(place.root).entries.values()]
+    return []
+
+
 def finds(place: Place, folders: tuple[str, ...], log: str) -> Iterator[Find]:
     """What lies in an archive of what began with the name `log` in these folders; nothing if that is not known."""
     with suppress(OSError, MaintdError):
