@@ -40,15 +40,19 @@ class Sieve:
     def _by_literals(self, block: bytes, done: int, end: int) -> Iterator[bytes]:
         """Each literal is looked for on from where it was found last, so that one that is rare costs one look."""
         is_match, find = self._line.search, (block.lower() if self._folds else block).find  # re folds ASCII alone, too
-        places = [(place, wanted) for wanted in self._literals if (place := find(wanted, done, end)) >= 0]
-        while places:
-            first = min(places)[0]
-            start, done = block.rfind(b"\n", done, first) + 1 or done, _end(block, first)
-            line = block[start:done]
-            if self._is_literal or is_match(line.removesuffix(b"\n")):
-                yield line
-            later = ((place if place >= done else find(wanted, done, end), wanted) for place, wanted in places)
-            places = [found for found in later if found[0] >= 0]
+        places = {wanted: find(wanted, done, end) for wanted in self._literals}
+        while places := {wanted: place for wanted, place in places.items() if place >= 0}:
+            place, wanted = min((place, wanted) for wanted, place in places.items())
+            del places[wanted]
+            others = min(places.values(), default=end)
+            while 0 <= place <= others:
+                start, done = block.rfind(b"\n", done, place) + 1 or done, _end(block, place)
+                line = block[start:done]
+                if self._is_literal or is_match(line.removesuffix(b"\n")):
+                    yield line
+                place = find(wanted, done, end)
+            places = {other: at if at >= done else find(other, done, end) for other, at in places.items()}
+            places[wanted] = place
 
     def _by_block(self, pattern: re.Pattern[bytes], block: bytes, done: int, end: int) -> Iterator[bytes]:
         """A line that matches by itself also does among others, from where it does or before; so none is missed."""
