@@ -33,7 +33,7 @@ CAPPED = """
 """
 COUNTED = timedelta(hours=1)
 """For so long a message counts among those that a channel may get."""
-Change = tuple[str, Sequence[str | float | None]]
+Change = tuple[str, Sequence[str | bytes | float | None]]
 
 
 @dataclass(frozen=True)

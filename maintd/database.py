@@ -83,11 +83,7 @@ class Database:
         """Changes something, or tells that it could not be. Nothing if the database could not be opened."""
         self._change([(statement, values)])
 
-    def write_all(self, statement: str, rows: Sequence[Sequence[str | bytes | int | None]]) -> None:
-        """Changes many rows at once, or none, as `write`."""
-        self._change([(statement, row) for row in rows])
-
-    def write_together(self, changes: Sequence[tuple[str, Sequence[str | float | None]]]) -> None:
+    def write_together(self, changes: Sequence[tuple[str, Sequence[str | bytes | float | None]]]) -> None:
         """Makes several changes at once, or none, as `write`."""
         self._change(changes)
 
@@ -160,6 +156,8 @@ class Database:
         self._load(connection)
         if version < newest:
             connection.execute("COMMIT")
+            with contextlib.suppress(sqlite3.Error):  # what a step has deleted would be looked through at each start
+                connection.execute("VACUUM")
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = NORMAL")
 

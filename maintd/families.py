@@ -106,12 +106,12 @@ def find(
     """
     expansion = patterns.expand(paths, exclude, own=own)
     found = {match.path: Family(match.path, Seen.of(match.path, match.stat)) for match in expansion.matches}
-    for folder, origins in _folders(expansion.directories, olddir).items():
+    for folder, origins in folders(expansion.directories, olddir).items():
         for name, info, ground in _ours_in(folder):
             candidates = [os.path.join(origin, _log_of(name)) for origin in origins]
             log = _present(candidates, found)
             if log is None and st.S_ISREG(info.st_mode):
-                log = next((log for log in candidates if _names(log, paths, exclude)), None)
+                log = next((log for log in candidates if has_name(log, paths, exclude)), None)
             if log is not None and not own.has(log):
                 found.setdefault(log, Family(log)).add(os.path.join(folder, name), info, ground)
     for family in found.values():
@@ -120,7 +120,7 @@ def find(
     return [found[log] for log in sorted(found)], gone
 
 
-def _folders(directories: Iterable[str], olddir: str | None) -> dict[str, list[str]]:
+def folders(directories: Iterable[str], olddir: str | None) -> dict[str, list[str]]:
     """Where archives may lie, each with the directories of their logs."""
     folders: dict[str, list[str]] = defaultdict(list)
     for directory in sorted(directories):
@@ -161,5 +161,6 @@ def _log_of(name: str) -> str:
     return parsed.log if parsed else plain
 
 
-def _names(log: str, paths: Iterable[str], exclude: Iterable[str]) -> bool:
+def has_name(log: str, paths: Iterable[str], exclude: Iterable[str]) -> bool:
+    """Whether patterns name a log, by its path alone."""
     return any(is_match(log, pattern) for pattern in paths) and not any(is_match(log, pattern) for pattern in exclude)

@@ -183,6 +183,8 @@ class Job(Options):
     """Whether what it takes may be what a rotation has set aside."""
     remembers: ClassVar[bool] = False
     """Whether what its runs measure is remembered; of a guard, where its file system was mounted."""
+    measures: ClassVar[bool] = False
+    """Whether what its runs remember are sizes, for trends."""
     is_tried_again: ClassVar[bool] = True
     """Whether a run of the schedule that failed is tried again before the next one is due."""
     is_urgent: ClassVar[bool] = False

@@ -1,6 +1,7 @@
 """Measures directories, their file systems and what is deleted and still open; the long parts in children."""
 
 import contextlib
+import heapq
 import os
 import stat as st
 from collections.abc import Callable, Collection, Sequence
@@ -58,6 +59,15 @@ class Deleted:
 
 
 @dataclass(frozen=True)
+class Unnamed:
+    """All that is deleted and still open on one file system: so many files, their size, and the largest of them."""
+
+    size: int = 0
+    count: int = 0
+    largest: tuple[Deleted, ...] = ()
+
+
+@dataclass(frozen=True)
 class Measured:
     """A directory with all that is below it."""
 
@@ -89,10 +99,11 @@ def measure(path: str, top: int, call: Call, pool: ThreadPoolExecutor) -> Measur
     return Measured(path, walked, tuple(Database(**one) for one in databases), space(path))
 
 
-def deleted(spaces: Sequence[Space], call: Call) -> list[Deleted]:
-    """What is deleted and still open on these file systems, the largest first."""
+def deleted(spaces: Sequence[Space], call: Call) -> list[Unnamed]:
+    """What is deleted and still open on each of these file systems, by whatever path it was opened."""
     devices = [os.stat(space.mount).st_dev for space in spaces]
-    return [Deleted(**one) for one in call("still_open", devices=devices)]
+    found = call("still_open", devices=devices)
+    return [Unnamed(**one | {"largest": tuple(Deleted(**each) for each in one["largest"])}) for one in found]
 
 
 def space(path: str) -> Space:
@@ -140,7 +151,7 @@ def _database(path: str) -> Database | None:
 
 
 def still_open(_progress: Progress, *, devices: Collection[int]) -> list[dict[str, Any]]:
-    """Files without a name on these devices that processes have open, each once, as far as /proc shows them."""
+    """Files without a name on each device that processes have open, each once, as far as /proc shows them."""
     found: dict[tuple[int, int], Deleted] = {}
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError):
@@ -150,7 +161,12 @@ def still_open(_progress: Progress, *, devices: Collection[int]) -> list[dict[st
                         one = _if_deleted(pid, number)
                         if one:
                             found[inode] = one
-    return [asdict(one) for one in sorted(found.values(), key=lambda one: -one.size)[:MOST_DELETED]]
+    return [asdict(_unnamed([one for one in found.values() if one.device == device])) for device in devices]
+
+
+def _unnamed(found: Sequence[Deleted]) -> Unnamed:
+    largest = heapq.nlargest(MOST_DELETED, found, key=lambda one: one.size)
+    return Unnamed(sum(one.size for one in found), len(found), tuple(largest))
 
 
 def _if_deleted(pid: str, number: str) -> Deleted | None:

@@ -8,17 +8,16 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterable, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
-from maintd import alert_store, clock_store, owed
+from maintd import alert_store, clock_store, owed, sample_store
 from maintd.alert_store import AlertStore, Change, Incident
 from maintd.clock_store import ClockStore
 from maintd.database import Database, rows_of
 from maintd.events import Event
 from maintd.owed import Owed
 from maintd.readings import Health
+from maintd.sample_store import SampleStore
 from maintd.steps import Outcome
 from maintd.trends import Sample
 from maintd.values import dataclass
@@ -53,11 +52,10 @@ _STEPS = (
     clock_store.TABLES,
     "CREATE TABLE seen (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;",
     "ALTER TABLE standing ADD COLUMN bad_from TEXT;",
+    sample_store.THINNED,
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
-_SAMPLES_KEPT = timedelta(days=60)
-_SAMPLES = "SELECT at, what, size FROM sample WHERE job = ? ORDER BY at"
 
 
 @dataclass(frozen=True)
@@ -111,10 +109,10 @@ class State:
         self._pauses: dict[str, datetime | None] = {}
         self._lasts: dict[str, Last] = {}
         self._refusals: dict[tuple[str, str], Refusal] = {}
-        self._samples: dict[str, tuple[Sample, ...]] = {}
         self._standings: dict[str, Standing] = {}
         self._beats: dict[str, datetime] = {}
         self._seen: dict[str, datetime] = {}
+        self._samples = SampleStore(self._write_together)
         self.alerts = AlertStore(self._write_together)
         self.pings = Owed(self._write_together)
         self.clock = ClockStore(self._write_together)
@@ -131,8 +129,7 @@ class State:
         for job, log, reason, advice, since, *rest in rows:
             path = os.fsdecode(log)
             self._refusals[job, path] = Refusal(job, path, reason, advice, datetime.fromisoformat(since), *rest)
-        for (job,) in database.execute("SELECT DISTINCT job FROM sample").fetchall():
-            self._samples[job] = tuple(map(_sample, database.execute(_SAMPLES, [job])))
+        self._samples.load(database)
         rows = database.execute("SELECT job, health, since, reason, said, bad_from FROM standing")
         for job, health, since, reason, said, bad_from in rows:
             bad = datetime.fromisoformat(bad_from) if bad_from else None
@@ -192,23 +189,19 @@ class State:
 
     def samples(self, job: str) -> tuple[Sample, ...]:
         """What the job's runs have measured within 60 days, oldest first."""
-        return self._samples.get(job, ())
+        return self._samples.of(job)
 
     def record_samples(self, job: str, new: Sequence[Sample]) -> None:
-        oldest = max(sample.at for sample in new) - _SAMPLES_KEPT
-        kept = [sample for sample in self.samples(job) if sample.at >= oldest]
-        self._samples[job] = (*kept, *new)
-        rows = [(job, sample.at.isoformat(), os.fsencode(sample.what), sample.size) for sample in new]
-        self._database.write_all("INSERT INTO sample VALUES (?, ?, ?, ?)", rows)
-        self._database.write("DELETE FROM sample WHERE job = ? AND at < ?", job, oldest.isoformat())
+        """What a run has done or found, each for itself."""
+        self._samples.record(job, new)
+
+    def record_sizes(self, job: str, new: Sequence[Sample]) -> None:
+        """What a run has measured, of which not more is kept than trends go by."""
+        self._samples.record_sizes(job, new)
 
     def shift_samples(self, job: str, by: timedelta) -> None:
         """The wall clock has jumped by so much: what was measured is as long ago as it was before that."""
-        known = self.samples(job)
-        self._samples[job] = tuple(replace(sample, at=sample.at + by) for sample in known)
-        times = sorted({sample.at for sample in known}, reverse=by > timedelta(0))  # so that none meets another's
-        rows = [((at + by).isoformat(), job, at.isoformat()) for at in times]
-        self._database.write_all("UPDATE sample SET at = ? WHERE job = ? AND at = ?", rows)
+        self._samples.shift(job, by)
 
     # Refusals
 
@@ -311,7 +304,7 @@ def leave(directory: str, incidents: Sequence[Incident]) -> None:
 
 def samples_kept(directory: str, job: str) -> list[Sample]:
     """What a job's runs have measured, for who is not the daemon; none if that cannot be read."""
-    return list(map(_sample, rows_of(_file(directory), _SAMPLES, job)))
+    return list(map(sample_store.sample, rows_of(_file(directory), sample_store.OF_JOB, job)))
 
 
 def clock_doubted(directory: str) -> float | None:
@@ -322,8 +315,3 @@ def clock_doubted(directory: str) -> float | None:
 
 def _file(directory: str) -> str:
     return os.path.join(directory, "state.sqlite")
-
-
-def _sample(row: Sequence[Any]) -> Sample:
-    at, what, size = row
-    return Sample(datetime.fromisoformat(at), os.fsdecode(what), size)

@@ -422,7 +422,8 @@ class Upkeep:
             self.refusals.note(run, result, now)
             self.observations.note(run, result)
         if result.samples:
-            self.state.record_samples(run.name, result.samples)
+            record = self.state.record_sizes if run.job.measures else self.state.record_samples
+            record(run.name, result.samples)
         if result.planned or result.failed or result.waiting:
             self.state.record_last(run.name, Last(result.outcome, now, _summary(result)))
 

@@ -104,6 +104,7 @@ class Walk:
         self._number, self._count = number, count
         self._links: set[int] = set()
         self._seen = 0
+        self._unsaid = 0
         self.found = Walked()
 
     def run(self, root_fd: int) -> Walked:
@@ -111,7 +112,7 @@ class Walk:
         info = os.fstat(root_fd)
         self._device = info.st_dev
         self._count_directory(info)
-        levels = [_Level(self._root, root_fd, self._listed(root_fd, self._root), None)]
+        levels = [_Level(self._root.rstrip("/"), root_fd, self._listed(root_fd, self._root), None)]
         try:
             while levels:
                 deeper = self._through(levels[-1])
@@ -160,10 +161,17 @@ class Walk:
             if not passed.files % _EVERY:
                 self._progress(self._seen + passed.files)
         self._seen += passed.files
+        self._tell(passed.files + 1)  # a directory is some work too
         self.found.total.add(passed)
         if level.sum:
             level.sum.add(passed)
         return deeper
+
+    def _tell(self, entries: int) -> None:
+        self._unsaid += entries
+        if self._unsaid >= _EVERY:
+            self._unsaid = 0
+            self._progress(self._seen)
 
     def _smallest(self) -> int:
         return self.found.largest[0][0] if len(self.found.largest) >= self._top else -1

@@ -411,3 +411,64 @@ def test_followed_from_long_ago_every_archived_generation_comes_once(archived):
             seen += os.read(process.stdout.fileno(), 1 << 20)
         process.terminate()
     assert seen == whole
+
+
+def test_what_an_archive_has_lost_is_told(archived):
+    """An object that is gone is named on stderr if its time is asked for; the rest is shown, and it ends with 1."""
+    tree, whole = archived
+    (lost,) = (tree.folder / "archive1").glob("*T010000Z.zst")
+    lost.unlink()
+    shown = tree.run("logs", "app")
+    assert (shown.returncode, shown.stderr.count("\n")) == (1, 1)
+    assert f"{lost} cannot be read" in shown.stderr
+    assert shown.stdout.encode() == b"".join(
+        line for line in whole.splitlines(keepends=True) if not line.startswith(b"day 3 part 1 ")
+    )
+    assert tree.run("logs", "app", "--grep", "day 3 part 1").returncode == 1
+    later = tree.run("logs", "app", "--since", "2026-02-04")
+    assert (later.returncode, later.stderr) == (0, "")
+
+
+def test_an_archive_that_cannot_be_looked_into_is_told(tmp_path: Path):
+    """Not there any more, or its manifest not to be read: told of the logs that it may hold, with 1; not of others."""
+    tree = Tree(
+        tmp_path,
+        '[rotate.all]\npaths = ["LOGS/*.log"]\nmax_size = "1G"\n'
+        '[archive.old]\npaths = ["LOGS/app.log.*"]\ncron = "@daily"\nto = "HERE/archive"\nolder_than = "1d"\n',
+    )
+    then = datetime(2026, 2, 1, tzinfo=UTC).timestamp()
+    os.utime(tree.log("app.log.20260201T000000Z", b"old\n"), (then, then))
+    for name in ("app.log", "other.log"):
+        tree.log(name, b"live\n")
+    assert tree.do("archive.old").code == 0
+    assert tree.run("logs", "app").stdout == "old\nlive\n"
+    archive = tree.folder / "archive"
+    archive.rename(tree.folder / "elsewhere")
+    gone = tree.run("logs", "app")
+    assert (gone.returncode, gone.stdout) == (1, "live\n")
+    assert f"{archive} is not there any more" in gone.stderr
+    (archive / "maintd-manifest.jsonl").mkdir(parents=True)
+    unread = tree.run("logs", "app", "--grep", "old")
+    assert (unread.returncode, unread.stdout) == (1, "")
+    assert f"the manifest of {archive} cannot be read" in unread.stderr
+    other = tree.run("logs", "other")
+    assert (other.returncode, other.stdout, other.stderr) == (0, "live\n", "")
+
+
+@pytest.mark.parametrize("olddir", ["", 'olddir = "old"\n'])
+def test_a_log_of_which_all_is_archived_is_known_by_its_job_and_its_name(tmp_path: Path, olddir: str):
+    """Its service is gone: the job, and the end of its path, still mean it; what others have archived they do not."""
+    place = "old/" if olddir else ""
+    tree = Tree(
+        tmp_path,
+        f'[rotate.web]\npaths = ["LOGS/*.log"]\nmax_size = "1G"\n{olddir}'
+        f'[archive.old]\npaths = ["LOGS/{place}*"]\ncron = "@daily"\nto = "HERE/archive"\nolder_than = "1d"\n',
+    )
+    for number, name in enumerate(("app.log.20260201T000000Z", "app.log.1", "app.csv.1", "app.csv")):
+        then = datetime(2026, 2, number + 1, tzinfo=UTC).timestamp()
+        os.utime(tree.log(f"{place}{name}", b"%d\n" % number), (then, then))
+    assert tree.do("archive.old").code == 0
+    assert [path for path in tree.logs.rglob("*") if path.is_file()] == []
+    for name in ("web", "app", "web/app.log"):
+        shown = tree.run("logs", name)
+        assert (shown.returncode, shown.stdout, shown.stderr) == (0, "0\n1\n", "")

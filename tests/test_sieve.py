@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from maintd.cli.search import sifted
-from maintd.cli.sieve import Sieve, Sifted, literal
+from maintd.cli.sieve import Sieve, Sifted, literals
 
 PATTERNS = (
     *(
@@ -32,6 +32,11 @@ PATTERNS = (
         r"\Aab",
         r"b\Z",
         "(?i)AB",
+        "(?i)a.B|x",
+        "(?i)[ab]b",
+        "ab|x",
+        "a.b|b$|^x",
+        "ab|ab",
         "(?<=a)b",
         "a(?!b)",
         "(?s)a.b",
@@ -91,25 +96,90 @@ def test_generations_side_by_side_are_one_stream(given):
 @pytest.mark.parametrize(
     ("pattern", "expected"),
     [
-        ("needle", "needle"),
-        ("needle 00[0-4]", "needle 00"),
-        (r"took \d+[.]25 ms", "took "),
-        (r"a\.b", "a.b"),
-        ("ab?c", "a"),
-        ("ab+cd", "ab"),
-        ("(long one)?short", "short"),
-        ("one|two", ""),
-        ("x(one|two)yz", "yz"),
-        ("(?i)error", ""),
-        (r"\x41BC", ""),
-        ("a{2,3}bc", "bc"),
-        ("a{b", "b"),
-        ("[]abc]de", "de"),
-        ("[^]abc]de", "de"),
-        (r"[\]abc]de", "de"),
-        ("^$", ""),
+        ("needle", ["needle"]),
+        ("needle 00[0-4]", ["needle 00"]),
+        (r"took \d+[.]25 ms", ["took "]),
+        (r"a\.b", ["a.b"]),
+        ("ab?c", ["a"]),
+        ("ab+cd", ["ab"]),
+        ("(long one)?short", ["short"]),
+        ("one|two", ["one", "two"]),
+        ("one|two|", []),
+        (r"a\|b|[|c]de|(f|g)hi", ["a|b", "de", "hi"]),
+        (r"one|\d+", []),
+        ("x(one|two)yz", ["yz"]),
+        ("(?:one)two", []),
+        (r"\x41BC", []),
+        ("a{2,3}bc", ["bc"]),
+        ("a{b", ["b"]),
+        ("[]abc]de", ["de"]),
+        ("[^]abc]de", ["de"]),
+        (r"[\]abc]de", ["de"]),
+        ("^$", []),
     ],
 )
-def test_the_literal_of_a_pattern_is_in_all_that_it_matches(pattern, expected):
-    """What is looked for first is text that no match can lack; where that is not clear, nothing is."""
-    assert literal(pattern) == expected
+def test_the_literals_of_a_pattern_are_in_all_that_it_matches(pattern, expected):
+    """What is looked for first is text of which no match can lack all; where that is not clear, nothing is."""
+    assert literals(pattern) == expected
+
+
+PIECES = (
+    "error",
+    "WARN",
+    "a",
+    "K",
+    "ß",
+    "é",
+    "İ",
+    r"\.",
+    r"\|",
+    "[|x]",
+    "[^a]",
+    r"\d",
+    r"\s",
+    "^",
+    "$",
+    ".",
+    "x*",
+    "ab?",
+    "b+",
+)
+PIECES += ("o{2}", "o{,2}", "(er|Wa)", "(ab)?", "()", "|", "|", "|", r"\b", r"\x61", "{", "é+")
+WORDS = (
+    "error",
+    "ERROR",
+    "Error",
+    "warn",
+    "WARN",
+    "a",
+    "k",
+    "K",
+    "\u212a",
+    "ß",
+    "ẞ",
+    "é",
+    "É",
+    "İ",
+    "i",
+    "|",
+    ".",
+    "x",
+    "oo",
+    "b",
+    "5",
+    " ",
+    "{",
+)
+written = st.lists(st.sampled_from(PIECES), min_size=1, max_size=7).map("".join)
+spoken = st.lists(st.sampled_from(WORDS).map(str.encode) | st.binary(max_size=2), max_size=6).map(b"".join)
+
+
+@settings(max_examples=800, deadline=None)
+@given(st.sampled_from(["", "(?i)"]), written, st.lists(spoken, max_size=6).map(b"\n".join))
+def test_no_line_is_missed_whatever_the_pattern_and_the_bytes(flag, pattern, text):
+    """Alternatives and (?i), on any bytes: a pattern finds the lines that re finds one by one, no more and no less."""
+    try:
+        re.compile((flag + pattern).encode())
+    except re.error:
+        return
+    assert Sieve(flag + pattern).lines(text) == by_lines(flag + pattern, text)

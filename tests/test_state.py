@@ -15,9 +15,11 @@ import pytest
 from maintd.events import Event
 from maintd.state import ALL_JOBS, Last, Refusal, State
 from maintd.steps import Outcome
-from maintd.trends import Sample
+from maintd.trends import Sample, trend
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+BEFORE_THINNING = 11
+"""The version of the database before samples could stand for several."""
 SOON = NOW + timedelta(hours=1)
 
 
@@ -268,3 +270,47 @@ def test_samples_go_with_a_clock_that_jumps(opened, by):
         assert state.samples("limit.a") == moved
     with opened() as state:
         assert state.samples("limit.a") == moved
+
+
+def test_sizes_are_kept_as_trends_need_them_however_often_a_job_runs(opened):
+    """A run a minute for five days leaves a few samples of the day that goes on and one of each other; trends agree."""
+    start = NOW.replace(hour=0) - timedelta(days=4)
+    runs = [(start + timedelta(minutes=minute), 10_000_000 + 100 * minute) for minute in range(5 * 1440)]
+    every = [Sample(at, "/", size) for at, size in runs]
+    with opened() as state:
+        for one in every:
+            state.record_sizes("storage.a", [one, replace(one, what="/srv")])
+        kept = state.samples("storage.a")
+        assert kept[-2:] == (every[-1], replace(every[-1], what="/srv"))
+        assert len(kept) < 2 * (4 + 40)
+        own = trend(sample for sample in kept if sample.what == "/")
+        assert own.per_day == pytest.approx(trend(every).per_day, rel=0.01)
+    with opened() as state:
+        assert sorted(state.samples("storage.a"), key=str) == sorted(kept, key=str)
+        state.record_sizes("storage.a", [Sample(NOW + timedelta(days=1), "/", 0)])
+        assert len(state.samples("storage.a")) == 2 * 5 + 1
+        assert state.samples("storage.a")[0].count > 12
+
+
+def test_sizes_of_an_older_maintd_are_taken_over(opened):
+    """Of what it has kept of a storage job the last of each hour stays, of others all; trends are told from that."""
+    times = [NOW - timedelta(days=6) + timedelta(minutes=minute) for minute in range(0, 6 * 1440, 15)]
+    with opened():
+        pass
+    with contextlib.closing(sqlite3.connect(opened.path)) as database:
+        database.executescript(f"""
+            DROP TABLE sample;
+            CREATE TABLE sample (job TEXT NOT NULL, at TEXT NOT NULL, what BLOB NOT NULL, size INTEGER NOT NULL) STRICT;
+            CREATE INDEX sample_of_job ON sample (job, at);
+            PRAGMA user_version = {BEFORE_THINNING};
+        """)
+        rows = [
+            (job, at.isoformat(), b"/", place) for place, at in enumerate(times) for job in ("storage.a", "limit.a")
+        ]
+        database.executemany("INSERT INTO sample VALUES (?, ?, ?, ?)", rows)
+        database.commit()
+    with opened() as state:
+        assert [sample.at for sample in state.samples("limit.a")] == times
+        assert [sample.at for sample in state.samples("storage.a")] == times[3::4]
+        assert trend(state.samples("storage.a")).per_day == pytest.approx(96)
+    assert opened.events == []

@@ -6,7 +6,7 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -155,6 +155,23 @@ def test_what_is_deleted_and_still_open_is_named_with_who_holds_it(tree: Tree):
     assert not [one for one in report(tree)["deleted"] if one["was"] == str(path)]
 
 
+def test_all_that_is_deleted_counts_also_what_is_not_named(tree: Tree):
+    """Of very many files the largest are named, and all are added up."""
+    path = tree.logs / "held"
+    with ExitStack() as stack:
+        for number in range(120):
+            file = stack.enter_context(path.open("wb"))
+            file.write(b"x" * (100_000 + number))
+            file.flush()
+            path.unlink()
+        found = report(tree)
+        (space,) = found["file_systems"]
+        assert space["deleted_files"] >= 120 > len(found["deleted"])
+        assert space["deleted_bytes"] >= 120 * 100_000
+        assert tree.do().event("storage.measured")["deleted_bytes"] >= 120 * 100_000
+        assert re.search(r"in \d+ more", tree.run("storage").stdout)
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root")
 def test_what_is_deleted_counts_for_its_file_system_by_whatever_path(tree: Tree):
     """Opened by a bind mount that lies elsewhere, it is in the event of the file system that it takes room on."""
@@ -185,7 +202,7 @@ def test_a_disk_that_is_not_mounted_any_more_is_a_failure(tmp_path: Path):
         (data / "x/file").write_text("x")
         try:
             daemon.start()
-            daemon.event("job.finished", job="storage.app", outcome="success")
+            daemon.event("job.finished", count=2, job="storage.app", outcome="success")  # so that one is remembered
         finally:
             daemon.end()
     (data / "x").mkdir()
@@ -282,6 +299,19 @@ def test_what_grows_fastest_is_named(tree: Tree):
     assert "//" not in shown
 
 
+def test_what_grows_below_the_root_is_named_like_anything_else():
+    """Of the directory /, services are told apart from files, and the directory itself is not among what is in it."""
+    from maintd.actions import measure
+    from maintd.trends import Sample
+
+    whats = ("/", measure.group("/", "opt"), "/opt/a/api.log")
+    days = [NOW - timedelta(days=age) for age in range(8, 0, -1)]
+    samples = [Sample(at, what, place * (1000 + len(what))) for place, at in enumerate(days) for what in whats]
+    found = [what for _, what in measure.fastest("/", samples)]
+    assert [measure.shown(what) for what in found] == ["/opt/a/api.log", "opt in /"]
+    assert [measure.parts(what) for what in found] == [("/opt/a/api.log", ""), ("/", "opt")]
+
+
 def test_archives_are_part_of_the_report(tree: Tree):
     """How many files lie in each archive, how large they were and are, since when, and whether one is missing."""
     archive = '[archive.old]\npaths = ["LOGS/*.csv"]\nto = "HERE/archive"\nolder_than = "1d"\ncron = "@daily"\n'
@@ -303,28 +333,30 @@ def test_archives_are_part_of_the_report(tree: Tree):
 
 
 def test_a_daemon_remembers_and_warns_once(tmp_path: Path):
-    """Runs of the daemon keep what they measure; that the disk will be full is said when it is new, and not again."""
+    """Runs of the daemon keep what they measure, of 20 files also if fewer are named, and not each run if one follows
+    the other soon; that the disk will be full is said when it is new, and not again."""
     from maintd.state import samples_kept
     from tests.end_to_end.daemon import Daemon
 
     daemon = Daemon(tmp_path, JOB + 'warn_within = "3650d"\n')
     daemon.tree.log("api.log", b"x" * 500_000)
+    files = {str(daemon.tree.log(f"prices/{number}.csv", b"x" * 9_000)) for number in range(15)}
     mount = report(daemon.tree)["file_systems"][0]["mount"]
     space = os.statvfs(tmp_path)
     used = (space.f_blocks - space.f_bavail) * space.f_frsize
     remember(daemon.tree, mount, [used - days * 5 * GIB for days in (3, 2, 1)])
     try:
         daemon.start()
-        for _ in range(2):
+        for _ in range(4):
             assert daemon.tree.do("storage.app").code == 0
         assert daemon.stop() == 0
     finally:
         daemon.end()
-    assert len(daemon.events("storage.measured")) == 2
+    assert len(daemon.events("storage.measured")) == 4
     assert [event["target"] for event in daemon.events("storage.filling")] == [mount]
     kept = samples_kept(str(tmp_path / "state"), "storage.app")
     assert sum(sample.what == mount for sample in kept) == 5
-    assert {str(daemon.tree.logs), f"{daemon.tree.logs}//api"} <= {sample.what for sample in kept}
+    assert {str(daemon.tree.logs), f"{daemon.tree.logs}//api", *files} <= {sample.what for sample in kept}
 
 
 def test_tables_fit_the_terminal(site: Site, maintd: Command):

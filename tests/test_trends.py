@@ -85,6 +85,20 @@ def test_the_night_alone_says_nothing_of_a_day_that_has_begun(hours: tuple[int, 
     assert told is not None
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, 6), (6, 1), (1, 24), (24, 6)])
+def test_a_job_that_runs_more_rarely_or_more_often_goes_on_telling(before: int, after: int):
+    """After 20 steady days the job runs otherwise and it grows: after some days that is told, not that it does not."""
+    known = samples(20, lambda _day, _hour: 50_000 * MIB, every=before)
+    new = samples(50, lambda day, _: 50_000 * MIB + (day - 20) * 1000 * MIB, every=after)
+    later = [sample for sample in new if sample.at >= START + timedelta(days=20)]
+    told = [
+        trend([*known, *(one for one in later if one.at < START + timedelta(days=20 + days))]) for days in range(30)
+    ]
+    assert all(one is None or one.most > 0 for one in told[7:])
+    assert all(one is not None and one.is_growing for one in told[14:])
+    assert told[29].per_day == pytest.approx(1000 * MIB, rel=0.01)
+
+
 def test_a_day_of_which_little_is_known_is_left_out():
     """A daemon that was stopped soon after midnight has seen the night alone."""
     found = samples(9, lambda day, hour: day * MIB + (50_000 * MIB if hour == 0 else 0))

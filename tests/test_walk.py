@@ -160,3 +160,27 @@ def test_a_mount_point_inside_is_named_and_not_entered(mounted: Path):
     assert found.mounts == [str(mounted)]
     assert found.total.disk == du(above) - 0
     assert not any("file" in path for _, path in found.largest)
+
+
+@pytest.mark.parametrize("files", [0, 1, 10])
+def test_it_says_that_it_goes_on_however_small_the_directories_are(tmp_path: Path, files: int):
+    """A walk of many small directories, or empty ones, tells that it is at work: one that is silent would be ended."""
+    for directory in range(5_000 // (files + 1)):
+        (tmp_path / str(directory)).mkdir()
+        for number in range(files):
+            (tmp_path / str(directory) / str(number)).touch()
+    told: list[int] = []
+    walked(tmp_path, at=told.append)
+    assert told
+    assert told == sorted(told)
+
+
+def test_below_the_root_paths_are_those_of_everybody(tree: Path):
+    """A walk of / names what it finds by paths with one slash, as any other directory's."""
+    (tree / "main.db").touch()
+    descriptor = os.open(tree, os.O_RDONLY)
+    found = Walk("/", 5, lambda _: None).run(descriptor)
+    os.close(descriptor)
+    assert max(found.largest)[1] == "/api.log"
+    assert "/d3/deeper/file38.csv" in {path for _, path in found.largest}
+    assert found.databases == ["/main.db"]

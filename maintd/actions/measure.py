@@ -1,7 +1,6 @@
 """Measuring what directories take and how full their file systems are, and how long that will go well."""
 
 import heapq
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
@@ -12,7 +11,7 @@ from maintd import measuring, trends
 from maintd.actions.hands import Hands
 from maintd.errors import MaintdError, trouble
 from maintd.events import Event, Failure
-from maintd.measuring import Measured, Space
+from maintd.measuring import Measured, Space, Unnamed
 from maintd.names import printable
 from maintd.steps import Action
 from maintd.trends import Sample
@@ -137,7 +136,7 @@ class Measure(Action):
         with measuring.threads() as pool:
             for path in self.directories:
                 try:
-                    found = measuring.measure(path, self.top, call, pool)
+                    found = measuring.measure(path, max(self.top, _REMEMBERED), call, pool)
                 except (OSError, MaintdError) as error:
                     hands.check()
                     yield MeasureFailed.from_trouble(path, "measure it", trouble(error))
@@ -147,25 +146,24 @@ class Measure(Action):
                 yield _measured(found, [*self.history, *samples])
         samples += [Sample(self.now, mount, space.used) for mount, space in spaces.items()]
         deleted = measuring.deleted(list(spaces.values()), call) if spaces else []
-        for space in spaces.values():
-            yield from self._of_space(space, deleted, samples)
+        for space, unnamed in zip(spaces.values(), deleted, strict=True):
+            yield from self._of_space(space, unnamed, samples)
         if self.keeps:
             hands.samples.extend(samples)
 
-    def _of_space(self, space: Space, deleted: Sequence[measuring.Deleted], new: Sequence[Sample]) -> Iterator[Event]:
+    def _of_space(self, space: Space, deleted: Unnamed, new: Sequence[Sample]) -> Iterator[Event]:
         before = [sample for sample in self.history if sample.what == space.mount]
         found = trends.trend([*before, *(sample for sample in new if sample.what == space.mount)])
         days = found.days_until(space.free) if found else None
-        device = os.stat(space.mount).st_dev  # by a bind mount it may have had another path
-        gone = [one for one in deleted if one.device == device]
         yield StorageMeasured(
             target=space.mount,
             size_bytes=space.size,
             free_bytes=space.free,
             inodes=space.inodes,
             free_inodes=space.free_inodes,
-            deleted_bytes=sum(one.size for one in gone),
-            deleted=_listed([(one.size, f"{one.program} (pid {one.pid}) {one.was}") for one in gone]) or None,
+            deleted_bytes=deleted.size,
+            deleted=_listed([(one.size, f"{one.program} (pid {one.pid}) {one.was}") for one in deleted.largest])
+            or None,
             growth_bytes=round(found.per_day) if found else None,
             **_days(days),
         )
@@ -190,13 +188,19 @@ def called(hands: Hands, action: Action, function: str, **arguments: Any) -> Any
 
 def group(path: str, name: str) -> str:
     """What samples of a group below a directory are called; no path has two slashes in a row."""
-    return f"{path}//{name}"
+    return f"{path.rstrip('/')}//{name}"
+
+
+def parts(what: str) -> tuple[str, str]:
+    """What a sample is of: a path and nothing, or the directory that a group lies below and its name."""
+    path, _, name = what.partition("//")
+    return path or "/", name
 
 
 def shown(what: str) -> str:
-    """What a sample is of, for people: a path, or a group with the directory that it lies below."""
-    path, is_group, name = what.partition("//")
-    return f"{name} in {path}" if is_group else path
+    """The same for people."""
+    path, name = parts(what)
+    return f"{name} in {path}" if name else path
 
 
 def samples_of(found: Measured, now: datetime) -> list[Sample]:
@@ -211,7 +215,7 @@ def fastest(path: str, samples: Iterable[Sample]) -> list[tuple[float, str]]:
     """What grows for certain below a directory, files and groups, in bytes a day: the fastest first."""
     by_what: dict[str, list[Sample]] = defaultdict(list)
     for sample in samples:
-        if sample.what.startswith(f"{path}/"):
+        if sample.what != path and sample.what.startswith(f"{path.rstrip('/')}/"):
             by_what[sample.what].append(sample)
     found = [(one.per_day, what) for what, own in by_what.items() if (one := trends.trend(own)) and one.is_growing]
     return sorted(found, reverse=True)

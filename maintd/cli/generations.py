@@ -1,5 +1,6 @@
 """A log file with what became of it: supervisord's and logrotate's rollovers, maintd's archives, compressed or not."""
 
+import errno
 import heapq
 import os
 import re
@@ -14,12 +15,15 @@ from maintd import names
 from maintd.values import dataclass
 
 if TYPE_CHECKING:
+    from maintd.cli.places import Place
     from maintd.cli.stored import Stored
-    from maintd.stores import Store
 
 _NUMBERED = re.compile(r"\.([1-9]\d{0,8})(?:\.zst|\.gz)?")
+_NUMBERED_LAST = re.compile(_NUMBERED.pattern + r"\Z")
 _CODECS = {suffix: codec for codec, suffix in names.CODEC_SUFFIXES.items() if suffix}
 _HEAD = 4096
+_MISSED = (-1, -1)
+"""The inode of what an archive lists, and is not there."""
 _LAG = 1.0
 """Seconds. A file's times are those of the kernel's last tick, and so a little before what was written then."""
 
@@ -65,7 +69,12 @@ class Generation:
         return self.mtime_ns if self.stamp is None else min(self.mtime_ns, _ns(self.stamp))
 
     def open(self) -> FileIO:
-        """Raises FileNotFoundError also if another file has its name by now. What is in a store is read later."""
+        """Raises FileNotFoundError also if another file has its name by now. What is in a store is read later.
+
+        EIO if an archive has lost it.
+        """
+        if self.inode == _MISSED:
+            raise OSError(errno.EIO, "the archive's manifest lists it, and it is not there")
         if self.stored and self.stored.store:
             return FileIO(os.devnull)
         file = FileIO(self.path)
@@ -88,13 +97,12 @@ class Generation:
 class Lineage:
     """A log by its path, with all its generations; `folders` are where some of them lie, besides its own directory.
 
-    `archives` are those that archive jobs put files into: directories, and, with the store that it is of, the private
-    directory of an object store.
+    `archives` are those that archive jobs put files into.
     """
 
     path: str
     folders: tuple[str, ...] = ()
-    archives: "tuple[tuple[str, Store | None], ...]" = ()
+    archives: "tuple[Place, ...]" = ()
 
     def generations(self) -> list[Generation]:
         """All that is there of the log, oldest first; the last one is the file itself, unless it is missing just now.
@@ -149,6 +157,14 @@ class Lineage:
             newer = found[place + 1 :]
         return next((other for other in newer if other.size), None)
 
+    def unread(self) -> Iterator[str]:
+        """Which archives may hold something of the log and cannot be looked into, and why."""
+        if self.archives:
+            from maintd.cli.stored import problem  # noqa: PLC0415 - most configs have no archive
+
+            folder, log = os.path.split(os.path.realpath(self.path))
+            yield from filter(None, (problem(place, (folder, *self.folders), log) for place in self.archives))
+
     def _look(self) -> list[Generation]:
         folder, log = os.path.split(os.path.realpath(self.path))
         stamped: dict[tuple[datetime, int], str] = {}
@@ -171,28 +187,43 @@ class Lineage:
 
 
 def _archived(
-    archives: "Iterable[tuple[str, Store | None]]", folders: tuple[str, ...], log: str
+    archives: "Iterable[Place]", folders: tuple[str, ...], log: str
 ) -> tuple[dict[tuple[datetime, int], Generation], list[Generation]]:
     """What lies in archives: by stamp; and what had a number, which says nothing any more, by when it was written to.
 
-    What was numbered and is still where it was does not count.
+    What was numbered and is still where it was does not count; what is neither there nor where it was is missed.
     """
     from maintd.cli.stored import finds  # noqa: PLC0415 - most configs have no archive
 
     keyed: dict[tuple[datetime, int], Generation] = {}
     loose: list[Generation] = []
-    for find in (find for root, store in archives for find in finds(root, folders, log, store)):
+    for find in (find for place in archives for find in finds(place, folders, log)):
         entry, name = find.entry, names.parse_archive(find.stored.name)
-        with suppress(OSError):
-            info = None if find.store else os.stat(find.path)
-            inode = (info.st_dev, info.st_ino) if info else (0, 0)
-            stamp = name.stamp if name else None
-            one = Generation(find.path, inode, entry.size, entry.mtime_ns, stamp, find.stored)
-            if name and name.log == log:
+        inode = (0, 0) if find.store else _inode(find.path)
+        if inode == _MISSED and entry.is_unmoved():
+            continue
+        stamp = name.stamp if name else None
+        one = Generation(find.path, inode, entry.size, entry.mtime_ns, stamp, find.stored)
+        if name and name.log == log:
+            if inode != _MISSED or (name.stamp, name.n) not in keyed:
                 keyed[name.stamp, name.n] = one
-            elif _NUMBERED.fullmatch(find.stored.name, len(log)) and not entry.is_unmoved():
-                loose.append(one)
+        elif _NUMBERED.fullmatch(find.stored.name, len(log)) and not entry.is_unmoved():
+            loose.append(one)
     return keyed, sorted(loose, key=lambda one: one.mtime_ns)
+
+
+def _inode(path: str) -> tuple[int, int]:
+    try:
+        info = os.stat(path)
+    except OSError:
+        return _MISSED
+    return info.st_dev, info.st_ino
+
+
+def log_of(name: str) -> str:
+    """The name of the log that a file of this name is a generation of; nothing if it is none."""
+    archive, numbered = names.parse_archive(name), _NUMBERED_LAST.search(name)
+    return archive.log if archive else name[: numbered.start()] if numbered else ""
 
 
 def _listed(directory: str, *, required: bool) -> list[str]:

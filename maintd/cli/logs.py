@@ -127,6 +127,8 @@ def _read(lineage: Lineage, wanted: _Wanted, stack: ExitStack) -> Generator[byte
     Compressed generations at the beginning are looked through side by side; from the first other one on, a log that is
     followed is read one generation after the other, as its writers leave them.
     """
+    for why in () if wanted.follow and wanted.since is None else lineage.unread():
+        output.lose(f"maintd: what may be archived of {printable(lineage.path)} is not shown: {why}")
     opened = _opened(lineage, wanted, stack)
     count = len(list(itertools.takewhile(lambda one: one[0].codec, opened)))
     count -= wanted.follow and count == len(opened)

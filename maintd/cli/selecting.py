@@ -12,11 +12,13 @@ from maintd.names import enumerated, printable
 from maintd.values import dataclass
 
 if TYPE_CHECKING:
+    from maintd.claims import Claim
+    from maintd.cli.places import Place
     from maintd.config import Config
+    from maintd.own_files import OwnFiles
     from maintd.stores import Store
 
-
-_Places = tuple[tuple[str, "Store | None"], ...]
+_Places = tuple["Place", ...]
 
 
 @dataclass(frozen=True)
@@ -107,23 +109,45 @@ def _known(config: "Config", jobs: list[str] | None) -> Iterator[_Known]:
         claim = job.claims()
         if claim is None or (jobs is not None and name not in jobs):
             continue
+        places = _places(config)
         found, _ = families.find(claim.paths, claim.exclude, claim.olddir, config.own)
-        owners = config.claims.owners([family.log for family in found], before=name)
-        for family in found:
-            if family.log not in owners:
-                yield _Known(name, family.log, families.archive_directory(family.log, claim.olddir), _places(config))
+        logs = sorted({family.log for family in found} | set(_put_away(claim, places, config.own)))
+        owners = config.claims.owners(logs, before=name)
+        for log in logs:
+            if log not in owners:
+                yield _Known(name, log, families.archive_directory(log, claim.olddir), places)
+
+
+def _put_away(claim: "Claim", places: _Places, own: "OwnFiles") -> Iterator[str]:
+    """The logs of a job of which something lies in an archive, where their directories are still there."""
+    if not places:
+        return
+    from maintd import families, patterns  # noqa: PLC0415 - as above
+    from maintd.cli.generations import log_of  # noqa: PLC0415 - as above
+    from maintd.cli.stored import originals  # noqa: PLC0415 - as above
+
+    origins = families.folders(patterns.expand(claim.paths, claim.exclude, own=own).directories, claim.olddir)
+    for folder, name in {os.path.split(original) for place in places for original in originals(place)}:
+        logs = [os.path.join(origin, log_of(name)) for origin in origins.get(folder, ()) if log_of(name)]
+        yield from (log for log in logs if families.has_name(log, claim.paths, claim.exclude))
 
 
 def _places(config: "Config") -> _Places:
-    """Where archive jobs put files: directories; and for object stores those in which their manifests are kept here."""
-    from maintd import contexts  # noqa: PLC0415 - as above
+    """Where archive jobs put files, each archive once."""
+    from maintd import contexts, whereabouts  # noqa: PLC0415 - as above
+    from maintd.cli.places import Place  # noqa: PLC0415 - as above
 
-    kept = contexts.stores(config)
-    found = [place for job in config.jobs.values() if (place := job.archive())]
-    return tuple(
-        (place.directory(kept), place) if place.is_remote else (os.path.realpath(place.to), None)
-        for place in dict.fromkeys(found)
-    )
+    found: dict[Store, list[Claim | None]] = {}
+    for job in config.jobs.values():
+        if store := job.archive():
+            found.setdefault(store, []).append(job.takes())
+    places: list[Place] = []
+    for store, claims in found.items():
+        private = store.directory(contexts.stores(config))
+        root = private if store.is_remote else os.path.realpath(store.to)
+        named = () if None in claims else tuple(path for claim in claims if claim for path in claim.paths)
+        places.append(Place(root, store if store.is_remote else None, named, whereabouts.is_noted(private)))
+    return tuple(places)
 
 
 def _short(job: str) -> str:

@@ -1,4 +1,4 @@
-"""Which lines match a regular expression: blocks are looked through for a literal of it first, not line by line."""
+"""Which lines match a regular expression: blocks are looked through for literals of it first, not line by line."""
 
 import os
 import re
@@ -10,6 +10,7 @@ _SPECIAL = frozenset(".^$*+?{}[]\\|()")
 _OPTIONAL = frozenset("*?{")
 _REPEAT = re.compile(r"\d*,?\d*\}")
 _CLASSES = frozenset("dDsSwWbB")
+_FOLDING = "(?i)"
 
 
 class Sieve:
@@ -18,31 +19,45 @@ class Sieve:
     def __init__(self, pattern: str) -> None:
         raw = os.fsencode(pattern)
         self._line = re.compile(raw)
+        self._folds = pattern.startswith(_FOLDING)
+        pattern = pattern.removeprefix(_FOLDING)
         self._block = None if _UNSAFE.search(pattern) else re.compile(raw, re.MULTILINE)
-        self._literal = os.fsencode(literal(pattern))
-        self._is_literal = self._literal == raw
+        found = literals(pattern)
+        self._is_literal = "|".join(found) == pattern
+        wanted = map(os.fsencode, dict.fromkeys(found))
+        self._literals = [text.lower() for text in wanted] if self._folds else [*wanted]
 
     def lines(self, block: bytes, start: int = 0, end: int | None = None) -> bytes:
         """The matching lines of a part of a block that holds whole lines; the last one may lack its newline."""
         end = len(block) if end is None else end
-        if self._literal:
-            return b"".join(self._by_literal(block, start, end))
+        if self._literals:
+            return b"".join(self._by_literals(block, start, end))
         if self._block:
             return b"".join(self._by_block(self._block, block, start, end))
         whole = _split(block, start, end)
         return b"".join(line for line in whole if self._line.search(line.removesuffix(b"\n")))
 
-    def _by_literal(self, block: bytes, done: int, end: int) -> Iterator[bytes]:
-        wanted, is_match = self._literal, self._line.search
-        while (place := block.find(wanted, done, end)) >= 0:
-            start, done = block.rfind(b"\n", done, place) + 1 or done, _end(block, place)
-            line = block[start:done]
-            if self._is_literal or is_match(line.removesuffix(b"\n")):
-                yield line
+    def _by_literals(self, block: bytes, done: int, end: int) -> Iterator[bytes]:
+        """Each literal is looked for on from where it was found last, so that one that is rare costs one look."""
+        is_match, find = self._line.search, (block.lower() if self._folds else block).find  # re folds ASCII alone, too
+        places = {wanted: find(wanted, done, end) for wanted in self._literals}
+        while places := {wanted: place for wanted, place in places.items() if place >= 0}:
+            place, wanted = min((place, wanted) for wanted, place in places.items())
+            del places[wanted]
+            others = min(places.values(), default=end)
+            while 0 <= place <= others:
+                start, done = block.rfind(b"\n", done, place) + 1 or done, _end(block, place)
+                line = block[start:done]
+                if self._is_literal or is_match(line.removesuffix(b"\n")):
+                    yield line
+                place = find(wanted, done, end)
+            places = {other: at if at >= done else find(other, done, end) for other, at in places.items()}
+            places[wanted] = place
 
     def _by_block(self, pattern: re.Pattern[bytes], block: bytes, done: int, end: int) -> Iterator[bytes]:
         """A line that matches by itself also does among others, from where it does or before; so none is missed."""
-        while (match := pattern.search(block, done, end)) and match.start() < end:
+        is_ended = block.endswith(b"\n", done, end)  # else a match at the very end is one of the last line
+        while done < end and (match := pattern.search(block, done, end)) and match.start() < end + (not is_ended):
             start, done = block.rfind(b"\n", done, match.start()) + 1 or done, _end(block, match.start())
             line = block[start:done]
             if self._line.search(line.removesuffix(b"\n")):
@@ -91,25 +106,29 @@ def _end(block: bytes, place: int) -> int:
     return block.find(b"\n", place) + 1 or len(block)
 
 
-def literal(pattern: str) -> str:
-    """The longest text that every match of a pattern is sure to hold, without a newline; nothing if that is not clear.
+def literals(pattern: str) -> list[str]:
+    """Texts of which every match of a pattern is sure to hold one; none if that is not clear.
 
-    It is read off the pattern's top level alone; where that has alternatives, or a group has flags, nothing is clear.
+    They are the longest of each alternative, without a newline, read off the pattern's top level alone. Where a group
+    has flags nothing is clear.
     """
-    runs, run, place, depth = [""], "", 0, 0
     if "(?" in pattern:
-        return ""
+        return []
+    found: list[str] = []
+    runs, run, place, depth = [""], "", 0, 0
     while place < len(pattern):
         char, place = pattern[place], place + 1
         if char == "\\":
             char, place = pattern[place : place + 1], place + 1
             is_text = not char.isalnum()
             if not is_text and char not in _CLASSES:
-                return ""
+                return []
         else:
             is_text = char not in _SPECIAL
             if char == "|" and not depth:
-                return ""
+                found.append(max([*runs, run], key=len))
+                runs, run = [""], ""
+                continue
             depth += (char == "(") - (char == ")")
             place = _after_class(pattern, place) if char == "[" else place
             repeat = _REPEAT.match(pattern, place) if char == "{" else None
@@ -121,7 +140,8 @@ def literal(pattern: str) -> str:
                 continue
         runs.append(run)
         run = ""
-    return max([*runs, run], key=len)
+    found.append(max([*runs, run], key=len))
+    return found if all(found) else []
 
 
 def _after_class(pattern: str, place: int) -> int:

@@ -18,7 +18,7 @@ from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.stowed import Stowed
 from maintd.config import Config, load
 from maintd.errors import MaintdError, trouble
-from maintd.measuring import Deleted, Measured, Space
+from maintd.measuring import Deleted, Measured, Space, Unnamed
 from maintd.names import printable
 from maintd.state import samples_kept
 from maintd.steps import Finding
@@ -40,7 +40,7 @@ class _Report:
     top: int
     directories: list[Measured]
     spaces: list[Space]
-    deleted: list[Deleted]
+    deleted: list[Unnamed]
     samples: list[Sample]
     archives: list[Stowed]
 
@@ -114,10 +114,15 @@ def _measured(config: Config, name: str, called: Invocation) -> tuple[_Report | 
 def _fields(report: _Report) -> dict[str, Any]:
     return {
         "job": report.job,
-        "file_systems": [asdict(space) | _growth(report.trend(space.mount), space.free) for space in report.spaces],
+        "file_systems": [
+            asdict(space)
+            | _growth(report.trend(space.mount), space.free)
+            | {"deleted_files": unnamed.count, "deleted_bytes": unnamed.size}
+            for space, unnamed in zip(report.spaces, report.deleted, strict=True)
+        ],
         "directories": [_directory(report, one) for one in report.directories],
         "archives": [stowed.fields(one) for one in report.archives],
-        "deleted": [_deleted(one) for one in report.deleted],
+        "deleted": [_deleted(one) for unnamed in report.deleted for one in unnamed.largest],
     }
 
 
@@ -150,8 +155,8 @@ def _directory(report: _Report, one: Measured) -> dict[str, Any]:
 
 
 def _growing(what: str) -> dict[str, Any]:
-    path, is_service, name = what.partition("//")
-    return {"path": printable(path)} | ({"service": printable(name)} if is_service else {})
+    path, name = measure.parts(what)
+    return {"path": printable(path)} | ({"service": printable(name)} if name else {})
 
 
 def _growth(trend: Trend | None, room: int | None = None) -> dict[str, Any]:
@@ -176,13 +181,21 @@ def _lines(report: _Report) -> Iterator[str]:
     if report.archives:
         yield ""
         yield from stowed.lines(report.archives)
-    if report.deleted:
-        yield from (
-            "",
-            output.paint("deleted, and still open (their space is given back when they are closed):", fg="yellow"),
-        )
-        rows = [[_size(one.size), f"{one.program} (pid {one.pid})", printable(one.was)] for one in report.deleted]
-        yield from tables.table(rows, right=(0,), indent=2)
+    yield from _of_deleted([one for one in report.deleted if one.count])
+
+
+def _of_deleted(found: Sequence[Unnamed]) -> Iterator[str]:
+    if not found:
+        return
+    yield ""
+    yield output.paint("deleted, and still open (their space is given back when they are closed):", fg="yellow")
+    named = [one for unnamed in found for one in unnamed.largest]
+    rows = [[_size(one.size), f"{one.program} (pid {one.pid})", printable(one.was)] for one in named]
+    count = sum(unnamed.count for unnamed in found) - len(named)
+    if count:
+        size = sum(unnamed.size for unnamed in found) - sum(one.size for one in named)
+        rows.append([_size(size), "", f"in {count} more"])
+    yield from tables.table(rows, right=(0,), indent=2)
 
 
 def _space(space: Space, trend: Trend | None) -> list[str]:

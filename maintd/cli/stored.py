@@ -7,8 +7,10 @@ from contextlib import suppress
 from functools import lru_cache
 
 from maintd import codec, inventory, retrieval
-from maintd.errors import MaintdError
-from maintd.inventory import Entry
+from maintd.cli.places import Place
+from maintd.errors import MaintdError, trouble
+from maintd.inventory import Entry, Manifest
+from maintd.names import printable
 from maintd.stores import Store
 from maintd.values import dataclass
 
@@ -75,29 +77,48 @@ class Find:
         return Stored(os.path.basename(entry.original), entry.codec, entry.offset, entry.size, entry, self.store)
 
 
-def finds(root: str, folders: tuple[str, ...], log: str, store: Store | None = None) -> Iterator[Find]:
-    """What lies in an archive of what began with the name `log` in these folders.
-
-    `root` is the archive, a directory; or, with a `store`, the private one that holds its manifest.
-    """
-    where = store.to.rstrip("/") if store else root
-    for entry in _entries(root):
-        folder, name = os.path.split(entry.original)
-        if folder in folders and name.startswith(f"{log}."):
-            yield Find(os.path.join(where, entry.name), entry, store)
+def originals(place: Place) -> list[str]:
+    """The paths of all that lies in an archive; none if that is not known."""
+    with suppress(OSError, MaintdError):
+        return [entry.original for entry in _manifest(place.root).entries.values()]
+    return []
 
 
-def _entries(root: str) -> tuple[Entry, ...]:
+def finds(place: Place, folders: tuple[str, ...], log: str) -> Iterator[Find]:
+    """What lies in an archive of what began with the name `log` in these folders; nothing if that is not known."""
+    with suppress(OSError, MaintdError):
+        for entry in _manifest(place.root).entries.values():
+            folder, name = os.path.split(entry.original)
+            if folder in folders and name.startswith(f"{log}."):
+                yield Find(os.path.join(_where(place), entry.name), entry, place.store)
+
+
+def problem(place: Place, folders: tuple[str, ...], log: str) -> str:
+    """Why it is not known what lies in an archive that may hold something of this log, or nothing."""
+    if not any(place.may_hold(folder, log) for folder in folders):
+        return ""
+    where = printable(_where(place))
+    try:
+        is_there = _manifest(place.root).is_there
+    except (OSError, MaintdError) as error:
+        return f"the manifest of {where} cannot be read: {trouble(error).error_msg}"
+    is_gone = place.is_noted and place.store is None and not is_there
+    return f"{where} is not there any more: is its disk mounted?" if is_gone else ""
+
+
+def _where(place: Place) -> str:
+    return place.store.to.rstrip("/") if place.store else place.root
+
+
+def _manifest(root: str) -> Manifest:
     try:
         info = os.stat(os.path.join(root, inventory.NAME))
-    except OSError:
-        return ()
+    except FileNotFoundError:
+        return Manifest()
     return _read(root, info.st_ino, info.st_size, info.st_mtime_ns)
 
 
 @lru_cache(maxsize=16)
-def _read(root: str, *_state: int) -> tuple[Entry, ...]:
+def _read(root: str, *_state: int) -> Manifest:
     """The manifest is read again only when it has changed: who follows a log looks several times a second."""
-    with suppress(OSError, MaintdError):
-        return tuple(inventory.read(root).entries.values())
-    return ()
+    return inventory.read(root)

@@ -25,6 +25,7 @@ class Storage(Job):
 
     kind: ClassVar[str] = "storage"
     remembers: ClassVar[bool] = True
+    measures: ClassVar[bool] = True
     is_tried_again: ClassVar[bool] = False
 
     directories: tuple[AbsolutePath, ...] = Field(min_length=1, description="the directories that are measured")
