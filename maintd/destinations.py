@@ -10,7 +10,7 @@ from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from maintd import manifest, names, snapshots
+from maintd import hosts, manifest, names, snapshots
 from maintd.child import Progress, Worker
 from maintd.errors import MaintdError, TimedOut
 from maintd.manifest import Manifest
@@ -25,7 +25,7 @@ _LISTING = 3
 
 @dataclass(frozen=True)
 class Contents:
-    """The snapshots of a destination, and what belongs to none of them (`loose`, in a bucket, by key)."""
+    """The snapshots of a destination, of all machines, and what belongs to none (`loose`, in a bucket, by key)."""
 
     snapshots: list[Snapshot] = field(default_factory=list)
     loose: tuple[str, ...] = ()
@@ -77,7 +77,7 @@ def id_of(path: str) -> str:
 def _of_restic(one: Mapping[str, Any], url: str, of: str) -> Snapshot:
     damaged = [tag.removeprefix(DAMAGED) for tag in one["tags"] if tag.startswith(DAMAGED)]
     is_whole = WHOLE in one["tags"] or damaged
-    known = Manifest(of, one["time"], "", "", (), (), missing=() if is_whole else ("something",))
+    known = Manifest(of, one["time"], "", one["hostname"], (), (), missing=() if is_whole else ("something",))
     found = f"its data is damaged, as was found at {_stamped(min(damaged)):%Y-%m-%d %H:%M} UTC" if damaged else ""
     proven = [tag.removeprefix(PROVEN) for tag in one["tags"] if tag.startswith(PROVEN)]
     at = _stamped(max(proven)) if proven and not damaged else None
@@ -97,7 +97,7 @@ def _time(text: str) -> datetime:
 def standing(store: Store, of: str) -> str:
     """How it is with a set, in words; nothing if the destination does not answer, which a run itself tells."""
     try:
-        return snapshots.standing(found(store, of))
+        return snapshots.standing(hosts.of_one(found(store, of), store.host))
     except MaintdError:
         return ""
 

@@ -1,13 +1,13 @@
 """`maintd backups`: the snapshots that there are, and which of them are proven."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
 import click
 
-from maintd import contexts, destinations
+from maintd import contexts, destinations, hosts
 from maintd.cli import output, tables, undoing
 from maintd.cli.exits import Exit
 from maintd.cli.invocation import Invocation, config_option
@@ -43,14 +43,12 @@ def backups(called: Invocation, set_name: str | None, *, place: str | None, as_j
     """
     config = None if place else load(called.config)
     known = sets(config, set_name) if config else {}
-    found = _found_in(place, set_name) if place else []
-    if config:
-        found += [one for of, job in known.items() for one in job.found(of, contexts.stores(config))]
+    found, others = _own(known, contexts.stores(config)) if config else (_found_in(str(place), set_name), [])
     if as_json:
         for one in found:
             output.say_json(_fields(one))
     else:
-        for line in _lines(found, called.now):
+        for line in (*_lines(found, called.now), *_foreign(others)):
             output.say(line)
         for line in _aside(config, known):
             output.say(line)
@@ -62,6 +60,17 @@ def _aside(config: Config | None, known: Iterable[str]) -> Iterator[str]:
     if config is not None:
         for of in known:
             yield from undoing.standing(config, of)
+
+
+def _own(known: Mapping[str, Any], stores: str) -> tuple[list[Snapshot], list[Snapshot]]:
+    """The snapshots of these sets, and those that other machines have of them in the same places."""
+    pairs = [hosts.divided(job.found(of, stores), job.machine) for of, job in known.items()]
+    return [one for own, _ in pairs for one in own], [one for _, others in pairs for one in others]
+
+
+def _foreign(others: Sequence[Snapshot]) -> Iterator[str]:
+    if others:
+        yield f"not shown: snapshots of other machines ({hosts.told(others)}), which the option host of a job names"
 
 
 def _found_in(place: str, set_name: str | None) -> list[Snapshot]:
@@ -81,6 +90,7 @@ def _fields(one: Snapshot) -> dict[str, Any]:
     return {
         "set": one.name.log,
         "snapshot": one.label,
+        "host": one.manifest.host if one.manifest else None,
         "target": one.path,
         "taken": one.taken.isoformat(),
         "files": len(known.entries) if known else None,
@@ -97,15 +107,17 @@ def _lines(found: Sequence[Snapshot], now: datetime) -> Iterator[str]:
         yield "there is no snapshot"
         return
     header = ("snapshot", "age", "files", "size", "stored", "restore proven", "")
-    yield from tables.table([_row(one, now) for one in found], header, right=(2, 3, 4), below=1)
+    are_several = len({one.manifest.host for one in found if one.manifest}) > 1
+    rows = [_row(one, now, names_host=are_several) for one in found]
+    yield from tables.table(rows, header, right=(2, 3, 4), below=1)
     for of in dict.fromkeys(one.name.log for one in found if one.name.stamp > now + _DRIFT):
         yield f"the clock was ahead when {of} was backed up: its stamps are from the future, and the next ones count on"
 
 
-def _row(one: Snapshot, now: datetime) -> list[str]:
+def _row(one: Snapshot, now: datetime, *, names_host: bool) -> list[str]:
     known = _known(one)
     return [
-        one.label,
+        f"{one.label} of {one.manifest.host}" if names_host and one.manifest else one.label,
         _age(one.taken, now) if one.taken <= now + _DRIFT else "?",
         str(len(known.entries)) if known else "?",
         format_size(known.size) if known else "?",
