@@ -6,6 +6,7 @@ import os
 import stat as st
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from maintd import codec, durable, manifest, names, sealing
@@ -20,6 +21,13 @@ from maintd.values import dataclass
 Progress = Callable[[int], None]
 _LEAST_LIVE = 0.5
 """A pack of which less than this share is still of use is not linked any more: what is, is stored again."""
+
+_MARGIN = 120 * 10**9
+"""Nanoseconds for which a file must have had its times when it was read, for them to say that it is the same since.
+
+A write through a shared mapping changes them only as it makes a clean page dirty (mmap(2)), and a dirty page is written
+back, and clean, after 35 s (proc_sys_vm(5): dirty_expire_centisecs, dirty_writeback_centisecs), on a busy disk later.
+"""
 
 
 @dataclass(frozen=True)
@@ -113,10 +121,11 @@ class _Before:
         if self.manifest is None:
             return
         known = {entry.name: entry for entry in self.manifest.entries}
+        quiet = _nanoseconds(self.manifest.taken) - _MARGIN
         same = [
             _as_now(known[source.name], source)
             for source in sources
-            if source.name in known and _is_same(known[source.name], source, count)
+            if source.name in known and _is_same(known[source.name], source, quiet, count)
         ]
         live: dict[str, int] = {}
         for entry in same:
@@ -154,11 +163,19 @@ class _Before:
                 durable.link(name, dir_fd=dir_fd, new_fd=staging)
 
 
-def _is_same(entry: Entry, source: Source, count: Count) -> bool:
-    """By what stat(2) says, whose ctime nobody can set back; else by content."""
+def _nanoseconds(taken: str) -> int:
+    """Since the epoch; 0, which is before all times, if it is none."""
+    try:
+        return int(datetime.fromisoformat(taken).timestamp()) * 10**9
+    except ValueError:
+        return 0
+
+
+def _is_same(entry: Entry, source: Source, quiet: int, count: Count) -> bool:
+    """By what stat(2) says, whose ctime nobody can set back, if that was before `quiet`; else by content."""
     if entry.is_unsettled or entry.kind != source.kind or entry.size != source.size:
         return False
-    if source.seen and entry.seen == source.seen and entry.mtime_ns == source.mtime_ns:
+    if source.seen and entry.seen == source.seen and entry.mtime_ns == source.mtime_ns and source.seen[2] < quiet:
         return True
     try:
         with opened(source) as descriptor:
