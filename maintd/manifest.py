@@ -28,7 +28,8 @@ Kind = Literal["file", "sqlite", "output"]
 class Source:
     """One file to be taken: where it is read, and what it is called and was where it belongs.
 
-    `seen` is (device, inode, ctime) of an ordinary file, as planned.
+    `seen` is (device, inode, ctime) of an ordinary file, as planned, and `of` the pattern or directory by which it was
+    found, "" if it is named itself.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Source:
     mtime_ns: int
     size: int
     seen: tuple[int, ...] = ()
+    of: str = ""
     database: Mapping[str, Any] | None = None
 
 

@@ -65,10 +65,13 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         members, made = _store(wanted, new, staging, count) if new else (Members(), [])
         linked = before.link({entry.pack for entry in kept.values()}, staging)
         entries = [
-            kept.get(one.name) or members.entries[one.name] for one in wanted.sources if one.name not in members.gone
+            kept.get(one.name) or members.entries[one.name]
+            for one in wanted.sources
+            if one.name in kept or one.name in members.entries
         ]
+        missing, left_out = _lost(wanted.sources, members, {entry.name for entry in entries})
         said = dict(wanted.about)
-        said["missing"] = [*said["missing"], *members.gone.values()]
+        said |= {"missing": [*said["missing"], *missing], "left_out": [*said["left_out"], *left_out]}
         said |= {"recipient": wanted.recipient, "directories": _directories(wanted.sources)}
         whole = Manifest(entries=tuple(entries), packs=(*linked, *made), **said)
         describe(whole, staging)
@@ -78,8 +81,17 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         "in_bytes": whole.size,
         "out_bytes": sum(one.size for one in made),
         "unsettled": [entry.path for entry in entries if entry.is_unsettled],
-        "missing": list(members.gone.values()),
+        "missing": missing,
     }
+
+
+def _lost(sources: Sequence[Source], members: Members, taken: Collection[str]) -> tuple[list[str], list[str]]:
+    """What the snapshot lacks, and what is only left out: a file that went, unless all that its pattern named did."""
+    alive = {source.of for source in sources if source.name in taken}
+    told = {True: [], False: list(members.gone.values())}
+    for source in members.went.values():
+        told[source.of in alive].append(f"{names.printable(source.path)}: went while the snapshot was made")
+    return told[False], told[True]
 
 
 def _directories(sources: Sequence[Source]) -> dict[str, tuple[int, int, int]]:

@@ -51,9 +51,11 @@ class Backup(Job):
     s3: ObjectStore | None = Field(default=None, description="how an object store is reached: endpoint, region, keys")
     databases: tuple[FilePattern, ...] = Field(default=(), description="live SQLite databases, by glob patterns")
     files: tuple[AbsolutePath, ...] = Field(
-        default=(), description="files by glob patterns, and directories with all that is below them"
+        default=(), description="files by glob patterns, and directories, also by patterns, with all that is below"
     )
-    exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left out")
+    exclude: tuple[FilePattern, ...] = Field(
+        default=(), description="patterns of files, and of directories with all that is below, that are left out"
+    )
     commands: Mapping[_OutputName, Argv] = Field(
         default={}, description="file names with commands whose output they get, such as a dump; never through a shell"
     )
