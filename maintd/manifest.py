@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from typing import Any, Literal, Self
 
 from maintd import names
@@ -108,6 +108,10 @@ class Manifest:
     def size(self) -> int:
         """Bytes of all files, as they are restored."""
         return sum(entry.size for entry in self.entries)
+
+    def lean(self) -> Self:
+        """The same without what there is of each file and directory, which takes 1.4 KB of memory for a file."""
+        return replace(self, entries=(), left_out=(), directories={})
 
     def pack(self, name: str) -> Pack:
         return next(pack for pack in self.packs if pack.name == name)

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 
 from maintd.matching import has_wildcard, split
 from maintd.patterns import Miss
-from maintd.snapshots import Snapshot
+from maintd.snapshots import Snapshot, whole
 from maintd.sources import Found
 from maintd.units import counted
 from maintd.values import dataclass
@@ -42,8 +42,8 @@ class Wanted:
 
     def _before(self, there: Sequence[Snapshot]) -> list[str]:
         """The paths in the last sound snapshot, but for what is left out by now."""
-        last = next((one.manifest for one in reversed(there) if one.is_verified), None)
-        paths = [entry.path for entry in last.entries if entry.kind != "output"] if last else []
+        last = next((one for one in reversed(there) if one.is_verified), None)
+        paths = [entry.path for entry in whole(last).entries if entry.kind != "output"] if last else []
         excluded = [split(pattern) for pattern in self.exclude]
         return [path for path in paths if not any(each.covers(path) for each in excluded)]
 

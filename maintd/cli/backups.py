@@ -14,7 +14,6 @@ from maintd.cli.invocation import Invocation, config_option
 from maintd.cli.sets import PLACE_HELP, place_of, sets
 from maintd.config import Config, load
 from maintd.errors import MaintdError
-from maintd.manifest import Manifest
 from maintd.names import printable
 from maintd.snapshots import Snapshot
 from maintd.units import format_duration, format_size
@@ -80,21 +79,15 @@ def _found_in(place: str, set_name: str | None) -> list[Snapshot]:
     return destinations.found(store, set_name)
 
 
-def _known(one: Snapshot) -> Manifest | None:
-    """What is known of its files: nothing where restic lists the snapshots, which leaves a manifest empty."""
-    return one.manifest if one.manifest and one.manifest.entries else None
-
-
 def _fields(one: Snapshot) -> dict[str, Any]:
-    known = _known(one)
     return {
         "set": one.name.log,
         "snapshot": one.label,
         "host": one.manifest.host if one.manifest else None,
         "target": one.path,
         "taken": one.taken.isoformat(),
-        "files": len(known.entries) if known else None,
-        "bytes": known.size if known else None,
+        "files": one.files or None,
+        "bytes": one.size if one.files else None,
         "stored_bytes": one.stored or None,
         "verified": one.is_verified,
         "proven": one.proven.isoformat() if one.proven else None,
@@ -115,12 +108,11 @@ def _lines(found: Sequence[Snapshot], now: datetime) -> Iterator[str]:
 
 
 def _row(one: Snapshot, now: datetime, *, names_host: bool) -> list[str]:
-    known = _known(one)
     return [
         f"{one.label} of {one.manifest.host}" if names_host and one.manifest else one.label,
         _age(one.taken, now) if one.taken <= now + _DRIFT else "?",
-        str(len(known.entries)) if known else "?",
-        format_size(known.size) if known else "?",
+        str(one.files or "?"),
+        format_size(one.size) if one.files else "?",
         format_size(one.stored) if one.stored else "?",
         f"{_age(one.proven, now)} ago" if one.proven else "never",
         output.paint(printable(one.flaw), fg="red"),

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from maintd import contexts, destinations, hosts, names
+from maintd import contexts, destinations, hosts, names, snapshots
 from maintd.cli import output
 from maintd.config import Config
 from maintd.errors import MaintdError
@@ -53,7 +54,8 @@ def snapshot(where: Store | Repository, of: str, stamp: str) -> Snapshot:
     """
     if isinstance(where, Repository):
         return destinations.described(where, _chosen(destinations.in_repository(where, of), where, of, stamp))
-    return _chosen(destinations.found(where, of), where, of, stamp)
+    chosen = _chosen(destinations.found(where, of), where, of, stamp)
+    return replace(chosen, manifest=snapshots.whole(chosen))
 
 
 def _chosen(there: Sequence[Snapshot], where: Store | Repository, of: str, stamp: str) -> Snapshot:

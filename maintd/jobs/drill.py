@@ -88,7 +88,7 @@ class RestoreDrill(Job):
                 advice = one.hint or "it cannot be restored: move it away if you know it"
                 yield self._failing(one.label, one.path, one.trouble, advice)
         newest = next((one for one in reversed(found) if one.is_verified), None)
-        if newest is None or newest.manifest is None:
+        if newest is None:
             yield self._nothing(place.to, found)
             return
         if self.verify_all:
@@ -99,7 +99,7 @@ class RestoreDrill(Job):
             target=newest.path,
             reason=self._why(found),
             store=place,
-            manifest=newest.manifest,
+            manifest=snapshots.whole(newest),
             scratch=os.path.join(scratch, names.temporary(f"{self.set}.drill")),
             identity=self.identity_file,
             now=ctx.now,
