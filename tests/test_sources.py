@@ -97,3 +97,17 @@ def test_an_excluded_directory_stands_for_all_below_it(tree, files, exclude):
     tree.write_config(job(files, exclude))
     taken(tree)
     assert names(tree) == ["d/kept"]
+
+
+@pytest.mark.parametrize("files", ['["HERE"]', '["HERE/maintd.toml", "HERE/conf.d/more.toml", "HERE/*"]'])
+def test_the_config_of_maintd_is_taken(tree, files):
+    """A new machine needs it: maintd's config and its conf.d are files like any; its state is not, nor its snapshots."""
+    (tree.folder / "conf.d").mkdir()
+    (tree.folder / "conf.d/more.toml").write_text('[rotate.more]\npaths = ["/nowhere/*.log"]\nevery = "1d"\n')
+    tree.log("a")
+    tree.write_config(job(files))
+    taken(tree)
+    taken(tree)
+    entries = manifest(snapshots(tree)[-1])["entries"]
+    paths = [str(Path(one["path"]).relative_to(tree.folder)) for one in entries if one["kind"] == "file"]
+    assert paths == ["conf.d/more.toml", "logs/a", "maintd.toml"]

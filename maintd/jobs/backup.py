@@ -136,7 +136,7 @@ class Backup(Job):
 
     def keeps(self, name: str) -> OwnFiles:
         if self.repository is not None:
-            return OwnFiles.at([self.repository] if self.repository.startswith("/") else [], [])
+            return OwnFiles.at([self.repository] if self.repository.startswith("/") else [])
         place = self.place()
         return OwnFiles() if place.is_remote else OwnFiles(sets=(os.path.join(place.to, self._of(name)),))
 
@@ -153,7 +153,7 @@ class Backup(Job):
             yield Finding(target=depot.where, reason="only the daemon knows whether it is due: left out by --due")
             return
         yield from self._unknown_programs(ctx.supervisor)
-        found = sources.find(self.databases, self.files, self.exclude, ctx.own, depot.making)
+        found = sources.find(self.databases, self.files, self.exclude, ctx.own.but_config(), depot.making)
         if half := self._half_restored_by_others(ctx, of, found):
             yield half
             return
