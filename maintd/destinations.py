@@ -5,6 +5,7 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field, replace
 from datetime import UTC, datetime
@@ -53,6 +54,16 @@ def look(store: Store, only: str | None = None) -> Contents:
             uses[one.name.log, pack] = uses.get((one.name.log, pack), 0) + 1
     shared = [_sharing(one, answer["packs"], uses) for one in read]
     return Contents(snapshots.in_order(shared), tuple(answer["loose"]))
+
+
+def sets(directory: str) -> dict[str, int]:
+    """The sets of which there are snapshots in a directory, by their names alone, with how many. Raises OSError."""
+    try:
+        with os.scandir(directory) as entries:
+            there = [names.parse_archive(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return {}
+    return Counter(at.log for at in there if at and not at.suffix)
 
 
 def in_repository(where: Repository, of: str) -> list[Snapshot]:

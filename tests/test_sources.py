@@ -101,7 +101,7 @@ def test_an_excluded_directory_stands_for_all_below_it(tree, files, exclude):
 
 @pytest.mark.parametrize("files", ['["HERE"]', '["HERE/maintd.toml", "HERE/conf.d/more.toml", "HERE/*"]'])
 def test_the_config_of_maintd_is_taken(tree, files):
-    """A new machine needs it: maintd's config and its conf.d are files like any; its state is not, nor its snapshots."""
+    """A new machine needs it: maintd's config and conf.d are files like any; its state is not, nor its snapshots."""
     (tree.folder / "conf.d").mkdir()
     (tree.folder / "conf.d/more.toml").write_text('[rotate.more]\npaths = ["/nowhere/*.log"]\nevery = "1d"\n')
     tree.log("a")

@@ -16,7 +16,7 @@ from maintd.config import Config, load
 from maintd.errors import MaintdError
 from maintd.names import printable
 from maintd.snapshots import Snapshot
-from maintd.units import format_duration, format_size
+from maintd.units import counted, format_duration, format_size
 
 _DRIFT = timedelta(minutes=5)
 """By so much clocks may differ before a stamp is said to be from the future."""
@@ -49,7 +49,7 @@ def backups(called: Invocation, set_name: str | None, *, place: str | None, as_j
     else:
         for line in (*_lines(found, called.now), *_foreign(others)):
             output.say(line)
-        for line in _aside(config, known):
+        for line in (*_aside(config, known), *(_strays(sets(config)) if config and not set_name else ())):
             output.say(line)
     all_sets = {one.name.log for one in found} | known.keys()
     return Exit.OK if all_sets and all_sets == {one.name.log for one in found if one.is_verified} else Exit.NO
@@ -59,6 +59,16 @@ def _aside(config: Config | None, known: Iterable[str]) -> Iterator[str]:
     if config is not None:
         for of in known:
             yield from undoing.standing(config, of)
+
+
+def _strays(known: Mapping[str, Any]) -> Iterator[str]:
+    """The sets that lie beside those of the jobs, and are of none: one that is gone, or was renamed."""
+    places = [(of, job.place()) for of, job in known.items() if job.repository is None]
+    for to in dict.fromkeys(place.to for _, place in places if not place.is_remote):
+        for of, count in sorted(destinations.sets(to).items()):
+            if of not in [one for one, place in places if place.to == to]:
+                here, way = f"{counted(count, 'snapshot')} of {of} in {printable(to)}", f"{of} --in {printable(to)}"
+                yield f"of no job of this config, which deletes none of them: {here} (maintd backups {way})"
 
 
 def _own(known: Mapping[str, Any], stores: str) -> tuple[list[Snapshot], list[Snapshot]]:

@@ -36,7 +36,8 @@ def sets(config: Config, only: str | None = None) -> dict[str, Any]:
     found = {name.partition(".")[2] or KIND: job for name, job in config.jobs.items() if job.kind == KIND}
     if only is not None and only not in found:
         there = ", ".join(found) or "none"
-        raise click.UsageError(f"there is no set {only!r}; there are: {there}", click.get_current_context())
+        message = f"there is no set {only!r}; there are: {there}; one of a job that is gone is found by --in PLACE"
+        raise click.UsageError(message, click.get_current_context())
     return {of: job for of, job in found.items() if only in (None, of)}
 
 
