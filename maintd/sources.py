@@ -51,7 +51,7 @@ def find(databases: Iterable[str], files: Iterable[str], exclude: Iterable[str],
     excluded = tuple(split(pattern) for pattern in exclude)
     wanted = _by_path(_matches(databases, own, out.misses))
     plain = _by_path(_files(files, excluded, own, out.misses))
-    for path, (match, option) in sorted((plain | wanted).items()):
+    for path, (match, option) in sorted(_by_path([*plain.values(), *wanted.values()]).items()):
         if path.startswith(f"{apart}/") or any(one.covers(path) for one in excluded):
             continue
         header = headers.read(path) if path in wanted or _may_be_database(match) else None
