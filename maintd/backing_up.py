@@ -2,13 +2,14 @@
 
 import math
 import os
-import socket
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
+from typing import ClassVar
 
-from maintd import __version__, names, retention, snapshots, sources
+from maintd import __version__, hosts, names, retention, snapshots, sources
 from maintd.actions.staging import BackupFailed, CopyDatabase, DumpOutput, Staged
 from maintd.depots import Depot
+from maintd.events import Event
 from maintd.snapshots import Snapshot
 from maintd.sources import Found
 from maintd.steps import Action, Finding, Seen, Step
@@ -24,10 +25,13 @@ class Policy:
     """How snapshots of the set `of` are taken. Limits are those of one copy, one query, one command.
 
     `commands` are by the name of the file that gets their output, `invariants` by the pattern of the databases they
-    are asked of. What did not change for `full_every` is stored again all the same. Without `retention` none goes.
+    are asked of. `host` is the machine whose snapshots they are. What did not change for `full_every` is stored again
+    all the same. Without `retention` none goes.
     """
 
     of: str
+    host: str
+    is_host_named: bool
     max_pause: timedelta
     query_timeout: timedelta
     invariants: Mapping[str, tuple[str, ...]]
@@ -40,6 +44,25 @@ class Policy:
     retention: retention.Policy
     programs: tuple[str, ...]
     checks: tuple[tuple[str, ...], ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class BackupShared(Event):
+    """Where a backup goes there are snapshots of the set that another machine made, or this one under another name."""
+
+    name: ClassVar[str] = "backup.shared"
+    level: ClassVar[str] = "warning"
+
+    of: str
+    whose: str
+    host: str
+
+    @property
+    def msg(self) -> str:
+        return (
+            f"other machines have snapshots of {self.of} there ({self.whose}), which are neither counted nor deleted: "
+            f'give each a place of its own; or set host, to "{self.host}", or to the name that this one had before'
+        )
 
 
 def failing(target: str, why: str, advice: str) -> Finding:
@@ -57,8 +80,14 @@ def without(found: Found) -> Iterator[Finding]:
 def plan_snapshot(
     found: Found, there: Sequence[Snapshot], depot: Depot, policy: Policy, now: datetime
 ) -> Iterator[Step]:
-    """Copies and dumps into a staging directory, and makes one snapshot of them and of the files."""
+    """Copies and dumps into a staging directory, and makes one snapshot of them and of the files.
+
+    Of what is `there`, the snapshots of other machines are no base, are not counted, and none goes.
+    """
     name = names.next_archive(policy.of, now, [one.name for one in there])
+    there, others = hosts.divided(there, policy.host)
+    if others:
+        yield _of_others(others, depot, policy)
     staged = Staged(os.path.join(depot.making, names.temporary(str(name))))
     lacking = [f"{names.printable(miss.path)}: {miss.reason}" for miss in found.lacking]
     steps: list[Action] = []
@@ -86,6 +115,12 @@ def plan_snapshot(
     yield last
     if not policy.retention.is_empty:
         yield from _expirations(there, last, depot, policy.retention, now)
+
+
+def _of_others(others: Sequence[Snapshot], depot: Depot, policy: Policy) -> Finding:
+    """Who has named the machine in the config knows that it shares the place: then it is no event."""
+    shared = BackupShared(target=depot.where, of=policy.of, whose=hosts.told(others), host=policy.host)
+    return Finding(target=depot.where, reason=shared.msg, event=None if policy.is_host_named else shared)
 
 
 def _copies(found: Found, policy: Policy, staged: Staged) -> Iterator[CopyDatabase | Finding]:
@@ -153,7 +188,7 @@ def _about(found: Found, policy: Policy, now: datetime) -> Mapping[str, object]:
         "set": policy.of,
         "taken": now.astimezone(UTC).isoformat(timespec="seconds"),
         "maintd": __version__,
-        "host": socket.gethostname(),
+        "host": policy.host,
         "left_out": [
             f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses if miss not in found.lacking
         ],

@@ -126,7 +126,7 @@ def load(path: str, *, euid: int | None = None) -> Config:
         tuple(source.file for source in sources if source),
         tuple(reading.warnings({"supervisor": supervisor, "alerts": alerts})),
         MappingProxyType(reading.tables),
-        reading.own([daemon.state_dir, daemon.runtime_dir, _conf_d(path)], [path, *beside]),
+        reading.own([daemon.state_dir, daemon.runtime_dir], [_conf_d(path), path, *beside]),
         cascade,
         alerts,
     )
@@ -244,11 +244,11 @@ class _Reading:
             if name in _reached(needs, name):
                 self._refuse(self.tables[name], path, "leads back to this check itself")
 
-    def own(self, directories: Iterable[str], files: Iterable[str]) -> OwnFiles:
+    def own(self, directories: Iterable[str], config: Iterable[str]) -> OwnFiles:
         """What no job may name: those, and what jobs keep."""
         kept = [job.keeps(name) for name, job in self.jobs.items()]
         stores = chain(directories, *(one.directories for one in kept))
-        return OwnFiles.at(stores, files, chain.from_iterable(one.sets for one in kept))
+        return OwnFiles.at(stores, config, chain.from_iterable(one.sets for one in kept))
 
     def _refuse(self, source: Source, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(source.file, *source.places.find(path), f"{dotted(path)}: {message}"))

@@ -5,12 +5,13 @@ import os
 import re
 import signal
 import time
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from maintd import manifest, names, snapshots
+from maintd import hosts, manifest, names, snapshots
 from maintd.child import Progress, Worker
 from maintd.errors import MaintdError, TimedOut
 from maintd.manifest import Manifest
@@ -25,7 +26,7 @@ _LISTING = 3
 
 @dataclass(frozen=True)
 class Contents:
-    """The snapshots of a destination, and what belongs to none of them (`loose`, in a bucket, by key)."""
+    """The snapshots of a destination, of all machines, and what belongs to none (`loose`, in a bucket, by key)."""
 
     snapshots: list[Snapshot] = field(default_factory=list)
     loose: tuple[str, ...] = ()
@@ -55,6 +56,16 @@ def look(store: Store, only: str | None = None) -> Contents:
     return Contents(snapshots.in_order(shared), tuple(answer["loose"]))
 
 
+def sets(directory: str) -> dict[str, int]:
+    """The sets of which there are snapshots in a directory, by their names alone, with how many. Raises OSError."""
+    try:
+        with os.scandir(directory) as entries:
+            there = [names.parse_archive(entry.name) for entry in entries if entry.is_dir(follow_symlinks=False)]
+    except FileNotFoundError:
+        return {}
+    return Counter(at.log for at in there if at and not at.suffix)
+
+
 def in_repository(where: Repository, of: str) -> list[Snapshot]:
     """The snapshots of a set in a repository of restic, oldest first, by their ids; of their files nothing is known."""
     with Worker(background=False, parting=signal.SIGTERM) as worker:
@@ -77,7 +88,7 @@ def id_of(path: str) -> str:
 def _of_restic(one: Mapping[str, Any], url: str, of: str) -> Snapshot:
     damaged = [tag.removeprefix(DAMAGED) for tag in one["tags"] if tag.startswith(DAMAGED)]
     is_whole = WHOLE in one["tags"] or damaged
-    known = Manifest(of, one["time"], "", "", (), (), missing=() if is_whole else ("something",))
+    known = Manifest(of, one["time"], "", one["hostname"], (), (), missing=() if is_whole else ("something",))
     found = f"its data is damaged, as was found at {_stamped(min(damaged)):%Y-%m-%d %H:%M} UTC" if damaged else ""
     proven = [tag.removeprefix(PROVEN) for tag in one["tags"] if tag.startswith(PROVEN)]
     at = _stamped(max(proven)) if proven and not damaged else None
@@ -97,7 +108,7 @@ def _time(text: str) -> datetime:
 def standing(store: Store, of: str) -> str:
     """How it is with a set, in words; nothing if the destination does not answer, which a run itself tells."""
     try:
-        return snapshots.standing(found(store, of))
+        return snapshots.standing(hosts.of_one(found(store, of), store.host))
     except MaintdError:
         return ""
 

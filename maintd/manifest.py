@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, field
+from dataclasses import asdict, field, replace
 from typing import Any, Literal, Self
 
 from maintd import names
@@ -28,7 +28,8 @@ Kind = Literal["file", "sqlite", "output"]
 class Source:
     """One file to be taken: where it is read, and what it is called and was where it belongs.
 
-    `seen` is (device, inode, ctime) of an ordinary file, as planned.
+    `seen` is (device, inode, ctime) of an ordinary file, as planned, and `of` the pattern or directory by which it was
+    found, "" if it is named itself.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Source:
     mtime_ns: int
     size: int
     seen: tuple[int, ...] = ()
+    of: str = ""
     database: Mapping[str, Any] | None = None
 
 
@@ -106,6 +108,10 @@ class Manifest:
     def size(self) -> int:
         """Bytes of all files, as they are restored."""
         return sum(entry.size for entry in self.entries)
+
+    def lean(self) -> Self:
+        """The same without what there is of each file and directory, which takes 1.4 KB of memory for a file."""
+        return replace(self, entries=(), left_out=(), directories={})
 
     def pack(self, name: str) -> Pack:
         return next(pack for pack in self.packs if pack.name == name)

@@ -22,6 +22,11 @@ class Prefix:
         root = self.root.rstrip("/") + "/"
         return path.startswith(root) and _is_match(tuple(path[len(root) :].split("/")), self.rest)
 
+    def covers(self, path: str) -> bool:
+        """Whether the pattern names `path` (resolved), or a directory above it."""
+        parts = path.split("/")
+        return any(self.is_match("/".join(parts[:length])) for length in range(len(parts), 1, -1))
+
 
 def split(pattern: str) -> Prefix:
     """Splits a pattern at its first wildcard. The last part always stays in `rest`, so `root` is a directory."""

@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from dataclasses import field, replace
 
 from maintd import codec, durable, names
-from maintd.errors import MaintdError, Refused
+from maintd.errors import MaintdError
 from maintd.manifest import Entry, Source
 from maintd.values import dataclass
 
@@ -38,23 +38,21 @@ class Count:
 
 @contextmanager
 def opened(source: Source) -> Iterator[int]:
-    """A descriptor of the planned file; Refused if its name means another by now."""
+    """A descriptor of the regular file that has its name by now, which may be another one than was planned."""
     with (
         durable.directory(source.directory) as dir_fd,
         durable.opened(source.file, dir_fd=dir_fd) as descriptor,
     ):
-        info = os.fstat(descriptor)
-        if source.seen and (info.st_dev, info.st_ino) != source.seen[:2]:
-            raise Refused(f"{names.printable(source.path)} is another file than was planned by now")
         yield descriptor
 
 
 @dataclass
 class Members:
-    """What was stored, by name, and what could not be: name → what to say."""
+    """What was stored, by name; what could not be: name → what to say; and what `went` of a pattern or a directory."""
 
     entries: dict[str, Entry] = field(default_factory=dict)
     gone: dict[str, str] = field(default_factory=dict)
+    went: dict[str, Source] = field(default_factory=dict)
 
 
 def tar(sources: Sequence[Source], members: Members, count: Count) -> Iterator[bytes]:
@@ -65,6 +63,9 @@ def tar(sources: Sequence[Source], members: Members, count: Count) -> Iterator[b
                 yield from _read_through(source, descriptor, members, count)
         except (OSError, MaintdError) as error:
             members.entries.pop(source.name, None)
+            if source.of and isinstance(error, FileNotFoundError | NotADirectoryError):
+                members.went[source.name] = source
+                continue
             members.gone[source.name] = f"{names.printable(source.path)}: {error}"
     yield bytes(2 * tarfile.BLOCKSIZE)
 

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Self
 
 from maintd import names
@@ -10,32 +11,40 @@ from maintd.values import dataclass
 
 @dataclass(frozen=True)
 class OwnFiles:
-    """Whole directories, files elsewhere, and `sets` of snapshots: /srv/backups/data names those of the set `data`.
+    """Whole directories, the `config` (files, and directories of them), and `sets` of snapshots.
 
+    /srv/backups/data names those of the set `data`, and what lies in a snapshot of any other set beside them: that of a
+    job that is gone, or was renamed.
     No path has a symbolic link in it.
     """
 
     directories: tuple[str, ...] = ()
-    files: frozenset[str] = frozenset()
+    config: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, directories: Iterable[str], files: Iterable[str], sets: Iterable[str] = ()) -> Self:
-        return cls(tuple(map(os.path.realpath, directories)), frozenset(map(os.path.realpath, files)), tuple(sets))
+    def at(cls, directories: Iterable[str], config: Iterable[str] = (), sets: Iterable[str] = ()) -> Self:
+        return cls(tuple(map(os.path.realpath, directories)), tuple(map(os.path.realpath, config)), tuple(sets))
+
+    def but_config(self) -> Self:
+        """Those for whom reads alone: a backup takes the config, which a new machine needs."""
+        return replace(self, config=())
 
     def has(self, path: str) -> bool:
         """Whether `path`, which has no symbolic link in it either, is one of them or lies in one."""
         return (
-            path in self.files
-            or any(path == own or path.startswith(f"{own}/") for own in self.directories)
-            or any(path.startswith(f"{one}.") and _is_of(one, path) for one in self.sets)
+            any(path == own or path.startswith(f"{own}/") for own in (*self.directories, *self.config))
+            or any(_is_of(one, path) for one in self.sets)
             or (names.ASIDE in path and any(part.endswith(names.ASIDE) for part in path.split("/")))
         )
 
 
 def _is_of(one: str, path: str) -> bool:
-    """Whether a path beside a set is one of its snapshots, also one in the making, or lies in it."""
+    """Whether a path is a snapshot of a set, also one in the making, or lies in one that is beside it."""
     directory, of = os.path.split(one)
-    snapshot = path[len(directory.rstrip("/")) + 1 :].partition("/")[0]
+    top = directory.rstrip("/") + "/"
+    if not path.startswith(top):
+        return False
+    snapshot, is_within, _ = path[len(top) :].partition("/")
     parsed = names.parse_archive(snapshot.removesuffix(names.TEMPORARY))
-    return parsed is not None and parsed.log == of
+    return parsed is not None and (parsed.log == of or bool(is_within and not parsed.suffix))

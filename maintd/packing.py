@@ -6,6 +6,7 @@ import os
 import stat as st
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 
 from maintd import codec, durable, manifest, names, sealing
@@ -20,6 +21,13 @@ from maintd.values import dataclass
 Progress = Callable[[int], None]
 _LEAST_LIVE = 0.5
 """A pack of which less than this share is still of use is not linked any more: what is, is stored again."""
+
+_MARGIN = 120 * 10**9
+"""Nanoseconds for which a file must have had its times when it was read, for them to say that it is the same since.
+
+A write through a shared mapping changes them only as it makes a clean page dirty (mmap(2)), and a dirty page is written
+back, and clean, after 35 s (proc_sys_vm(5): dirty_expire_centisecs, dirty_writeback_centisecs), on a busy disk later.
+"""
 
 
 @dataclass(frozen=True)
@@ -57,10 +65,13 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         members, made = _store(wanted, new, staging, count) if new else (Members(), [])
         linked = before.link({entry.pack for entry in kept.values()}, staging)
         entries = [
-            kept.get(one.name) or members.entries[one.name] for one in wanted.sources if one.name not in members.gone
+            kept.get(one.name) or members.entries[one.name]
+            for one in wanted.sources
+            if one.name in kept or one.name in members.entries
         ]
+        missing, left_out = _lost(wanted.sources, members, {entry.name for entry in entries})
         said = dict(wanted.about)
-        said["missing"] = [*said["missing"], *members.gone.values()]
+        said |= {"missing": [*said["missing"], *missing], "left_out": [*said["left_out"], *left_out]}
         said |= {"recipient": wanted.recipient, "directories": _directories(wanted.sources)}
         whole = Manifest(entries=tuple(entries), packs=(*linked, *made), **said)
         describe(whole, staging)
@@ -70,8 +81,17 @@ def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
         "in_bytes": whole.size,
         "out_bytes": sum(one.size for one in made),
         "unsettled": [entry.path for entry in entries if entry.is_unsettled],
-        "missing": list(members.gone.values()),
+        "missing": missing,
     }
+
+
+def _lost(sources: Sequence[Source], members: Members, taken: Collection[str]) -> tuple[list[str], list[str]]:
+    """What the snapshot lacks, and what is only left out: a file that went, unless all that its pattern named did."""
+    alive = {source.of for source in sources if source.name in taken}
+    told = {True: [], False: list(members.gone.values())}
+    for source in members.went.values():
+        told[source.of in alive].append(f"{names.printable(source.path)}: went while the snapshot was made")
+    return told[False], told[True]
 
 
 def _directories(sources: Sequence[Source]) -> dict[str, tuple[int, int, int]]:
@@ -113,10 +133,11 @@ class _Before:
         if self.manifest is None:
             return
         known = {entry.name: entry for entry in self.manifest.entries}
+        quiet = _nanoseconds(self.manifest.taken) - _MARGIN
         same = [
             _as_now(known[source.name], source)
             for source in sources
-            if source.name in known and _is_same(known[source.name], source, count)
+            if source.name in known and _is_same(known[source.name], source, quiet, count)
         ]
         live: dict[str, int] = {}
         for entry in same:
@@ -154,11 +175,19 @@ class _Before:
                 durable.link(name, dir_fd=dir_fd, new_fd=staging)
 
 
-def _is_same(entry: Entry, source: Source, count: Count) -> bool:
-    """By what stat(2) says, whose ctime nobody can set back; else by content."""
+def _nanoseconds(taken: str) -> int:
+    """Since the epoch; 0, which is before all times, if it is none."""
+    try:
+        return int(datetime.fromisoformat(taken).timestamp()) * 10**9
+    except ValueError:
+        return 0
+
+
+def _is_same(entry: Entry, source: Source, quiet: int, count: Count) -> bool:
+    """By what stat(2) says, whose ctime nobody can set back, if that was before `quiet`; else by content."""
     if entry.is_unsettled or entry.kind != source.kind or entry.size != source.size:
         return False
-    if source.seen and entry.seen == source.seen and entry.mtime_ns == source.mtime_ns:
+    if source.seen and entry.seen == source.seen and entry.mtime_ns == source.mtime_ns and source.seen[2] < quiet:
         return True
     try:
         with opened(source) as descriptor:

@@ -54,6 +54,8 @@ class Miss:
 class Expansion:
     """What patterns name now: files (by path, in order), what was passed over, and the directories that were read.
 
+    With `has_trees` the directories that they name are no misses, but `trees`.
+
     `own` are maintd's own files, which were left out; `is_over` is asked before each directory. `barriers` are paths
     at which something is mounted: below the fixed prefix of a pattern nothing is looked at there.
     """
@@ -61,6 +63,8 @@ class Expansion:
     own: OwnFiles = field(default_factory=OwnFiles)
     is_over: Callable[[], bool] = lambda: False
     barriers: frozenset[str] = frozenset()
+    has_trees: bool = False
+    trees: list[str] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
     directories: set[str] = field(default_factory=set)
@@ -115,18 +119,18 @@ def expand(  # noqa: PLR0913 - what a walk leaves out is said by name
     own: OwnFiles = _NONE,
     is_over: Callable[[], bool] = lambda: False,
     barriers: frozenset[str] = frozenset(),
+    has_trees: bool = False,
 ) -> Expansion:
     """Every file that the patterns name now, each once, sorted by path; with `ours`, also what maintd has put there.
 
     What is maintd's `own` is no match; a pattern that names it without a wildcard gets a Miss for it. Raises Aborted if
     meanwhile it `is_over`.
     """
-    out = Expansion(own, is_over, barriers)
+    out = Expansion(own, is_over, barriers, has_trees)
     seen: set[str] = set()
     excluded = tuple(split(pattern) for pattern in exclude)
     for pattern in paths:
-        before = len(seen)
-        misses = len(out.misses)
+        before, trees, misses = len(seen), len(out.trees), len(out.misses)
         for match in _files(pattern, out):
             name = os.path.basename(match.path)
             is_ours = names.is_ours(name) or (name == names.MANIFEST and not pattern.endswith(f"/{name}"))
@@ -135,7 +139,7 @@ def expand(  # noqa: PLR0913 - what a walk leaves out is said by name
             if not any(other.is_match(match.path) for other in excluded):
                 seen.add(match.path)
                 out.matches.append(match)
-        if len(seen) == before and len(out.misses) == misses:
+        if (len(seen), len(out.trees), len(out.misses)) == (before, trees, misses):
             out.misses.append(Miss(pattern, "matches no file", missing=True))
     out.matches.sort(key=lambda match: match.path)
     out.misses = once(out.misses)
@@ -236,6 +240,8 @@ def _regular(dir_fd: int, path: str, name: str, literal: bool, out: Expansion) -
         out.misses.extend([Miss(path, _OWN, is_there=True)] if literal else [])
     elif st.S_ISREG(info.st_mode):
         yield Match(path, info)
+    elif out.has_trees and st.S_ISDIR(info.st_mode):
+        out.trees.append(path)
     elif literal or not st.S_ISDIR(info.st_mode):
         out.misses.append(Miss(path, f"is {_kind(dir_fd, name, info.st_mode)}, not a regular file", is_there=True))
 

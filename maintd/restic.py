@@ -126,10 +126,13 @@ def _hint(told: str) -> str:
 
 
 def snapshots(_progress: Progress, *, repository: dict[str, Any], only: str) -> list[dict[str, Any]]:
-    """The snapshots of a set: `id`, `time` (RFC 3339), `tags`. Nothing is changed, not even a cache."""
+    """The snapshots of a set: `id`, `time` (RFC 3339), `hostname`, `tags`. Nothing is changed, not even a cache."""
     arguments = ["snapshots", "--json", "--no-lock", "--no-cache", "--tag", set_tag(only)]
     found = json.loads(said(Repository(**repository), arguments, _LISTING).output or b"null")
-    return [{"id": one["id"], "time": one["time"], "tags": one.get("tags") or []} for one in found or []]
+    return [
+        {name: one[name] for name in ("id", "time", "hostname")} | {"tags": one.get("tags") or []}
+        for one in found or []
+    ]
 
 
 def store(_progress: Progress, *, repository: dict[str, Any], request: dict[str, Any]) -> dict[str, Any]:

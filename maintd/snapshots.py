@@ -24,6 +24,7 @@ PROOF = "proof.json"
 class Snapshot:
     """One snapshot. Without a `manifest` it cannot be read, and `trouble` says why, `hint` what helps if that is known.
 
+    That of one in a directory is lean, but for the count and the bytes of its `files`: `whole` reads all of it.
     `stored` are the bytes that its packs take, each shared among the snapshots that have it; `inodes` tell packs apart,
     where `path` is in a bucket by a number made of their name. `proven` is when a restore of it was last tried, and
     `damage` what that, or a later one, found; it `is_unnoted` if it was seen just now, without reading packs.
@@ -41,6 +42,8 @@ class Snapshot:
     damaged: frozenset[tuple[int, int]] = frozenset()
     is_unnoted: bool = False
     hint: str = ""
+    files: int = 0
+    size: int = 0
 
     @property
     def packs(self) -> frozenset[tuple[int, int]]:
@@ -176,6 +179,7 @@ def _filled(base: Snapshot, inside: int) -> Snapshot:
     infos = {name: os.lstat(name, dir_fd=inside) for name in os.listdir(inside)}
     packs = {name: Held(_inode(info), info.st_size // info.st_nlink) for name, info in infos.items() if ".tar." in name}
     found = described(base, packs, lambda name: contents(inside, name))
+    found = replace(found, manifest=found.manifest.lean() if found.manifest else None)
     if found.manifest is None or found.damage:
         return found
     return _seen_through(found, {name: info.st_size for name, info in infos.items()}, inside)
@@ -198,6 +202,18 @@ def unlike(written: bytes, sums: bytes) -> str:
     """What is wrong if a manifest is not what the checksums say; "" if it is."""
     is_same = manifest.read_sums(sums).get(manifest.NAME) == hashlib.sha256(written).hexdigest()
     return "" if is_same else f"{manifest.NAME} is not what it was: its SHA-256 is another than {manifest.SUMS} says"
+
+
+def whole(one: Snapshot) -> Manifest:
+    """All of its manifest, which is read again if a listing left its files out. Raises OSError, MaintdError."""
+    assert one.manifest is not None
+    if one.manifest.entries or not one.files:
+        return one.manifest
+    dir_fd = open_beneath(one.path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        return Manifest.read(contents(dir_fd, manifest.NAME))
+    finally:
+        os.close(dir_fd)
 
 
 def base_of(snapshots: Sequence[Snapshot]) -> Snapshot | None:
@@ -242,6 +258,8 @@ def described(base: Snapshot, packs: Mapping[str, Held], read: Callable[[str], b
         proof.damage if proof else "",
         frozenset(packs[name].inode for name in (proof.packs if proof else ()) if name in packs),
         hint=hint,
+        files=len(known.entries) if known else 0,
+        size=known.size if known else 0,
     )
 
 

@@ -2,14 +2,14 @@
 
 import os
 import stat as st
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import field
 
 from maintd import grounds, headers, patterns
 from maintd.headers import SMALLEST_PAGE, Header
 from maintd.linux import open_beneath
 from maintd.manifest import Source
-from maintd.matching import is_match
+from maintd.matching import Prefix, has_wildcard, is_match, split
 from maintd.own_files import OwnFiles
 from maintd.patterns import Match, Miss
 from maintd.steps import Seen
@@ -43,18 +43,16 @@ class Found:
 
 
 def find(databases: Iterable[str], files: Iterable[str], exclude: Iterable[str], own: OwnFiles, apart: str) -> Found:
-    """Reads the disk. Nothing below `apart`, the destination, is a source.
+    """Reads the disk. Nothing below `apart`, the destination, or below a directory that is excluded, is a source.
 
     A database among the files is taken as a database; what lies beside one (-wal, -shm, -journal) is never copied.
     """
     out = Found()
-    exclude = tuple(exclude)
-    expansion = patterns.expand(databases, exclude, own=own)
-    out.misses += expansion.misses
-    wanted = {match.path: match for match in expansion.matches}
-    plain = {match.path: match for match in _files(files, exclude, own, out.misses)}
-    for path, match in sorted((plain | wanted).items()):
-        if path.startswith(f"{apart}/"):
+    excluded = tuple(split(pattern) for pattern in exclude)
+    wanted = _by_path(_matches(databases, own, out.misses))
+    plain = _by_path(_files(files, excluded, own, out.misses))
+    for path, (match, option) in sorted(_by_path([*plain.values(), *wanted.values()]).items()):
+        if path.startswith(f"{apart}/") or any(one.covers(path) for one in excluded):
             continue
         header = headers.read(path) if path in wanted or _may_be_database(match) else None
         if header is not None:
@@ -62,7 +60,7 @@ def find(databases: Iterable[str], files: Iterable[str], exclude: Iterable[str],
         elif path in wanted and match.stat.st_size:
             out.strange.append(path)
         else:
-            out.files.append(of_file(match))
+            out.files.append(of_file(match, option))
     known = {database.seen.path for database in out.databases}
     out.files = [source for source in out.files if headers.main_of(source.path) not in known]
     return out
@@ -78,7 +76,13 @@ def _may_be_database(match: Match) -> bool:
     return any(os.path.exists(match.path + suffix) for suffix in ("-wal", "-journal"))
 
 
-def of_file(match: Match) -> Source:
+def _by_path(found: Iterable[tuple[Match, str]]) -> dict[str, tuple[Match, str]]:
+    """Each once; what is named itself counts as that."""
+    pairs = list(found)
+    return {match.path: (match, option) for match, option in (*pairs, *(pair for pair in pairs if not pair[1]))}
+
+
+def of_file(match: Match, option: str) -> Source:
     info = match.stat
     return Source(
         name=match.path.lstrip("/"),
@@ -92,22 +96,42 @@ def of_file(match: Match) -> Source:
         mtime_ns=info.st_mtime_ns,
         size=info.st_size,
         seen=(info.st_dev, info.st_ino, info.st_ctime_ns),
+        of=option,
     )
 
 
-def _files(files: Iterable[str], exclude: tuple[str, ...], own: OwnFiles, misses: list[Miss]) -> Iterator[Match]:
-    """A name of a directory stands for all that is below it, names with a leading dot too."""
-    directories = [path for path in files if os.path.isdir(path)]
-    expansion = patterns.expand([path for path in files if path not in directories], exclude, ours=True, own=own)
-    misses += expansion.misses
-    yield from expansion.matches
-    for directory in directories:
-        for match in _below(grounds.real(directory), own, misses):
-            if not any(is_match(match.path, pattern) for pattern in exclude):
-                yield match
+def _matches(options: Iterable[str], own: OwnFiles, misses: list[Miss]) -> Iterator[tuple[Match, str]]:
+    """The files that patterns name, each with its pattern, "" if that is the file's name."""
+    for option in options:
+        expansion = patterns.expand([option], own=own)
+        misses += expansion.misses
+        yield from ((match, _pattern(option)) for match in expansion.matches)
 
 
-def _below(directory: str, own: OwnFiles, misses: list[Miss]) -> Iterator[Match]:
+def _files(
+    options: Iterable[str], excluded: Sequence[Prefix], own: OwnFiles, misses: list[Miss]
+) -> Iterator[tuple[Match, str]]:
+    """The same, and all that is below the directories that they name, where names with a leading dot count too.
+
+    `**` at the end names files alone, for it goes below by itself.
+    """
+    for option in options:
+        trees = [grounds.real(option)] if os.path.isdir(option) else []
+        if not trees:
+            expansion = patterns.expand([option], ours=True, own=own, has_trees=not option.endswith("/**"))
+            misses += expansion.misses
+            yield from ((match, _pattern(option)) for match in expansion.matches)
+            trees = expansion.trees
+        for tree in trees:
+            if not any(one.covers(tree) for one in excluded):
+                yield from ((match, option) for match in _below(tree, excluded, own, misses))
+
+
+def _pattern(option: str) -> str:
+    return option if has_wildcard(option) else ""
+
+
+def _below(directory: str, excluded: Sequence[Prefix], own: OwnFiles, misses: list[Miss]) -> Iterator[Match]:
     """Every regular file below a directory, by descriptors; no link is followed, and other file systems are entered."""
     if own.has(directory):
         return
@@ -119,6 +143,8 @@ def _below(directory: str, own: OwnFiles, misses: list[Miss]) -> Iterator[Match]
     try:
         for name in sorted(os.listdir(descriptor)):
             path = os.path.join(directory, name)
+            if any(one.is_match(path) for one in excluded):
+                continue
             try:
                 info = os.lstat(name, dir_fd=descriptor)
             except FileNotFoundError:
@@ -127,7 +153,7 @@ def _below(directory: str, own: OwnFiles, misses: list[Miss]) -> Iterator[Match]
                 misses.append(Miss(path, f"cannot look at it: {error.strerror}", error=error))
                 continue
             if st.S_ISDIR(info.st_mode):
-                yield from _below(path, own, misses)
+                yield from _below(path, excluded, own, misses)
             elif st.S_ISREG(info.st_mode):
                 yield from () if own.has(path) else [Match(path, info)]
             else:

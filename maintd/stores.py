@@ -39,7 +39,10 @@ class Secret:
 
 @dataclass(frozen=True)
 class Store:
-    """An archive; `to` is a path, or s3://bucket/prefix. `timeout` bounds one request, in seconds."""
+    """An archive; `to` is a path, or s3://bucket/prefix. `timeout` bounds one request, in seconds.
+
+    `host` is the machine whose snapshots there are meant; "" if that was not said.
+    """
 
     to: str
     endpoint: str | None = None
@@ -47,6 +50,7 @@ class Store:
     key_id: Secret = field(default_factory=lambda: Secret("AWS_ACCESS_KEY_ID"))
     secret_key: Secret = field(default_factory=lambda: Secret("AWS_SECRET_ACCESS_KEY"))
     timeout: float = 60.0
+    host: str = ""
 
     @property
     def is_remote(self) -> bool:
@@ -88,11 +92,15 @@ NOT_UTF8 = "its name is not UTF-8"
 
 @dataclass(frozen=True)
 class Repository:
-    """How restic reaches it: `url` as restic has it, a file with the password; `cache` is a directory of maintd's."""
+    """How restic reaches it: `url` as restic has it, a file with the password; `cache` is a directory of maintd's.
+
+    `host` is the machine whose snapshots there are meant; "" if that was not said.
+    """
 
     url: str
     password_file: str
     cache: str
+    host: str = ""
 
     @property
     def to(self) -> str:

@@ -3,9 +3,9 @@
 import os
 from collections.abc import Iterator, Sequence
 
-from maintd.matching import has_wildcard, is_match, split
+from maintd.matching import has_wildcard, split
 from maintd.patterns import Miss
-from maintd.snapshots import Snapshot
+from maintd.snapshots import Snapshot, whole
 from maintd.sources import Found
 from maintd.units import counted
 from maintd.values import dataclass
@@ -38,14 +38,14 @@ class Wanted:
         return out
 
     def _is_literal(self, source: str) -> bool:
-        return not has_wildcard(source) and not any(is_match(source, pattern) for pattern in self.exclude)
+        return not has_wildcard(source) and not any(split(pattern).covers(source) for pattern in self.exclude)
 
     def _before(self, there: Sequence[Snapshot]) -> list[str]:
         """The paths in the last sound snapshot, but for what is left out by now."""
-        last = next((one.manifest for one in reversed(there) if one.is_verified), None)
-        paths = [entry.path for entry in last.entries if entry.kind != "output"] if last else []
+        last = next((one for one in reversed(there) if one.is_verified), None)
+        paths = [entry.path for entry in whole(last).entries if entry.kind != "output"] if last else []
         excluded = [split(pattern) for pattern in self.exclude]
-        return [path for path in paths if not any(each.is_match(path) for each in excluded)]
+        return [path for path in paths if not any(each.covers(path) for each in excluded)]
 
 
 def _ways(source: str) -> set[str]:
@@ -56,8 +56,8 @@ def _ways(source: str) -> set[str]:
 
 def _emptied(source: str, now: Sequence[str], before: Sequence[str]) -> Iterator[Miss]:
     prefix, directory = split(source), os.path.realpath(source)
-    had = [path for path in before if prefix.is_match(path) or _is_at(path, directory)]
-    if had and not any(prefix.is_match(path) or _is_at(path, directory) for path in now):
+    had = [path for path in before if prefix.covers(path) or _is_at(path, directory)]
+    if had and not any(prefix.covers(path) or _is_at(path, directory) for path in now):
         yield Miss(source, f"has none of the {counted(len(had), 'file')} that it had in the last sound snapshot")
 
 

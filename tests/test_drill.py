@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from .conftest import until
-from .test_backup import JOB, at, database, manifest, rewrite, rows_of, snapshots
+from .test_backup import JOB, at, database, manifest, quiet, rewrite, rows_of, snapshots
 from .tree import Tree
 
 DRILL = '[drill.app]\ncron = "@weekly"\ndestination = "HERE/kept"\nset = "app"\n'
@@ -198,7 +198,7 @@ def test_a_wrong_checksum_with_checksums_that_fit_ends_with_the_drill(tree):
     """What several manifests have wrong, one from the other, is found by the drill; after that none is believed."""
     (first,) = snapshots(tree)
     _digit(known := manifest(first), "p.csv")
-    rewrite(first, known)
+    rewrite(first, quiet(known))
     assert tree.do("backup.app").event("snapshot.stored")["new"] == 0
     assert tree.do("drill.app").event("drill.failed")
     did = tree.do("backup.app")

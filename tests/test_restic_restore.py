@@ -3,6 +3,7 @@
 import json
 import os
 import shutil  # noqa: TID251 - only to find a tool
+import socket
 from pathlib import Path
 
 import pytest
@@ -93,7 +94,7 @@ def test_what_is_not_what_it_was_is_refused(site):
     with at(out / "maintd", site.logs / "a.db").open("ab") as copy:
         copy.write(b"more")
     for top, said in (("maintd", "not what it was"), (".", "no manifest of maintd's")):
-        argv = ["backup", "--tag", "maintd:app,maintd-whole", "--host", "h", top]
+        argv = ["backup", "--tag", "maintd:app,maintd-whole", "--host", socket.gethostname(), top]
         os.rename(out / "maintd/manifest.json", out / "maintd/kept") if top == "." else None
         restic(site, *argv, cwd=out)
         assert said in refused(site, "app", "--in-place")

@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import click
 
-from maintd import contexts, destinations, names
+from maintd import contexts, destinations, hosts, names, snapshots
 from maintd.cli import output
 from maintd.config import Config
 from maintd.errors import MaintdError
@@ -35,7 +36,8 @@ def sets(config: Config, only: str | None = None) -> dict[str, Any]:
     found = {name.partition(".")[2] or KIND: job for name, job in config.jobs.items() if job.kind == KIND}
     if only is not None and only not in found:
         there = ", ".join(found) or "none"
-        raise click.UsageError(f"there is no set {only!r}; there are: {there}", click.get_current_context())
+        message = f"there is no set {only!r}; there are: {there}; one of a job that is gone is found by --in PLACE"
+        raise click.UsageError(message, click.get_current_context())
     return {of: job for of, job in found.items() if only in (None, of)}
 
 
@@ -52,27 +54,44 @@ def snapshot(where: Store | Repository, of: str, stamp: str) -> Snapshot:
     Newer ones that are passed over are told of.
     """
     if isinstance(where, Repository):
-        return destinations.described(where, _chosen(destinations.in_repository(where, of), where.to, of, stamp))
-    return _chosen(destinations.found(where, of), where.to, of, stamp)
+        return destinations.described(where, _chosen(destinations.in_repository(where, of), where, of, stamp))
+    chosen = _chosen(destinations.found(where, of), where, of, stamp)
+    return replace(chosen, manifest=snapshots.whole(chosen))
 
 
-def _chosen(found: Sequence[Snapshot], place: str, of: str, stamp: str) -> Snapshot:
+def _chosen(there: Sequence[Snapshot], where: Store | Repository, of: str, stamp: str) -> Snapshot:
+    """Of those of one machine; of a place that a person names, any by its stamp."""
+    found = there if stamp and not where.host else hosts.of_one(there, where.host)
+    place = where.to
+    others = _whose([one for one in there if one not in found], where)
     if stamp:
         at = [one for one in found if one.label == f"{of}@{stamp}"]
         if not at:
-            raise MaintdError(f"there is no snapshot {of}@{stamp} in {place}", hint=f"maintd backups {of} lists them")
+            raise MaintdError(
+                f"there is no snapshot {of}@{stamp} in {place}", hint=f"maintd backups {of} lists them{others}"
+            )
         if at[0].manifest is None:
             raise MaintdError(f"{at[0].label} cannot be read: {at[0].trouble}", hint=at[0].hint)
         return at[0]
     sound = [n for n, one in enumerate(found) if one.is_verified]
     if not sound:
         said = f"maintd backups {of} says what is wrong"
-        raise MaintdError(f"there is no verified snapshot of {of} in {place}", hint=said + _all_the_same(found))
+        raise MaintdError(
+            f"there is no verified snapshot of {of} in {place}", hint=said + _all_the_same(found) + others
+        )
     if passed := found[sound[-1] + 1 :]:
         why = names.enumerated([f"{one.label} ({printable(one.flaw)})" for one in passed])
         are = f"{counted(len(passed), 'newer snapshot')} {'was' if len(passed) == 1 else 'were'} passed over"
         output.complain(f"maintd: this is {found[sound[-1]].label}; {are}: {why}{_all_the_same(passed)}")
     return found[sound[-1]]
+
+
+def _whose(others: Sequence[Snapshot], where: Store | Repository) -> str:
+    """What to do if it is one of another machine that is wanted."""
+    if not others:
+        return ""
+    way = "" if isinstance(where, Repository) else f"; or maintd restore --in {where.to}"
+    return f"; other machines have some there ({hosts.told(others)}): host in the config names one{way}"
 
 
 def _all_the_same(flawed: Sequence[Snapshot]) -> str:

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from maintd import destinations, extras, grounds, patterns, retention, snapshots, sources
+from maintd import destinations, extras, grounds, hosts, patterns, retention, snapshots, sources
 from maintd.accounts import UserName
 from maintd.errors import Denied, MaintdError
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
@@ -50,9 +51,11 @@ class Backup(Job):
     s3: ObjectStore | None = Field(default=None, description="how an object store is reached: endpoint, region, keys")
     databases: tuple[FilePattern, ...] = Field(default=(), description="live SQLite databases, by glob patterns")
     files: tuple[AbsolutePath, ...] = Field(
-        default=(), description="files by glob patterns, and directories with all that is below them"
+        default=(), description="files by glob patterns, and directories, also by patterns, with all that is below"
     )
-    exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left out")
+    exclude: tuple[FilePattern, ...] = Field(
+        default=(), description="patterns of files, and of directories with all that is below, that are left out"
+    )
     commands: Mapping[_OutputName, Argv] = Field(
         default={}, description="file names with commands whose output they get, such as a dump; never through a shell"
     )
@@ -78,6 +81,11 @@ class Backup(Job):
     )
     checks: tuple[Argv, ...] = Field(
         default=(), description="commands that must succeed after a restore in place, or it is undone"
+    )
+    host: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="the machine whose snapshots they are, others' are let be; default: the host name",
     )
     keep: Count | None = Field(default=None, description="so many snapshots stay")
     keep_within: Span | None = Field(default=None, description="all younger than this stay")
@@ -113,17 +121,22 @@ class Backup(Job):
     def place(self) -> Store:
         """Where its snapshots are; a directory without links in its path."""
         to = self.destination or ""
-        return store(to if to.startswith(SCHEME) else os.path.realpath(to), self.s3)
+        return replace(store(to if to.startswith(SCHEME) else os.path.realpath(to), self.s3), host=self.machine)
+
+    @property
+    def machine(self) -> str:
+        """Whose the snapshots are."""
+        return self.host or hosts.this()
 
     def repository_of(self, stores: str) -> Repository | None:
         """The repository of restic, with a cache below that directory; None for maintd's own snapshots."""
         if self.repository is None or self.password_file is None:
             return None
-        return Repository(self.repository, self.password_file, os.path.join(stores, "restic"))
+        return Repository(self.repository, self.password_file, os.path.join(stores, "restic"), self.machine)
 
     def keeps(self, name: str) -> OwnFiles:
         if self.repository is not None:
-            return OwnFiles.at([self.repository] if self.repository.startswith("/") else [], [])
+            return OwnFiles.at([self.repository] if self.repository.startswith("/") else [])
         place = self.place()
         return OwnFiles() if place.is_remote else OwnFiles(sets=(os.path.join(place.to, self._of(name)),))
 
@@ -140,7 +153,7 @@ class Backup(Job):
             yield Finding(target=depot.where, reason="only the daemon knows whether it is due: left out by --due")
             return
         yield from self._unknown_programs(ctx.supervisor)
-        found = sources.find(self.databases, self.files, self.exclude, ctx.own, depot.making)
+        found = sources.find(self.databases, self.files, self.exclude, ctx.own.but_config(), depot.making)
         if half := self._half_restored_by_others(ctx, of, found):
             yield half
             return
@@ -166,7 +179,7 @@ class Backup(Job):
         from maintd import backing_up, wanting  # noqa: PLC0415 - as above
 
         wanted = wanting.Wanted((*self.databases, *self.files), self.exclude)
-        found.lacking = wanted.lacking(found, there)
+        found.lacking = wanted.lacking(found, hosts.divided(there, self.machine)[0])
         yield from backing_up.without(found)
         yield from patterns.findings((miss for miss in found.misses if miss not in found.lacking), asked=asked)
 
@@ -220,6 +233,8 @@ class Backup(Job):
         rules = retention.Policy(self.keep, self.keep_within, self.max_age, self.max_total)
         return Policy(
             of=of,
+            host=self.machine,
+            is_host_named=self.host is not None,
             max_pause=self.max_pause,
             query_timeout=self.query_timeout,
             invariants=self.invariants,
@@ -235,13 +250,17 @@ class Backup(Job):
         )
 
     def found(self, of: str, stores: str) -> list[Snapshot]:
-        """The snapshots that there are of a set; `stores` is a private directory of maintd's. Raises MaintdError."""
+        """The snapshots that there are of a set, of all machines; `stores` is a private directory of maintd's.
+
+        Raises MaintdError.
+        """
         where = self.repository_of(stores)
         return destinations.in_repository(where, of) if where else destinations.found(self.place(), of)
 
     def remark(self, ctx: Context) -> str:
         try:
-            return snapshots.standing(self.found(self._of(ctx.job), ctx.stores))
+            found = self.found(self._of(ctx.job), ctx.stores)
+            return snapshots.standing(hosts.divided(found, self.machine)[0])
         except MaintdError:  # the run itself tells it
             return ""
 

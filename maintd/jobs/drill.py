@@ -2,11 +2,12 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 from pydantic import Field
 
-from maintd import destinations, extras, names, snapshots
+from maintd import destinations, extras, hosts, names, snapshots
 from maintd.errors import MaintdError
 from maintd.job import AbsolutePath, Context, Flag, Job
 from maintd.names import printable
@@ -33,6 +34,11 @@ class RestoreDrill(Job):
     )
     s3: ObjectStore | None = Field(default=None, description="how an object store is reached, as its backup job has it")
     set: str = Field(description="the name of the backup job: `app` for [backup.app]")
+    host: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._-]+$",
+        description="whose snapshots, by host name; default: this machine's, or those of the only one that has any",
+    )
     scratch: AbsolutePath | None = Field(
         default=None,
         description="where there is room for a restore, for the moment; default: the destination, or state_dir",
@@ -58,7 +64,7 @@ class RestoreDrill(Job):
     def place(self) -> Store:
         """Where the snapshots are; a directory without links in its path."""
         to = self.destination or ""
-        return store(to if to.startswith(SCHEME) else os.path.realpath(to), self.s3)
+        return replace(store(to if to.startswith(SCHEME) else os.path.realpath(to), self.s3), host=self.host or "")
 
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd.actions.drill import Drill  # noqa: PLC0415 - reading a config does not need what acts
@@ -73,7 +79,7 @@ class RestoreDrill(Job):
             yield from self._of_restic(ctx)
             return
         try:
-            found = destinations.found(place, self.set)
+            found = hosts.of_one(destinations.found(place, self.set), place.host)
         except MaintdError as error:
             yield self._failing(f"the snapshots of {self.set}", place.to, str(error), error.hint)
             return
@@ -82,7 +88,7 @@ class RestoreDrill(Job):
                 advice = one.hint or "it cannot be restored: move it away if you know it"
                 yield self._failing(one.label, one.path, one.trouble, advice)
         newest = next((one for one in reversed(found) if one.is_verified), None)
-        if newest is None or newest.manifest is None:
+        if newest is None:
             yield self._nothing(place.to, found)
             return
         if self.verify_all:
@@ -93,7 +99,7 @@ class RestoreDrill(Job):
             target=newest.path,
             reason=self._why(found),
             store=place,
-            manifest=newest.manifest,
+            manifest=snapshots.whole(newest),
             scratch=os.path.join(scratch, names.temporary(f"{self.set}.drill")),
             identity=self.identity_file,
             now=ctx.now,
@@ -105,7 +111,7 @@ class RestoreDrill(Job):
 
         where = self._repository(ctx)
         try:
-            found = destinations.in_repository(where, self.set)
+            found = hosts.of_one(destinations.in_repository(where, self.set), where.host)
         except MaintdError as error:
             yield self._failing(f"the snapshots of {self.set}", where.url, str(error), error.hint)
             return
@@ -129,13 +135,16 @@ class RestoreDrill(Job):
             yield VerifyRepository(target=where.url, reason=reason, repository=where, set=self.set, now=ctx.now)
 
     def _repository(self, ctx: Context) -> Repository:
-        return Repository(self.repository or "", self.password_file or "", os.path.join(ctx.stores, "restic"))
+        return Repository(
+            self.repository or "", self.password_file or "", os.path.join(ctx.stores, "restic"), self.host or ""
+        )
 
     def remark(self, ctx: Context) -> str:
         if self.repository is None:
             return destinations.standing(self.place(), self.set)
         try:
-            return snapshots.standing(destinations.in_repository(self._repository(ctx), self.set))
+            where = self._repository(ctx)
+            return snapshots.standing(hosts.of_one(destinations.in_repository(where, self.set), where.host))
         except MaintdError:  # the run itself tells it
             return ""
 

@@ -1,0 +1,48 @@
+"""Whose snapshots a place holds: several machines may have a set of one name there, and each counts its own alone."""
+
+import socket
+from collections.abc import Sequence
+
+from maintd.errors import MaintdError
+from maintd.snapshots import Snapshot
+
+
+def this() -> str:
+    """The name under which this machine's snapshots go if its config says nothing else."""
+    return socket.gethostname()
+
+
+def divided(found: Sequence[Snapshot], host: str) -> tuple[list[Snapshot], list[Snapshot]]:
+    """The snapshots of a machine, and those of others. What cannot be read may be anybody's if others are there."""
+    others = [one for one in found if one.manifest is not None and one.manifest.host != host]
+    if others:
+        others += [one for one in found if one.manifest is None]
+    return [one for one in found if one not in others], others
+
+
+def of_one(found: Sequence[Snapshot], host: str) -> list[Snapshot]:
+    """Those of that machine; if it is "", of this one, or else of the only one that has any.
+
+    Raises MaintdError if several others have some.
+    """
+    own, others = divided(found, host or this())
+    if host or own or not others:
+        return own
+    if len(_names(others)) > 1:
+        raise MaintdError(
+            f"there are snapshots of several machines, and none of {this()}: {told(others)}",
+            hint="name one of them by host in the config; or restore SET@STAMP, as maintd backups --in lists them",
+        )
+    return list(found)
+
+
+def told(others: Sequence[Snapshot]) -> str:
+    """How many of whom, in words."""
+    counts = {
+        name: sum(one.manifest is not None and one.manifest.host == name for one in others) for name in _names(others)
+    }
+    return ", ".join(f"{count} of {name}" for name, count in counts.items())
+
+
+def _names(others: Sequence[Snapshot]) -> list[str]:
+    return sorted({one.manifest.host for one in others if one.manifest is not None})
