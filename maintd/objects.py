@@ -1,9 +1,10 @@
 """Objects of an S3-compatible store, over obstore, in a process of its own: it starts threads, which no fork takes."""
 
 import hashlib
+import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import S3Config, S3Store
 
+Progress = Callable[[int], None]
+
 PART = 8 << 20
 _RETRIES = 2
 _SIGNS = ("HTTP error", "error sending request", "error decoding response", "timed out", "non-2xx status code: 5")
@@ -22,6 +25,23 @@ _SIGNS = ("HTTP error", "error sending request", "error decoding response", "tim
 
 _NO_RANGES = "non-partial response"
 """What it says where a store answers a request for a part with all of it."""
+
+
+def _ignore(_count: int) -> None:
+    pass
+
+
+class _Heard(io.FileIO):
+    """A file that tells how many of its bytes were read so far; it owns its descriptor."""
+
+    def __init__(self, descriptor: int, progress: Progress) -> None:
+        super().__init__(descriptor, "rb")
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(-1 if size is None else size)
+        self._progress(self.tell())
+        return data
 
 
 class Bucket:
@@ -33,9 +53,9 @@ class Bucket:
     def __init__(self, store: Store) -> None:
         self._store, self._objects = store, _opened(store)
 
-    def put(self, name: str, descriptor: int) -> None:
-        """Stores a file under a name, whole or not at all; larger ones in parts."""
-        with _told(self._store, name), os.fdopen(os.dup(descriptor), "rb") as file:
+    def put(self, name: str, descriptor: int, progress: Progress = _ignore) -> None:
+        """Stores a file under a name, whole or not at all; larger ones in parts, which `progress` hears of."""
+        with _told(self._store, name), _Heard(os.dup(descriptor), progress) as file:
             import obstore  # noqa: PLC0415 - an extra, which most do not have
 
             file.seek(0)
@@ -150,6 +170,15 @@ class Bucket:
 def has_threads() -> bool:
     """Whether this process has used an object store: then it has threads that a fork would not take along."""
     return "obstore" in sys.modules
+
+
+def heard(chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
+    """The chunks; `progress` is told how many bytes came so far."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        progress(size)
+        yield chunk
 
 
 def sha256(chunks: Iterable[bytes]) -> tuple[int, str]:

@@ -16,10 +16,10 @@ from maintd.codec import Codec
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, NotYet
 from maintd.inventory import Entry
-from maintd.objects import Bucket, sha256
+from maintd.objects import Bucket, heard, sha256
 from maintd.sharing import Sharing
 from maintd.stores import Store
-from maintd.storing import Place, Request, answer, check, digest
+from maintd.storing import Place, Request, answer, check
 
 _MARK = "uploaded"
 _TRIES = 5
@@ -146,18 +146,18 @@ def store_object(progress: codec.Progress, *, request: dict[str, Any], store: di
         durable.opened(name, dir_fd=dir_fd) as source,
     ):
         exact = check(wanted.seen, source)
-        place = Place(wanted, exact, source, dir_fd, root_fd, root_fd)
+        place = Place(progress, wanted, exact, source, dir_fd, root_fd, root_fd)
         if listed := place.listed_anew():
             return answer(listed, is_listed=True)
-        entry = _uploaded(progress, place, Sharing.of(Bucket(Store.of(store)), wanted.root))
+        entry = _uploaded(place, Sharing.of(Bucket(Store.of(store)), wanted.root))
         with place.listed(entry):
             place.part()
     return answer(entry)
 
 
-def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
+def _uploaded(place: Place, shared: Sharing) -> Entry:
     """The object's line, once what the store gives back is the file; what is there already is compared."""
-    name, content = place.wanted.name, digest(place.source)
+    name, content = place.wanted.name, place.digest()
     if shared.has(name):
         try:
             return _as_it_is(place, shared.bucket, content)
@@ -168,9 +168,9 @@ def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
         made = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=root_fd)
         try:
             with _roomy():
-                codec.compress_fd(place.source, made, Codec(place.wanted.codec, place.wanted.level), progress)
-            size, stored = os.fstat(made).st_size, digest(made)
-            is_put = shared.put(name, made)
+                codec.compress_fd(place.source, made, Codec(place.wanted.codec, place.wanted.level), place.progress)
+            size, stored = os.fstat(made).st_size, copies.digest(place.progress, made)
+            is_put = shared.put(name, made, place.progress)
         finally:
             os.close(made)
             durable.discard(temporary, dir_fd=root_fd)
@@ -180,7 +180,7 @@ def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
         except FileExistsError as error:
             where = names.printable(name)
             raise NotYet(f"another machine has just stored {where}: the next run takes another name") from error
-    if sha256(shared.bucket.chunks(name)) != (size, stored):
+    if sha256(heard(shared.bucket.chunks(name), place.progress)) != (size, stored):
         shared.bucket.try_to_remove(name)
         raise MaintdError(
             f"the object store gave back something else than was stored as {names.printable(name)}",
@@ -204,14 +204,14 @@ def _roomy() -> Iterator[None]:
 def _as_it_is(place: Place, bucket: Bucket, content: str) -> Entry:
     """The line of an object that is there: an interrupted run's. FileExistsError if it is not of this content."""
     name = place.wanted.name
-    size, stored = sha256(bucket.chunks(name))
+    size, stored = sha256(heard(bucket.chunks(name), place.progress))
     if _content_of(bucket, place) != content:
         raise FileExistsError(17, "an object of that name with other content is there already", name)
     return place.entry(content, size, stored)
 
 
 def _content_of(bucket: Bucket, place: Place) -> str:
-    chunks: Iterator[bytes] = bucket.chunks(place.wanted.name)
+    chunks: Iterator[bytes] = heard(bucket.chunks(place.wanted.name), place.progress)
     if place.wanted.codec != "none":
         chunks = formats.all_contents(place.wanted.codec, chunks)
     try:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from maintd import copies, durable, names
 from maintd.errors import MaintdError, OutOfReach
-from maintd.objects import PART, Bucket
+from maintd.objects import PART, Bucket, Progress
 from maintd.values import dataclass
 
 _KEPT = "conditions"
@@ -45,14 +45,14 @@ class Sharing:
         """Takes a name for this machine; False if it is another's. Until `put` it says which machine has it."""
         return self._put_new(name, self.own) or self._is_reserved(name)
 
-    def put(self, name: str, descriptor: int) -> bool:
+    def put(self, name: str, descriptor: int, progress: Progress) -> bool:
         """Stores a file under a name that is free, or reserved by this machine; False if it is another's."""
         size = os.fstat(descriptor).st_size
         if size <= PART and self._put_new(name, os.pread(descriptor, size, 0)):
             return True
         if not (self._is_reserved(name) if size <= PART else self.reserve(name)):
             return False
-        self.bucket.put(name, descriptor)
+        self.bucket.put(name, descriptor, progress)
         return True
 
     def take_back(self, name: str) -> None:

@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
-from maintd import inventory, jobs
+from maintd import config, contexts, inventory, jobs
 from maintd.job import Context
+from maintd.log import Log
+from maintd.runner import Runner
+from maintd.runs import Run
 from maintd.steps import Action
 from maintd.triggers import Asked, Scheduled
 
@@ -494,3 +497,24 @@ fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+def heard_of(tree: Tree, target: str) -> list[int]:
+    """What the job says of how far it is with that, in bytes, while it runs to its good end."""
+    name, loaded, log = "archive.old", config.load(str(tree.config)), Log(lambda _: None)
+    ctx = contexts.context(loaded, name, datetime.now(UTC), Asked())
+    told: list[tuple[str, int]] = []
+    job = loaded.jobs[name]
+    run = Run(name=name, job=job, ctx=ctx, on_progress=lambda action, count: told.append((action.target, count)))
+    result = Runner(log).run(run)
+    log.close()
+    assert result.failed == 0
+    return [count for of, count in told if of.endswith(target)]
+
+
+def test_each_pass_over_a_large_file_says_that_it_goes_on(tree):
+    """Hashing a file and its copy is heard of as copying it is, so that no silence ends them."""
+    size = 3 << 20
+    tree.log("large.csv", os.urandom(size), age=40 * DAY)
+    told = heard_of(tree, "large.csv")
+    assert sum(count >= size for count in told) >= 3, f"copied, read, the copy read: {told}"

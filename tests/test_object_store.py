@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import itertools
 import json
 import os
 import re
@@ -20,7 +21,7 @@ import pytest
 from maintd import inventory
 
 from .conftest import environment, until
-from .test_archive import DAY
+from .test_archive import DAY, heard_of
 from .tree import Did, Tree
 
 ROOT = Path(__file__).parents[1]
@@ -194,6 +195,25 @@ def test_a_large_file_goes_in_parts(tree, moto, bucket):
     tree.log("large.csv", data, age=40 * DAY)
     assert do(tree).code == 0
     assert objects(moto, bucket)["large.csv"] == data
+
+
+@pytest.fixture
+def keyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("keyed")
+@pytest.mark.parametrize(("more", "target"), [("", "large.csv"), ('bundle = "month"\n', ".tar.zst")])
+def test_what_takes_long_on_a_slow_link_says_that_it_goes_on(tree, moto, bucket, more, target):
+    """Hashing, the upload and reading it back are heard of too, so that no silence ends them."""
+    configure(tree, moto.url, f"s3://{bucket}", more=more)
+    size = 20 << 20
+    tree.log("large.csv", os.urandom(size), age=70 * DAY)
+    told = heard_of(tree, target)
+    times = sum(before >= size > after for before, after in itertools.pairwise([*told, 0]))
+    assert times >= 4, f"made ready, hashed, uploaded, read back: {told}"
+    assert max(after - before for before, after in itertools.pairwise(told)) < 16 << 20, f"part by part: {told}"
 
 
 def test_an_object_of_an_interrupted_run_is_compared_and_taken(tree, moto, bucket):
