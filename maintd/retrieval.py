@@ -210,13 +210,14 @@ def _sha256(chunks: Iterator[bytes]) -> str:
 def below(entry: Entry) -> str:
     """The path of a file that is brought back, below where it goes: that in the archive, without the codec's suffix.
 
-    The number that an object has because its name was taken is left out.
+    The number that an object has because its name was taken is left out, and what a store's key has in escapes is as it
+    was.
     """
     path = entry.member or entry.name.removesuffix(names.CODEC_SUFFIXES[entry.codec])
-    folder, name = os.path.split(path)
-    original = os.path.basename(entry.original)
-    is_numbered = not entry.member and name.removeprefix(f"{original}-").isdecimal()
-    return os.path.join(folder, original) if is_numbered else path
+    unnumbered, _, number = path.rpartition("-")
+    called = {path, unnumbered} if number.isdecimal() and not entry.member else {path}
+    original = "/".join(entry.original.split("/")[-1 - path.count("/") :])
+    return path if called.isdisjoint((original, names.printable(original))) else original
 
 
 def bring_back(

@@ -178,7 +178,7 @@ def test_a_new_machine_goes_on_with_the_manifest_of_the_store(tree, moto, bucket
 
 
 def test_names_of_any_bytes_can_be_stored(tree, moto, bucket):
-    """Names with every byte but / and NUL have a key of their own and come back under the manifest's original."""
+    """Names with every byte but / and NUL have a key of their own, and come back as they were; also numbered ones."""
     configure(tree, moto.url, f"s3://{bucket}")
     every = [b"x" + bytes([byte]) + b".csv" for byte in (1, 10, 32, 35, 37, 42, 63, 92, 126, 127, 195, 255)]
     for name in every:
@@ -186,6 +186,14 @@ def test_names_of_any_bytes_can_be_stored(tree, moto, bucket):
     did = do(tree)
     assert (did.code, tree.names()) == (0, []), failures(did)
     assert run(tree, "archive", "verify").returncode == 0
+    folder = "sub\\dir"
+    for number, content in enumerate((b"before", b"after"), 1):
+        tree.log(f"{folder}/again\xe9.csv", content, age=(40 + number) * DAY)
+        assert do(tree).code == 0
+    back = tree.folder / "back"
+    assert run(tree, "archive", "get", "*", "--to", str(back)).returncode == 0
+    assert {name for name in os.listdir(os.fsencode(back)) if name.startswith(b"x")} == set(every)
+    assert sorted(os.listdir(back / folder)) == ["again\xe9.csv", "again\xe9.csv-1"]
 
 
 def test_a_large_file_goes_in_parts(tree, moto, bucket):
