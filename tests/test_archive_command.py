@@ -240,6 +240,22 @@ def test_an_archive_that_is_gone_is_said_and_not_made_anew(tree):
     assert tree.names() == []
 
 
+def test_an_archive_that_cannot_be_read_keeps_nobody_from_the_others(tree):
+    """The rest is listed, verified and brought back, with 5; the one is named; it is 1 only where nothing could be."""
+    other = job(pattern="HERE/*.csv", to="HERE/lost", name="lost")
+    tree.write_config(other + job())
+    (tree.folder / "lost" / inventory.NAME).mkdir(parents=True)
+    back = tree.folder / "back"
+    for arguments in (("list",), ("verify",), ("get", "*", "--to", str(back))):
+        said = tree.run("archive", *arguments)
+        assert (said.returncode, bool(said.stdout)) == (5, True), said
+        assert f"the archive {tree.folder}/lost cannot be read" in said.stderr
+    assert len([path for path in back.rglob("*") if path.is_file()]) == 3
+    tree.write_config(other)
+    for arguments in (("list",), ("verify",), ("get", "*", "--to", str(back))):
+        assert tree.run("archive", *arguments).returncode == 1
+
+
 def test_a_new_file_with_the_inode_of_an_archived_one_is_another(tree):
     """What has the inode alone is not the archived file: verify names the lost object, and advises what is true."""
     tree.write_config(job())
