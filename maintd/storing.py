@@ -5,6 +5,7 @@ first, then its new name; one that is copied is copied, read back and synced, th
 """
 
 import contextlib
+import errno
 import os
 from dataclasses import replace
 from typing import Any
@@ -63,7 +64,7 @@ def store_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str
         is_there = copies.exists(place.target, archive_fd)
         is_whole = wanted.codec == "none" and not (is_there or wanted.keeps)
         is_moved = is_whole and os.fstat(archive_fd).st_dev == exact.dev
-        entry = _move(place) if is_moved else _copy(place)
+        entry = _move_or_copy(place) if is_moved else _copy(place)
     return answer(entry)
 
 
@@ -167,6 +168,16 @@ def entry_of(wanted: Request, exact: Seen, sha256: str, stored_bytes: int, store
         job=wanted.job,
         ctime_ns=exact.ctime_ns,
     )
+
+
+def _move_or_copy(place: Place) -> Entry:
+    """Copies what cannot be renamed: the archive is of another mount of the file system, or another quota project."""
+    try:
+        return _move(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    return _copy(place)
 
 
 def _move(place: Place) -> Entry:

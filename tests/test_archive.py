@@ -108,6 +108,24 @@ def test_on_the_same_file_system_a_file_is_renamed(tree):
 
 
 @needs_root
+@pytest.mark.parametrize("options", ['compress = "none"', "", 'compress = "none"\nkeep_originals = true'])
+def test_into_another_mount_of_the_same_file_system_it_is_copied(tree, options):
+    """Where one file system is mounted twice nothing can be renamed: the file is copied, and goes then."""
+    before = tree.log("a.csv", b"x" * 10_000, age=40 * DAY).stat()
+    (tree.folder / "archive").mkdir()
+    (tree.folder / "disk").mkdir()
+    tree.write_config(job(options))
+    with mounted("--bind", tree.folder / "disk", tree.folder / "archive"):
+        succeeded(tree.do())
+        assert tree.names() == (["a.csv"] if "keep" in options else [])
+        (stored,) = archived(tree)
+        assert content(tree.folder / "archive" / stored) == b"x" * 10_000
+        assert (tree.folder / "archive" / stored).stat().st_mtime_ns == before.st_mtime_ns
+        assert tree.do().events("file.archived") == []
+        assert tree.run("archive", "verify").returncode == 0
+
+
+@needs_root
 @pytest.mark.parametrize("options", ['compress = "none"', ""])
 def test_on_another_file_system_it_is_copied_verified_and_removed(tree, options):
     """Across file systems nothing is lost of mode, times, owner and attributes, and only then the original goes."""
