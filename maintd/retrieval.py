@@ -76,11 +76,15 @@ class Directory:
 
 
 class Remote:
-    """An archive in an object store. Its manifest there may lag behind a run that was cut off, until the next one."""
+    """An archive in an object store. Its manifest there may lag behind a run that was cut off, until the next one.
+
+    The last piece that was fetched is kept: who reads the files of a bundle in their order fetches it once.
+    """
 
     def __init__(self, store: Store) -> None:
         self.where = store.to
         self._bucket = Bucket(store)
+        self._last: tuple[str, int, bytes] = "", 0, b""
 
     def manifest(self) -> Manifest:
         found = Manifest()
@@ -100,7 +104,14 @@ class Remote:
         return os.geteuid()
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
-        return self._bucket.chunks(name, offset)
+        of, start, last = self._last
+        if of == name and start <= offset < start + len(last):
+            yield last[offset - start :]
+            offset = start + len(last)
+        for piece in self._bucket.chunks(name, offset):
+            self._last = name, offset, piece
+            yield piece
+            offset += len(piece)
 
 
 def archive_at(store: Store) -> Archive:

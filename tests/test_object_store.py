@@ -464,6 +464,30 @@ def test_a_bundle_goes_to_the_store_and_is_read_from_there(tree, moto, bucket):
     assert (tree.folder / "back/1-2026-02-03.csv").read_bytes() == b"price 1\n"
 
 
+def test_a_bundle_is_fetched_once_for_all_of_its_files(tree, moto, bucket):
+    """verify and get of many files ask the store for their bundle as often as it has parts, and not for each file."""
+    for number in range(30):
+        tree.log(f"{number}-2026-03-01.csv", os.urandom(400_000))
+    dated(tree, moto.url, bucket)
+    assert do(tree).code == 0
+    fetched: list[bytes] = []
+
+    def note(data: bytes) -> str:
+        if data.startswith(b"GET") and b".tar.zst" in data.partition(b"\r\n")[0]:
+            fetched.append(data)
+        return ""
+
+    with proxied(moto, note) as url:
+        dated(tree, url, bucket)
+        assert run(tree, "archive", "verify").returncode == 0
+        assert len(fetched) <= 12, "two parts, each with a look at the size, hashed and unpacked; and a small bundle"
+        fetched.clear()
+        back = tree.folder / "back"
+        assert run(tree, "archive", "get", "*-2026-03-01.csv", "--to", str(back)).returncode == 0
+        assert len(list(back.glob("*.csv"))) == 30
+        assert len(fetched) <= 4
+
+
 def test_a_bundle_whose_upload_is_cut_off_is_made_anew(tree, moto, bucket):
     """Killed in the middle of its PUT, or with the store gone, a bundle counts for nothing: the next run makes it."""
     reached = threading.Event()

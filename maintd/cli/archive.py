@@ -144,7 +144,8 @@ def verify(called: Invocation, /, *, sample: float) -> int:
             continue
         entries = listed.entries()
         chosen = random.sample(entries, max(1, round(sample * len(entries)))) if sample < 1 and entries else entries
-        objects = [list(found) for _, found in groupby(sorted(chosen, key=lambda one: one.key), lambda one: one.name)]
+        chosen.sort(key=lambda one: (one.name, one.offset))
+        objects = [list(found) for _, found in groupby(chosen, lambda one: one.name)]
         faults = sum(_said_wrong(listed, entries) for entries in objects)
         strays = listed.strays()
         for name in strays:
