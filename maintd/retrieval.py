@@ -221,14 +221,15 @@ def _sha256(chunks: Iterator[bytes]) -> str:
 def below(entry: Entry) -> str:
     """The path of a file that is brought back, below where it goes: that in the archive, without the codec's suffix.
 
-    The number that an object has because its name was taken is left out, and what a store's key has in escapes is as it
-    was.
+    The number that an object has because its name was taken is left out, before which a long name was cut off; and what
+    a store's key has in escapes is as it was.
     """
     path = entry.member or entry.name.removesuffix(names.CODEC_SUFFIXES[entry.codec])
-    unnumbered, _, number = path.rpartition("-")
-    called = {path, unnumbered} if number.isdecimal() and not entry.member else {path}
+    begin, _, number = path.rpartition("-")
+    is_numbered = number.isdecimal() and not entry.member
     original = "/".join(entry.original.split("/")[-1 - path.count("/") :])
-    return path if called.isdisjoint((original, names.printable(original))) else original
+    called = (original, names.printable(original))
+    return original if path in called or (is_numbered and any(name.startswith(begin) for name in called)) else path
 
 
 def bring_back(
@@ -249,7 +250,7 @@ def bring_back(
         raise MaintdError(f"it is missing in the archive, where it was {entry.name}")
     path = os.path.join(grounds.resolve(to), os.path.normpath(f"/{below(entry)}").lstrip("/"))
     if path in brought:
-        path = next(each for number in count(1) if (each := f"{path}-{number}") not in brought)
+        path = next(each for number in count(1) if (each := names.numbered(path, number)) not in brought)
     directory, name = os.path.split(path)
     durable.make_directories(directory)
     temporary = names.temporary(name)

@@ -107,6 +107,22 @@ def test_on_the_same_file_system_a_file_is_renamed(tree):
     assert (entry["codec"], entry["sha256"]) == ("none", entry["stored_sha256"])
 
 
+def test_of_a_name_as_long_as_can_be_each_version_is_stored(tree):
+    """Where a number does not fit behind a name, that is cut off before it; brought back it is whole."""
+    tree.write_config(job(pattern="LOGS/*"))
+    name = "é" * 127 + "x"
+    for number in range(3):
+        tree.log(name, b"%d" % number, age=(60 - number) * DAY)
+        succeeded(tree.do())
+    assert tree.names() == []
+    assert sorted(os.fsencode(found)[-6:] for found in archived(tree)) == sorted(
+        os.fsencode(found)[-6:] for found in (name, f"{name[:-2]}-1", f"{name[:-2]}-2")
+    )
+    back = tree.folder / "back"
+    assert tree.run("archive", "get", name, "--to", str(back)).returncode == 0
+    assert (back / name).read_bytes() == b"2"
+
+
 @needs_root
 @pytest.mark.parametrize("options", ['compress = "none"', "", 'compress = "none"\nkeep_originals = true'])
 def test_into_another_mount_of_the_same_file_system_it_is_copied(tree, options):

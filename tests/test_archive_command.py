@@ -34,7 +34,7 @@ def test_list_shows_what_is_there(tree):
     assert f"{tree.logs}/2026/a.csv" in shown.stdout
     assert f"→ {tree.folder}/archive/2026/a.csv.zst" in shown.stdout
     assert r"\xffc.csv" in shown.stdout
-    for pattern in ("*/2026/*", "a.csv", f"{tree.logs}/2026/a.csv", "2026/a.csv.zst"):
+    for pattern in ("*/2026/*", "a.csv", f"{tree.logs}/2026/a.csv", "2026/a.csv.zst", "2026/a.csv"):
         (line,) = tree.run("archive", "list", "--json", "--path", pattern).stdout.splitlines()
         entry = json.loads(line)
         assert (entry["original"], entry["size"], entry["is_there"]) == (f"{tree.logs}/2026/a.csv", 6000, True)

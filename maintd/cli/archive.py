@@ -96,9 +96,9 @@ def list_(called: Invocation, /, *, since: str | None, path: str | None, as_json
 def get(called: Invocation, /, pattern: str, *, to: str) -> int:
     """Makes archived files again below DIR, with mode, owner and mtime; each is compared by its hash first.
 
-    PATTERN is matched against the path that a file had, its name, and its name in the archive; * matches / too. Of what
-    would have one path, the newest gets it, and the others get a number. Nothing that is there is overwritten, and what
-    is archived stays archived.
+    PATTERN is matched against the path that a file had, its name, and its name in the archive, with its suffix or
+    without; * matches / too. Of what would have one path, the newest gets it, and the others get a number. Nothing that
+    is there is overwritten, and what is archived stays archived.
     """
     made: set[str] = set()
     found: list[tuple[Listed, Entry]] = []
@@ -231,8 +231,8 @@ def _said_odd(listed: Listed) -> Exit | None:
 
 def _chosen(listed: Listed, pattern: str | None) -> Iterator[Entry]:
     for entry in listed.entries():
-        spoken = (entry.original, os.path.basename(entry.original), entry.name, entry.member)
-        if pattern is None or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for name in spoken if name):
+        spoken = (entry.original, os.path.basename(entry.original), entry.name, retrieval.below(entry))
+        if pattern is None or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for name in spoken):
             yield entry
 
 
