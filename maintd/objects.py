@@ -227,7 +227,7 @@ def _told(store: Store, name: str) -> Iterator[None]:
     try:
         yield
     except (exceptions.UnauthenticatedError, exceptions.PermissionDeniedError) as error:
-        raise _denied(store) from error
+        raise _denied(store, str(error)) from error
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error) or not name:
             raise MaintdError(
@@ -239,7 +239,7 @@ def _told(store: Store, name: str) -> Iterator[None]:
         if any(
             code in said for code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403 Forbidden")
         ):
-            raise _denied(store) from error
+            raise _denied(store, said) from error
         if "NoSuchBucket" in said:
             raise MaintdError(
                 f"there is no bucket {store.bucket}", hint="make it, or correct its name in the job"
@@ -252,5 +252,11 @@ def _told(store: Store, name: str) -> Iterator[None]:
         ) from error
 
 
-def _denied(store: Store) -> OutOfReach:
+def _denied(store: Store, said: str) -> OutOfReach:
+    if "RequestTimeTooSkewed" in said:
+        where = store.endpoint or store.to
+        return OutOfReach(
+            f"the clock here and that of the object store at {where} are too far apart: it takes no request",
+            hint="set the clock (timedatectl); the key is not what is wrong",
+        )
     return OutOfReach(f"the object store refuses the key for {store.to}", hint="look at the key, and at what it may do")

@@ -2,6 +2,7 @@
 
 import contextlib
 import gzip
+import http.server
 import itertools
 import json
 import os
@@ -254,6 +255,43 @@ def test_a_key_that_is_wrong_is_said_once(tree, tmp_path):
         assert run(tree, "archive", "verify").returncode == 0
     finally:
         server.kill()
+
+
+class Skewed(http.server.BaseHTTPRequestHandler):
+    """A store to which a request comes from another time."""
+
+    def answer(self) -> None:
+        said = b"<Error><Code>RequestTimeTooSkewed</Code><Message>The difference is too large.</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    do_GET = do_HEAD = do_PUT = answer  # noqa: N815 - what http.server calls
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_clock_that_is_wrong_is_told_as_that(tree):
+    """Where a store refuses requests because of their time, it is the clock that is named, and not the key."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Skewed) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        configure(tree, f"http://127.0.0.1:{server.server_port}", "s3://bucket/p")
+        event = refused(tree)
+        server.shutdown()
+    assert "the clock here" in event["error_msg"]
+    assert "timedatectl" in event["advice"]
+
+
+def test_a_key_file_that_is_no_text_is_said_without_what_it_holds(tree, moto, bucket):
+    """It is one event that names the file, and no traceback."""
+    secret = tree.folder / "secret"
+    secret.write_bytes(b"\xff\xfehidden")
+    configure(tree, moto.url, f"s3://{bucket}", f'secret_access_key_file = "{secret}"')
+    event = refused(tree)
+    assert event["error_msg"] == f"{secret} holds no text"
+    assert "hidden" not in json.dumps(event)
 
 
 def test_keys_come_from_files_or_the_environment_alone(tree, moto, bucket):
