@@ -71,7 +71,8 @@ class Bucket:
     def put_if(self, name: str, data: bytes, tag: str | None) -> str | None:
         """Stores these in place of what has that tag (None: if there is nothing yet); the new tag, None if it has not.
 
-        A store that does not keep to conditions stores them whatever is there.
+        A store that does not keep to conditions stores them whatever is there. It is one request, which may take as
+        long as one for each part.
         """
         import obstore  # noqa: PLC0415 - as above
         from obstore import exceptions  # noqa: PLC0415 - as above
@@ -79,7 +80,7 @@ class Bucket:
         with _told(self._store, name):
             try:
                 mode = "create" if tag is None else {"e_tag": tag}
-                stored = obstore.put(self._objects, self._path(name), data, mode=mode)  # type: ignore[arg-type]
+                stored = obstore.put(self._patient(len(data)), self._path(name), data, mode=mode)  # type: ignore[arg-type]
                 return stored["e_tag"] or ""
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 return None
@@ -125,10 +126,13 @@ class Bucket:
                 except obstore.exceptions.BaseError as error:
                     if _NO_RANGES not in str(error) or start != offset:
                         raise
-                    patient = _opened(self._store, len(range(0, size, PART)))
-                    yield from _from(obstore.get(patient, self._path(name)), offset)
+                    yield from _from(obstore.get(self._patient(size), self._path(name)), offset)
                     return
                 yield piece
+
+    def _patient(self, size: int) -> "S3Store":
+        """With time for so many bytes in one request."""
+        return self._objects if size <= PART else _opened(self._store, len(range(0, size, PART)))
 
     def _piece(self, name: str, start: int, end: int) -> bytes:
         import obstore  # noqa: PLC0415 - as above

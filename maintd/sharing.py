@@ -63,13 +63,13 @@ class Sharing:
     def replace(self, name: str, descriptor: int, tag: str | None) -> str | None:
         """Stores a file in place of what is there, if that has the tag (None: is not there); the new tag.
 
-        None if it has another one by now. What is too large for one request is stored whatever is there.
+        None if it has another one by now.
         """
-        size = os.fstat(descriptor).st_size
-        if not self.is_kept or size > PART:
+        if not self.is_kept:
             self.bucket.put(name, descriptor)
             return self.bucket.tag(name) or ""
-        return self.bucket.put_if(name, os.pread(descriptor, size, 0), tag)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return self.bucket.put_if(name, file.read(), tag)
 
     def _put_new(self, name: str, data: bytes) -> bool:
         if self.is_kept:
