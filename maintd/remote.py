@@ -27,7 +27,7 @@ _PLACE = "place"
 """The file in the private directory of a store that says what it is for."""
 
 
-def reach(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> None:
+def reach(progress: codec.Progress, *, store: dict[str, Any], directory: str) -> None:
     """Sees whether the store can be reached, and fetches its manifest if there is none here.
 
     What was listed while the store was reached by another endpoint, and never got there, is taken over.
@@ -41,7 +41,7 @@ def reach(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -
             durable.write_whole(_PLACE, place.to.encode(), dir_fd=dir_fd)
         if not copies.exists(inventory.NAME, dir_fd):
             with suppress(FileNotFoundError):  # whole or not at all: a part of it would be taken for all, and go there
-                durable.write_whole(inventory.NAME, b"".join(bucket.chunks(inventory.NAME)), dir_fd=dir_fd)
+                durable.write_whole(inventory.NAME, b"".join(_listed_there(progress, bucket)), dir_fd=dir_fd)
         _inherit(place, bucket, directory, dir_fd)
 
 
@@ -71,7 +71,7 @@ def _others(place: Store, directory: str) -> Iterator[str]:
                 yield other
 
 
-def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> int | None:
+def upload_manifest(progress: codec.Progress, *, store: dict[str, Any], directory: str) -> int | None:
     """Stores the manifest as it is here, and returns its bytes; None if nothing is listed yet.
 
     What another machine stores there meanwhile is taken over first.
@@ -81,10 +81,10 @@ def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directo
         return None
     for _ in range(_TRIES):
         with durable.directory(directory) as dir_fd:
-            tag = _take_over(shared.bucket, directory, dir_fd)
+            tag = _take_over(progress, shared.bucket, directory, dir_fd)
             with durable.opened(inventory.NAME, dir_fd=dir_fd) as listed:
                 size = os.fstat(listed).st_size
-                stored = shared.replace(inventory.NAME, listed, tag)
+                stored = shared.replace(inventory.NAME, listed, tag, progress)
             if stored is not None:
                 mark = f"{size} {stored}\n".encode()
                 durable.append(_MARK, mark, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
@@ -92,7 +92,7 @@ def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directo
     raise MaintdError("other machines store their manifests there all the time", hint="the next run tries it again")
 
 
-def _take_over(bucket: Bucket, directory: str, dir_fd: int) -> str | None:
+def _take_over(progress: codec.Progress, bucket: Bucket, directory: str, dir_fd: int) -> str | None:
     """Adds what the store's manifest has and the one here has not: that of another machine, or of a state that is lost.
 
     Lines are only ever added, so that all of both, in their order, says what both say. Returns the store's tag of it.
@@ -102,10 +102,16 @@ def _take_over(bucket: Bucket, directory: str, dir_fd: int) -> str | None:
         return tag
     with open(os.path.join(directory, inventory.NAME), "rb") as listed:
         known = set(listed)
-    missing = [line for line in b"".join(bucket.chunks(inventory.NAME)).splitlines(keepends=True) if line not in known]
+    there = b"".join(_listed_there(progress, bucket)).splitlines(keepends=True)
+    missing = [line for line in there if line not in known]
     if missing:
         inventory.add(b"".join(missing), dir_fd=dir_fd)
     return tag
+
+
+def _listed_there(progress: codec.Progress, bucket: Bucket) -> Iterator[bytes]:
+    """The manifest of the store."""
+    return heard(bucket.chunks(inventory.NAME), progress)
 
 
 def _marked(directory: str) -> tuple[int | None, str]:

@@ -60,13 +60,13 @@ class Sharing:
         with contextlib.suppress(OSError, MaintdError):
             self.bucket.put_bytes(name, self.own)
 
-    def replace(self, name: str, descriptor: int, tag: str | None) -> str | None:
+    def replace(self, name: str, descriptor: int, tag: str | None, progress: Progress) -> str | None:
         """Stores a file in place of what is there, if that has the tag (None: is not there); the new tag.
 
         None if it has another one by now.
         """
         if not self.is_kept:
-            self.bucket.put(name, descriptor)
+            self.bucket.put(name, descriptor, progress)
             return self.bucket.tag(name) or ""
         with os.fdopen(os.dup(descriptor), "rb") as file:
             return self.bucket.put_if(name, file.read(), tag)
