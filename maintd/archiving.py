@@ -123,7 +123,7 @@ class Naming:
         """The name of the object and its codec: what is compressed already, or has too long a name, stays as it is."""
         codec = "none" if old.below.endswith(dates.PACKED) else self.shelf.codec
         for number in count():
-            plain = f"{old.below}-{number}" if number else old.below
+            plain = names.numbered(old.below, number) if number else old.below
             if not names.fits(os.path.basename(plain) + names.CODEC_SUFFIXES[codec]):
                 codec = "none"
             name = plain + names.CODEC_SUFFIXES[codec]

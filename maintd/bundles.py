@@ -1,7 +1,9 @@
 """Plans how files are put away together: one bundle for each day, or each month, that is over for long enough."""
 
 import os
+import resource
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import field
 from datetime import datetime, timedelta, tzinfo
 from itertools import count
 from typing import Any, Literal
@@ -11,6 +13,7 @@ from maintd.actions.bundle import ArchiveBundle, StoreBundle
 from maintd.actions.upload import ReachStore, UploadManifest
 from maintd.archiving import Old, Shelf, leftovers, to_make
 from maintd.bundling import Wanted
+from maintd.confinement import OTHERS
 from maintd.remote import is_uploaded
 from maintd.steps import Finding, Step
 from maintd.stores import Store
@@ -19,6 +22,10 @@ from maintd.values import dataclass
 
 Period = Literal["day", "month"]
 SUFFIX = ".tar.zst"
+
+
+_MOST_DIRECTORIES = 2000
+"""Directories from which one bundle takes files at most: a child that is confined to them has each of them open."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +100,7 @@ def _grouped(
     taken = {entry.name for entry in known.values()} | manifest.spoilt
     judge, refused = Judge(), []
     groups: dict[str, list[Wanted]] = {}
-    fresh: dict[str, str] = {}
+    fresh = _Fresh(shelf, taken)
     for dated in found:
         seen = dated.old.seen
         entry = listed.get((seen.path, seen.size, seen.mtime_ns))
@@ -108,11 +115,38 @@ def _grouped(
         elif entry and (is_remote or is_there or not _was_there(entry.name, known)):
             groups.setdefault(entry.name, []).append(Wanted(seen, entry.member, dated.old.reason))
         else:
-            if dated.period not in fresh:
-                fresh[dated.period] = _free(dated.period, taken, shelf)
-                taken.add(fresh[dated.period])
-            groups.setdefault(fresh[dated.period], []).append(Wanted(seen, dated.old.below, dated.old.reason))
+            groups.setdefault(fresh.name(dated), []).append(Wanted(seen, dated.old.below, dated.old.reason))
     return groups, refused
+
+
+@dataclass
+class _Fresh:
+    """Gives bundles that are new their names: one for each period, and another for what is of too many directories."""
+
+    shelf: Shelf
+    taken: set[str]
+    _given: dict[tuple[str, str], str] = field(default_factory=dict)
+    _last: dict[str, tuple[str, int]] = field(default_factory=dict)
+
+    def name(self, dated: Dated) -> str:
+        place = dated.period, os.path.dirname(dated.old.seen.path)
+        if place not in self._given:
+            self._given[place] = self._next(dated.period)
+        return self._given[place]
+
+    def _next(self, period: str) -> str:
+        """For files of one more directory."""
+        name, directories = self._last.get(period, ("", 0))
+        if not 0 < directories < _most_directories():
+            name, directories = _free(period, self.taken, self.shelf), 0
+            self.taken.add(name)
+        self._last[period] = name, directories + 1
+        return name
+
+
+def _most_directories() -> int:
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    return _MOST_DIRECTORIES if hard == resource.RLIM_INFINITY else min(_MOST_DIRECTORIES, max(hard - OTHERS, 1))
 
 
 def _was_there(name: str, known: Mapping[tuple[str, str], inventory.Entry]) -> bool:

@@ -15,11 +15,11 @@ from maintd import codec, copies, durable, holders, inventory, names, retrieval
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, NotYet, trouble
 from maintd.inventory import Entry
-from maintd.objects import Bucket, sha256
+from maintd.objects import Bucket, heard, sha256
 from maintd.sharing import Sharing
 from maintd.steps import Seen
 from maintd.stores import Store
-from maintd.storing import check, digest
+from maintd.storing import check
 from maintd.tarring import Member, Tar, unreadable
 from maintd.values import dataclass
 
@@ -79,7 +79,7 @@ def store_bundle(progress: codec.Progress, *, request: dict[str, Any]) -> dict[s
     wanted = Request.of(request)
     with durable.directory(wanted.root) as root_fd:
         if copies.exists(wanted.name, root_fd):
-            made = _compared(wanted, retrieval.Directory(wanted.root), root_fd)
+            made = _compared(progress, wanted, retrieval.Directory(wanted.root), root_fd)
         else:
             with _written(progress, wanted, root_fd) as (made, temporary, descriptor):
                 if not made.entries:
@@ -97,14 +97,14 @@ def upload_bundle(progress: codec.Progress, *, request: dict[str, Any], store: d
     shared = Sharing.of(Bucket(place), wanted.root)
     with durable.directory(wanted.root) as root_fd:
         if shared.has(wanted.name):
-            made = _compared(wanted, retrieval.Remote(place), root_fd)
+            made = _compared(progress, wanted, retrieval.Remote(place), root_fd)
         else:
             with _written(progress, wanted, root_fd) as (made, _, descriptor):
                 if not made.entries:
                     return made.fields(0, "")
                 _reserve(shared, wanted.name)
                 with _listed(wanted, made, root_fd, lambda: _may_be_there(shared, wanted.name)):
-                    _upload(shared, wanted.name, descriptor, made.entries[0][0])
+                    _upload(progress, shared, descriptor, made.entries[0][0])
         _part(wanted, made, root_fd)
     entry = made.entries[0][0] if made.entries else None
     return made.fields(entry.stored_bytes if entry else 0, entry.stored_sha256 if entry else "")
@@ -124,9 +124,10 @@ def _may_be_there(shared: Sharing, name: str) -> bool:
         return True
 
 
-def _upload(shared: Sharing, name: str, descriptor: int, entry: Entry) -> None:
-    shared.put(name, descriptor)
-    if sha256(shared.bucket.chunks(name)) != (entry.stored_bytes, entry.stored_sha256):
+def _upload(progress: codec.Progress, shared: Sharing, descriptor: int, entry: Entry) -> None:
+    name = entry.name
+    shared.put(name, descriptor, progress)
+    if sha256(heard(shared.bucket.chunks(name), progress)) != (entry.stored_bytes, entry.stored_sha256):
         shared.take_back(name)  # its lines are taken back as well, which is to be never after another machine's
         raise MaintdError(
             f"the object store gave back something else than was stored as {names.printable(name)}",
@@ -156,7 +157,7 @@ def _written(progress: codec.Progress, wanted: Request, root_fd: int) -> Iterato
             else:
                 made.entries.append((_entry(wanted, file, exact, written.offset, written.sha256), exact))
         tar.finish(b"".join(entry.line() for entry, _ in made.entries))
-        stored = digest(descriptor)
+        stored = copies.digest(progress, descriptor)
         made.entries = [
             (replace(entry, stored_bytes=tar.end, stored_sha256=stored), exact) for entry, exact in made.entries
         ]
@@ -229,7 +230,7 @@ def _listed(wanted: Request, made: Bundled, root_fd: int, is_there: Callable[[],
         raise
 
 
-def _compared(wanted: Request, archive: retrieval.Archive, root_fd: int) -> Bundled:
+def _compared(progress: codec.Progress, wanted: Request, archive: retrieval.Archive, root_fd: int) -> Bundled:
     """The files that are in the bundle as they are here: the manifest says so, and what is read of it too.
 
     Where they are to stay only their lines are made anew. The line of one with other content gets no inode, by which
@@ -245,11 +246,11 @@ def _compared(wanted: Request, archive: retrieval.Archive, root_fd: int) -> Bund
                 entry = known.get((wanted.name, file.member))
                 if entry is None or not entry.is_of(exact.path, exact.size, exact.mtime_ns):
                     raise FileExistsError(17, "a bundle of that name without this file is there already", wanted.name)
-                content = digest(source)
+                content = copies.digest(progress, source)
                 if content != entry.sha256:
                     lines.append(replace(entry, ino=0).line())
                     raise NotYet("it has changed since it was stored: the next run stores it anew")
-                if content != sha256(retrieval.content(archive, entry))[1]:
+                if content != sha256(heard(retrieval.content(archive, entry), progress))[1]:
                     raise FileExistsError(17, "what the bundle holds of it is something else", wanted.name)
                 copies.require_untouched(exact, source, free=not holders.may_be_written(source))
         except (OSError, MaintdError) as error:

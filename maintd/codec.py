@@ -111,17 +111,19 @@ def compress_pieces(
     return Compressed(in_bytes, out_bytes)
 
 
-def verify_fd(target_fd: int, codec: Codec) -> tuple[int, str]:
+def verify_fd(target_fd: int, codec: Codec, progress: Progress | None = None) -> tuple[int, str]:
     """Decompresses a compressed file from its start to its end: its content's bytes, and their SHA-256 in hex.
 
     It is read from the disk rather than from memory, if it was synced before. Raises OSError EIO for what is damaged,
-    cut off or followed by anything else.
+    cut off or followed by anything else. `progress` is told how many bytes of the content came so far.
     """
     os.posix_fadvise(target_fd, 0, 0, os.POSIX_FADV_DONTNEED)
     digest, size = hashlib.sha256(), 0
     for content in formats.contents(codec.name, _chunks(target_fd, [os.fstat(target_fd).st_size])):
         digest.update(content)
         size += len(content)
+        if progress:
+            progress(size)
     return size, digest.hexdigest()
 
 

@@ -12,6 +12,9 @@ from maintd.values import dataclass
 _KEPT = (0, 1, 2, 3, 4, 28)
 """CAP_CHOWN, _DAC_OVERRIDE, _DAC_READ_SEARCH, _FOWNER, _FSETID, _LEASE (capabilities(7)); another user has none."""
 
+OTHERS = 64
+"""Descriptors for all else that a child has open beside its directories."""
+
 _held: dict[str, int] = {}
 """The directories of this process by path, if it is confined: opened before it gave up its rights."""
 
@@ -49,12 +52,13 @@ class Confinement:
 
         Raises Refused if a directory is not the one that was looked at.
         """
-        for path, dev, ino in self.directories:
-            descriptor = linux.open_beneath(path, os.O_RDONLY | os.O_DIRECTORY)
-            info = os.fstat(descriptor)
-            if (info.st_dev, info.st_ino) != (dev, ino):
-                raise Refused(f"{printable(path)} was replaced by another directory at this moment")
-            _held[path] = descriptor
+        linux.allow_descriptors(len(self.directories) + OTHERS)
+        try:
+            self._hold()
+        except BaseException:
+            while _held:  # to say why takes a descriptor
+                os.close(_held.popitem()[1])
+            raise
         if self.gid is not None:
             os.setgroups([])
             os.setresgid(self.gid, self.gid, self.gid)
@@ -65,6 +69,14 @@ class Confinement:
         if self.fenced:
             linux.fence(tuple(_held.values()))
             linux.keep_capabilities(_KEPT)
+
+    def _hold(self) -> None:
+        for path, dev, ino in self.directories:
+            descriptor = linux.open_beneath(path, os.O_RDONLY | os.O_DIRECTORY)
+            _held[path] = descriptor
+            info = os.fstat(descriptor)
+            if (info.st_dev, info.st_ino) != (dev, ino):
+                raise Refused(f"{printable(path)} was replaced by another directory at this moment")
 
 
 def held(path: str) -> int | None:

@@ -17,6 +17,8 @@ from maintd.values import dataclass
 MOST_HOLES = 16 << 30
 """Bytes. A log of holes comes of a writer without O_APPEND whose file was cut, or of malice: 1 TiB takes no block."""
 
+_CHUNK = 1 << 20
+
 
 @dataclass(frozen=True)
 class Request:
@@ -54,7 +56,7 @@ def compress_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[
             raise NotYet(f"{names.printable(wanted.path)} is open in another process")
         was_there = exists(target, dir_fd)
         if was_there:
-            check_content(source, target, how, dir_fd=dir_fd)
+            check_content(progress, source, target, how, dir_fd=dir_fd)
         else:
             compress_beside(progress, source, target, how, dir_fd=dir_fd)
         out = os.lstat(target, dir_fd=dir_fd)
@@ -108,7 +110,7 @@ def _discard_unused(temporary: str, *, dir_fd: int) -> None:
         durable.discard(temporary, dir_fd=dir_fd)
 
 
-def check_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) -> None:
+def check_content(progress: codec.Progress, source: int, target: str, how: codec.Codec, *, dir_fd: int) -> None:
     """Syncs a compressed copy that an interrupted run had made, and may not have synced, and compares it.
 
     FileExistsError if it is of another file, or belongs to neither root nor the owner of the original: its owner could
@@ -120,13 +122,21 @@ def check_content(source: int, target: str, how: codec.Codec, *, dir_fd: int) ->
         os.fsync(copy)
         os.fsync(dir_fd)
         try:
-            found = codec.verify_fd(copy, how)
+            found = codec.verify_fd(copy, how, progress)
         except (OSError, MaintdError):
             found = (-1, "")
-    with os.fdopen(os.dup(source), "rb") as file:
-        content = (os.fstat(source).st_size, hashlib.file_digest(file, "sha256").hexdigest())
-    if found != content:
+    if found != (os.fstat(source).st_size, digest(progress, source)):
         raise FileExistsError(errno.EEXIST, "a file of that name with other content is there already", target)
+
+
+def digest(progress: codec.Progress, descriptor: int) -> str:
+    """The SHA-256 of a file's content, in hex; `progress` is told how many bytes of it were read."""
+    found, offset = hashlib.sha256(), 0
+    while data := os.pread(descriptor, _CHUNK, offset):
+        found.update(data)
+        offset += len(data)
+        progress(offset)
+    return found.hexdigest()
 
 
 def remove_original(exact: Seen, source: int, *, dir_fd: int) -> None:

@@ -4,14 +4,13 @@ import contextlib
 import gc
 import grp
 import os
-import resource
 import signal
 import socket
 import time
 from datetime import UTC, datetime
 from queue import Empty, SimpleQueue
 
-from maintd import __version__, answers, capabilities, durable, holders, lock, powers, reloading, story
+from maintd import __version__, answers, capabilities, durable, holders, linux, lock, powers, reloading, story
 from maintd import config as configuration
 from maintd.awake import Awake
 from maintd.client import SOCKET, STATUS_SOCKET
@@ -59,19 +58,12 @@ def run(config_path: str) -> int:
     """Runs until told to stop; returns the exit code. Raises ConfigError, Locked, or OSError before it has begun."""
     gc.enable()
     config = configuration.load(config_path)
-    _allow_descriptors()
+    linux.allow_descriptors(_DESCRIPTORS)
     lock_fd = lock.take(config.settings.state_dir, LOCK_PATIENCE)
     try:
         return Daemon(config_path, config, lock_fd).run()
     finally:
         os.close(lock_fd)
-
-
-def _allow_descriptors() -> None:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = _DESCRIPTORS if hard == resource.RLIM_INFINITY else min(_DESCRIPTORS, hard)
-    if soft != resource.RLIM_INFINITY and soft < wanted:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class Daemon:

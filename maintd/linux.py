@@ -4,6 +4,7 @@ import contextlib
 import ctypes
 import errno
 import os
+import resource
 import struct
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -194,6 +195,14 @@ def fence(directories: Sequence[int]) -> None:
         _call(_LANDLOCK_RESTRICT_SELF, ruleset, ctypes.c_uint(0))
     finally:
         os.close(ruleset)
+
+
+def allow_descriptors(wanted: int) -> None:
+    """Lets this process have so many files open, or as many as it may."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    most = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < most:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, hard))
 
 
 def be_background() -> None:

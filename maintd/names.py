@@ -105,6 +105,14 @@ def fits(name: str) -> bool:
     return len(os.fsencode(name)) <= LONGEST
 
 
+def numbered(path: str, number: int) -> str:
+    """The path with `-N` behind its name, of which as much is left as a directory can hold."""
+    folder, name = os.path.split(path)
+    while not fits(f"{name}-{number}"):
+        name = name[:-1]
+    return os.path.join(folder, f"{name}-{number}")
+
+
 def is_ours(name: str) -> bool:
     """Whether maintd made this name, so that no pattern of a log may ever match it."""
     return name.endswith(TEMPORARY) or parse_archive(name) is not None

@@ -1,9 +1,10 @@
 """Objects of an S3-compatible store, over obstore, in a process of its own: it starts threads, which no fork takes."""
 
 import hashlib
+import io
 import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from datetime import timedelta
 from typing import TYPE_CHECKING
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import S3Config, S3Store
 
+Progress = Callable[[int], None]
+
 PART = 8 << 20
 _RETRIES = 2
 _SIGNS = ("HTTP error", "error sending request", "error decoding response", "timed out", "non-2xx status code: 5")
@@ -22,6 +25,23 @@ _SIGNS = ("HTTP error", "error sending request", "error decoding response", "tim
 
 _NO_RANGES = "non-partial response"
 """What it says where a store answers a request for a part with all of it."""
+
+
+def _ignore(_count: int) -> None:
+    pass
+
+
+class _Heard(io.FileIO):
+    """A file that tells how many of its bytes were read so far; it owns its descriptor."""
+
+    def __init__(self, descriptor: int, progress: Progress) -> None:
+        super().__init__(descriptor, "rb")
+        self._progress = progress
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        data = super().read(-1 if size is None else size)
+        self._progress(self.tell())
+        return data
 
 
 class Bucket:
@@ -33,9 +53,9 @@ class Bucket:
     def __init__(self, store: Store) -> None:
         self._store, self._objects = store, _opened(store)
 
-    def put(self, name: str, descriptor: int) -> None:
-        """Stores a file under a name, whole or not at all; larger ones in parts."""
-        with _told(self._store, name), os.fdopen(os.dup(descriptor), "rb") as file:
+    def put(self, name: str, descriptor: int, progress: Progress = _ignore) -> None:
+        """Stores a file under a name, whole or not at all; larger ones in parts, which `progress` hears of."""
+        with _told(self._store, name), _Heard(os.dup(descriptor), progress) as file:
             import obstore  # noqa: PLC0415 - an extra, which most do not have
 
             file.seek(0)
@@ -51,7 +71,8 @@ class Bucket:
     def put_if(self, name: str, data: bytes, tag: str | None) -> str | None:
         """Stores these in place of what has that tag (None: if there is nothing yet); the new tag, None if it has not.
 
-        A store that does not keep to conditions stores them whatever is there.
+        A store that does not keep to conditions stores them whatever is there. It is one request, which may take as
+        long as one for each part.
         """
         import obstore  # noqa: PLC0415 - as above
         from obstore import exceptions  # noqa: PLC0415 - as above
@@ -59,7 +80,7 @@ class Bucket:
         with _told(self._store, name):
             try:
                 mode = "create" if tag is None else {"e_tag": tag}
-                stored = obstore.put(self._objects, self._path(name), data, mode=mode)  # type: ignore[arg-type]
+                stored = obstore.put(self._patient(len(data)), self._path(name), data, mode=mode)  # type: ignore[arg-type]
                 return stored["e_tag"] or ""
             except (exceptions.AlreadyExistsError, exceptions.PreconditionError):
                 return None
@@ -85,7 +106,7 @@ class Bucket:
             return None
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
-        """The bytes of an object from there on. FileNotFoundError if there is none.
+        """The bytes of an object from there on, in pieces of up to a part. FileNotFoundError if there is none.
 
         What is larger than a part is asked for part by part: the time-out bounds one request, its body included. A
         store that does not heed ranges, as rclone's, is asked for all of it at once, in the time of so many parts.
@@ -96,7 +117,7 @@ class Bucket:
             found = obstore.get(self._objects, self._path(name))
             size = int(found.meta["size"])
             if size <= PART:
-                yield from _from(found, offset)
+                yield bytes(found.bytes())[offset:]
                 return
             del found  # its body is not read
             for start in range(offset, size, PART):
@@ -105,10 +126,13 @@ class Bucket:
                 except obstore.exceptions.BaseError as error:
                     if _NO_RANGES not in str(error) or start != offset:
                         raise
-                    patient = _opened(self._store, len(range(0, size, PART)))
-                    yield from _from(obstore.get(patient, self._path(name)), offset)
+                    yield from _from(obstore.get(self._patient(size), self._path(name)), offset)
                     return
                 yield piece
+
+    def _patient(self, size: int) -> "S3Store":
+        """With time for so many bytes in one request."""
+        return self._objects if size <= PART else _opened(self._store, len(range(0, size, PART)))
 
     def _piece(self, name: str, start: int, end: int) -> bytes:
         import obstore  # noqa: PLC0415 - as above
@@ -150,6 +174,15 @@ class Bucket:
 def has_threads() -> bool:
     """Whether this process has used an object store: then it has threads that a fork would not take along."""
     return "obstore" in sys.modules
+
+
+def heard(chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:
+    """The chunks; `progress` is told how many bytes came so far."""
+    size = 0
+    for chunk in chunks:
+        size += len(chunk)
+        progress(size)
+        yield chunk
 
 
 def sha256(chunks: Iterable[bytes]) -> tuple[int, str]:
@@ -198,7 +231,7 @@ def _told(store: Store, name: str) -> Iterator[None]:
     try:
         yield
     except (exceptions.UnauthenticatedError, exceptions.PermissionDeniedError) as error:
-        raise _denied(store) from error
+        raise _denied(store, str(error)) from error
     except FileNotFoundError as error:
         if "NoSuchBucket" in str(error) or not name:
             raise MaintdError(
@@ -210,7 +243,7 @@ def _told(store: Store, name: str) -> Iterator[None]:
         if any(
             code in said for code in ("AccessDenied", "InvalidAccessKeyId", "SignatureDoesNotMatch", "403 Forbidden")
         ):
-            raise _denied(store) from error
+            raise _denied(store, said) from error
         if "NoSuchBucket" in said:
             raise MaintdError(
                 f"there is no bucket {store.bucket}", hint="make it, or correct its name in the job"
@@ -223,5 +256,11 @@ def _told(store: Store, name: str) -> Iterator[None]:
         ) from error
 
 
-def _denied(store: Store) -> OutOfReach:
+def _denied(store: Store, said: str) -> OutOfReach:
+    if "RequestTimeTooSkewed" in said:
+        where = store.endpoint or store.to
+        return OutOfReach(
+            f"the clock here and that of the object store at {where} are too far apart: it takes no request",
+            hint="set the clock (timedatectl); the key is not what is wrong",
+        )
     return OutOfReach(f"the object store refuses the key for {store.to}", hint="look at the key, and at what it may do")

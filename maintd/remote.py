@@ -16,10 +16,10 @@ from maintd.codec import Codec
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, NotYet
 from maintd.inventory import Entry
-from maintd.objects import Bucket, sha256
+from maintd.objects import Bucket, heard, sha256
 from maintd.sharing import Sharing
 from maintd.stores import Store
-from maintd.storing import Place, Request, answer, check, digest
+from maintd.storing import Place, Request, answer, check
 
 _MARK = "uploaded"
 _TRIES = 5
@@ -27,7 +27,7 @@ _PLACE = "place"
 """The file in the private directory of a store that says what it is for."""
 
 
-def reach(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> None:
+def reach(progress: codec.Progress, *, store: dict[str, Any], directory: str) -> None:
     """Sees whether the store can be reached, and fetches its manifest if there is none here.
 
     What was listed while the store was reached by another endpoint, and never got there, is taken over.
@@ -41,7 +41,7 @@ def reach(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -
             durable.write_whole(_PLACE, place.to.encode(), dir_fd=dir_fd)
         if not copies.exists(inventory.NAME, dir_fd):
             with suppress(FileNotFoundError):  # whole or not at all: a part of it would be taken for all, and go there
-                durable.write_whole(inventory.NAME, b"".join(bucket.chunks(inventory.NAME)), dir_fd=dir_fd)
+                durable.write_whole(inventory.NAME, b"".join(_listed_there(progress, bucket)), dir_fd=dir_fd)
         _inherit(place, bucket, directory, dir_fd)
 
 
@@ -71,7 +71,7 @@ def _others(place: Store, directory: str) -> Iterator[str]:
                 yield other
 
 
-def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> int | None:
+def upload_manifest(progress: codec.Progress, *, store: dict[str, Any], directory: str) -> int | None:
     """Stores the manifest as it is here, and returns its bytes; None if nothing is listed yet.
 
     What another machine stores there meanwhile is taken over first.
@@ -81,10 +81,10 @@ def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directo
         return None
     for _ in range(_TRIES):
         with durable.directory(directory) as dir_fd:
-            tag = _take_over(shared.bucket, directory, dir_fd)
+            tag = _take_over(progress, shared.bucket, directory, dir_fd)
             with durable.opened(inventory.NAME, dir_fd=dir_fd) as listed:
                 size = os.fstat(listed).st_size
-                stored = shared.replace(inventory.NAME, listed, tag)
+                stored = shared.replace(inventory.NAME, listed, tag, progress)
             if stored is not None:
                 mark = f"{size} {stored}\n".encode()
                 durable.append(_MARK, mark, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=dir_fd)
@@ -92,7 +92,7 @@ def upload_manifest(_progress: codec.Progress, *, store: dict[str, Any], directo
     raise MaintdError("other machines store their manifests there all the time", hint="the next run tries it again")
 
 
-def _take_over(bucket: Bucket, directory: str, dir_fd: int) -> str | None:
+def _take_over(progress: codec.Progress, bucket: Bucket, directory: str, dir_fd: int) -> str | None:
     """Adds what the store's manifest has and the one here has not: that of another machine, or of a state that is lost.
 
     Lines are only ever added, so that all of both, in their order, says what both say. Returns the store's tag of it.
@@ -102,10 +102,16 @@ def _take_over(bucket: Bucket, directory: str, dir_fd: int) -> str | None:
         return tag
     with open(os.path.join(directory, inventory.NAME), "rb") as listed:
         known = set(listed)
-    missing = [line for line in b"".join(bucket.chunks(inventory.NAME)).splitlines(keepends=True) if line not in known]
+    there = b"".join(_listed_there(progress, bucket)).splitlines(keepends=True)
+    missing = [line for line in there if line not in known]
     if missing:
         inventory.add(b"".join(missing), dir_fd=dir_fd)
     return tag
+
+
+def _listed_there(progress: codec.Progress, bucket: Bucket) -> Iterator[bytes]:
+    """The manifest of the store."""
+    return heard(bucket.chunks(inventory.NAME), progress)
 
 
 def _marked(directory: str) -> tuple[int | None, str]:
@@ -146,18 +152,18 @@ def store_object(progress: codec.Progress, *, request: dict[str, Any], store: di
         durable.opened(name, dir_fd=dir_fd) as source,
     ):
         exact = check(wanted.seen, source)
-        place = Place(wanted, exact, source, dir_fd, root_fd, root_fd)
+        place = Place(progress, wanted, exact, source, dir_fd, root_fd, root_fd)
         if listed := place.listed_anew():
             return answer(listed, is_listed=True)
-        entry = _uploaded(progress, place, Sharing.of(Bucket(Store.of(store)), wanted.root))
+        entry = _uploaded(place, Sharing.of(Bucket(Store.of(store)), wanted.root))
         with place.listed(entry):
             place.part()
     return answer(entry)
 
 
-def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
+def _uploaded(place: Place, shared: Sharing) -> Entry:
     """The object's line, once what the store gives back is the file; what is there already is compared."""
-    name, content = place.wanted.name, digest(place.source)
+    name, content = place.wanted.name, place.digest()
     if shared.has(name):
         try:
             return _as_it_is(place, shared.bucket, content)
@@ -168,9 +174,9 @@ def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
         made = durable.create(temporary, Ownership(0o600, os.geteuid(), os.getegid()), dir_fd=root_fd)
         try:
             with _roomy():
-                codec.compress_fd(place.source, made, Codec(place.wanted.codec, place.wanted.level), progress)
-            size, stored = os.fstat(made).st_size, digest(made)
-            is_put = shared.put(name, made)
+                codec.compress_fd(place.source, made, Codec(place.wanted.codec, place.wanted.level), place.progress)
+            size, stored = os.fstat(made).st_size, copies.digest(place.progress, made)
+            is_put = shared.put(name, made, place.progress)
         finally:
             os.close(made)
             durable.discard(temporary, dir_fd=root_fd)
@@ -180,7 +186,7 @@ def _uploaded(progress: codec.Progress, place: Place, shared: Sharing) -> Entry:
         except FileExistsError as error:
             where = names.printable(name)
             raise NotYet(f"another machine has just stored {where}: the next run takes another name") from error
-    if sha256(shared.bucket.chunks(name)) != (size, stored):
+    if sha256(heard(shared.bucket.chunks(name), place.progress)) != (size, stored):
         shared.bucket.try_to_remove(name)
         raise MaintdError(
             f"the object store gave back something else than was stored as {names.printable(name)}",
@@ -204,14 +210,14 @@ def _roomy() -> Iterator[None]:
 def _as_it_is(place: Place, bucket: Bucket, content: str) -> Entry:
     """The line of an object that is there: an interrupted run's. FileExistsError if it is not of this content."""
     name = place.wanted.name
-    size, stored = sha256(bucket.chunks(name))
+    size, stored = sha256(heard(bucket.chunks(name), place.progress))
     if _content_of(bucket, place) != content:
         raise FileExistsError(17, "an object of that name with other content is there already", name)
     return place.entry(content, size, stored)
 
 
 def _content_of(bucket: Bucket, place: Place) -> str:
-    chunks: Iterator[bytes] = bucket.chunks(place.wanted.name)
+    chunks: Iterator[bytes] = heard(bucket.chunks(place.wanted.name), place.progress)
     if place.wanted.codec != "none":
         chunks = formats.all_contents(place.wanted.codec, chunks)
     try:

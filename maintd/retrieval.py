@@ -76,11 +76,15 @@ class Directory:
 
 
 class Remote:
-    """An archive in an object store. Its manifest there may lag behind a run that was cut off, until the next one."""
+    """An archive in an object store. Its manifest there may lag behind a run that was cut off, until the next one.
+
+    The last piece that was fetched is kept: who reads the files of a bundle in their order fetches it once.
+    """
 
     def __init__(self, store: Store) -> None:
         self.where = store.to
         self._bucket = Bucket(store)
+        self._last: tuple[str, int, bytes] = "", 0, b""
 
     def manifest(self) -> Manifest:
         found = Manifest()
@@ -100,7 +104,14 @@ class Remote:
         return os.geteuid()
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
-        return self._bucket.chunks(name, offset)
+        of, start, last = self._last
+        if of == name and start <= offset < start + len(last):
+            yield last[offset - start :]
+            offset = start + len(last)
+        for piece in self._bucket.chunks(name, offset):
+            self._last = name, offset, piece
+            yield piece
+            offset += len(piece)
 
 
 def archive_at(store: Store) -> Archive:
@@ -210,13 +221,15 @@ def _sha256(chunks: Iterator[bytes]) -> str:
 def below(entry: Entry) -> str:
     """The path of a file that is brought back, below where it goes: that in the archive, without the codec's suffix.
 
-    The number that an object has because its name was taken is left out.
+    The number that an object has because its name was taken is left out, before which a long name was cut off; and what
+    a store's key has in escapes is as it was.
     """
     path = entry.member or entry.name.removesuffix(names.CODEC_SUFFIXES[entry.codec])
-    folder, name = os.path.split(path)
-    original = os.path.basename(entry.original)
-    is_numbered = not entry.member and name.removeprefix(f"{original}-").isdecimal()
-    return os.path.join(folder, original) if is_numbered else path
+    begin, _, number = path.rpartition("-")
+    is_numbered = number.isdecimal() and not entry.member
+    original = "/".join(entry.original.split("/")[-1 - path.count("/") :])
+    called = (original, names.printable(original))
+    return original if path in called or (is_numbered and any(name.startswith(begin) for name in called)) else path
 
 
 def bring_back(
@@ -237,7 +250,7 @@ def bring_back(
         raise MaintdError(f"it is missing in the archive, where it was {entry.name}")
     path = os.path.join(grounds.resolve(to), os.path.normpath(f"/{below(entry)}").lstrip("/"))
     if path in brought:
-        path = next(each for number in count(1) if (each := f"{path}-{number}") not in brought)
+        path = next(each for number in count(1) if (each := names.numbered(path, number)) not in brought)
     directory, name = os.path.split(path)
     durable.make_directories(directory)
     temporary = names.temporary(name)

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 
 from maintd import copies, durable, names
 from maintd.errors import MaintdError, OutOfReach
-from maintd.objects import PART, Bucket
+from maintd.objects import PART, Bucket, Progress
 from maintd.values import dataclass
 
 _KEPT = "conditions"
@@ -45,14 +45,14 @@ class Sharing:
         """Takes a name for this machine; False if it is another's. Until `put` it says which machine has it."""
         return self._put_new(name, self.own) or self._is_reserved(name)
 
-    def put(self, name: str, descriptor: int) -> bool:
+    def put(self, name: str, descriptor: int, progress: Progress) -> bool:
         """Stores a file under a name that is free, or reserved by this machine; False if it is another's."""
         size = os.fstat(descriptor).st_size
         if size <= PART and self._put_new(name, os.pread(descriptor, size, 0)):
             return True
         if not (self._is_reserved(name) if size <= PART else self.reserve(name)):
             return False
-        self.bucket.put(name, descriptor)
+        self.bucket.put(name, descriptor, progress)
         return True
 
     def take_back(self, name: str) -> None:
@@ -60,16 +60,16 @@ class Sharing:
         with contextlib.suppress(OSError, MaintdError):
             self.bucket.put_bytes(name, self.own)
 
-    def replace(self, name: str, descriptor: int, tag: str | None) -> str | None:
+    def replace(self, name: str, descriptor: int, tag: str | None, progress: Progress) -> str | None:
         """Stores a file in place of what is there, if that has the tag (None: is not there); the new tag.
 
-        None if it has another one by now. What is too large for one request is stored whatever is there.
+        None if it has another one by now.
         """
-        size = os.fstat(descriptor).st_size
-        if not self.is_kept or size > PART:
-            self.bucket.put(name, descriptor)
+        if not self.is_kept:
+            self.bucket.put(name, descriptor, progress)
             return self.bucket.tag(name) or ""
-        return self.bucket.put_if(name, os.pread(descriptor, size, 0), tag)
+        with os.fdopen(os.dup(descriptor), "rb") as file:
+            return self.bucket.put_if(name, file.read(), tag)
 
     def _put_new(self, name: str, data: bytes) -> bool:
         if self.is_kept:

@@ -11,6 +11,7 @@ from dataclasses import asdict, field
 from typing import Any, Self
 
 from maintd.errors import MaintdError
+from maintd.names import printable
 from maintd.values import dataclass
 
 SCHEME = "s3://"
@@ -24,10 +25,14 @@ class Secret:
     file: str | None = None
 
     def read(self) -> str:
-        """OSError if its file cannot be read, MaintdError if it is not set."""
+        """OSError if its file cannot be read, MaintdError if it is not set, or no text."""
         if self.file is not None:
-            with open(self.file, encoding="utf-8") as file:
-                return file.read().strip()
+            try:
+                with open(self.file, encoding="utf-8") as file:
+                    return file.read().strip()
+            except UnicodeDecodeError:  # which would carry the key along
+                hint = "write the key into it, and nothing else"
+                raise MaintdError(f"{printable(self.file)} holds no text", hint=hint) from None
         found = os.environ.get(self.env)
         if not found:
             raise MaintdError(

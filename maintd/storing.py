@@ -5,7 +5,7 @@ first, then its new name; one that is copied is copied, read back and synced, th
 """
 
 import contextlib
-import hashlib
+import errno
 import os
 from dataclasses import replace
 from typing import Any
@@ -16,8 +16,6 @@ from maintd.errors import NotYet, Refused
 from maintd.inventory import Entry
 from maintd.steps import Seen
 from maintd.values import dataclass
-
-_CHUNK = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -60,13 +58,13 @@ def store_file(progress: codec.Progress, *, request: dict[str, Any]) -> dict[str
         durable.opened(name, dir_fd=dir_fd) as source,
     ):
         exact = check(wanted.seen, source)
-        place = Place(wanted, exact, source, dir_fd, archive_fd, root_fd)
+        place = Place(progress, wanted, exact, source, dir_fd, archive_fd, root_fd)
         if listed := place.listed_anew():
             return answer(listed, is_listed=True)
         is_there = copies.exists(place.target, archive_fd)
         is_whole = wanted.codec == "none" and not (is_there or wanted.keeps)
         is_moved = is_whole and os.fstat(archive_fd).st_dev == exact.dev
-        entry = _move(place) if is_moved else _copy(progress, place)
+        entry = _move_or_copy(place) if is_moved else _copy(place)
     return answer(entry)
 
 
@@ -88,19 +86,11 @@ def check(planned: Seen, source: int) -> Seen:
     return Seen.of(planned.path, now)
 
 
-def digest(descriptor: int) -> str:
-    """The SHA-256 of a file's content, in hex."""
-    found, offset = hashlib.sha256(), 0
-    while data := os.pread(descriptor, _CHUNK, offset):
-        found.update(data)
-        offset += len(data)
-    return found.hexdigest()
-
-
 @dataclass(frozen=True)
 class Place:
     """The file, where it is, and where it goes. `exact` is how it was when it was opened."""
 
+    progress: codec.Progress
     wanted: Request
     exact: Seen
     source: int
@@ -112,13 +102,16 @@ class Place:
     def target(self) -> str:
         return os.path.basename(self.wanted.name)
 
+    def digest(self) -> str:
+        return copies.digest(self.progress, self.source)
+
     def entry(self, sha256: str, stored_bytes: int, stored_sha256: str) -> Entry:
         return entry_of(self.wanted, self.exact, sha256, stored_bytes, stored_sha256)
 
     def listed_anew(self) -> Entry | None:
         """The line of a file with the content that was stored before, as it is now; it is durable."""
         listed = self.wanted.listed
-        if listed is None or digest(self.source) != listed.sha256:
+        if listed is None or self.digest() != listed.sha256:
             return None
         copies.require_untouched(self.exact, self.source, free=not holders.may_be_written(self.source))
         entry = listed.touched(self.exact)
@@ -131,7 +124,7 @@ class Place:
         That line then gets no inode, by which the next run knows that this file is another.
         """
         entry = inventory.read(self.wanted.root).entries.get((self.wanted.name, ""))
-        if entry is None or entry.sha256 == digest(self.source):
+        if entry is None or entry.sha256 == self.digest():
             return error
         inventory.add(replace(entry, ino=0).line(), dir_fd=self.root_fd)
         return NotYet("a file with the same size and time, and other content, has its name: the next run takes another")
@@ -177,10 +170,20 @@ def entry_of(wanted: Request, exact: Seen, sha256: str, stored_bytes: int, store
     )
 
 
+def _move_or_copy(place: Place) -> Entry:
+    """Copies what cannot be renamed: the archive is of another mount of the file system, or another quota project."""
+    try:
+        return _move(place)
+    except OSError as error:
+        if error.errno != errno.EXDEV:
+            raise
+    return _copy(place)
+
+
 def _move(place: Place) -> Entry:
     """Renames it, on the same file system, as it is."""
     os.fsync(place.source)
-    sha256 = digest(place.source)
+    sha256 = place.digest()
     entry = place.entry(sha256, place.exact.size, sha256)
     with place.listed(entry):
         with holders.unwritable(place.source) as free:
@@ -191,22 +194,22 @@ def _move(place: Place) -> Entry:
     return entry
 
 
-def _copy(progress: codec.Progress, place: Place) -> Entry:
+def _copy(place: Place) -> Entry:
     """Copies it, compressed or not, and removes it; a copy that an interrupted run made is compared and taken."""
     how = Codec(place.wanted.codec, place.wanted.level)
     was_there = copies.exists(place.target, place.archive_fd)
     if was_there:
         try:
-            copies.check_content(place.source, place.target, how, dir_fd=place.archive_fd)
+            copies.check_content(place.progress, place.source, place.target, how, dir_fd=place.archive_fd)
         except FileExistsError as error:
             raise place.mismatch(error) from error
     else:
-        copies.compress_beside(progress, place.source, place.target, how, dir_fd=place.archive_fd)
-    sha256 = digest(place.source)
+        copies.compress_beside(place.progress, place.source, place.target, how, dir_fd=place.archive_fd)
+    sha256 = place.digest()
     made = Seen.of(place.wanted.path, os.lstat(place.target, dir_fd=place.archive_fd))
     try:
         with durable.opened(place.target, dir_fd=place.archive_fd) as copy:
-            stored = sha256 if place.wanted.codec == "none" else digest(copy)
+            stored = sha256 if place.wanted.codec == "none" else copies.digest(place.progress, copy)
         entry = place.entry(sha256, made.size, stored)
         with place.listed(entry):
             place.part()

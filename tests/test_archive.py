@@ -13,8 +13,11 @@ from typing import Any
 
 import pytest
 
-from maintd import inventory, jobs
+from maintd import config, contexts, inventory, jobs
 from maintd.job import Context
+from maintd.log import Log
+from maintd.runner import Runner
+from maintd.runs import Run
 from maintd.steps import Action
 from maintd.triggers import Asked, Scheduled
 
@@ -102,6 +105,40 @@ def test_on_the_same_file_system_a_file_is_renamed(tree):
     assert (tree.folder / "archive/a.csv.gz").stat().st_ino == inode
     (entry,) = lines(tree)
     assert (entry["codec"], entry["sha256"]) == ("none", entry["stored_sha256"])
+
+
+def test_of_a_name_as_long_as_can_be_each_version_is_stored(tree):
+    """Where a number does not fit behind a name, that is cut off before it; brought back it is whole."""
+    tree.write_config(job(pattern="LOGS/*"))
+    name = "é" * 127 + "x"
+    for number in range(3):
+        tree.log(name, b"%d" % number, age=(60 - number) * DAY)
+        succeeded(tree.do())
+    assert tree.names() == []
+    assert sorted(os.fsencode(found)[-6:] for found in archived(tree)) == sorted(
+        os.fsencode(found)[-6:] for found in (name, f"{name[:-2]}-1", f"{name[:-2]}-2")
+    )
+    back = tree.folder / "back"
+    assert tree.run("archive", "get", name, "--to", str(back)).returncode == 0
+    assert (back / name).read_bytes() == b"2"
+
+
+@needs_root
+@pytest.mark.parametrize("options", ['compress = "none"', "", 'compress = "none"\nkeep_originals = true'])
+def test_into_another_mount_of_the_same_file_system_it_is_copied(tree, options):
+    """Where one file system is mounted twice nothing can be renamed: the file is copied, and goes then."""
+    before = tree.log("a.csv", b"x" * 10_000, age=40 * DAY).stat()
+    (tree.folder / "archive").mkdir()
+    (tree.folder / "disk").mkdir()
+    tree.write_config(job(options))
+    with mounted("--bind", tree.folder / "disk", tree.folder / "archive"):
+        succeeded(tree.do())
+        assert tree.names() == (["a.csv"] if "keep" in options else [])
+        (stored,) = archived(tree)
+        assert content(tree.folder / "archive" / stored) == b"x" * 10_000
+        assert (tree.folder / "archive" / stored).stat().st_mtime_ns == before.st_mtime_ns
+        assert tree.do().events("file.archived") == []
+        assert tree.run("archive", "verify").returncode == 0
 
 
 @needs_root
@@ -494,3 +531,24 @@ fcntl.fcntl(held, fcntl.F_SETLEASE, fcntl.F_WRLCK)
 print("held", flush=True)
 sys.stdin.read()
 """
+
+
+def heard_of(tree: Tree, target: str) -> list[int]:
+    """What the job says of how far it is with that, in bytes, while it runs to its good end."""
+    name, loaded, log = "archive.old", config.load(str(tree.config)), Log(lambda _: None)
+    ctx = contexts.context(loaded, name, datetime.now(UTC), Asked())
+    told: list[tuple[str, int]] = []
+    job = loaded.jobs[name]
+    run = Run(name=name, job=job, ctx=ctx, on_progress=lambda action, count: told.append((action.target, count)))
+    result = Runner(log).run(run)
+    log.close()
+    assert result.failed == 0
+    return [count for of, count in told if of.endswith(target)]
+
+
+def test_each_pass_over_a_large_file_says_that_it_goes_on(tree):
+    """Hashing a file and its copy is heard of as copying it is, so that no silence ends them."""
+    size = 3 << 20
+    tree.log("large.csv", os.urandom(size), age=40 * DAY)
+    told = heard_of(tree, "large.csv")
+    assert sum(count >= size for count in told) >= 3, f"copied, read, the copy read: {told}"

@@ -34,7 +34,7 @@ def test_list_shows_what_is_there(tree):
     assert f"{tree.logs}/2026/a.csv" in shown.stdout
     assert f"→ {tree.folder}/archive/2026/a.csv.zst" in shown.stdout
     assert r"\xffc.csv" in shown.stdout
-    for pattern in ("*/2026/*", "a.csv", f"{tree.logs}/2026/a.csv", "2026/a.csv.zst"):
+    for pattern in ("*/2026/*", "a.csv", f"{tree.logs}/2026/a.csv", "2026/a.csv.zst", "2026/a.csv"):
         (line,) = tree.run("archive", "list", "--json", "--path", pattern).stdout.splitlines()
         entry = json.loads(line)
         assert (entry["original"], entry["size"], entry["is_there"]) == (f"{tree.logs}/2026/a.csv", 6000, True)
@@ -238,6 +238,22 @@ def test_an_archive_that_is_gone_is_said_and_not_made_anew(tree):
     (root / inventory.NAME).touch()
     succeeded(tree.do())
     assert tree.names() == []
+
+
+def test_an_archive_that_cannot_be_read_keeps_nobody_from_the_others(tree):
+    """The rest is listed, verified and brought back, with 5; the one is named; it is 1 only where nothing could be."""
+    other = job(pattern="HERE/*.csv", to="HERE/lost", name="lost")
+    tree.write_config(other + job())
+    (tree.folder / "lost" / inventory.NAME).mkdir(parents=True)
+    back = tree.folder / "back"
+    for arguments in (("list",), ("verify",), ("get", "*", "--to", str(back))):
+        said = tree.run("archive", *arguments)
+        assert (said.returncode, bool(said.stdout)) == (5, True), said
+        assert f"the archive {tree.folder}/lost cannot be read" in said.stderr
+    assert len([path for path in back.rglob("*") if path.is_file()]) == 3
+    tree.write_config(other)
+    for arguments in (("list",), ("verify",), ("get", "*", "--to", str(back))):
+        assert tree.run("archive", *arguments).returncode == 1
 
 
 def test_a_new_file_with_the_inode_of_an_archived_one_is_another(tree):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import resource
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -13,9 +14,10 @@ from maintd.bundles import period_of
 from maintd.tarring import INDEX
 from maintd.units import format_size
 
+from .conftest import environment
 from .test_archive import archived, job, lines, succeeded
 from .test_expire import needs_root
-from .tree import NOBODY, Tree
+from .tree import MAINTD, NOBODY, Tree
 
 MONTH = 'bundle = "month"\nbase = "LOGS"\n'
 
@@ -256,3 +258,29 @@ def test_a_file_that_cannot_be_read_keeps_no_other_of_its_bundle_back(tree):
     assert [event["event"] for event in tree.do(powerless=True).events() if "failed" in event["event"]] == [
         "archive.failed"
     ]
+
+
+@needs_root
+@pytest.mark.parametrize("most", [None, 128], ids=["raised", "split"])
+def test_a_month_of_more_directories_than_a_process_may_open_is_put_away(tree, most):
+    """The limit of open files is raised as far as it may be; of more directories than that several bundles are made."""
+    for number in range(150):
+        path = tree.log(f"s{number}/2026-05-01.csv", f"{number}\n".encode())
+        os.chown(path, NOBODY, NOBODY)
+        os.chown(path.parent, NOBODY, NOBODY)
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    for name in ("do", "archive.old"), ("archive", "get", "*/s*/*", "--to", str(tree.folder / "back")):
+        done = subprocess.run(
+            [MAINTD, "-c", tree.config, *name],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment(),
+            preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (128, most or hard)),
+        )
+        assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    assert tree.names() == []
+    more = ["2026-05-1.tar.zst", "2026-05-2.tar.zst"] if most else []
+    assert [name for name in archived(tree) if "05" in name] == [*more, "2026-05.tar.zst"]
+    back = {str(path.relative_to(tree.folder / "back")) for path in (tree.folder / "back").rglob("*.csv")}
+    assert back == {f"s{number}/2026-05-01.csv" for number in range(150)}

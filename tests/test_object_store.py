@@ -2,6 +2,8 @@
 
 import contextlib
 import gzip
+import http.server
+import itertools
 import json
 import os
 import re
@@ -20,7 +22,7 @@ import pytest
 from maintd import inventory
 
 from .conftest import environment, until
-from .test_archive import DAY
+from .test_archive import DAY, heard_of
 from .tree import Did, Tree
 
 ROOT = Path(__file__).parents[1]
@@ -177,7 +179,7 @@ def test_a_new_machine_goes_on_with_the_manifest_of_the_store(tree, moto, bucket
 
 
 def test_names_of_any_bytes_can_be_stored(tree, moto, bucket):
-    """Names with every byte but / and NUL have a key of their own and come back under the manifest's original."""
+    """Names with every byte but / and NUL have a key of their own, and come back as they were; also numbered ones."""
     configure(tree, moto.url, f"s3://{bucket}")
     every = [b"x" + bytes([byte]) + b".csv" for byte in (1, 10, 32, 35, 37, 42, 63, 92, 126, 127, 195, 255)]
     for name in every:
@@ -185,6 +187,14 @@ def test_names_of_any_bytes_can_be_stored(tree, moto, bucket):
     did = do(tree)
     assert (did.code, tree.names()) == (0, []), failures(did)
     assert run(tree, "archive", "verify").returncode == 0
+    folder = "sub\\dir"
+    for number, content in enumerate((b"before", b"after"), 1):
+        tree.log(f"{folder}/again\xe9.csv", content, age=(40 + number) * DAY)
+        assert do(tree).code == 0
+    back = tree.folder / "back"
+    assert run(tree, "archive", "get", "*", "--to", str(back)).returncode == 0
+    assert {name for name in os.listdir(os.fsencode(back)) if name.startswith(b"x")} == set(every)
+    assert sorted(os.listdir(back / folder)) == ["again\xe9.csv", "again\xe9.csv-1"]
 
 
 def test_a_large_file_goes_in_parts(tree, moto, bucket):
@@ -194,6 +204,25 @@ def test_a_large_file_goes_in_parts(tree, moto, bucket):
     tree.log("large.csv", data, age=40 * DAY)
     assert do(tree).code == 0
     assert objects(moto, bucket)["large.csv"] == data
+
+
+@pytest.fixture
+def keyed(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KEYS.items():
+        monkeypatch.setenv(name, value)
+
+
+@pytest.mark.usefixtures("keyed")
+@pytest.mark.parametrize(("more", "target"), [("", "large.csv"), ('bundle = "month"\n', ".tar.zst")])
+def test_what_takes_long_on_a_slow_link_says_that_it_goes_on(tree, moto, bucket, more, target):
+    """Hashing, the upload and reading it back are heard of too, so that no silence ends them."""
+    configure(tree, moto.url, f"s3://{bucket}", more=more)
+    size = 20 << 20
+    tree.log("large.csv", os.urandom(size), age=70 * DAY)
+    told = heard_of(tree, target)
+    times = sum(before >= size > after for before, after in itertools.pairwise([*told, 0]))
+    assert times >= 4, f"made ready, hashed, uploaded, read back: {told}"
+    assert max(after - before for before, after in itertools.pairwise(told)) < 16 << 20, f"part by part: {told}"
 
 
 def test_an_object_of_an_interrupted_run_is_compared_and_taken(tree, moto, bucket):
@@ -226,6 +255,43 @@ def test_a_key_that_is_wrong_is_said_once(tree, tmp_path):
         assert run(tree, "archive", "verify").returncode == 0
     finally:
         server.kill()
+
+
+class Skewed(http.server.BaseHTTPRequestHandler):
+    """A store to which a request comes from another time."""
+
+    def answer(self) -> None:
+        said = b"<Error><Code>RequestTimeTooSkewed</Code><Message>The difference is too large.</Message></Error>"
+        self.send_response(403)
+        self.send_header("Content-Length", str(len(said)))
+        self.end_headers()
+        self.wfile.write(said)
+
+    do_GET = do_HEAD = do_PUT = answer  # noqa: N815 - what http.server calls
+
+    def log_message(self, *_: Any) -> None:
+        pass
+
+
+def test_a_clock_that_is_wrong_is_told_as_that(tree):
+    """Where a store refuses requests because of their time, it is the clock that is named, and not the key."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Skewed) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        configure(tree, f"http://127.0.0.1:{server.server_port}", "s3://bucket/p")
+        event = refused(tree)
+        server.shutdown()
+    assert "the clock here" in event["error_msg"]
+    assert "timedatectl" in event["advice"]
+
+
+def test_a_key_file_that_is_no_text_is_said_without_what_it_holds(tree, moto, bucket):
+    """It is one event that names the file, and no traceback."""
+    secret = tree.folder / "secret"
+    secret.write_bytes(b"\xff\xfehidden")
+    configure(tree, moto.url, f"s3://{bucket}", f'secret_access_key_file = "{secret}"')
+    event = refused(tree)
+    assert event["error_msg"] == f"{secret} holds no text"
+    assert "hidden" not in json.dumps(event)
 
 
 def test_keys_come_from_files_or_the_environment_alone(tree, moto, bucket):
@@ -434,6 +500,30 @@ def test_a_bundle_goes_to_the_store_and_is_read_from_there(tree, moto, bucket):
     assert run(tree, "archive", "verify").returncode == 0
     assert run(tree, "archive", "get", "1-2026-02-03.csv", "--to", str(tree.folder / "back")).returncode == 0
     assert (tree.folder / "back/1-2026-02-03.csv").read_bytes() == b"price 1\n"
+
+
+def test_a_bundle_is_fetched_once_for_all_of_its_files(tree, moto, bucket):
+    """verify and get of many files ask the store for their bundle as often as it has parts, and not for each file."""
+    for number in range(30):
+        tree.log(f"{number}-2026-03-01.csv", os.urandom(400_000))
+    dated(tree, moto.url, bucket)
+    assert do(tree).code == 0
+    fetched: list[bytes] = []
+
+    def note(data: bytes) -> str:
+        if data.startswith(b"GET") and b".tar.zst" in data.partition(b"\r\n")[0]:
+            fetched.append(data)
+        return ""
+
+    with proxied(moto, note) as url:
+        dated(tree, url, bucket)
+        assert run(tree, "archive", "verify").returncode == 0
+        assert len(fetched) <= 12, "two parts, each with a look at the size, hashed and unpacked; and a small bundle"
+        fetched.clear()
+        back = tree.folder / "back"
+        assert run(tree, "archive", "get", "*-2026-03-01.csv", "--to", str(back)).returncode == 0
+        assert len(list(back.glob("*.csv"))) == 30
+        assert len(fetched) <= 4
 
 
 def test_a_bundle_whose_upload_is_cut_off_is_made_anew(tree, moto, bucket):

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from maintd import inventory
+
 from .conftest import environment
 from .test_archive import DAY
 from .test_expire import mounted, needs_root
@@ -80,6 +82,37 @@ def test_two_machines_at_the_same_time_lose_nothing(tmp_path, moto: Server, buck
             run(tree, "archive", "get", f"{tree.logs}/*", "--to", str(tmp_path / f"back{number}"))
         assert held(tmp_path / "back0") | held(tmp_path / "back1") == originals
         assert not [key for key in objects(moto, bucket) if "probe" in key]
+
+
+def test_a_large_manifest_is_not_put_over_that_of_another_machine(tmp_path, moto: Server, bucket):
+    """Of two that list at the same moment each has its lines in the store's manifest, however large one of them is."""
+    held_up, other_is_done, is_on = threading.Event(), threading.Event(), threading.Event()
+
+    def hold(data: bytes) -> str:
+        head = data.partition(b"\r\n")[0]
+        if is_on.is_set() and head.startswith((b"PUT", b"POST")) and inventory.NAME.encode() in head:
+            held_up.set()
+            other_is_done.wait(60)
+        return ""
+
+    with proxied(moto, hold) as url:
+        first = machine(tmp_path / "1", url, f"s3://{bucket}/p", "")
+        second = machine(tmp_path / "2", moto.url, f"s3://{bucket}/p", "")
+        assert do(first).code == 0
+        do(second)  # its names are taken, and the next run takes others
+        (listed,) = first.folder.rglob(inventory.NAME)
+        line = json.loads(listed.read_bytes().splitlines()[0])
+        with listed.open("ab") as file:
+            file.write(json.dumps(line | {"why": "old " * (9 << 18)}).encode() + b"\n")
+        is_on.set()
+        process = subprocess.Popen([MAINTD, "-c", first.config, "do", "--all"], env=environment(**KEYS), cwd="/")
+        assert held_up.wait(60)
+        assert do(second).code == 0
+        other_is_done.set()
+        process.wait(60)
+        said = run(second, "archive", "list", "--json").stdout.splitlines()
+        stored = {json.loads(line)["original"].rpartition("/")[0] for line in said}
+        assert stored == {str(first.logs), str(second.logs)}
 
 
 def test_a_store_without_conditions_is_for_one_machine(tmp_path):

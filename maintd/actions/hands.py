@@ -34,10 +34,11 @@ def _ignore(_action: Action, _count: int) -> None:
 class Hands:
     """Shared by the threads of a run. `deadline` is on the monotonic clock, in seconds.
 
-    `progress` is told how many bytes a long action has done so far. `quick` is a child for the thread that makes these
-    Hands, which outlives them. `done` are the id() of the plan's actions that were done so far.
-    What is put into `samples` is remembered. Long work is done in the `background`, unless it is urgent. `listings` are
-    what object stores have, by their private directories: when that was asked (monotonic), and bytes by name.
+    `progress` is told how many bytes a long action has done so far, each time that it goes over them. `quick` is a
+    child for the thread that makes these Hands, which outlives them. `done` are the id() of the plan's actions that
+    were done so far. What is put into `samples` is remembered. Long work is done in the `background`, unless it is
+    urgent. `listings` are what object stores have, by their private directories: when that was asked (monotonic), and
+    bytes by name.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)

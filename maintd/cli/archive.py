@@ -17,10 +17,10 @@ from maintd.cli.invocation import Invocation, config_option
 from maintd.config import load
 from maintd.errors import MaintdError, trouble
 from maintd.inventory import Entry
-from maintd.names import printable
+from maintd.names import legible, printable
 from maintd.retrieval import Listed
 from maintd.units import counted, format_size, parse_duration, parse_share
-from maintd.values import completed
+from maintd.values import completed, dataclass
 
 
 def _when(_ctx: click.Context, _option: click.Parameter, text: str | None) -> str | None:
@@ -69,8 +69,8 @@ def archive() -> None:
 @click.pass_obj
 def list_(called: Invocation, /, *, since: str | None, path: str | None, as_json: bool) -> int:
     """Lists what lies in the archives, in the order in which it was archived: when, how large, from where, as what."""
-    rows, code = [], Exit.OK
-    for listed in _archives(called):
+    rows, code, archives = [], Exit.OK, Archives(called)
+    for listed in archives:
         code = _said_odd(listed) or code
         for entry in _chosen(listed, path):
             if since is not None and entry.at[:19] < since[:19]:  # older ones have no fraction of a second
@@ -82,7 +82,7 @@ def list_(called: Invocation, /, *, since: str | None, path: str | None, as_json
     header = ("ARCHIVED", "BYTES", "STORED", "FILE", "IN THE ARCHIVE")
     for line in tables.table(rows, header, right=(1, 2), below=1):
         output.say(line)
-    return code
+    return code or archives.code()
 
 
 @archive.command(
@@ -96,16 +96,17 @@ def list_(called: Invocation, /, *, since: str | None, path: str | None, as_json
 def get(called: Invocation, /, pattern: str, *, to: str) -> int:
     """Makes archived files again below DIR, with mode, owner and mtime; each is compared by its hash first.
 
-    PATTERN is matched against the path that a file had, its name, and its name in the archive; * matches / too. Of what
-    would have one path, the newest gets it, and the others get a number. Nothing that is there is overwritten, and what
-    is archived stays archived.
+    PATTERN is matched against the path that a file had, its name, and its name in the archive, with its suffix or
+    without; * matches / too. Of what would have one path, the newest gets it, and the others get a number. Nothing that
+    is there is overwritten, and what is archived stays archived.
     """
     made: set[str] = set()
-    failed = 0
     found: list[tuple[Listed, Entry]] = []
-    for listed in _archives(called):
+    archives = Archives(called)
+    for listed in archives:
         _said_odd(listed)
         found += ((listed, entry) for entry in _chosen(listed, pattern))
+    failed = archives.unread
     for listed, entry in sorted(found, key=lambda each: each[1].at, reverse=True):
         try:
             path = retrieval.bring_back(listed, entry, to, brought=made)
@@ -136,14 +137,15 @@ def verify(called: Invocation, /, *, sample: float) -> int:
 
     What is missing or damaged is named, with what can be done, and what is there unlisted; then it ends with 3.
     """
-    code = Exit.OK
-    for listed in _archives(called):
+    code, archives = Exit.OK, Archives(called)
+    for listed in archives:
         code = _said_odd(listed) or code
         if not listed.exists:
             continue
         entries = listed.entries()
         chosen = random.sample(entries, max(1, round(sample * len(entries)))) if sample < 1 and entries else entries
-        objects = [list(found) for _, found in groupby(sorted(chosen, key=lambda one: one.key), lambda one: one.name)]
+        chosen.sort(key=lambda one: (one.name, one.offset))
+        objects = [list(found) for _, found in groupby(chosen, lambda one: one.name)]
         faults = sum(_said_wrong(listed, entries) for entries in objects)
         strays = listed.strays()
         for name in strays:
@@ -153,7 +155,7 @@ def verify(called: Invocation, /, *, sample: float) -> int:
         of = f"{len(chosen)} of {counted(len(entries), 'file')}, {format_size(sizes)}"
         output.say(f"{printable(listed.archive.where)}: read {of}: {verdict}")
         code = Exit.NO if faults or strays else code
-    return code
+    return code or archives.code()
 
 
 def _said_wrong(listed: Listed, entries: list[Entry]) -> int:
@@ -177,17 +179,42 @@ def _said_wrong(listed: Listed, entries: list[Entry]) -> int:
     return len(bad) or 1
 
 
-def _archives(called: Invocation) -> Iterator[Listed]:
-    """The archives of the config, each once."""
-    config = load(called.config)
-    places = [job.archive() for job in config.jobs.values()]
-    known = [place for place in dict.fromkeys(places) if place is not None]
-    if not known:
-        raise MaintdError(
-            "the config has no archive job", hint="an [archive.NAME] with paths, to and older_than is one"
-        )
-    for place in known:
-        yield Listed.of(retrieval.archive_at(place), stowed.keepers(config))
+@dataclass
+class Archives:
+    """The archives of the config, each once. One that cannot be read is said, and keeps nobody from the others."""
+
+    called: Invocation
+    read: int = 0
+    unread: int = 0
+
+    def __iter__(self) -> Iterator[Listed]:
+        config = load(self.called.config)
+        places = [job.archive() for job in config.jobs.values()]
+        known = [place for place in dict.fromkeys(places) if place is not None]
+        if not known:
+            raise MaintdError(
+                "the config has no archive job", hint="an [archive.NAME] with paths, to and older_than is one"
+            )
+        for place in known:
+            try:
+                listed = Listed.of(retrieval.archive_at(place), stowed.keepers(config))
+            except (MaintdError, OSError) as error:
+                self._complain(place.to, error)
+            else:
+                self.read += 1
+                yield listed
+
+    def _complain(self, where: str, error: Exception) -> None:
+        wrong = trouble(error)
+        output.complain(f"maintd: the archive {printable(where)} cannot be read: {legible(wrong.error_msg)}")
+        output.complain(*([f"        {wrong.advice}"] if wrong.advice else []))
+        self.unread += 1
+
+    def code(self) -> Exit:
+        """Of a command that went well in those that could be read."""
+        if self.unread:
+            return Exit.PARTLY if self.read else Exit.FAILED
+        return Exit.OK
 
 
 def _said_odd(listed: Listed) -> Exit | None:
@@ -204,8 +231,8 @@ def _said_odd(listed: Listed) -> Exit | None:
 
 def _chosen(listed: Listed, pattern: str | None) -> Iterator[Entry]:
     for entry in listed.entries():
-        spoken = (entry.original, os.path.basename(entry.original), entry.name, entry.member)
-        if pattern is None or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for name in spoken if name):
+        spoken = (entry.original, os.path.basename(entry.original), entry.name, retrieval.below(entry))
+        if pattern is None or any(name == pattern or fnmatch.fnmatchcase(name, pattern) for name in spoken):
             yield entry
 
 

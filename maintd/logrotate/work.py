@@ -180,7 +180,7 @@ def compress(progress: Progress, *, path: str, request: dict[str, Any]) -> dict[
             raise NotYet(f"{names.printable(path)} is open in another process")
         said, made = "", os.path.basename(request["to"])
         if not request["command"] and is_compressed(path, request["to"]):  # by a run that was cut off then
-            copies.check_content(source, made, codec.Codec("gzip"), dir_fd=dir_fd)
+            copies.check_content(progress, source, made, codec.Codec("gzip"), dir_fd=dir_fd)
             _require_untouched(path, source, before, is_su=request["is_su"])
         else:
             said = _compress(source, before, path, request, progress)
