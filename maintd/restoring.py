@@ -1,6 +1,7 @@
 """A restore in place, deed by deed: everything is made ready first, then switched, and put back whole if it fails."""
 
 import os
+import stat as st
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -67,11 +68,15 @@ class Places:
 
 
 def within(entry: Entry, directory: str) -> Confinement | None:
-    """How a restored database is opened in that directory: by root as its owner, fenced."""
+    """How a restored database is opened in that directory: by root fenced, and as its owner if the directory is his.
+
+    Otherwise as root: he may not be able to enter it, as one that maintd has made for itself.
+    """
     if os.geteuid() != 0:
         return None
     info = os.stat(directory)
-    uid = entry.uid if capabilities.may_become_others() and entry.uid else None
+    is_his = info.st_uid == entry.uid != 0 and info.st_mode & st.S_IRWXU == st.S_IRWXU
+    uid = entry.uid if is_his and capabilities.may_become_others() else None
     return Confinement(((directory, info.st_dev, info.st_ino),), uid, entry.gid if uid else None)
 
 

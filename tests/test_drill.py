@@ -15,6 +15,7 @@ import pytest
 
 from .conftest import until
 from .test_backup import JOB, at, database, manifest, rewrite, rows_of, snapshots
+from .test_restore import of_a_service
 from .tree import Tree
 
 DRILL = '[drill.app]\ncron = "@weekly"\ndestination = "HERE/kept"\nset = "app"\n'
@@ -47,6 +48,15 @@ def test_a_restore_is_proven(tree):
     (line,) = tree.run("backups", "--json").stdout.splitlines()
     assert json.loads(line)["proven"]
     assert "was last proven" in tree.plan("drill.app")[-1]["reason"]
+
+
+def test_a_restore_of_a_services_database_is_proven(tree):
+    """A drill by root opens another user's database in its own private directory."""
+    of_a_service(tree)
+    assert tree.do("backup.app").code == 0
+    did = tree.do("drill.app")
+    assert did.event("restore.proven")["databases"] == 1
+    assert did.code == 0, str(did)
 
 
 @pytest.mark.parametrize("what", ["*.tar.zst", "manifest.json", "SHA256SUMS", "CONTENTS.sha256"])

@@ -498,3 +498,30 @@ def test_owners_and_modes_come_back(tree):
     info = path.stat()
     assert (info.st_uid, info.st_gid, info.st_mode & 0o7777) == (NOBODY, NOBODY, 0o640)
     assert manifest(snapshots(tree)[0])["entries"][0]["owner"] == "nobody"
+
+
+def of_a_service(tree: Tree, *, own: bool = True) -> Path:
+    """A database of a user who is not root, for him alone, in a directory of his, or in one of a group's."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    tree.folder.chmod(0o755)
+    path = tree.logs / "a.db"
+    path = path if path.exists() else database(path)
+    path.chmod(0o600)
+    os.chown(path, NOBODY, NOBODY)
+    os.chown(tree.logs, *((NOBODY, NOBODY) if own else (1, 1)))
+    tree.logs.chmod(0o700 if own else 0o770)
+    return path
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_database_of_a_service_is_restored_anywhere(tree, own):
+    """Root restores another user's database into a directory of root's, and in place, also where the directory is not
+    its owner's."""
+    path = of_a_service(tree, own=own)
+    taken(tree)
+    restored(tree, "app", "--to", f"{tree.folder}/out")
+    assert len(rows_of(at(tree.folder / "out", path))) == 100
+    restored(tree, "app", "--in-place")
+    assert len(rows_of(path)) == 100
+    assert path.stat().st_uid == NOBODY
