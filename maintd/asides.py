@@ -23,6 +23,8 @@ class Item:
     """One file: `path` gets what lies at `fresh`, beside it; what was there goes into the directory `aside`.
 
     `old` and `new` are inodes as (device, inode); `old` is None if nothing was there, `new` until it is unpacked.
+    `beside` are the names of what SQLite keeps beside a database, of any file, for who knows what it is by now; only of
+    those that are restored by themselves they are left out.
     """
 
     path: str
@@ -31,12 +33,18 @@ class Item:
     new: tuple[int, int] | None
     old: tuple[int, int] | None
     is_database: bool
+    beside: tuple[str, ...]
 
     @property
-    def beside(self) -> list[str]:
-        """The names of what SQLite keeps beside it."""
-        name = os.path.basename(self.path)
-        return [name + suffix for suffix in headers.BESIDE] if self.is_database else []
+    def is_used_as_database(self) -> bool:
+        """Whether a process that only reads it may write it, or what is beside it, in the next moment."""
+        directory = os.path.dirname(self.path)
+        return self.is_database or any(_exists(os.path.join(directory, name)) for name in self.beside)
+
+
+def beside(path: str, taken: Collection[str]) -> tuple[str, ...]:
+    """What SQLite keeps beside a database of that path, by name; without what is `taken`, as paths."""
+    return tuple(os.path.basename(path) + suffix for suffix in headers.BESIDE if path + suffix not in taken)
 
 
 @dataclass(frozen=True)
@@ -60,7 +68,7 @@ class Aside:
         try:
             with open(path, "rb") as file:
                 fields: dict[str, Any] = json.loads(file.read())
-            items = tuple(Item(**item | _inodes(item)) for item in fields["items"])
+            items = tuple(Item(**item | _tuples(item)) for item in fields["items"])
             return cls(**fields | {"items": items, "programs": tuple(fields["programs"])})
         except FileNotFoundError:
             return None
@@ -124,8 +132,11 @@ def _path(state_dir: str, of: str) -> str:
     return os.path.join(os.path.realpath(state_dir), DIRECTORY, f"{of}.json")
 
 
-def _inodes(item: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(item[key]) if item[key] else None for key in ("new", "old")}
+def _tuples(item: dict[str, Any]) -> dict[str, Any]:
+    """Values of JSON as an item has them; an older maintd has noted nothing of what is beside it."""
+    inodes = {key: tuple(item[key]) if item[key] else None for key in ("new", "old")}
+    names_beside = item.get("beside") or (beside(item["path"], ()) if item["is_database"] else ())
+    return inodes | {"beside": tuple(names_beside)}
 
 
 def put_in_place(item: Item) -> None:

@@ -4,7 +4,7 @@ import os
 import stat as st
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import field, replace
 from functools import partial
 from itertools import count
@@ -191,11 +191,15 @@ class InPlace:
 
     def _in_phase(self, phase: Literal["unpacking", "placing", "done"]) -> None:
         self._folder = self._folder or self._free_folder()
-        items = self._noted.items if phase == "done" else tuple(_item(entry, self._folder) for entry in self.entries)
+        items = self._noted.items if phase == "done" else self._items()
         with self._noting:
             aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs, self.paused)
             aside.write(self._places.state_dir)
             self._aside = aside
+
+    def _items(self) -> tuple[Item, ...]:
+        taken = {entry.path for entry in self.entries}
+        return tuple(_item(entry, self._folder, taken) for entry in self.entries)
 
     def _free_folder(self) -> str:
         """A name for the aside directories that is free beside every file: an undone restore may have left its own."""
@@ -233,8 +237,8 @@ class InPlace:
         self._places.doubts += filter(None, [doubt])
 
     def _arm(self, _: Told) -> None:
-        for entry in self.entries:
-            require_unused(entry.path, is_database=entry.kind == "sqlite")
+        for item in self._noted.items:
+            require_unused(item.path, is_database=item.is_used_as_database)
         self._in_phase("placing")
         asides.prepare(self._noted.items)
 
@@ -265,7 +269,7 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
             if places.state(program) not in _STOPPED:
                 stop(places.supervisor, program)
         for item in aside.items:
-            require_unused(item.path, is_database=item.is_database)
+            require_unused(item.path, is_database=item.is_used_as_database)
     for item in aside.items:
         if aside.phase != "unpacking" or asides.may_be_entered(item):  # nothing was moved: no matter what is there now
             asides.put_back(item, keep=keep)
@@ -282,7 +286,7 @@ def _fresh(entry: Entry) -> str:
     return names.temporary_beside(entry.path)
 
 
-def _item(entry: Entry, folder: str) -> Item:
+def _item(entry: Entry, folder: str, taken: Collection[str]) -> Item:
     return Item(
         path=entry.path,
         fresh=_fresh(entry),
@@ -290,6 +294,7 @@ def _item(entry: Entry, folder: str) -> Item:
         new=asides.inode_of(_fresh(entry)),
         old=asides.inode_of(entry.path),
         is_database=entry.kind == "sqlite",
+        beside=asides.beside(entry.path, taken),
     )
 
 

@@ -166,6 +166,55 @@ def test_a_stale_wal_does_not_survive(site):
     assert state(site) == before
 
 
+MAKING = """
+import os, sqlite3, sys
+made = sqlite3.connect(sys.argv[1], isolation_level=None)
+made.execute("PRAGMA journal_mode = WAL")
+made.execute("CREATE TABLE theirs (n)")
+made.execute("INSERT INTO theirs VALUES (1)")
+os._exit(0)
+"""
+"""A service that makes its table in an empty database, and is killed: all of it is in the write-ahead log."""
+
+
+@pytest.mark.parametrize("when", ["before the restore", "after it"])
+def test_what_became_a_database_comes_back_with_its_wal(tree, when):
+    """A file that was empty in the snapshot, and is a database by now: its write-ahead log goes aside with it, and
+    comes back with it; one that it has got after the restore does not stay beside what is put back."""
+    path = tree.log("a.db", b"")
+    taken(tree)
+    make = [sys.executable, "-c", MAKING, str(path)]
+    if when == "before the restore":
+        subprocess.run(make, check=True)
+    before = state(tree)
+    restored(tree, "app", "--in-place")
+    assert state(tree) == {str(path): b""}
+    if when == "after it":
+        subprocess.run(make, check=True)
+    restored(tree, "app", "--undo")
+    assert state(tree) == before
+    if when == "before the restore":
+        with contextlib.closing(sqlite3.connect(path)) as found:
+            assert found.execute("SELECT n FROM theirs").fetchall() == [(1,)]
+
+
+def test_a_journal_that_is_in_the_snapshot_is_restored(tree):
+    """A file that is called as SQLite calls its journal is one like others, if the snapshot has it."""
+    tree.write_config(JOB.replace("LOGS/*.csv", "LOGS/n*"))
+    names = ("notes", "notes-journal", "notes-wal")
+    for name in names:
+        tree.log(name, b"first\n")
+    taken(tree)
+    for name in (*names, "notes-shm"):
+        tree.log(name, b"second\n")
+    before = state(tree)
+    restored(tree, "app", "--in-place")
+    assert set(state(tree).values()) == {b"first\n"}
+    assert len(state(tree)) == len(names)
+    restored(tree, "app", "--undo")
+    assert state(tree) == before
+
+
 def test_while_somebody_has_it_open_it_is_refused(site):
     """A database that any process has open is not replaced, and the refusal names the process."""
     before = state(site)
