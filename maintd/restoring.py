@@ -10,7 +10,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Literal
 
-from maintd import asides, capabilities, holders, names, undone
+from maintd import asides, capabilities, in_use, names, undone
 from maintd.asides import Aside, Item
 from maintd.child import Worker
 from maintd.confinement import Confinement
@@ -237,8 +237,7 @@ class InPlace:
         self._places.doubts += filter(None, [doubt])
 
     def _arm(self, _: Told) -> None:
-        for item in self._noted.items:
-            require_unused(item.path, is_database=item.is_used_as_database)
+        in_use.require_unused(self._noted.items)
         self._in_phase("placing")
         asides.prepare(self._noted.items)
 
@@ -268,8 +267,7 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
         for program in aside.programs:
             if places.state(program) not in _STOPPED:
                 stop(places.supervisor, program)
-        for item in aside.items:
-            require_unused(item.path, is_database=item.is_used_as_database)
+        in_use.require_unused(aside.items)
     for item in aside.items:
         if aside.phase != "unpacking" or asides.may_be_entered(item):  # nothing was moved: no matter what is there now
             asides.put_back(item, keep=keep)
@@ -296,21 +294,6 @@ def _item(entry: Entry, folder: str, taken: Collection[str]) -> Item:
         is_database=entry.kind == "sqlite",
         beside=asides.beside(entry.path, taken),
     )
-
-
-def require_unused(path: str, *, is_database: bool) -> None:
-    """Refuses a database that anybody has open, or a file that anybody may write, with who it is."""
-    try:
-        info = os.lstat(path)
-    except FileNotFoundError:
-        return
-    found = holders.find({(info.st_dev, info.st_ino)}).get((info.st_dev, info.st_ino), [])
-    busy = [holder for holder in found if holder.writing or is_database]
-    if busy:
-        raise Refused(
-            f"{printable(path)} is open in {', '.join(map(str, busy))}",
-            hint="stop that first, or name its program under `programs` of the set, before the snapshot is taken",
-        )
 
 
 def stop(supervisor: Supervisor, program: str) -> None:

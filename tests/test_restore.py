@@ -225,6 +225,43 @@ def test_while_somebody_has_it_open_it_is_refused(site):
     assert state(site) == before
 
 
+@pytest.mark.parametrize("what", ["a.db", "p.csv"])
+def test_what_proc_may_not_show_is_asked_of_the_kernel(site, what):
+    """Without the right to look into other users' processes a database that one of them has open, or a file that it may
+    write, is not replaced either."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    before = state(site)
+    flags = os.O_RDONLY if what == "a.db" else os.O_WRONLY
+    descriptor = os.open(site.logs / what, flags)
+    other = subprocess.Popen(["sleep", "60"], stdin=descriptor, user=NOBODY, group=NOBODY, extra_groups=[])
+    os.close(descriptor)
+    try:
+        done = site.run("restore", "app", "--in-place", powerless=True)
+    finally:
+        other.kill()
+        other.wait()
+    assert f"{what} is open in a process that maintd may not look into" in done.stderr
+    assert done.returncode == 1
+    assert state(site) == before
+    assert site.run("restore", "app", "--in-place", powerless=True).returncode == 0
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o600])
+def test_where_nobody_can_say_whether_it_is_open_it_is_refused(site, mode):
+    """Of another user's file, without a lease and without the right to look into his processes, nothing is guessed."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    os.chown(site.logs / "a.db", NOBODY, NOBODY)
+    (site.logs / "a.db").chmod(mode)
+    before = state(site)
+    done = site.run("restore", "app", "--in-place", powerless=True)
+    assert ("CAP_SYS_PTRACE" in done.stderr) == (mode == 0o666)
+    assert "open in another process" in done.stderr or "has it open cannot be known" in done.stderr
+    assert done.returncode == 1
+    assert state(site) == before
+
+
 def test_a_failing_check_puts_everything_back(site):
     """If a check of the set fails after the restore, the state of before is back, byte for byte."""
     site.write_config(JOB + 'checks = [["/bin/false"]]\n')
