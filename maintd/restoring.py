@@ -112,10 +112,18 @@ def prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str]) ->
     return ""
 
 
-def unpack(worker: Worker, snapshot: str, targets: Sequence[tuple[str, str]], told: Told, **options: Any) -> None:
+def unpack(
+    worker: Worker,
+    snapshot: str,
+    targets: Sequence[tuple[str, str]],
+    told: Told,
+    *,
+    within: Confinement | None = None,
+    **options: Any,
+) -> None:
     """Writes files of a snapshot to these paths; see unpacking.Request."""
     request = {"snapshot": snapshot, "targets": list(targets)} | options
-    worker.call("maintd.unpacking:unpack", {"request": request}, progress=told)
+    worker.call("maintd.unpacking:unpack", {"request": request}, within=within, progress=told)
 
 
 def verify(worker: Worker, snapshot: str, packs: Sequence[str] | None, told: Told) -> None:

@@ -611,3 +611,67 @@ def test_a_database_of_a_service_is_restored_anywhere(tree, own):
     restored(tree, "app", "--in-place")
     assert len(rows_of(path)) == 100
     assert path.stat().st_uid == NOBODY
+
+
+LURKING = """
+import os, sys, time
+top, below = sys.argv[1:]
+os.umask(0)
+print("ready", flush=True)
+while True:
+    time.sleep(0.01)
+    try:
+        os.makedirs(f"{top}/{below}")
+    except OSError:
+        pass
+    for directory, _, names in os.walk(top):
+        for name in names:
+            try:
+                open(f"{directory}/{name}", "rb").read()
+                print(name, flush=True)
+            except OSError:
+                pass
+"""
+"""Another user, who makes the directory into which is unpacked before maintd does, and reads what comes there."""
+
+
+@contextlib.contextmanager
+def lurking(top: Path, below: str) -> Iterator[list[str]]:
+    """Beside him; in the end, what he has read."""
+    read: list[str] = []
+    argv = [sys.executable, "-IS", "-c", LURKING, str(top), below]
+    his = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **his) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "ready\n"
+        yield read
+        process.kill()
+        read += process.stdout.read().splitlines()
+
+
+def test_nobody_else_owns_what_is_restored_in_a_directory_for_everybody(site):
+    """With --to in a sticky directory, such as /tmp, the one into which is unpacked is root's, whoever would like to
+    have made it: nothing is read by him, and nothing restored is his."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    site.folder.chmod(0o755)
+    public = site.folder / "public"
+    public.mkdir()
+    public.chmod(0o1777)
+    with lurking(public / "out.maintd-tmp", str(site.logs).lstrip("/")) as read:
+        site.run("restore", "app", "--to", f"{public}/out")
+    assert read == []
+    shutil.rmtree(public / "out.maintd-tmp", ignore_errors=True)
+    restored(site, "app", "--to", f"{public}/again")
+    for one in public.iterdir():
+        assert (one.stat().st_uid, one.stat().st_mode & 0o777) == (0, 0o700)
+
+
+def test_into_a_directory_of_another_users(site):
+    """Root restores below a directory that another user owns, where its work is confined to what it has made."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    (site.folder / "his").mkdir()
+    os.chown(site.folder / "his", NOBODY, NOBODY)
+    restored(site, "app", "--to", f"{site.folder}/his/out")
+    assert len(rows_of(at(site.folder / "his/out", site.logs / "a.db"))) == 100
+    assert (site.folder / "his/out").stat().st_uid == 0

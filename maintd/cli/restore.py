@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from maintd import contexts, durable, names, restoring
+from maintd import contexts, durable, names, restoring, scratch, trust
 from maintd.asides import Aside
 from maintd.at_hand import Local, at_hand, brought
 from maintd.child import Worker
@@ -30,8 +30,6 @@ from maintd.snapshots import Snapshot
 from maintd.stores import NOT_UTF8, Repository, Store
 from maintd.units import counted, format_size
 from maintd.values import dataclass
-
-_Paths = Sequence[tuple[str, str]]
 
 
 @dataclass(frozen=True)
@@ -144,7 +142,7 @@ def _to(order: _Order, target: str, *, plan_only: bool) -> int:
         deeds = [*local.deeds, *_deeds_to(local, entries, target, order, worker)]
         if plan_only:
             return _show_plan(found, deeds)
-        _discard(target)
+        scratch.make_anew(names.temporary_beside(target), is_fenced=True)
         try:
             _do(order, found, deeds)
         except BaseException:
@@ -169,7 +167,9 @@ def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: _Order
         "unpack",
         target,
         f"{counted(len(entries), 'file')}, {format_size(size)}",
-        partial(_unpack, order, found, paths, worker),
+        lambda told: restoring.unpack(
+            worker, found.path, paths, told, within=trust.confinement([making]), identity=order.identity
+        ),
         size,
     )
     for entry, (_, path) in zip(entries, paths, strict=True):
@@ -187,10 +187,6 @@ def _tell_what_is_not(found: Snapshot, store: Store | Repository) -> None:
     """Restic cannot tell every name; what other engines have left out they told when they made the snapshot."""
     known = found.manifest.left_out if found.manifest and isinstance(store, Repository) else ()
     output.complain(*(f"maintd: not restored: {one}" for one in known if one.endswith(NOT_UTF8)))
-
-
-def _unpack(order: _Order, found: Snapshot, paths: _Paths, worker: Worker, told: Told) -> None:
-    restoring.unpack(worker, found.path, paths, told, identity=order.identity)
 
 
 def _prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str], _: Told) -> None:
