@@ -142,7 +142,7 @@ class InPlace:
         self.snapshot, self.manifest, self.entries = snapshot, snapshot.manifest, tuple(entries)
         self._places, self._identity = places, identity
         self._stamp = str(snapshot.name).removeprefix(f"{snapshot.name.log}.")
-        self._programs: tuple[str, ...] = ()
+        self.programs: tuple[str, ...] = ()
         self._folder = ""
         self._aside: Aside | None = None
         self.paused = ""
@@ -152,7 +152,7 @@ class InPlace:
         """All of it, in order. Programs stand still from the moment on when everything is ready beside its place."""
         path = self.snapshot.path
         running = {program: self._places.state(program) for program in self.manifest.programs}
-        self._programs = tuple(program for program, state in running.items() if state not in _STOPPED)
+        self.programs = tuple(program for program, state in running.items() if state not in _STOPPED)
         self._places.doubts += self._made_anyhow()
         yield Deed("verify", path, "every file of the snapshot is compared with its checksum", self._verify)
         yield Deed("note", self._places.state_dir, "so that what is cut off can be put back", self._note)
@@ -163,14 +163,14 @@ class InPlace:
             if entry.kind == "sqlite":
                 why = "integrity_check, invariants, and as its manifest says"
                 yield Deed("check", entry.path, why, partial(self._prove, entry))
-        for program in self._programs:
+        for program in self.programs:
             why = f"it is {running[program]}, and the set names it"
             yield Deed("stop", program, why, partial(self._stop, program))
         yield Deed("look", path, "nobody may have what is there open", self._arm)
         for entry in self.entries:
             there = "what is there is kept aside" if os.path.lexists(entry.path) else "nothing is there"
             yield Deed("replace", entry.path, there, partial(self._replace, entry))
-        for program in self._programs:
+        for program in self.programs:
             yield Deed("start", program, "it ran before", partial(self._start, program))
         for argv in self.manifest.checks:
             yield Deed("run", argv[0], "a check of the set", partial(self._check, argv))
@@ -201,7 +201,7 @@ class InPlace:
         self._folder = self._folder or self._free_folder()
         items = self._noted.items if phase == "done" else self._items()
         with self._noting:
-            aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs, self.paused)
+            aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self.programs, self.paused)
             aside.write(self._places.state_dir)
             self._aside = aside
 

@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil  # noqa: TID251 - to copy a snapshot as a person would
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -162,6 +163,25 @@ def test_a_stale_wal_does_not_survive(site):
     restored(site, "app", "--in-place")
     assert not Path(f"{path}-wal").exists()
     assert len(rows_of(path)) == 100
+    restored(site, "app", "--undo")
+    assert state(site) == before
+
+
+def test_what_cannot_be_put_back_is_told_with_why_it_failed(site):
+    """If a check fails and has left a process that has the database open, both are said, and that --undo is what
+    follows; which works once that process is gone."""
+    leave = f"exec 9<>{site.logs}/a.db; sleep 600 & echo $! > HERE/pid; exit 1"
+    site.write_config(JOB + f'checks = [["/bin/sh", "-c", "{leave}"]]\n')
+    taken(site)
+    write(site.logs / "a.db", 1)
+    before = state(site)
+    said = refused(site, "app", "--in-place")
+    pid = int((site.folder / "pid").read_text())
+    assert "the check /bin/sh ended with 1" in said
+    assert f"a.db is open in sleep (pid {pid})" in said
+    assert "maintd restore app --undo" in said
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}/fd/9").exists(), "it is gone")
     restored(site, "app", "--undo")
     assert state(site) == before
 

@@ -235,8 +235,8 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         with alone(order.called, config) as hold, hold.renewed(restoration.paused_until):
             try:
                 _do(order, found, deeds)
-            except BaseException:
-                _put_back(restoration)
+            except BaseException as error:
+                _put_back(restoration, error)
                 undoing.tell(places)
                 raise
     undoing.tell(places)
@@ -244,10 +244,20 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     return Exit.OK
 
 
-def _put_back(restoration: InPlace) -> None:
+def _put_back(restoration: InPlace, failure: BaseException) -> None:
+    """After this failure. If that fails too, both are told, and what a person is to do then."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    kept = restoration.put_back()
+    try:
+        kept = restoration.put_back()
+    except (MaintdError, OSError) as error:
+        why = "it was interrupted" if isinstance(failure, KeyboardInterrupt) else trouble(failure).error_msg
+        then = trouble(error)
+        still = f"; until then {', '.join(restoration.programs)} may stand still" if restoration.programs else ""
+        raise MaintdError(
+            f"{why}; and it could not be put back: {then.error_msg}",
+            hint="; then: ".join(filter(None, [then.advice, f"maintd restore {restoration.manifest.set} --undo{still}"])),
+        ) from failure
     output.complain("maintd: it failed, and everything was put back as it was")
     for path in kept:
         output.complain(f"maintd: what others had put in its place meanwhile is in {printable(path)}")
