@@ -256,7 +256,9 @@ def _put_back(restoration: InPlace, failure: BaseException) -> None:
         still = f"; until then {', '.join(restoration.programs)} may stand still" if restoration.programs else ""
         raise MaintdError(
             f"{why}; and it could not be put back: {then.error_msg}",
-            hint="; then: ".join(filter(None, [then.advice, f"maintd restore {restoration.manifest.set} --undo{still}"])),
+            hint="; then: ".join(
+                filter(None, [then.advice, f"maintd restore {restoration.manifest.set} --undo{still}"])
+            ),
         ) from failure
     output.complain("maintd: it failed, and everything was put back as it was")
     for path in kept:
