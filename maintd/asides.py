@@ -5,8 +5,9 @@ It is durable before anything is moved, so that a restore that is cut off can be
 
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import asdict
+from functools import partial
 from itertools import count
 from typing import Any, Literal, Self
 
@@ -44,7 +45,8 @@ class Item:
 
 def beside(path: str, taken: Collection[str]) -> tuple[str, ...]:
     """What SQLite keeps beside a database of that path, by name; without what is `taken`, as paths."""
-    return tuple(os.path.basename(path) + suffix for suffix in headers.BESIDE if path + suffix not in taken)
+    own = os.path.basename(path)
+    return tuple(own + added for added in headers.BESIDE if path + added not in taken and names.fits(own + added))
 
 
 @dataclass(frozen=True)
@@ -139,53 +141,81 @@ def _tuples(item: dict[str, Any]) -> dict[str, Any]:
     return inodes | {"beside": tuple(names_beside)}
 
 
-def put_in_place(item: Item) -> None:
-    """Moves what is there aside, the write-ahead log with it, and gives the new file its name. All of it durable.
+def by_directory(items: Iterable[Item]) -> dict[str, list[Item]]:
+    """The files of each directory, which are moved together."""
+    found: dict[str, list[Item]] = {}
+    for item in items:
+        found.setdefault(os.path.dirname(item.path), []).append(item)
+    return found
 
-    Refused if what is there is not what was planned. What was moved by then stays aside, for put_back.
+
+def put_in_place(items: Sequence[Item]) -> None:
+    """Moves what is there aside, with write-ahead logs, and gives the new files of one directory their names.
+
+    All of it is durable; nothing gets its name before what had it is durable aside. Refused if what is there is not
+    what was planned. What was moved by then stays aside, for put_back.
     """
-    directory, name = os.path.split(item.path)
-    fresh = os.path.basename(item.fresh)
-    with durable.directory(directory) as dir_fd:
-        if item.old is None and _inode(name, dir_fd) is not None:
-            raise Refused(f"{printable(item.path)} was made by somebody else meanwhile")
-        with durable.directory(item.aside) as aside:
-            if item.old is not None:
-                durable.move(name, name, item.old, dir_fd=dir_fd, new_fd=aside)
-            for other in item.beside:
-                if _inode(other, dir_fd) is not None:
-                    durable.move(other, other, None, dir_fd=dir_fd, new_fd=aside)
-            os.fsync(aside)
+    with (
+        durable.directory(os.path.dirname(items[0].path)) as dir_fd,
+        durable.directory(items[0].aside) as aside,
+    ):
+        for item in items:
+            _set_aside(item, aside, dir_fd)
+        os.fsync(aside)
         os.fsync(dir_fd)
-        durable.move(fresh, name, item.new, dir_fd=dir_fd, new_fd=dir_fd)
+        for item in items:
+            fresh, name = os.path.basename(item.fresh), os.path.basename(item.path)
+            durable.move(fresh, name, item.new, dir_fd=dir_fd, new_fd=dir_fd)
         os.fsync(dir_fd)
 
 
-def put_back(item: Item, *, keep: bool) -> None:
-    """Gives a file its state of before, from wherever put_in_place, or an earlier put_back, has got.
+def _set_aside(item: Item, aside: int, dir_fd: int) -> None:
+    name = os.path.basename(item.path)
+    if item.old is not None:
+        durable.move(name, name, item.old, dir_fd=dir_fd, new_fd=aside)
+    elif _inode(name, dir_fd) is not None:
+        raise Refused(f"{printable(item.path)} was made by somebody else meanwhile")
+    for other in item.beside:
+        if _inode(other, dir_fd) is not None:
+            durable.move(other, other, None, dir_fd=dir_fd, new_fd=aside)
+
+
+def put_back(items: Sequence[Item], *, keep: bool) -> None:
+    """Gives the files of one directory their state of before, from wherever put_in_place, or an earlier put_back, got.
 
     With `keep` what takes its leave goes into the aside directory as NAME.undone, else it is removed. So does, in any
     case, what somebody else has given the name meanwhile, as a program does that writes a file anew and renames it.
     """
-    directory, name = os.path.split(item.path)
-    with durable.directory(directory) as dir_fd:
-        if not _exists(item.aside):
-            durable.unlink_own(os.path.basename(item.fresh), dir_fd=dir_fd)
-            return
-        with durable.directory(item.aside) as aside:
-            there = _inode(name, dir_fd)
-            is_ours = there is not None and there == item.new
-            if is_ours or (there is not None and _inode(name, aside) is not None):
-                for other in (*item.beside, name):
-                    _take_away(other, aside, dir_fd, keep=keep or not is_ours)
+    with durable.directory(os.path.dirname(items[0].path)) as dir_fd:
+        if _exists(items[0].aside):
+            with durable.directory(items[0].aside) as aside:
+                for item in items:
+                    _clear(item, aside, dir_fd, keep=keep)
                 os.fsync(aside)
                 os.fsync(dir_fd)
-            for other in (name, *item.beside):
-                if _inode(other, aside) is not None:
-                    durable.move(other, other, None, dir_fd=aside, new_fd=dir_fd)
+                for item in items:
+                    _bring_back(item, aside, dir_fd)
+                os.fsync(dir_fd)
+                os.fsync(aside)
+        for item in items:
             durable.unlink_own(os.path.basename(item.fresh), dir_fd=dir_fd)
-            os.fsync(dir_fd)
-            os.fsync(aside)
+        os.fsync(dir_fd)
+
+
+def _clear(item: Item, aside: int, dir_fd: int, *, keep: bool) -> None:
+    """Frees the names, if they mean what was restored, or what took its place."""
+    name = os.path.basename(item.path)
+    there = _inode(name, dir_fd)
+    is_ours = there is not None and there == item.new
+    if is_ours or (there is not None and _inode(name, aside) is not None):
+        for other in (*item.beside, name):
+            _take_away(other, aside, dir_fd, keep=keep or not is_ours)
+
+
+def _bring_back(item: Item, aside: int, dir_fd: int) -> None:
+    for name in (os.path.basename(item.path), *item.beside):
+        if _inode(name, aside) is not None:
+            durable.move(name, name, None, dir_fd=aside, new_fd=dir_fd)
 
 
 def may_be_entered(item: Item) -> bool:
@@ -201,17 +231,27 @@ def lost(aside: Aside) -> list[str]:
     """The files that were there before a restore in place, and are neither there nor aside any more."""
     if aside.phase == "unpacking":
         return []
+    kept = {path: set(os.listdir(path)) for path in {item.aside for item in aside.items} if _exists(path)}
     is_done = aside.phase == "done"
-    return [item.path for item in aside.items if item.old is not None and _is_lost(item, is_done=is_done)]
+    return [
+        item.path
+        for item in aside.items
+        if item.old is not None and _is_lost(item, kept.get(item.aside, set()), is_done=is_done)
+    ]
 
 
-def _is_lost(item: Item, *, is_done: bool) -> bool:
+def _is_lost(item: Item, kept: Collection[str], *, is_done: bool) -> bool:
     """One that was never moved may have been replaced by somebody; one that was put back before has left an .undone."""
-    name, kept = os.path.basename(item.path), os.listdir(item.aside) if _exists(item.aside) else []
-    if any(one == name or one.startswith(f"{name}.undone") for one in kept):
+    name = os.path.basename(item.path)
+    if name in kept or _undone(name) in kept:
         return False
     there = inode_of(item.path)
     return there != item.old and (is_done or there in (None, item.new))
+
+
+def _undone(name: str, number: int = 0) -> str:
+    """How what takes its leave is called in the aside directory."""
+    return names.with_suffix(name, f".undone{f'-{number}' if number else ''}")
 
 
 def inode_of(path: str) -> tuple[int, int] | None:
@@ -228,8 +268,7 @@ def _take_away(name: str, aside: int, dir_fd: int, *, keep: bool) -> None:
     if inode is None:
         return
     if keep:
-        undone = (f"{name}.undone{f'-{n}' if n else ''}" for n in count())
-        free = next(new for new in undone if _inode(new, aside) is None)
+        free = next(new for new in map(partial(_undone, name), count()) if _inode(new, aside) is None)
         durable.move(name, free, inode, dir_fd=dir_fd, new_fd=aside)
     else:
         durable.unlink(name, inode, dir_fd=dir_fd)

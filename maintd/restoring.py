@@ -10,7 +10,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Literal
 
-from maintd import asides, capabilities, in_use, names, undone
+from maintd import asides, capabilities, headers, in_use, names, undone
 from maintd.asides import Aside, Item
 from maintd.child import Worker
 from maintd.confinement import Confinement
@@ -145,6 +145,7 @@ class InPlace:
         self.programs: tuple[str, ...] = ()
         self._folder = ""
         self._aside: Aside | None = None
+        self._left: dict[str, list[Item]] = {}
         self.paused = ""
         self._noting = threading.Lock()
 
@@ -248,9 +249,12 @@ class InPlace:
         in_use.require_unused(self._noted.items)
         self._in_phase("placing")
         asides.prepare(self._noted.items)
+        self._left = asides.by_directory(self._noted.items)
 
     def _replace(self, entry: Entry, _: Told) -> None:
-        asides.put_in_place(next(item for item in self._noted.items if item.path == entry.path))
+        """With the first file of a directory all that are there: services do not wait for the disk with each."""
+        if items := self._left.pop(os.path.dirname(entry.path), None):
+            asides.put_in_place(items)
 
     def _check(self, argv: Sequence[str], _: Told) -> None:
         arguments = {"argv": list(argv), "limit": _CHECK, "user": None}
@@ -276,9 +280,9 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
             if places.state(program) not in _STOPPED:
                 stop(places.supervisor, program)
         in_use.require_unused(aside.items)
-    for item in aside.items:
-        if aside.phase != "unpacking" or asides.may_be_entered(item):  # nothing was moved: no matter what is there now
-            asides.put_back(item, keep=keep)
+    for items in asides.by_directory(aside.items).values():
+        if aside.phase != "unpacking" or asides.may_be_entered(items[0]):  # nothing was moved, whatever is there now
+            asides.put_back(items, keep=keep)
     kept = asides.remove_empty(aside.items)
     for program in aside.programs:
         places.start(program)
@@ -289,7 +293,8 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
 
 
 def _fresh(entry: Entry) -> str:
-    return names.temporary_beside(entry.path)
+    """Beside its place; SQLite adds to the name of a database."""
+    return names.temporary_beside(entry.path, names.LONGEST - max(map(len, headers.BESIDE)))
 
 
 def _item(entry: Entry, folder: str, taken: Collection[str]) -> Item:

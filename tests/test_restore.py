@@ -88,6 +88,25 @@ def test_where_paths_are_long(tree):
     assert tree.temporaries() == []
 
 
+def test_where_names_are_long(tree):
+    """Names of up to 255 bytes, of databases as long as SQLite can have them, are restored in place and put back, and
+    what was written since is kept."""
+    log = tree.log("l" * 251 + ".csv", b"first\n")
+    path = database(tree.logs / ("b" * 242 + ".db"))
+    taken(tree)
+    write(path, 5)
+    log.write_bytes(b"second\n")
+    before = state(tree)
+    restored(tree, "app", "--in-place")
+    log.write_bytes(b"third\n")
+    write(path, 6)
+    restored(tree, "app", "--undo")
+    assert state(tree) == before
+    (aside,) = tree.logs.glob(".*aside")
+    assert b"third\n" in {one.read_bytes() for one in aside.iterdir()}
+    restored(tree, "app", "--forget")
+
+
 def test_what_hardly_compresses_comes_back(tree):
     """A block of a pack that is longer than what is read at a time gives nothing at first, which is not its end."""
     noise = os.urandom(3 << 20).translate(bytes(byte & 0x7F for byte in range(256)))
