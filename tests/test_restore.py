@@ -123,6 +123,22 @@ def test_only_what_is_named(site):
     assert "has nothing of" in refused(site, "app", "--to", f"{site.folder}/no", "--only", "/nothing")
 
 
+def test_the_output_of_a_command(site):
+    """It is named as the config has it, or the manifest, and restored into a directory; it has no place of its own, so
+    that a restore in place says that it is left out, and is refused if that is all."""
+    site.write_config(JOB + '[backup.app.commands]\n"orders.sql" = ["/bin/echo", "dump"]\n')
+    taken(site)
+    for number, only in enumerate(("orders.sql", "commands/orders.sql", "commands/")):
+        restored(site, "app", "--to", f"{site.folder}/out{number}", "--only", only)
+        (found,) = files(site.folder / f"out{number}")
+        assert found.read_text() == "dump\n"
+    said = refused(site, "app", "--in-place", "--only", "orders.sql")
+    assert "nothing of that but what commands have put out: orders.sql" in said
+    done = site.run("restore", "app", "--in-place")
+    assert done.returncode == 0
+    assert "not restored, as commands have put it out: orders.sql" in done.stderr
+
+
 def test_an_older_snapshot_by_its_stamp(site):
     """SET@STAMP names one; without a stamp it is the newest that is verified."""
     taken(site)

@@ -81,7 +81,7 @@ class _Order:
 @click.option(
     "--forget", is_flag=True, help="Delete what restores in place of the set have kept aside, also after --undo."
 )
-@click.option("--only", multiple=True, metavar="PATH", help="Only this file, directory or pattern; may be repeated.")
+@click.option("--only", multiple=True, metavar="PATH", help="Only this file, directory, pattern or output; may be repeated.")
 @click.option("--in", "place", metavar="PLACE", help=PLACE_HELP)
 @click.option("--identity", metavar="FILE", help="The secret key of age, for encrypted snapshots.")
 @click.option(
@@ -121,9 +121,15 @@ def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
 
 
 def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
-    paths = [os.path.abspath(path) for path in only]
-    return not paths or any(
-        entry.path == path or entry.path.startswith(f"{path}/") or is_match(entry.path, path) for path in paths
+    return not only or any(_is_named(entry, given) for given in only)
+
+
+def _is_named(entry: Entry, given: str) -> bool:
+    """By its path; or as its manifest has it, which is how the output of a command is called."""
+    path = os.path.abspath(given)
+    below = (entry.path, path), (entry.name, given.rstrip("/"))
+    return any(f"{one}/".startswith(f"{other}/") for one, other in below) or (
+        entry.path == given or is_match(entry.path, path)
     )
 
 
@@ -221,7 +227,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         )
     store = order.store(config)
     found = snapshot(store, order.set_name, order.stamp)
-    entries = [entry for entry in order.entries(found) if entry.kind != "output"]
+    entries = _placeable(order, found)
     _tell_what_is_not(found, store)
     directory = order.brought(brought(contexts.stores(config), order.set_name))
     with Worker() as worker, at_hand(store, found, entries, directory) as local:
@@ -242,6 +248,19 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     undoing.tell(places)
     output.complain(f"maintd: what was there is kept; undo it with: maintd restore {order.set_name} --undo")
     return Exit.OK
+
+
+def _placeable(order: _Order, found: Snapshot) -> list[Entry]:
+    """What is wanted and has a place; the outputs of commands, which have none, are told. Refused if that is all."""
+    wanted = order.entries(found)
+    outputs = names.enumerated([printable(entry.path) for entry in wanted if entry.kind == "output"])
+    entries = [entry for entry in wanted if entry.kind != "output"]
+    hint = f"restore it into a directory: maintd restore {order.set_name} --only NAME --to DIR"
+    if not entries:
+        raise Refused(f"{found.label} has nothing of that but what commands have put out: {outputs}", hint=hint)
+    if outputs:
+        output.complain(f"maintd: not restored, as commands have put it out: {outputs}; {hint}")
+    return entries
 
 
 def _put_back(restoration: InPlace, failure: BaseException) -> None:
