@@ -72,6 +72,19 @@ def test_into_a_directory(site):
     assert "not an empty directory" in refused(site, "app", "--to", str(out))
 
 
+def test_into_a_directory_by_a_link(site):
+    """A link above the directory is followed, as /home often is one; one in its place is refused at once."""
+    (site.folder / "real").mkdir()
+    (site.folder / "link").symlink_to(site.folder / "real")
+    restored(site, "app", "--to", f"{site.folder}/link/out")
+    assert at(site.folder / "real/out", site.logs / "p.csv").read_bytes() == b"first\n"
+    (site.folder / "real/empty").mkdir()
+    (site.folder / "other").symlink_to(site.folder / "real/empty")
+    said = refused(site, "app", "--to", f"{site.folder}/other")
+    assert "is a symbolic link" in said
+    assert "verify" not in said
+
+
 def test_where_paths_are_long(tree):
     """A path may be longer than a name can be: files are restored in place, and into a directory, deep below."""
     deep = "/".join(["d" * 100] * 3)

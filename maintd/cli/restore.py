@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from maintd import contexts, durable, names, restoring, scratch, trust
+from maintd import contexts, durable, grounds, names, restoring, scratch, trust
 from maintd.asides import Aside
 from maintd.at_hand import Local, at_hand, brought
 from maintd.child import Worker
@@ -81,7 +81,9 @@ class _Order:
 @click.option(
     "--forget", is_flag=True, help="Delete what restores in place of the set have kept aside, also after --undo."
 )
-@click.option("--only", multiple=True, metavar="PATH", help="Only this file, directory, pattern or output; may be repeated.")
+@click.option(
+    "--only", multiple=True, metavar="PATH", help="Only this file, directory, pattern or output; may be repeated."
+)
 @click.option("--in", "place", metavar="PLACE", help=PLACE_HELP)
 @click.option("--identity", metavar="FILE", help="The secret key of age, for encrypted snapshots.")
 @click.option(
@@ -116,7 +118,7 @@ def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
     order = _Order(called, set_name, stamp, show=show, **given)
     with _interruptible():
         if ways == ["to"]:
-            return _to(order, os.path.abspath(options["to"]), plan_only=options["plan_only"])
+            return _to(order, _target(options["to"]), plan_only=options["plan_only"])
         return _in_place(order, load(called.config), plan_only=options["plan_only"])
 
 
@@ -134,6 +136,15 @@ def _is_named(entry: Entry, given: str) -> bool:
 
 
 # Into a directory
+
+
+def _target(given: str) -> str:
+    """The path of --to, without symbolic links above it, as far as root may follow them."""
+    parent, name = os.path.split(os.path.abspath(given))
+    target = os.path.join(grounds.resolve(parent), name)
+    if os.path.islink(target):
+        raise Refused(f"{target} is a symbolic link", hint="name the directory itself, or one that is not there")
+    return target
 
 
 def _to(order: _Order, target: str, *, plan_only: bool) -> int:
