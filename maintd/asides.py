@@ -206,7 +206,7 @@ def _clear(item: Item, aside: int, dir_fd: int, *, keep: bool) -> None:
     """Frees the names, if they mean what was restored, or what took its place."""
     name = os.path.basename(item.path)
     there = _inode(name, dir_fd)
-    is_ours = there is not None and there == item.new
+    is_ours = _is_same(there, item.new)
     if is_ours or (there is not None and _inode(name, aside) is not None):
         for other in (*item.beside, name):
             _take_away(other, aside, dir_fd, keep=keep or not is_ours)
@@ -246,7 +246,15 @@ def _is_lost(item: Item, kept: Collection[str], *, is_done: bool) -> bool:
     if name in kept or _undone(name) in kept:
         return False
     there = inode_of(item.path)
-    return there != item.old and (is_done or there in (None, item.new))
+    return not _is_same(there, item.old) and (is_done or there is None or _is_same(there, item.new))
+
+
+def _is_same(there: tuple[int, int] | None, noted: tuple[int, int] | None) -> bool:
+    """Whether it is the noted file, by its inode: a file system may have got another device number since, in a reboot.
+
+    All that is noted lies in one directory, or was renamed from there, and so is on one file system.
+    """
+    return there is not None and noted is not None and there[1] == noted[1]
 
 
 def _undone(name: str, number: int = 0) -> str:

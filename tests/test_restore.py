@@ -392,6 +392,22 @@ def test_a_plan_changes_nothing(site):
     assert state(site) == before
 
 
+def test_a_file_system_that_has_another_device_number_by_now(site):
+    """As after a reboot, of network file systems for example: what was not there before a restore in place goes with
+    its --undo, and nothing that was there is said to be lost."""
+    (site.logs / "p.csv").unlink()
+    before = state(site)
+    restored(site, "app", "--in-place")
+    note = site.folder / "state/restores/app.json"
+    known = json.loads(note.read_text())
+    for item in known["items"]:
+        for inode in filter(None, (item["old"], item["new"])):
+            inode[0] += 1
+    note.write_text(json.dumps(known))
+    restored(site, "app", "--undo")
+    assert state(site) == before
+
+
 @pytest.mark.parametrize("what", ["a file", "all"])
 def test_what_was_aside_and_is_gone(site, what):
     """If somebody has deleted what a restore has kept aside, --undo moves nothing and names what is missing: what was
