@@ -10,7 +10,7 @@ from functools import partial
 from itertools import count
 from typing import Any, Literal
 
-from maintd import asides, capabilities, headers, in_use, names, undone
+from maintd import asides, capabilities, headers, in_use, names, swapping, undone
 from maintd.asides import Aside, Item
 from maintd.child import Worker
 from maintd.confinement import Confinement
@@ -248,13 +248,13 @@ class InPlace:
     def _arm(self, _: Told) -> None:
         in_use.require_unused(self._noted.items)
         self._in_phase("placing")
-        asides.prepare(self._noted.items)
-        self._left = asides.by_directory(self._noted.items)
+        swapping.prepare(self._noted.items)
+        self._left = swapping.by_directory(self._noted.items)
 
     def _replace(self, entry: Entry, _: Told) -> None:
         """With the first file of a directory all that are there: services do not wait for the disk with each."""
         if items := self._left.pop(os.path.dirname(entry.path), None):
-            asides.put_in_place(items)
+            swapping.put_in_place(items)
 
     def _check(self, argv: Sequence[str], _: Told) -> None:
         arguments = {"argv": list(argv), "limit": _CHECK, "user": None}
@@ -269,7 +269,7 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
 
     Refused, before anything is moved, if not all of that is still aside.
     """
-    if lost := [printable(path) for path in asides.lost(aside)]:
+    if lost := [printable(path) for path in swapping.lost(aside)]:
         raise Refused(
             f"nothing was put back: what was there before is not aside any more: {names.enumerated(lost)}",
             hint=f"bring it back into the directory …{names.ASIDE} beside it; or leave what was restored in place, and "
@@ -280,10 +280,10 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
             if places.state(program) not in _STOPPED:
                 stop(places.supervisor, program)
         in_use.require_unused(aside.items)
-    for items in asides.by_directory(aside.items).values():
-        if aside.phase != "unpacking" or asides.may_be_entered(items[0]):  # nothing was moved, whatever is there now
-            asides.put_back(items, keep=keep)
-    kept = asides.remove_empty(aside.items)
+    for items in swapping.by_directory(aside.items).values():
+        if aside.phase != "unpacking" or swapping.may_be_entered(items[0]):  # nothing was moved, whatever is there now
+            swapping.put_back(items, keep=keep)
+    kept = swapping.remove_empty(aside.items)
     for program in aside.programs:
         places.start(program)
     if kept:

@@ -3,7 +3,7 @@
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
@@ -18,53 +18,17 @@ from maintd.cli import output, tables, undoing
 from maintd.cli.alone import alone
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
-from maintd.cli.showing import Json, Message, People
+from maintd.cli.orders import Order, placeable
+from maintd.cli.sets import PLACE_HELP, snapshot
+from maintd.cli.showing import Json, People
 from maintd.config import Config, load
 from maintd.errors import MaintdError, Refused, trouble
 from maintd.manifest import Entry
-from maintd.matching import is_match
 from maintd.names import printable
 from maintd.restoring import Deed, InPlace, Places, Told
 from maintd.snapshots import Snapshot
 from maintd.stores import NOT_UTF8, Repository, Store
 from maintd.units import counted, format_size
-from maintd.values import dataclass
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What was ordered."""
-
-    called: Invocation
-    set_name: str
-    stamp: str
-    only: tuple[str, ...]
-    place: str | None
-    identity: str | None
-    scratch: str | None
-    show: Callable[[Message], None]
-
-    def entries(self, found: Snapshot) -> list[Entry]:
-        """What is wanted of a snapshot. MaintdError if that is nothing."""
-        assert found.manifest is not None
-        entries = [entry for entry in found.manifest.entries if _is_wanted(entry, self.only)]
-        if not entries:
-            raise MaintdError(
-                f"{found.label} has nothing of {', '.join(self.only)}",
-                hint="give paths as they were when it was taken; its manifest.json, or restic ls, lists them",
-            )
-        return entries
-
-    def brought(self, default: str) -> str:
-        """The directory, not there yet, for what is brought from elsewhere."""
-        return default if self.scratch is None else brought(os.path.realpath(self.scratch), self.set_name)
-
-    def store(self, config: Config | None) -> Store | Repository:
-        """Where the snapshot is."""
-        if self.place:
-            return place_of(self.place)
-        return place(config or load(self.called.config), self.set_name)
 
 
 @click.command(
@@ -115,24 +79,11 @@ def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
     set_name, _, stamp = str(what).partition("@")
     show = Json() if options["as_json"] else People()
     given = {name: options[name] for name in ("only", "place", "identity", "scratch")}
-    order = _Order(called, set_name, stamp, show=show, **given)
+    order = Order(called, set_name, stamp, show=show, **given)
     with _interruptible():
         if ways == ["to"]:
             return _to(order, _target(options["to"]), plan_only=options["plan_only"])
         return _in_place(order, load(called.config), plan_only=options["plan_only"])
-
-
-def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
-    return not only or any(_is_named(entry, given) for given in only)
-
-
-def _is_named(entry: Entry, given: str) -> bool:
-    """By its path; or as its manifest has it, which is how the output of a command is called."""
-    path = os.path.abspath(given)
-    below = (entry.path, path), (entry.name, given.rstrip("/"))
-    return any(f"{one}/".startswith(f"{other}/") for one, other in below) or (
-        entry.path == given or is_match(entry.path, path)
-    )
 
 
 # Into a directory
@@ -147,7 +98,7 @@ def _target(given: str) -> str:
     return target
 
 
-def _to(order: _Order, target: str, *, plan_only: bool) -> int:
+def _to(order: Order, target: str, *, plan_only: bool) -> int:
     if os.path.lexists(target) and (not os.path.isdir(target) or os.listdir(target)):
         raise Refused(f"{target} is there, and not an empty directory", hint="name one that is not there")
     store = order.store(None)
@@ -168,7 +119,7 @@ def _to(order: _Order, target: str, *, plan_only: bool) -> int:
     return Exit.OK
 
 
-def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: _Order, worker: Worker) -> Iterator[Deed]:
+def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: Order, worker: Worker) -> Iterator[Deed]:
     found = local.snapshot
     assert found.manifest is not None
     invariants, making = found.manifest.invariants, names.temporary_beside(target)
@@ -227,7 +178,7 @@ def _publish(target: str) -> None:
 # In place
 
 
-def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
+def _in_place(order: Order, config: Config, *, plan_only: bool) -> int:
     state_dir = config.settings.state_dir
     before = Aside.read(state_dir, order.set_name)
     if before is not None:
@@ -238,7 +189,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         )
     store = order.store(config)
     found = snapshot(store, order.set_name, order.stamp)
-    entries = _placeable(order, found)
+    entries = placeable(order, found)
     _tell_what_is_not(found, store)
     directory = order.brought(brought(contexts.stores(config), order.set_name))
     with Worker() as worker, at_hand(store, found, entries, directory) as local:
@@ -259,19 +210,6 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     undoing.tell(places)
     output.complain(f"maintd: what was there is kept; undo it with: maintd restore {order.set_name} --undo")
     return Exit.OK
-
-
-def _placeable(order: _Order, found: Snapshot) -> list[Entry]:
-    """What is wanted and has a place; the outputs of commands, which have none, are told. Refused if that is all."""
-    wanted = order.entries(found)
-    outputs = names.enumerated([printable(entry.path) for entry in wanted if entry.kind == "output"])
-    entries = [entry for entry in wanted if entry.kind != "output"]
-    hint = f"restore it into a directory: maintd restore {order.set_name} --only NAME --to DIR"
-    if not entries:
-        raise Refused(f"{found.label} has nothing of that but what commands have put out: {outputs}", hint=hint)
-    if outputs:
-        output.complain(f"maintd: not restored, as commands have put it out: {outputs}; {hint}")
-    return entries
 
 
 def _put_back(restoration: InPlace, failure: BaseException) -> None:
@@ -306,7 +244,7 @@ def _show_plan(found: Snapshot, deeds: Sequence[Deed]) -> int:
     return Exit.OK
 
 
-def _do(order: _Order, found: Snapshot, deeds: Sequence[Deed]) -> None:
+def _do(order: Order, found: Snapshot, deeds: Sequence[Deed]) -> None:
     for index, deed in enumerate(deeds):
         step = {"type": "step", "job": found.label, "index": index, "of": len(deeds), "verb": deed.verb}
         order.show(step | {"target": deed.target, "in_bytes": deed.in_bytes})
@@ -321,7 +259,7 @@ def _do(order: _Order, found: Snapshot, deeds: Sequence[Deed]) -> None:
             ) from error
 
 
-def _progress(order: _Order, deed: Deed, count: int) -> None:
+def _progress(order: Order, deed: Deed, count: int) -> None:
     order.show({"type": "progress", "target": deed.target, "bytes": count})
 
 
