@@ -5,14 +5,12 @@ It is durable before anything is moved, so that a restore that is cut off can be
 
 import json
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 from dataclasses import asdict
-from itertools import count
 from typing import Any, Literal, Self
 
 from maintd import durable, headers, names
-from maintd.errors import MaintdError, Refused
-from maintd.names import printable
+from maintd.errors import MaintdError
 from maintd.values import dataclass
 
 DIRECTORY = "restores"
@@ -23,6 +21,8 @@ class Item:
     """One file: `path` gets what lies at `fresh`, beside it; what was there goes into the directory `aside`.
 
     `old` and `new` are inodes as (device, inode); `old` is None if nothing was there, `new` until it is unpacked.
+    `beside` are the names of what SQLite keeps beside a database, of any file, for who knows what it is by now; only of
+    those that are restored by themselves they are left out.
     """
 
     path: str
@@ -31,12 +31,19 @@ class Item:
     new: tuple[int, int] | None
     old: tuple[int, int] | None
     is_database: bool
+    beside: tuple[str, ...]
 
     @property
-    def beside(self) -> list[str]:
-        """The names of what SQLite keeps beside it."""
-        name = os.path.basename(self.path)
-        return [name + suffix for suffix in headers.BESIDE] if self.is_database else []
+    def is_used_as_database(self) -> bool:
+        """Whether a process that only reads it may write it, or what is beside it, in the next moment."""
+        directory = os.path.dirname(self.path)
+        return self.is_database or any(os.path.lexists(os.path.join(directory, name)) for name in self.beside)
+
+
+def beside(path: str, taken: Collection[str]) -> tuple[str, ...]:
+    """What SQLite keeps beside a database of that path, by name; without what is `taken`, as paths."""
+    own = os.path.basename(path)
+    return tuple(own + added for added in headers.BESIDE if path + added not in taken and names.fits(own + added))
 
 
 @dataclass(frozen=True)
@@ -60,7 +67,7 @@ class Aside:
         try:
             with open(path, "rb") as file:
                 fields: dict[str, Any] = json.loads(file.read())
-            items = tuple(Item(**item | _inodes(item)) for item in fields["items"])
+            items = tuple(Item(**item | _tuples(item)) for item in fields["items"])
             return cls(**fields | {"items": items, "programs": tuple(fields["programs"])})
         except FileNotFoundError:
             return None
@@ -124,138 +131,17 @@ def _path(state_dir: str, of: str) -> str:
     return os.path.join(os.path.realpath(state_dir), DIRECTORY, f"{of}.json")
 
 
-def _inodes(item: dict[str, Any]) -> dict[str, Any]:
-    return {key: tuple(item[key]) if item[key] else None for key in ("new", "old")}
-
-
-def put_in_place(item: Item) -> None:
-    """Moves what is there aside, the write-ahead log with it, and gives the new file its name. All of it durable.
-
-    Refused if what is there is not what was planned. What was moved by then stays aside, for put_back.
-    """
-    directory, name = os.path.split(item.path)
-    fresh = os.path.basename(item.fresh)
-    with durable.directory(directory) as dir_fd:
-        if item.old is None and _inode(name, dir_fd) is not None:
-            raise Refused(f"{printable(item.path)} was made by somebody else meanwhile")
-        with durable.directory(item.aside) as aside:
-            if item.old is not None:
-                durable.move(name, name, item.old, dir_fd=dir_fd, new_fd=aside)
-            for other in item.beside:
-                if _inode(other, dir_fd) is not None:
-                    durable.move(other, other, None, dir_fd=dir_fd, new_fd=aside)
-            os.fsync(aside)
-        os.fsync(dir_fd)
-        durable.move(fresh, name, item.new, dir_fd=dir_fd, new_fd=dir_fd)
-        os.fsync(dir_fd)
-
-
-def put_back(item: Item, *, keep: bool) -> None:
-    """Gives a file its state of before, from wherever put_in_place, or an earlier put_back, has got.
-
-    With `keep` what takes its leave goes into the aside directory as NAME.undone, else it is removed. So does, in any
-    case, what somebody else has given the name meanwhile, as a program does that writes a file anew and renames it.
-    """
-    directory, name = os.path.split(item.path)
-    with durable.directory(directory) as dir_fd:
-        if not _exists(item.aside):
-            durable.unlink_own(os.path.basename(item.fresh), dir_fd=dir_fd)
-            return
-        with durable.directory(item.aside) as aside:
-            there = _inode(name, dir_fd)
-            is_ours = there is not None and there == item.new
-            if is_ours or (there is not None and _inode(name, aside) is not None):
-                for other in (*item.beside, name):
-                    _take_away(other, aside, dir_fd, keep=keep or not is_ours)
-                os.fsync(aside)
-                os.fsync(dir_fd)
-            for other in (name, *item.beside):
-                if _inode(other, aside) is not None:
-                    durable.move(other, other, None, dir_fd=aside, new_fd=dir_fd)
-            durable.unlink_own(os.path.basename(item.fresh), dir_fd=dir_fd)
-            os.fsync(dir_fd)
-            os.fsync(aside)
-
-
-def may_be_entered(item: Item) -> bool:
-    """Whether the directory of a file is one, and no link."""
-    try:
-        with durable.directory(os.path.dirname(item.path)):
-            return True
-    except (OSError, MaintdError):
-        return False
-
-
-def lost(aside: Aside) -> list[str]:
-    """The files that were there before a restore in place, and are neither there nor aside any more."""
-    if aside.phase == "unpacking":
-        return []
-    is_done = aside.phase == "done"
-    return [item.path for item in aside.items if item.old is not None and _is_lost(item, is_done=is_done)]
-
-
-def _is_lost(item: Item, *, is_done: bool) -> bool:
-    """One that was never moved may have been replaced by somebody; one that was put back before has left an .undone."""
-    name, kept = os.path.basename(item.path), os.listdir(item.aside) if _exists(item.aside) else []
-    if any(one == name or one.startswith(f"{name}.undone") for one in kept):
-        return False
-    there = inode_of(item.path)
-    return there != item.old and (is_done or there in (None, item.new))
+def _tuples(item: dict[str, Any]) -> dict[str, Any]:
+    """Values of JSON as an item has them; an older maintd has noted nothing of what is beside it."""
+    inodes = {key: tuple(item[key]) if item[key] else None for key in ("new", "old")}
+    before = beside(item["path"], ()) if item["is_database"] else ()
+    return inodes | {"beside": tuple(item.get("beside", before))}
 
 
 def inode_of(path: str) -> tuple[int, int] | None:
     """(device, inode) of what has that name; None if nothing has."""
     try:
         info = os.lstat(path)
-    except FileNotFoundError:
-        return None
-    return info.st_dev, info.st_ino
-
-
-def _take_away(name: str, aside: int, dir_fd: int, *, keep: bool) -> None:
-    inode = _inode(name, dir_fd)
-    if inode is None:
-        return
-    if keep:
-        undone = (f"{name}.undone{f'-{n}' if n else ''}" for n in count())
-        free = next(new for new in undone if _inode(new, aside) is None)
-        durable.move(name, free, inode, dir_fd=dir_fd, new_fd=aside)
-    else:
-        durable.unlink(name, inode, dir_fd=dir_fd)
-
-
-def remove_empty(items: tuple[Item, ...]) -> list[str]:
-    """Removes the aside directories in which nothing is left; returns the others."""
-    there = filter(_exists, sorted({item.aside for item in items}))
-    return [path for path in there if not durable.remove_empty(path)]
-
-
-def drop(paths: Iterable[str]) -> None:
-    """Removes aside directories with all that was kept in them."""
-    for path in sorted(set(paths)):
-        if _exists(path):
-            parent, name = os.path.split(path)
-            with durable.directory(parent) as dir_fd:
-                gone = names.temporary(name)
-                durable.move(name, gone, None, dir_fd=dir_fd, new_fd=dir_fd)
-                durable.discard_tree(gone, dir_fd=dir_fd)
-
-
-def prepare(items: tuple[Item, ...]) -> None:
-    """Makes the aside directories, for maintd's user alone."""
-    for path in sorted({item.aside for item in items}):
-        parent, name = os.path.split(path)
-        with durable.directory(parent) as dir_fd:
-            durable.make_private(name, dir_fd=dir_fd)
-
-
-def _exists(path: str) -> bool:
-    return os.path.lexists(path)
-
-
-def _inode(name: str, dir_fd: int) -> tuple[int, int] | None:
-    try:
-        info = os.lstat(name, dir_fd=dir_fd)
     except FileNotFoundError:
         return None
     return info.st_dev, info.st_ino

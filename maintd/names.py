@@ -83,21 +83,26 @@ def is_below(path: str) -> bool:
 
 
 def temporary(name: str) -> str:
-    """The name beside `name` under which it is written before it is whole.
+    """The name beside `name` under which it is written before it is whole."""
+    return with_suffix(name, TEMPORARY)
 
-    It has at most 255 bytes, and differs for different names, also where there is no room for all of them.
+
+def with_suffix(name: str, suffix: str, longest: int = LONGEST) -> str:
+    """A name with something added to it, which has at most so many bytes.
+
+    It differs for different names, also where there is no room for all of them.
     """
     raw = os.fsencode(name)
-    if len(raw) + len(TEMPORARY) <= LONGEST:
-        return name + TEMPORARY
-    mark = f"~{hashlib.sha256(raw).hexdigest()[:16]}{TEMPORARY}"
-    return os.fsdecode(raw[: LONGEST - len(mark)]) + mark
+    if len(raw) + len(suffix) <= longest:
+        return name + suffix
+    mark = f"~{hashlib.sha256(raw).hexdigest()[:16]}{suffix}"
+    return os.fsdecode(raw[: longest - len(mark)]) + mark
 
 
-def temporary_beside(path: str) -> str:
+def temporary_beside(path: str, longest: int = LONGEST) -> str:
     """The path of the temporary beside that path: its directory stays as it is."""
     directory, name = os.path.split(path)
-    return os.path.join(directory, temporary(name))
+    return os.path.join(directory, with_suffix(name, TEMPORARY, longest))
 
 
 def fits(name: str) -> bool:

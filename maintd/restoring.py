@@ -1,15 +1,16 @@
 """A restore in place, deed by deed: everything is made ready first, then switched, and put back whole if it fails."""
 
 import os
+import stat as st
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import field, replace
 from functools import partial
 from itertools import count
 from typing import Any, Literal
 
-from maintd import asides, capabilities, holders, names, undone
+from maintd import asides, capabilities, headers, in_use, names, swapping, undone
 from maintd.asides import Aside, Item
 from maintd.child import Worker
 from maintd.confinement import Confinement
@@ -67,11 +68,15 @@ class Places:
 
 
 def within(entry: Entry, directory: str) -> Confinement | None:
-    """How a restored database is opened in that directory: by root as its owner, fenced."""
+    """How a restored database is opened in that directory: by root fenced, and as its owner if the directory is his.
+
+    Otherwise as root: he may not be able to enter it, as one that maintd has made for itself.
+    """
     if os.geteuid() != 0:
         return None
     info = os.stat(directory)
-    uid = entry.uid if capabilities.may_become_others() and entry.uid else None
+    is_his = info.st_uid == entry.uid != 0 and info.st_mode & st.S_IRWXU == st.S_IRWXU
+    uid = entry.uid if is_his and capabilities.may_become_others() else None
     return Confinement(((directory, info.st_dev, info.st_ino),), uid, entry.gid if uid else None)
 
 
@@ -107,10 +112,18 @@ def prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str]) ->
     return ""
 
 
-def unpack(worker: Worker, snapshot: str, targets: Sequence[tuple[str, str]], told: Told, **options: Any) -> None:
+def unpack(
+    worker: Worker,
+    snapshot: str,
+    targets: Sequence[tuple[str, str]],
+    told: Told,
+    *,
+    within: Confinement | None = None,
+    **options: Any,
+) -> None:
     """Writes files of a snapshot to these paths; see unpacking.Request."""
     request = {"snapshot": snapshot, "targets": list(targets)} | options
-    worker.call("maintd.unpacking:unpack", {"request": request}, progress=told)
+    worker.call("maintd.unpacking:unpack", {"request": request}, within=within, progress=told)
 
 
 def verify(worker: Worker, snapshot: str, packs: Sequence[str] | None, told: Told) -> None:
@@ -129,9 +142,10 @@ class InPlace:
         self.snapshot, self.manifest, self.entries = snapshot, snapshot.manifest, tuple(entries)
         self._places, self._identity = places, identity
         self._stamp = str(snapshot.name).removeprefix(f"{snapshot.name.log}.")
-        self._programs: tuple[str, ...] = ()
+        self.programs: tuple[str, ...] = ()
         self._folder = ""
         self._aside: Aside | None = None
+        self._left: dict[str, list[Item]] = {}
         self.paused = ""
         self._noting = threading.Lock()
 
@@ -139,7 +153,7 @@ class InPlace:
         """All of it, in order. Programs stand still from the moment on when everything is ready beside its place."""
         path = self.snapshot.path
         running = {program: self._places.state(program) for program in self.manifest.programs}
-        self._programs = tuple(program for program, state in running.items() if state not in _STOPPED)
+        self.programs = tuple(program for program, state in running.items() if state not in _STOPPED)
         self._places.doubts += self._made_anyhow()
         yield Deed("verify", path, "every file of the snapshot is compared with its checksum", self._verify)
         yield Deed("note", self._places.state_dir, "so that what is cut off can be put back", self._note)
@@ -150,14 +164,14 @@ class InPlace:
             if entry.kind == "sqlite":
                 why = "integrity_check, invariants, and as its manifest says"
                 yield Deed("check", entry.path, why, partial(self._prove, entry))
-        for program in self._programs:
+        for program in self.programs:
             why = f"it is {running[program]}, and the set names it"
             yield Deed("stop", program, why, partial(self._stop, program))
         yield Deed("look", path, "nobody may have what is there open", self._arm)
         for entry in self.entries:
             there = "what is there is kept aside" if os.path.lexists(entry.path) else "nothing is there"
             yield Deed("replace", entry.path, there, partial(self._replace, entry))
-        for program in self._programs:
+        for program in self.programs:
             yield Deed("start", program, "it ran before", partial(self._start, program))
         for argv in self.manifest.checks:
             yield Deed("run", argv[0], "a check of the set", partial(self._check, argv))
@@ -186,11 +200,15 @@ class InPlace:
 
     def _in_phase(self, phase: Literal["unpacking", "placing", "done"]) -> None:
         self._folder = self._folder or self._free_folder()
-        items = self._noted.items if phase == "done" else tuple(_item(entry, self._folder) for entry in self.entries)
+        items = self._noted.items if phase == "done" else self._items()
         with self._noting:
-            aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self._programs, self.paused)
+            aside = Aside(self.manifest.set, self.snapshot.label, phase, items, self.programs, self.paused)
             aside.write(self._places.state_dir)
             self._aside = aside
+
+    def _items(self) -> tuple[Item, ...]:
+        taken = {entry.path for entry in self.entries}
+        return tuple(_item(entry, self._folder, taken) for entry in self.entries)
 
     def _free_folder(self) -> str:
         """A name for the aside directories that is free beside every file: an undone restore may have left its own."""
@@ -228,13 +246,15 @@ class InPlace:
         self._places.doubts += filter(None, [doubt])
 
     def _arm(self, _: Told) -> None:
-        for entry in self.entries:
-            require_unused(entry.path, is_database=entry.kind == "sqlite")
+        in_use.require_unused(self._noted.items)
         self._in_phase("placing")
-        asides.prepare(self._noted.items)
+        swapping.prepare(self._noted.items)
+        self._left = swapping.by_directory(self._noted.items)
 
     def _replace(self, entry: Entry, _: Told) -> None:
-        asides.put_in_place(next(item for item in self._noted.items if item.path == entry.path))
+        """With the first file of a directory all that are there: services do not wait for the disk with each."""
+        if items := self._left.pop(os.path.dirname(entry.path), None):
+            swapping.put_in_place(items)
 
     def _check(self, argv: Sequence[str], _: Told) -> None:
         arguments = {"argv": list(argv), "limit": _CHECK, "user": None}
@@ -249,7 +269,7 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
 
     Refused, before anything is moved, if not all of that is still aside.
     """
-    if lost := [printable(path) for path in asides.lost(aside)]:
+    if lost := [printable(path) for path in swapping.lost(aside)]:
         raise Refused(
             f"nothing was put back: what was there before is not aside any more: {names.enumerated(lost)}",
             hint=f"bring it back into the directory …{names.ASIDE} beside it; or leave what was restored in place, and "
@@ -259,12 +279,11 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
         for program in aside.programs:
             if places.state(program) not in _STOPPED:
                 stop(places.supervisor, program)
-        for item in aside.items:
-            require_unused(item.path, is_database=item.is_database)
-    for item in aside.items:
-        if aside.phase != "unpacking" or asides.may_be_entered(item):  # nothing was moved: no matter what is there now
-            asides.put_back(item, keep=keep)
-    kept = asides.remove_empty(aside.items)
+        in_use.require_unused(aside.items)
+    for items in swapping.by_directory(aside.items).values():
+        if aside.phase != "unpacking" or swapping.may_be_entered(items[0]):  # nothing was moved, whatever is there now
+            swapping.put_back(items, keep=keep)
+    kept = swapping.remove_empty(aside.items)
     for program in aside.programs:
         places.start(program)
     if kept:
@@ -274,10 +293,11 @@ def back(aside: Aside, places: Places, *, keep: bool) -> list[str]:
 
 
 def _fresh(entry: Entry) -> str:
-    return names.temporary_beside(entry.path)
+    """Beside its place; SQLite adds to the name of a database."""
+    return names.temporary_beside(entry.path, names.LONGEST - max(map(len, headers.BESIDE)))
 
 
-def _item(entry: Entry, folder: str) -> Item:
+def _item(entry: Entry, folder: str, taken: Collection[str]) -> Item:
     return Item(
         path=entry.path,
         fresh=_fresh(entry),
@@ -285,22 +305,8 @@ def _item(entry: Entry, folder: str) -> Item:
         new=asides.inode_of(_fresh(entry)),
         old=asides.inode_of(entry.path),
         is_database=entry.kind == "sqlite",
+        beside=asides.beside(entry.path, taken),
     )
-
-
-def require_unused(path: str, *, is_database: bool) -> None:
-    """Refuses a database that anybody has open, or a file that anybody may write, with who it is."""
-    try:
-        info = os.lstat(path)
-    except FileNotFoundError:
-        return
-    found = holders.find({(info.st_dev, info.st_ino)}).get((info.st_dev, info.st_ino), [])
-    busy = [holder for holder in found if holder.writing or is_database]
-    if busy:
-        raise Refused(
-            f"{printable(path)} is open in {', '.join(map(str, busy))}",
-            hint="stop that first, or name its program under `programs` of the set, before the snapshot is taken",
-        )
 
 
 def stop(supervisor: Supervisor, program: str) -> None:

@@ -1,23 +1,27 @@
-"""The private directory for what is brought of a snapshot: there is room for it, and nobody else could exchange it."""
+"""The private directory for what is brought of a snapshot, or restored: there is room for it, and it is our own."""
 
 import os
 import stat as st
 
-from maintd import durable, grounds
+from maintd import durable, grounds, linux
 from maintd.errors import Refused
 from maintd.names import printable
 from maintd.units import format_size
 
 
-def make_anew(directory: str) -> None:
-    """A directory of our own, also in one for everybody, such as /tmp, where nobody else can then rename it."""
+def make_anew(directory: str, *, is_fenced: bool = False) -> None:
+    """A directory of our own, also in one for everybody, such as /tmp, where nobody else can then rename it.
+
+    Refused where somebody could, unless root's work in it `is_fenced`, by `trust.confinement`, and Landlock is there.
+    """
     parent, name = os.path.split(directory)
     if not os.path.lexists(parent):
         durable.private_directory(parent)
     with durable.directory(parent) as dir_fd:
         durable.discard_tree(name, dir_fd=dir_fd)
         durable.make_private(name, dir_fd=dir_fd)
-        if meddler := _meddler(directory, os.fstat(dir_fd).st_mode):
+        meddler = _meddler(directory, os.fstat(dir_fd).st_mode)
+        if meddler and not (is_fenced and os.geteuid() == 0 and linux.landlock_abi()):
             durable.discard_tree(name, dir_fd=dir_fd)
             raise Refused(
                 f"{meddler} could put another directory in the place of one that is made in {printable(parent)}",

@@ -15,6 +15,7 @@ import pytest
 
 from .conftest import until
 from .test_backup import JOB, at, database, manifest, quiet, rewrite, rows_of, snapshots
+from .test_restore import lurking, of_a_service
 from .tree import Tree
 
 DRILL = '[drill.app]\ncron = "@weekly"\ndestination = "HERE/kept"\nset = "app"\n'
@@ -47,6 +48,32 @@ def test_a_restore_is_proven(tree):
     (line,) = tree.run("backups", "--json").stdout.splitlines()
     assert json.loads(line)["proven"]
     assert "was last proven" in tree.plan("drill.app")[-1]["reason"]
+
+
+def test_a_restore_of_a_services_database_is_proven(tree):
+    """A drill by root opens another user's database in its own private directory."""
+    of_a_service(tree)
+    assert tree.do("backup.app").code == 0
+    did = tree.do("drill.app")
+    assert did.event("restore.proven")["databases"] == 1
+    assert did.code == 0, str(did)
+
+
+def test_nobody_else_reads_what_a_drill_restores(tree):
+    """With `scratch` in a directory for everybody the one that a drill makes there is root's, and nobody else's."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    tree.folder.chmod(0o755)
+    public = tree.folder / "public"
+    public.mkdir()
+    public.chmod(0o1777)
+    tree.write_config(JOB + DRILL + 'scratch = "HERE/public"\n')
+    with lurking(public / "app.drill.maintd-tmp", f"files/{tree.logs}") as read:
+        tree.do("drill.app")
+    assert read == []
+    shutil.rmtree(public / "app.drill.maintd-tmp", ignore_errors=True)
+    assert tree.do("drill.app").event("restore.proven")
+    assert list(public.iterdir()) == []
 
 
 @pytest.mark.parametrize("what", ["*.tar.zst", "manifest.json", "SHA256SUMS", "CONTENTS.sha256"])

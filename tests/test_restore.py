@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shutil  # noqa: TID251 - to copy a snapshot as a person would
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -71,6 +72,19 @@ def test_into_a_directory(site):
     assert "not an empty directory" in refused(site, "app", "--to", str(out))
 
 
+def test_into_a_directory_by_a_link(site):
+    """A link above the directory is followed, as /home often is one; one in its place is refused at once."""
+    (site.folder / "real").mkdir()
+    (site.folder / "link").symlink_to(site.folder / "real")
+    restored(site, "app", "--to", f"{site.folder}/link/out")
+    assert at(site.folder / "real/out", site.logs / "p.csv").read_bytes() == b"first\n"
+    (site.folder / "real/empty").mkdir()
+    (site.folder / "other").symlink_to(site.folder / "real/empty")
+    said = refused(site, "app", "--to", f"{site.folder}/other")
+    assert "is a symbolic link" in said
+    assert "verify" not in said
+
+
 def test_where_paths_are_long(tree):
     """A path may be longer than a name can be: files are restored in place, and into a directory, deep below."""
     deep = "/".join(["d" * 100] * 3)
@@ -87,6 +101,25 @@ def test_where_paths_are_long(tree):
     assert tree.temporaries() == []
 
 
+def test_where_names_are_long(tree):
+    """Names of up to 255 bytes, of databases as long as SQLite can have them, are restored in place and put back, and
+    what was written since is kept."""
+    log = tree.log("l" * 251 + ".csv", b"first\n")
+    path = database(tree.logs / ("b" * 242 + ".db"))
+    taken(tree)
+    write(path, 5)
+    log.write_bytes(b"second\n")
+    before = state(tree)
+    restored(tree, "app", "--in-place")
+    log.write_bytes(b"third\n")
+    write(path, 6)
+    restored(tree, "app", "--undo")
+    assert state(tree) == before
+    (aside,) = tree.logs.glob(".*aside")
+    assert b"third\n" in {one.read_bytes() for one in aside.iterdir()}
+    restored(tree, "app", "--forget")
+
+
 def test_what_hardly_compresses_comes_back(tree):
     """A block of a pack that is longer than what is read at a time gives nothing at first, which is not its end."""
     noise = os.urandom(3 << 20).translate(bytes(byte & 0x7F for byte in range(256)))
@@ -101,6 +134,22 @@ def test_only_what_is_named(site):
     restored(site, "app", "--to", f"{site.folder}/out", "--only", f"{site.logs}/*.csv")
     assert [path.name for path in files(site.folder / "out")] == ["p.csv"]
     assert "has nothing of" in refused(site, "app", "--to", f"{site.folder}/no", "--only", "/nothing")
+
+
+def test_the_output_of_a_command(site):
+    """It is named as the config has it, or the manifest, and restored into a directory; it has no place of its own, so
+    that a restore in place says that it is left out, and is refused if that is all."""
+    site.write_config(JOB + '[backup.app.commands]\n"orders.sql" = ["/bin/echo", "dump"]\n')
+    taken(site)
+    for number, only in enumerate(("orders.sql", "commands/orders.sql", "commands/")):
+        restored(site, "app", "--to", f"{site.folder}/out{number}", "--only", only)
+        (found,) = files(site.folder / f"out{number}")
+        assert found.read_text() == "dump\n"
+    said = refused(site, "app", "--in-place", "--only", "orders.sql")
+    assert "nothing of that but what commands have put out: orders.sql" in said
+    done = site.run("restore", "app", "--in-place")
+    assert done.returncode == 0
+    assert "not restored, as commands have put it out: orders.sql" in done.stderr
 
 
 def test_an_older_snapshot_by_its_stamp(site):
@@ -166,6 +215,74 @@ def test_a_stale_wal_does_not_survive(site):
     assert state(site) == before
 
 
+def test_what_cannot_be_put_back_is_told_with_why_it_failed(site):
+    """If a check fails and has left a process that has the database open, both are said, and that --undo is what
+    follows; which works once that process is gone."""
+    leave = f"exec 9<>{site.logs}/a.db; sleep 600 & echo $! > HERE/pid; exit 1"
+    site.write_config(JOB + f'checks = [["/bin/sh", "-c", "{leave}"]]\n')
+    taken(site)
+    write(site.logs / "a.db", 1)
+    before = state(site)
+    said = refused(site, "app", "--in-place")
+    pid = int((site.folder / "pid").read_text())
+    assert "the check /bin/sh ended with 1" in said
+    assert f"a.db is open in sleep (pid {pid})" in said
+    assert "maintd restore app --undo" in said
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: not Path(f"/proc/{pid}/fd/9").exists(), "it is gone")
+    restored(site, "app", "--undo")
+    assert state(site) == before
+
+
+MAKING = """
+import os, sqlite3, sys
+made = sqlite3.connect(sys.argv[1], isolation_level=None)
+made.execute("PRAGMA journal_mode = WAL")
+made.execute("CREATE TABLE theirs (n)")
+made.execute("INSERT INTO theirs VALUES (1)")
+os._exit(0)
+"""
+"""A service that makes its table in an empty database, and is killed: all of it is in the write-ahead log."""
+
+
+@pytest.mark.parametrize("when", ["before the restore", "after it"])
+def test_what_became_a_database_comes_back_with_its_wal(tree, when):
+    """A file that was empty in the snapshot, and is a database by now: its write-ahead log goes aside with it, and
+    comes back with it; one that it has got after the restore does not stay beside what is put back."""
+    path = tree.log("a.db", b"")
+    taken(tree)
+    make = [sys.executable, "-c", MAKING, str(path)]
+    if when == "before the restore":
+        subprocess.run(make, check=True)
+    before = state(tree)
+    restored(tree, "app", "--in-place")
+    assert state(tree) == {str(path): b""}
+    if when == "after it":
+        subprocess.run(make, check=True)
+    restored(tree, "app", "--undo")
+    assert state(tree) == before
+    if when == "before the restore":
+        with contextlib.closing(sqlite3.connect(path)) as found:
+            assert found.execute("SELECT n FROM theirs").fetchall() == [(1,)]
+
+
+def test_a_journal_that_is_in_the_snapshot_is_restored(tree):
+    """A file that is called as SQLite calls its journal is one like others, if the snapshot has it."""
+    tree.write_config(JOB.replace("LOGS/*.csv", "LOGS/n*"))
+    names = ("notes", "notes-journal", "notes-wal")
+    for name in names:
+        tree.log(name, b"first\n")
+    taken(tree)
+    for name in (*names, "notes-shm"):
+        tree.log(name, b"second\n")
+    before = state(tree)
+    restored(tree, "app", "--in-place")
+    assert set(state(tree).values()) == {b"first\n"}
+    assert len(state(tree)) == len(names)
+    restored(tree, "app", "--undo")
+    assert state(tree) == before
+
+
 def test_while_somebody_has_it_open_it_is_refused(site):
     """A database that any process has open is not replaced, and the refusal names the process."""
     before = state(site)
@@ -173,6 +290,43 @@ def test_while_somebody_has_it_open_it_is_refused(site):
         said = refused(site, "app", "--in-place")
         holder.kill()
     assert f"sleep (pid {holder.pid})" in said
+    assert state(site) == before
+
+
+@pytest.mark.parametrize("what", ["a.db", "p.csv"])
+def test_what_proc_may_not_show_is_asked_of_the_kernel(site, what):
+    """Without the right to look into other users' processes a database that one of them has open, or a file that it may
+    write, is not replaced either."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    before = state(site)
+    flags = os.O_RDONLY if what == "a.db" else os.O_WRONLY
+    descriptor = os.open(site.logs / what, flags)
+    other = subprocess.Popen(["sleep", "60"], stdin=descriptor, user=NOBODY, group=NOBODY, extra_groups=[])
+    os.close(descriptor)
+    try:
+        done = site.run("restore", "app", "--in-place", powerless=True)
+    finally:
+        other.kill()
+        other.wait()
+    assert f"{what} is open in a process that maintd may not look into" in done.stderr
+    assert done.returncode == 1
+    assert state(site) == before
+    assert site.run("restore", "app", "--in-place", powerless=True).returncode == 0
+
+
+@pytest.mark.parametrize("mode", [0o666, 0o600])
+def test_where_nobody_can_say_whether_it_is_open_it_is_refused(site, mode):
+    """Of another user's file, without a lease and without the right to look into his processes, nothing is guessed."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    os.chown(site.logs / "a.db", NOBODY, NOBODY)
+    (site.logs / "a.db").chmod(mode)
+    before = state(site)
+    done = site.run("restore", "app", "--in-place", powerless=True)
+    assert ("CAP_SYS_PTRACE" in done.stderr) == (mode == 0o666)
+    assert "open in another process" in done.stderr or "has it open cannot be known" in done.stderr
+    assert done.returncode == 1
     assert state(site) == before
 
 
@@ -235,6 +389,22 @@ def test_a_plan_changes_nothing(site):
     assert done.returncode == 0
     verbs = [line.split()[0] for line in done.stdout.splitlines()[1:]]
     assert verbs == ["verify", "note", "unpack", "check", "look", "replace", "replace", "keep"]
+    assert state(site) == before
+
+
+def test_a_file_system_that_has_another_device_number_by_now(site):
+    """As after a reboot, of network file systems for example: what was not there before a restore in place goes with
+    its --undo, and nothing that was there is said to be lost."""
+    (site.logs / "p.csv").unlink()
+    before = state(site)
+    restored(site, "app", "--in-place")
+    note = site.folder / "state/restores/app.json"
+    known = json.loads(note.read_text())
+    for item in known["items"]:
+        for inode in filter(None, (item["old"], item["new"])):
+            inode[0] += 1
+    note.write_text(json.dumps(known))
+    restored(site, "app", "--undo")
     assert state(site) == before
 
 
@@ -498,3 +668,94 @@ def test_owners_and_modes_come_back(tree):
     info = path.stat()
     assert (info.st_uid, info.st_gid, info.st_mode & 0o7777) == (NOBODY, NOBODY, 0o640)
     assert manifest(snapshots(tree)[0])["entries"][0]["owner"] == "nobody"
+
+
+def of_a_service(tree: Tree, *, own: bool = True) -> Path:
+    """A database of a user who is not root, for him alone, in a directory of his, or in one of a group's."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    tree.folder.chmod(0o755)
+    path = tree.logs / "a.db"
+    path = path if path.exists() else database(path)
+    path.chmod(0o600)
+    os.chown(path, NOBODY, NOBODY)
+    os.chown(tree.logs, *((NOBODY, NOBODY) if own else (1, 1)))
+    tree.logs.chmod(0o700 if own else 0o770)
+    return path
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_a_database_of_a_service_is_restored_anywhere(tree, own):
+    """Root restores another user's database into a directory of root's, and in place, also where the directory is not
+    its owner's."""
+    path = of_a_service(tree, own=own)
+    taken(tree)
+    restored(tree, "app", "--to", f"{tree.folder}/out")
+    assert len(rows_of(at(tree.folder / "out", path))) == 100
+    restored(tree, "app", "--in-place")
+    assert len(rows_of(path)) == 100
+    assert path.stat().st_uid == NOBODY
+
+
+LURKING = """
+import os, sys, time
+top, below = sys.argv[1:]
+os.umask(0)
+print("ready", flush=True)
+while True:
+    time.sleep(0.01)
+    try:
+        os.makedirs(f"{top}/{below}")
+    except OSError:
+        pass
+    for directory, _, names in os.walk(top):
+        for name in names:
+            try:
+                open(f"{directory}/{name}", "rb").read()
+                print(name, flush=True)
+            except OSError:
+                pass
+"""
+"""Another user, who makes the directory into which is unpacked before maintd does, and reads what comes there."""
+
+
+@contextlib.contextmanager
+def lurking(top: Path, below: str) -> Iterator[list[str]]:
+    """Beside him; in the end, what he has read."""
+    read: list[str] = []
+    argv = [sys.executable, "-IS", "-c", LURKING, str(top), below]
+    his = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **his) as process:  # type: ignore[call-overload]
+        assert process.stdout.readline() == "ready\n"
+        yield read
+        process.kill()
+        read += process.stdout.read().splitlines()
+
+
+def test_nobody_else_owns_what_is_restored_in_a_directory_for_everybody(site):
+    """With --to in a sticky directory, such as /tmp, the one into which is unpacked is root's, whoever would like to
+    have made it: nothing is read by him, and nothing restored is his."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    site.folder.chmod(0o755)
+    public = site.folder / "public"
+    public.mkdir()
+    public.chmod(0o1777)
+    with lurking(public / "out.maintd-tmp", str(site.logs).lstrip("/")) as read:
+        site.run("restore", "app", "--to", f"{public}/out")
+    assert read == []
+    shutil.rmtree(public / "out.maintd-tmp", ignore_errors=True)
+    restored(site, "app", "--to", f"{public}/again")
+    for one in public.iterdir():
+        assert (one.stat().st_uid, one.stat().st_mode & 0o777) == (0, 0o700)
+
+
+def test_into_a_directory_of_another_users(site):
+    """Root restores below a directory that another user owns, where its work is confined to what it has made."""
+    if os.geteuid() != 0:
+        pytest.skip("becoming another user takes root: sudo make test")
+    (site.folder / "his").mkdir()
+    os.chown(site.folder / "his", NOBODY, NOBODY)
+    restored(site, "app", "--to", f"{site.folder}/his/out")
+    assert len(rows_of(at(site.folder / "his/out", site.logs / "a.db"))) == 100
+    assert (site.folder / "his/out").stat().st_uid == 0

@@ -7,7 +7,7 @@ from dataclasses import field
 from datetime import datetime
 from typing import Any, ClassVar, NoReturn
 
-from maintd import durable, names, restoring, scratch, snapshots
+from maintd import durable, names, restoring, scratch, snapshots, trust
 from maintd.actions import offsite
 from maintd.actions.hands import Hands
 from maintd.errors import Damaged, MaintdError, trouble
@@ -159,8 +159,8 @@ class Drill(_OnSnapshot):
             durable.private_directory(parent)
         packed = sum(pack.size for pack in self.manifest.packs) if self.store.is_remote else 0
         scratch.require_space(parent, self.manifest.size + packed, ROOM)
+        scratch.make_anew(self.scratch, is_fenced=True)
         with durable.directory(parent) as dir_fd:
-            durable.discard_tree(name, dir_fd=dir_fd)
             try:
                 self._restore(hands, self._at_hand(hands))
             except Damaged as error:
@@ -193,7 +193,7 @@ class Drill(_OnSnapshot):
     def _restore(self, hands: Hands, snapshot: str) -> None:
         paths = {entry.name: os.path.join(self.scratch, _FILES, entry.name) for entry in self.manifest.entries}
         request = {"snapshot": snapshot, "targets": list(paths.items()), "identity": self.identity}
-        hands.call("maintd.unpacking:unpack", self, request=request)
+        hands.call("maintd.unpacking:unpack", self, trust.confinement([self.scratch]), request=request)
         at = [(entry, paths[entry.name]) for entry in self._databases()]
         for entry, path in at:
             fence = restoring.within(entry, os.path.dirname(path))

@@ -3,14 +3,14 @@
 import errno
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
 import click
 
-from maintd import contexts, durable, names, restoring
+from maintd import contexts, durable, grounds, names, restoring, scratch, trust
 from maintd.asides import Aside
 from maintd.at_hand import Local, at_hand, brought
 from maintd.child import Worker
@@ -18,55 +18,17 @@ from maintd.cli import output, tables, undoing
 from maintd.cli.alone import alone
 from maintd.cli.exits import Exit, usage
 from maintd.cli.invocation import Invocation, config_option
-from maintd.cli.sets import PLACE_HELP, place, place_of, snapshot
-from maintd.cli.showing import Json, Message, People
+from maintd.cli.orders import Order, placeable
+from maintd.cli.sets import PLACE_HELP, snapshot
+from maintd.cli.showing import Json, People
 from maintd.config import Config, load
 from maintd.errors import MaintdError, Refused, trouble
 from maintd.manifest import Entry
-from maintd.matching import is_match
 from maintd.names import printable
 from maintd.restoring import Deed, InPlace, Places, Told
 from maintd.snapshots import Snapshot
 from maintd.stores import NOT_UTF8, Repository, Store
 from maintd.units import counted, format_size
-from maintd.values import dataclass
-
-_Paths = Sequence[tuple[str, str]]
-
-
-@dataclass(frozen=True)
-class _Order:
-    """What was ordered."""
-
-    called: Invocation
-    set_name: str
-    stamp: str
-    only: tuple[str, ...]
-    place: str | None
-    identity: str | None
-    scratch: str | None
-    show: Callable[[Message], None]
-
-    def entries(self, found: Snapshot) -> list[Entry]:
-        """What is wanted of a snapshot. MaintdError if that is nothing."""
-        assert found.manifest is not None
-        entries = [entry for entry in found.manifest.entries if _is_wanted(entry, self.only)]
-        if not entries:
-            raise MaintdError(
-                f"{found.label} has nothing of {', '.join(self.only)}",
-                hint="give paths as they were when it was taken; its manifest.json, or restic ls, lists them",
-            )
-        return entries
-
-    def brought(self, default: str) -> str:
-        """The directory, not there yet, for what is brought from elsewhere."""
-        return default if self.scratch is None else brought(os.path.realpath(self.scratch), self.set_name)
-
-    def store(self, config: Config | None) -> Store | Repository:
-        """Where the snapshot is."""
-        if self.place:
-            return place_of(self.place)
-        return place(config or load(self.called.config), self.set_name)
 
 
 @click.command(
@@ -83,7 +45,9 @@ class _Order:
 @click.option(
     "--forget", is_flag=True, help="Delete what restores in place of the set have kept aside, also after --undo."
 )
-@click.option("--only", multiple=True, metavar="PATH", help="Only this file, directory or pattern; may be repeated.")
+@click.option(
+    "--only", multiple=True, metavar="PATH", help="Only this file, directory, pattern or output; may be repeated."
+)
 @click.option("--in", "place", metavar="PLACE", help=PLACE_HELP)
 @click.option("--identity", metavar="FILE", help="The secret key of age, for encrypted snapshots.")
 @click.option(
@@ -115,24 +79,26 @@ def restore(called: Invocation, /, what: str | None, **options: Any) -> int:
     set_name, _, stamp = str(what).partition("@")
     show = Json() if options["as_json"] else People()
     given = {name: options[name] for name in ("only", "place", "identity", "scratch")}
-    order = _Order(called, set_name, stamp, show=show, **given)
+    order = Order(called, set_name, stamp, show=show, **given)
     with _interruptible():
         if ways == ["to"]:
-            return _to(order, os.path.abspath(options["to"]), plan_only=options["plan_only"])
+            return _to(order, _target(options["to"]), plan_only=options["plan_only"])
         return _in_place(order, load(called.config), plan_only=options["plan_only"])
-
-
-def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
-    paths = [os.path.abspath(path) for path in only]
-    return not paths or any(
-        entry.path == path or entry.path.startswith(f"{path}/") or is_match(entry.path, path) for path in paths
-    )
 
 
 # Into a directory
 
 
-def _to(order: _Order, target: str, *, plan_only: bool) -> int:
+def _target(given: str) -> str:
+    """The path of --to, without symbolic links above it, as far as root may follow them."""
+    parent, name = os.path.split(os.path.abspath(given))
+    target = os.path.join(grounds.resolve(parent), name)
+    if os.path.islink(target):
+        raise Refused(f"{target} is a symbolic link", hint="name the directory itself, or one that is not there")
+    return target
+
+
+def _to(order: Order, target: str, *, plan_only: bool) -> int:
     if os.path.lexists(target) and (not os.path.isdir(target) or os.listdir(target)):
         raise Refused(f"{target} is there, and not an empty directory", hint="name one that is not there")
     store = order.store(None)
@@ -144,7 +110,7 @@ def _to(order: _Order, target: str, *, plan_only: bool) -> int:
         deeds = [*local.deeds, *_deeds_to(local, entries, target, order, worker)]
         if plan_only:
             return _show_plan(found, deeds)
-        _discard(target)
+        scratch.make_anew(names.temporary_beside(target), is_fenced=True)
         try:
             _do(order, found, deeds)
         except BaseException:
@@ -153,7 +119,7 @@ def _to(order: _Order, target: str, *, plan_only: bool) -> int:
     return Exit.OK
 
 
-def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: _Order, worker: Worker) -> Iterator[Deed]:
+def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: Order, worker: Worker) -> Iterator[Deed]:
     found = local.snapshot
     assert found.manifest is not None
     invariants, making = found.manifest.invariants, names.temporary_beside(target)
@@ -169,7 +135,9 @@ def _deeds_to(local: Local, entries: Sequence[Entry], target: str, order: _Order
         "unpack",
         target,
         f"{counted(len(entries), 'file')}, {format_size(size)}",
-        partial(_unpack, order, found, paths, worker),
+        lambda told: restoring.unpack(
+            worker, found.path, paths, told, within=trust.confinement([making]), identity=order.identity
+        ),
         size,
     )
     for entry, (_, path) in zip(entries, paths, strict=True):
@@ -187,10 +155,6 @@ def _tell_what_is_not(found: Snapshot, store: Store | Repository) -> None:
     """Restic cannot tell every name; what other engines have left out they told when they made the snapshot."""
     known = found.manifest.left_out if found.manifest and isinstance(store, Repository) else ()
     output.complain(*(f"maintd: not restored: {one}" for one in known if one.endswith(NOT_UTF8)))
-
-
-def _unpack(order: _Order, found: Snapshot, paths: _Paths, worker: Worker, told: Told) -> None:
-    restoring.unpack(worker, found.path, paths, told, identity=order.identity)
 
 
 def _prove(worker: Worker, entry: Entry, path: str, invariants: Sequence[str], _: Told) -> None:
@@ -214,7 +178,7 @@ def _publish(target: str) -> None:
 # In place
 
 
-def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
+def _in_place(order: Order, config: Config, *, plan_only: bool) -> int:
     state_dir = config.settings.state_dir
     before = Aside.read(state_dir, order.set_name)
     if before is not None:
@@ -225,7 +189,7 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         )
     store = order.store(config)
     found = snapshot(store, order.set_name, order.stamp)
-    entries = [entry for entry in order.entries(found) if entry.kind != "output"]
+    entries = placeable(order, found)
     _tell_what_is_not(found, store)
     directory = order.brought(brought(contexts.stores(config), order.set_name))
     with Worker() as worker, at_hand(store, found, entries, directory) as local:
@@ -239,8 +203,8 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
         with alone(order.called, config) as hold, hold.renewed(restoration.paused_until):
             try:
                 _do(order, found, deeds)
-            except BaseException:
-                _put_back(restoration)
+            except BaseException as error:
+                _put_back(restoration, error)
                 undoing.tell(places)
                 raise
     undoing.tell(places)
@@ -248,10 +212,22 @@ def _in_place(order: _Order, config: Config, *, plan_only: bool) -> int:
     return Exit.OK
 
 
-def _put_back(restoration: InPlace) -> None:
+def _put_back(restoration: InPlace, failure: BaseException) -> None:
+    """After this failure. If that fails too, both are told, and what a person is to do then."""
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.SIG_IGN)
-    kept = restoration.put_back()
+    try:
+        kept = restoration.put_back()
+    except (MaintdError, OSError) as error:
+        why = "it was interrupted" if isinstance(failure, KeyboardInterrupt) else trouble(failure).error_msg
+        then = trouble(error)
+        still = f"; until then {', '.join(restoration.programs)} may stand still" if restoration.programs else ""
+        raise MaintdError(
+            f"{why}; and it could not be put back: {then.error_msg}",
+            hint="; then: ".join(
+                filter(None, [then.advice, f"maintd restore {restoration.manifest.set} --undo{still}"])
+            ),
+        ) from failure
     output.complain("maintd: it failed, and everything was put back as it was")
     for path in kept:
         output.complain(f"maintd: what others had put in its place meanwhile is in {printable(path)}")
@@ -268,7 +244,7 @@ def _show_plan(found: Snapshot, deeds: Sequence[Deed]) -> int:
     return Exit.OK
 
 
-def _do(order: _Order, found: Snapshot, deeds: Sequence[Deed]) -> None:
+def _do(order: Order, found: Snapshot, deeds: Sequence[Deed]) -> None:
     for index, deed in enumerate(deeds):
         step = {"type": "step", "job": found.label, "index": index, "of": len(deeds), "verb": deed.verb}
         order.show(step | {"target": deed.target, "in_bytes": deed.in_bytes})
@@ -283,7 +259,7 @@ def _do(order: _Order, found: Snapshot, deeds: Sequence[Deed]) -> None:
             ) from error
 
 
-def _progress(order: _Order, deed: Deed, count: int) -> None:
+def _progress(order: Order, deed: Deed, count: int) -> None:
     order.show({"type": "progress", "target": deed.target, "bytes": count})
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from maintd import asides, contexts, restoring, undone
+from maintd import asides, contexts, restoring, swapping, undone
 from maintd.asides import Aside
 from maintd.child import Worker
 from maintd.cli import output, tables
@@ -49,7 +49,7 @@ def forget(called: Invocation, config: Config, what: str | None, *, plan_only: b
     state_dir = config.settings.state_dir
     of = _set(what, sorted({*asides.noted(state_dir), *undone.sets(state_dir)}))
     aside = _read(config, of)
-    if aside is not None and aside.phase == "placing" and not asides.lost(aside):
+    if aside is not None and aside.phase == "placing" and not swapping.lost(aside):
         raise Refused("it was cut off, and what is aside is the only whole state", hint="put it back first: --undo")
     is_begun = aside is not None and aside.phase == "unpacking"
     moved = aside.items if aside and not is_begun else ()
@@ -66,7 +66,7 @@ def forget(called: Invocation, config: Config, what: str | None, *, plan_only: b
 
 def _forget(config: Config, of: str, aside: Aside | None, paths: Sequence[str]) -> None:
     state_dir = config.settings.state_dir
-    asides.drop(paths)
+    swapping.drop(paths)
     if aside is not None and aside.phase == "unpacking":  # nothing was moved, but programs may stand still for it
         with Worker() as worker:
             places = Places(state_dir, contexts.supervisor(config), worker)

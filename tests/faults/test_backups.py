@@ -2,6 +2,8 @@
 
 import pytest
 
+from tests.tree import Tree
+
 from . import beside_upkeep, beside_writers, locks
 from .crew import spread
 from .vault import SCENES, Scene, VaultBench
@@ -14,6 +16,25 @@ def test_whatever_is_cut_off_is_whole_before_or_after(scene):
     """Killed or failing at a system call: the old state exactly, or the new; a sound snapshot; the next run works."""
     with VaultBench() as bench:
         _hold(bench, scene, 0.02)
+
+
+class _Many(VaultBench):
+    """With many files in one directory."""
+
+    def fill(self, tree: Tree) -> None:
+        for number in range(40):
+            tree.log(f"{number}.csv", b"first\n")
+
+
+def test_services_do_not_wait_for_the_disk_with_each_file():
+    """From the moment on when programs stand still a restore in place, and its undo, sync each directory a few times,
+    however many files are in it."""
+    with _Many() as bench:
+        for scene in SCENES[2:]:
+            calls = bench.run(bench.set(scene).tree, *scene.argv).calls
+            moved = [call.number for call in calls if call.name.startswith("rename") and ".csv" in str(call)]
+            assert len(moved) >= 80
+            assert len([call for call in calls if call.name == "fsync" and call.number > moved[0]]) < 20
 
 
 @pytest.mark.skipif(bool(why_not_buckets()), reason=why_not_buckets())
