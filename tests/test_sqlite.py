@@ -131,17 +131,20 @@ def test_a_probe_that_writes_or_never_ends_is_refused(tree, query, said):
 
 def test_a_probe_that_is_no_query_does_nothing(tree):
     """What changes a database, its files or its mode by other means than rows is refused, and the next probe is asked
-    as ever; what SQLite cannot break off is a failure all the same."""
+    as ever; what SQLite cannot break off, or what takes too much memory, is a failure all the same."""
     path = database(tree.logs / "a.db")
     others = ["PRAGMA journal_mode=delete", "PRAGMA wal_checkpoint(TRUNCATE)", f"VACUUM INTO '{tree.logs}/b.db'"]
     others += ["REINDEX", "PRAGMA locking_mode = exclusive", f"ATTACH '{tree.logs}/c.db' AS c"]
     tree.write_config(JOB + 'probes = ["REINDEX"]\n')
     assert "may only read" in tree.run("check").stderr
-    wanted = [*others, "SELECT length(hex(zeroblob(100000000)))", "SELECT count(*) FROM trades"]
+    large = "SELECT length(hex(zeroblob(100000000)))"
+    endless = "SELECT sum(length(hex(zeroblob(10000000 + id)))) FROM trades where id < 20"
+    wanted = [*others, large, endless, "SELECT count(*) FROM trades"]
     failed = did(tree, f'query_timeout = "100ms"\nprobes = {json.dumps(wanted)}\n', code=5)
     said = failed.event("database.failed")["error_msg"]
     assert said.count("may only read") == len(others)
-    assert "took longer than 100ms" in said
+    assert f"more than 128.0 MiB of memory, and was broken off: {large}" in said
+    assert f"took longer than 100ms and was broken off: {endless}" in said
     assert failed.event("probe.measured")["query"] == wanted[-1]
     assert ask(path, "PRAGMA journal_mode") == [("wal",)]
     assert tree.names() == ["a.db"]
@@ -168,6 +171,27 @@ def test_a_probe_with_many_rows_takes_no_memory(tree):
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"probe.measured"' in done.stdout
     assert ask(path, "SELECT count(*) FROM trades") == [(300,)]
+
+
+def test_what_is_larger_than_the_cache_is_sorted_in_files(tree):
+    """An index and a VACUUM of 60 MB take files, which lie where maintd keeps its own, and no memory to speak of."""
+    path = tree.logs / "a.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
+        made.execute("CREATE TABLE trades (id INTEGER PRIMARY KEY, note BLOB)")
+        made.execute("INSERT INTO trades (note) VALUES " + ", ".join(["(randomblob(40000))"] * 1500))
+        made.execute("DELETE FROM trades WHERE id % 10 = 0")
+    options = 'window = "00:00-23:59"\nmax_pause = "60s"\nvacuum_over = 0.01\nindexes = ["trades(note)"]\n'
+    tree.write_config(JOB + options)
+    line = [MAINTD, "-c", str(tree.config), "do", "--all", "--json"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment()) as doing:
+        told = doing.stdout.read().decode()
+        _, status, spent = os.wait4(doing.pid, 0)
+        doing.returncode = os.waitstatus_to_exitcode(status)
+    assert doing.returncode == 0, told
+    assert indexes(path) == ["maintd_trades_note"]
+    assert ask(path, "PRAGMA freelist_count") == [(0,)]
+    assert spent.ru_maxrss < 80 << 10
+    assert list((tree.folder / "state/stores/databases").iterdir()) == []
 
 
 def test_an_index_is_made_for_a_probe_that_takes_too_long_without_it(tree):
@@ -439,7 +463,7 @@ def test_checks_that_are_thorough_run_on_a_copy(tree):
     told = did(tree, "integrity_check = true\noptimize = false\nquick_check = false\n")
     assert "in a copy" in told.event("database.kept")["what"]
     assert told.event("references.broken")["violations"] == 1
-    assert list((tree.folder / "state/stores/checks").iterdir()) == []
+    assert list((tree.folder / "state/stores/databases").iterdir()) == []
     path.unlink()
     odd = database(tree.logs / "odd.db")
     with contextlib.closing(sqlite3.connect(odd)) as made:
@@ -539,17 +563,26 @@ def test_advise_begins_only_with_room_for_its_copy(tree):
 
 
 def test_another_users_database_is_looked_after_as_that_user(tree):
-    """Copies that are checked or tried are its owner's too, and nothing of root's is left beside the database."""
+    """Copies that are checked or tried are its owner's too, so is what SQLite sorts in files; and nothing of root's is
+    left beside the database."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user takes root: sudo make test")
     tree.folder.chmod(0o755)
-    path = database(tree.logs / "a.db", 2000)
+    path = database(tree.logs / "a.db", 100_000)
+    ask(path, "DELETE FROM trades WHERE id % 10 = 0")
+    ask(path, "UPDATE trades SET note = note || hex(randomblob(20))")
     for one in (tree.logs, path):
         os.chown(one, NOBODY, NOBODY)
-    did(tree, 'integrity_check = true\nindexes = ["trades(note)"]\njournal_mode = "delete"\n')
+    sorts = "SELECT count(*) FROM (SELECT note FROM trades ORDER BY note DESC LIMIT -1)"
+    options = 'integrity_check = true\nindexes = ["trades(note)"]\njournal_mode = "delete"\nvacuum_over = 0.01\n'
+    found = did(tree, f'{options}max_pause = "60s"\nprobes = ["{sorts}"]\n')
+    assert "before_ms" in found.event("probe.measured")
+    assert ask(path, "PRAGMA freelist_count") == [(0,)]
     query = "SELECT id FROM trades WHERE price = 3"
     done = tree.run("sqlite", "advise", str(path), "--query", query, "--json")
-    assert json.loads(done.stdout)["plan_before"] == "SCAN trades"
+    sorted_ones, found_by_price = map(json.loads, done.stdout.splitlines())
+    assert sorted_ones["before_ms"]
+    assert found_by_price["index"] == "trades(price)"
     assert {one.stat().st_uid for one in tree.logs.iterdir()} == {NOBODY}
     assert indexes(path) == ["maintd_trades_note"]
 

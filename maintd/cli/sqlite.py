@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from maintd import durable, headers, names, trust
+from maintd import durable, headers, names, scratch, trust
 from maintd.child import Worker
 from maintd.cli import output
 from maintd.cli.exits import Exit, usage
@@ -63,9 +63,10 @@ def advise(called: Invocation, /, *, database: str, queries: tuple[str, ...], lo
     if not wanted:
         raise usage("there is no probe for it in the config: give --query or --log")
     with _copied(path, os.path.join(os.path.realpath(config.settings.state_dir), "stores", "advice")) as (worker, copy):
+        where = {"directory": copy, "name": "copy", "temporaries": copy}
         told = worker.call(
             "maintd.advising:advise",
-            {"where": {"directory": copy, "name": "copy"}, "queries": list(dict.fromkeys(wanted)), "seconds": _SECONDS},
+            {"where": where, "queries": list(dict.fromkeys(wanted)), "seconds": _SECONDS},
             within=trust.confinement([copy], file=_seen(path)),
         )
     for one in told:
@@ -120,19 +121,15 @@ def _copied(path: str, folder: str) -> Iterator[tuple[Worker, str]]:
         raise MaintdError(f"its copy, with an index to try, may take {needed}, which is not free in {folder}")
     is_root = os.geteuid() == 0
     owner = Ownership(0o700, seen.uid if is_root else os.geteuid(), seen.gid if is_root else os.getegid())
-    copy = os.path.join(folder, making)
-    with durable.directory(folder) as dir_fd, Worker() as worker:
+    with durable.directory(folder) as dir_fd:
         for left in _left_behind(folder):
             durable.discard_tree(left, dir_fd=dir_fd)
-        durable.make_directory(making, owner, dir_fd=dir_fd)
-        try:
-            source = {"directory": directory, "name": name, "inode": list(seen.inode)}
-            arguments = {"source": source, "target": {"directory": copy, "name": "copy"}}
-            arguments["pause"] = None if header.is_wal else _PAUSE
-            worker.call("maintd.livedb:copy", arguments, within=trust.confinement([directory, copy], file=seen))
-            yield worker, copy
-        finally:
-            durable.discard_tree(making, dir_fd=dir_fd)
+    with scratch.of_owner(folder, making, owner) as copy, Worker() as worker:
+        source = {"directory": directory, "name": name, "inode": list(seen.inode)}
+        arguments = {"source": source, "target": {"directory": copy, "name": "copy"}}
+        arguments["pause"] = None if header.is_wal else _PAUSE
+        worker.call("maintd.livedb:copy", arguments, within=trust.confinement([directory, copy], file=seen))
+        yield worker, copy
 
 
 def _left_behind(folder: str) -> Iterator[str]:
