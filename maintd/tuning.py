@@ -27,14 +27,25 @@ _SLICE = 1 << 20
 _PATIENCE = 1.0
 """Seconds; the writer's own checkpoints take a few thousandths of one."""
 _RUNS = 3
+_ONLY_TOLD, _STALE = 1, 0x10002
+"""What PRAGMA optimize is to do: say what it would do; ANALYZE of all tables whose statistics are missing or old."""
 _OPS = 1000
 
 
 def optimize(_progress: Progress, *, where: Mapping[str, Any], pause: float) -> None:
-    """Brings the statistics up to date where SQLite thinks that it pays, from a sample of the rows."""
-    with livedb.opened(Where(**where)) as database, broken_off(database, pause, "PRAGMA optimize"):
+    """Brings the statistics up to date where SQLite thinks that it pays, from a sample of the rows.
+
+    By itself it would read first, and fail at once if somebody else has written before it wants to
+    (SQLITE_BUSY_SNAPSHOT). `pause` counts from when it has the lock: until then nobody waits for it.
+    """
+    with livedb.opened(Where(**where)) as database:
         database.execute("PRAGMA analysis_limit = 1000").fetchall()
-        database.execute("PRAGMA optimize(0x10002)").fetchall()
+        if not database.execute(f"PRAGMA optimize({_STALE | _ONLY_TOLD})").fetchall():
+            return
+        database.execute("BEGIN IMMEDIATE").fetchall()
+        with broken_off(database, pause, "PRAGMA optimize"):
+            database.execute(f"PRAGMA optimize({_STALE})").fetchall()
+        database.execute("COMMIT").fetchall()
 
 
 def quick_check(_progress: Progress, *, where: Mapping[str, Any], seconds: float) -> None:

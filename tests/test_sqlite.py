@@ -268,6 +268,32 @@ def test_statistics_are_not_written_where_nobody_may_write(tree):
     assert path.read_bytes() == before
 
 
+WRITING = """
+import sqlite3, sys, time
+writer = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)
+print("begun", flush=True)
+while True:
+    writer.execute("INSERT INTO trades (price, note) VALUES (1, 2)")
+    time.sleep(0.001)
+"""
+
+
+def test_statistics_are_made_beside_a_busy_writer(tree):
+    """Each of several runs finds a new index without statistics, and makes them; the writer meets no SQLITE_BUSY."""
+    path = database(tree.logs / "a.db", 2000)
+    with subprocess.Popen([sys.executable, "-c", WRITING, path], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"begun\n"
+        try:
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as other:
+                for name in ("one", "two", "three", "four"):
+                    other.execute(f"CREATE INDEX {name} ON trades (note, price)")
+                    did(tree, "quick_check = false\n")
+                    assert (name,) in other.execute("SELECT idx FROM sqlite_stat1").fetchall()
+            assert writer.poll() is None
+        finally:
+            writer.kill()
+
+
 def test_what_would_hold_up_writers_too_long_is_refused(tree):
     """An index whose estimate is beyond max_pause is not begun; the estimate and the way out are told."""
     path = database(tree.logs / "a.db", 20_000)
