@@ -90,7 +90,7 @@ def opened(where: Where, *, immutable: bool = False, create: bool = False) -> It
 def _spilling(database: apsw.Connection, directory: str) -> Iterator[None]:
     """Says where temporary files go: /var/tmp, where they go by themselves, is closed to a process that is confined.
 
-    SQLite removes the name of one as soon as it is made.
+    SQLite gives them no name, or removes it as soon as one is made.
     """
     if not directory:
         database.execute("PRAGMA temp_store = MEMORY").fetchall()

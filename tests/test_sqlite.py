@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from .conftest import environment
+from .conftest import environment, until
 from .test_backup import database
 from .tree import MAINTD, NOBODY, Did, Tree
 
@@ -516,6 +517,32 @@ def test_modes_are_told_and_changed_only_when_asked(tree):
     told = did(tree, "vacuum_over = 0.3\n")
     assert any(event.get("changed_bytes", 0) > 0 for event in told.events("database.kept"))
     assert ask(path, "PRAGMA freelist_count") == [(0,)]
+
+
+def test_a_page_size_that_is_broken_off_leaves_the_journal_mode(tree):
+    """The process that is at the VACUUM is killed: the database is in WAL mode, as it was, and its rows are there."""
+    path = database(tree.logs / "a.db", 400_000)
+    ask(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    options = 'window = "00:00-23:59"\nmax_pause = "60s"\npage_size = 8192\noptimize = false\nquick_check = false\n'
+    tree.write_config(JOB + options)
+    line = [MAINTD, "-c", str(tree.config), "do", "--all", "--json"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment()) as doing:
+        os.kill(until(lambda: sorting_in_files(doing.pid), "VACUUM has begun", 20), signal.SIGKILL)
+        told = doing.stdout.read().decode()
+    assert "database.failed" in told, told
+    assert [ask(path, f"PRAGMA {name}") for name in ("journal_mode", "page_size")] == [[("wal",)], [(4096,)]]
+    assert ask(path, "SELECT count(*) FROM trades") == [(400_000,)]
+
+
+def sorting_in_files(parent: int) -> int | None:
+    """The child of a process that has a temporary file of SQLite's open."""
+    for listed in Path(f"/proc/{parent}/task").glob("*/children"):
+        for child in listed.read_text().split():
+            for descriptor in Path(f"/proc/{child}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if "/stores/databases/" in (place := os.readlink(descriptor)) and "(deleted)" in place:
+                        return int(child)
+    return None
 
 
 def test_vacuum_needs_a_window(tree):

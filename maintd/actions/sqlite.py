@@ -9,7 +9,7 @@ from dataclasses import field
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from maintd import names, scratch, trust
+from maintd import headers, names, scratch, trust
 from maintd.actions.hands import Hands
 from maintd.child import Worker
 from maintd.durable import Ownership
@@ -262,8 +262,26 @@ class Settle(OnDatabase):
         with self.room() as room:
             if self.wanted.keys() & {"page_size", "auto_vacuum"}:
                 require_room(self.target, self.seen.size, room)
-            self.ask(hands, "tuning:settle", temporaries=room, **given)
+            header = headers.read(self.target)
+            try:
+                self.ask(hands, "tuning:settle", temporaries=room, **given)
+            except (OSError, MaintdError) as error:
+                if header and header.is_wal:
+                    self._back_to_wal(hands, error)
+                raise
         yield DatabaseKept(target=self.target, what=f"it has {self.detail} now")
+
+    def _back_to_wal(self, hands: Hands, error: Exception) -> None:
+        """The page size cannot be changed in WAL mode: a VACUUM that did not come to its end leaves a journal."""
+        pause = self.pause.total_seconds()
+        try:  # also if the run is to end by now
+            unhurried = Hands(lock_fd=hands.lock_fd)
+            self.ask(unhurried, "tuning:settle", wanted={"journal_mode": "wal"}, pause=pause, size=0)
+        except (OSError, MaintdError) as other:
+            raise MaintdError(
+                f"{error}; and it is not in WAL mode any more, which could not be set again: {other}",
+                hint="PRAGMA journal_mode = WAL, as soon as nobody else has it open",
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
