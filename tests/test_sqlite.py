@@ -599,6 +599,40 @@ def test_advise_looks_at_what_takes_too_long_and_clears_up(tree):
     assert tree.names() == ["a.db"]
 
 
+def test_advise_reads_logs_as_they_are(tree):
+    """A query behind a time counts, one with values stands for those with parameters, what else is logged is passed
+    over and counted; a log without any query is said to be one."""
+    path = database(tree.logs / "a.db", 20_000)
+    tree.write_config(JOB)
+    log = tree.folder / "queries.log"
+    log.write_text(
+        "begun\nselect id from trades where note = ?\nSELECT id FROM trades  WHERE note = :note\n\n"
+        "2026-01-01 00:00:00 SELECT id FROM trades WHERE note = 'note 5';\n"
+        "2026-01-01 DELETE FROM trades WHERE id IN (SELECT 1)\n12 with a AS (SELECT 4711) SELECT * FROM a\n"
+    )
+    done = tree.run("sqlite", "advise", str(path), "--log", str(log), "--json")
+    assert "queries.log: 2 lines without a query passed over" in done.stderr
+    by_note, other = map(json.loads, done.stdout.splitlines())
+    assert (by_note["query"], by_note["index"]) == ("SELECT id FROM trades WHERE note = 'note 5'", "trades(note)")
+    assert other["query"] == "with a AS (SELECT 4711) SELECT * FROM a"
+    log.write_text("begun\n")
+    done = tree.run("sqlite", "advise", str(path), "--log", str(log))
+    assert "queries.log has no query" in done.stderr
+    assert done.returncode == 1
+
+
+def test_advise_looks_past_tables_of_an_unknown_module(tree):
+    """A virtual table whose module is not here, as of an extension that its service loads, hides no index of others."""
+    path = database(tree.logs / "a.db", 20_000)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
+        made.execute("PRAGMA writable_schema = 1")
+        made.execute("INSERT INTO sqlite_schema VALUES ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING vec0(e)')")
+    tree.write_config(JOB)
+    query = "SELECT count(*) FROM trades WHERE note = 'note 5'"
+    done = tree.run("sqlite", "advise", str(path), "--query", query, "--json")
+    assert json.loads(done.stdout)["index"] == "trades(note)", done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file system of its own takes root: sudo make test")
 def test_advise_begins_only_with_room_for_its_copy(tree):
     """Where state_dir has no room for a copy with an index, that is said, and the disk is not filled."""
