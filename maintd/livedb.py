@@ -26,6 +26,8 @@ Progress = Callable[[int], None]
 BUSY_MS = 5000
 _STEP = 4 << 20  # bytes that are copied between two looks at the clock
 _MAPPED = 1 << 40  # as much of it as SQLite maps; the transaction keeps it as long as it is
+_TELLING = 1.0  # seconds
+_OPS = 20_000
 _VFS = "maintd"
 
 
@@ -187,21 +189,31 @@ def examine(
     Damaged if integrity_check finds something, MaintdError if one of the user's `invariants` returns a row. A query
     that takes longer than `seconds` is broken off: TimedOut.
     """
-    with _at_rest(where) as database:
+    with _at_rest(where, progress) as database:
         problems = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)").fetchall()]
         if problems != ["ok"]:
             raise Damaged(
                 f"integrity_check: {'; '.join(problems)[:300]}", hint="restore it: maintd backups, maintd restore"
             )
-        progress(0)
         orphans = sum(1 for _ in database.execute("PRAGMA foreign_key_check"))
         _hold(database, invariants, seconds)
         return facts(database) | {"foreign_key_violations": orphans}
 
 
 @contextlib.contextmanager
-def _at_rest(where: Mapping[str, Any]) -> Iterator[apsw.Connection]:
+def _at_rest(where: Mapping[str, Any], progress: Progress) -> Iterator[apsw.Connection]:
+    """A copy, to be read; as long as SQLite is at work on it, that is told: who says nothing for long is ended."""
+    told = time.monotonic()
+
+    def tell() -> bool:
+        nonlocal told
+        if time.monotonic() > told + _TELLING:
+            told = time.monotonic()
+            progress(0)
+        return False
+
     with opened(Where(**where), immutable=True) as database:
+        database.set_progress_handler(tell, _OPS, id="progress")  # beside that of a query with a time limit
         database.execute("PRAGMA query_only = 1").fetchall()
         yield database
 
@@ -214,12 +226,12 @@ def _hold(database: apsw.Connection, invariants: Sequence[str], seconds: float) 
             raise MaintdError(f"an invariant does not hold: {query}: it returned {broken!r:.200}")
 
 
-def hold(_progress: Progress, *, where: Mapping[str, Any], invariants: Sequence[str], seconds: float) -> None:
+def hold(progress: Progress, *, where: Mapping[str, Any], invariants: Sequence[str], seconds: float) -> None:
     """Asks a restored database the user's `invariants`, as `examine` does.
 
     One that does not hold says nothing of the database: it may be about the time, or about what lies elsewhere.
     """
-    with _at_rest(where) as database:
+    with _at_rest(where, progress) as database:
         _hold(database, invariants, seconds)
 
 

@@ -27,6 +27,7 @@ _SLICE = 1 << 20
 _PATIENCE = 1.0
 """Seconds; the writer's own checkpoints take a few thousandths of one."""
 _RUNS = 3
+_LONGER = "give the job a window at night and a larger max_pause"
 _ONLY_TOLD, _STALE = 1, 0x10002
 """What PRAGMA optimize is to do: say what it would do; ANALYZE of all tables whose statistics are missing or old."""
 _OPS = 1000
@@ -50,7 +51,9 @@ def optimize(_progress: Progress, *, where: Mapping[str, Any], pause: float) -> 
 
 def quick_check(_progress: Progress, *, where: Mapping[str, Any], seconds: float) -> None:
     """Raises Damaged for what is; broken off after so many seconds, since a reader pins the WAL."""
-    with livedb.opened(Where(**where)) as database, broken_off(database, seconds, "PRAGMA quick_check"):
+    hint = "look for damage in a copy instead: integrity_check = true, quick_check = false; or, not in WAL mode, give "
+    hint += "the job a window at night and a larger max_pause"
+    with livedb.opened(Where(**where)) as database, broken_off(database, seconds, "PRAGMA quick_check", hint):
         found = [str(row[0]) for row in database.execute("PRAGMA quick_check(5)").fetchall()]
     if found != ["ok"]:
         raise Damaged(f"quick_check: {'; '.join(found)[:300]}", hint="restore it: maintd backups, maintd restore")
@@ -190,7 +193,7 @@ def require_short(estimate: float, pause: float, what: str) -> None:
 
 
 @contextlib.contextmanager
-def broken_off(database: apsw.Connection, pause: float, what: str) -> Iterator[None]:
+def broken_off(database: apsw.Connection, pause: float, what: str, hint: str = _LONGER) -> Iterator[None]:
     """After so many seconds SQLite takes back what it is at, and TimedOut is raised."""
     end = time.monotonic() + pause
     database.set_progress_handler(lambda: time.monotonic() > end, _OPS)
@@ -199,7 +202,7 @@ def broken_off(database: apsw.Connection, pause: float, what: str) -> Iterator[N
     except apsw.InterruptError as error:
         raise TimedOut(
             f"{what} took longer than {format_duration(timedelta(seconds=pause))}, was broken off, and changed nothing",
-            hint="give the job a window at night and a larger limit",
+            hint=hint,
         ) from error
     finally:
         database.set_progress_handler(None)

@@ -14,6 +14,9 @@ from typing import Any
 
 import pytest
 
+from maintd.child import Worker
+from maintd.errors import TimedOut
+
 from .conftest import environment, until
 from .test_backup import database
 from .tree import MAINTD, NOBODY, Did, Tree
@@ -149,6 +152,27 @@ def test_a_probe_that_is_no_query_does_nothing(tree):
     assert failed.event("probe.measured")["query"] == wanted[-1]
     assert ask(path, "PRAGMA journal_mode") == [("wal",)]
     assert tree.names() == ["a.db"]
+
+
+def test_a_long_query_of_a_copy_is_not_taken_for_silence(tree):
+    """What examines a copy says that it is at work: it is ended by the limit of the query, not as a silent process."""
+    path = database(tree.logs / "a.db", mode="DELETE")
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    where = {"directory": str(path.parent), "name": path.name}
+    with Worker(background=False, patience=4) as worker, pytest.raises(TimedOut, match="longer than 6s and was broken"):
+        worker.call("maintd.livedb:examine", {"where": where, "invariants": [endless], "seconds": 6})
+
+
+def test_a_check_that_takes_too_long_says_what_would_allow_it(tree):
+    """quick_check that max_pause ends names options that there are."""
+    path = database(tree.logs / "a.db", mode="DELETE")
+    rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT 1 FROM n"
+    ask(path, "CREATE TABLE small (x INTEGER NOT NULL CHECK (x > 0))")  # such rows take more time than their bytes
+    ask(path, f"INSERT INTO small {rows}")
+    found = did(tree, 'max_pause = "12ms"\noptimize = false\n', code=1)
+    advice = found.event("database.failed")["advice"]
+    assert "integrity_check = true" in advice
+    assert "max_pause" in advice
 
 
 def test_an_invariant_writes_no_file(tree):
