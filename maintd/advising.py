@@ -4,6 +4,7 @@ A query is prepared over virtual tables of the same columns, to each of which SQ
 to find rows, and in which order (https://sqlite.org/vtab.html#the_xbestindex_method).
 """
 
+import contextlib
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import field
@@ -124,19 +125,19 @@ def _wishes(database: apsw.Connection, query: str) -> _Asked:
     try:
         scratch.create_module("asked", cast(Any, _Module(asked)), use_bestindex_object=True)
         for name, sql in _schema(database):
-            if sql is None:
-                asked.columns[name] = [
-                    str(row[1]) for row in database.execute(f"PRAGMA table_info({livedb.identifier(name)})").fetchall()
-                ]
-                scratch.execute(f"CREATE VIRTUAL TABLE {livedb.identifier(name)} USING asked").fetchall()
-            else:
-                scratch.execute(sql).fetchall()
+            with contextlib.suppress(apsw.Error):  # one of a module that is not here, which other queries do not need
+                asked.columns[name] = _columns(database, name)
+                scratch.execute(sql or f"CREATE VIRTUAL TABLE {livedb.identifier(name)} USING asked").fetchall()
         scratch.execute(f"EXPLAIN {query}").fetchall()
     except apsw.Error:  # it uses what virtual tables cannot do, such as rowid aliases: then nothing is proposed
         return asked
     finally:
         scratch.close()
     return asked
+
+
+def _columns(database: apsw.Connection, table: str) -> list[str]:
+    return [str(row[1]) for row in database.execute(f"PRAGMA table_info({livedb.identifier(table)})").fetchall()]
 
 
 def _schema(database: apsw.Connection) -> Iterator[tuple[str, str | None]]:

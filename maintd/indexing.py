@@ -10,7 +10,7 @@ from typing import Any
 
 import apsw
 
-from maintd import livedb, replies
+from maintd import durable, livedb, replies
 from maintd.errors import MaintdError, Refused, TimedOut
 from maintd.livedb import Where
 from maintd.queries import alone
@@ -132,9 +132,11 @@ def _made(database: apsw.Connection, one: Declared, shape: _Shape, pause: float,
     what = f"making the index {one.text}"
     size = livedb.number(database, "PRAGMA page_count") * livedb.number(database, "PRAGMA page_size")
     require_short(size / INDEX_SPEED, pause, what)
-    info = os.statvfs(place.directory)
-    if info.f_bavail * info.f_frsize < size:
-        raise Refused(f"{what} may take up to {format_size(size)}, which is not free in {place.directory}")
+    for directory in (place.directory, place.temporaries):
+        with durable.directory(directory) as dir_fd:
+            info = os.statvfs(dir_fd)
+        if info.f_bavail * info.f_frsize < size:
+            raise Refused(f"{what} may take up to {format_size(size)}, which is not free in {directory}")
     name = _free_name(database, one.name)
     try:
         with broken_off(database, pause, what):

@@ -16,9 +16,8 @@ from typing import Any
 
 import apsw
 
-from maintd import confinement, queries
+from maintd import durable, queries
 from maintd.errors import Damaged, MaintdError, NotYet, Refused, TimedOut
-from maintd.linux import open_beneath
 from maintd.names import printable
 from maintd.units import format_duration
 from maintd.values import dataclass
@@ -27,6 +26,8 @@ Progress = Callable[[int], None]
 BUSY_MS = 5000
 _STEP = 4 << 20  # bytes that are copied between two looks at the clock
 _MAPPED = 1 << 40  # as much of it as SQLite maps; the transaction keeps it as long as it is
+_TELLING = 1.0  # seconds
+_OPS = 20_000
 _VFS = "maintd"
 
 
@@ -47,13 +48,15 @@ _vfs = _ByDescriptor()
 class Where:
     """A database by its directory and name; `inode` is the planned (device, inode), None for one of our own.
 
-    A copy is `called` what it was made of, for whoever reads of it.
+    A copy is `called` what it was made of, for whoever reads of it. What SQLite cannot keep in its cache, such as rows
+    that it sorts, goes into files in the directory for `temporaries`, which has to be maintd's own; in memory without.
     """
 
     directory: str
     name: str
     inode: Sequence[int] | None = None
     called: str = ""
+    temporaries: str = ""
 
     @property
     def label(self) -> str:
@@ -66,9 +69,7 @@ def opened(where: Where, *, immutable: bool = False, create: bool = False) -> It
 
     An `immutable` one takes no locks and makes no files beside it: for copies that nobody else has.
     """
-    held = confinement.held(where.directory)
-    dir_fd = open_beneath(where.directory, os.O_RDONLY | os.O_DIRECTORY) if held is None else held
-    try:
+    with durable.directory(where.directory) as dir_fd:
         keep_wal = _check(where, dir_fd, create=create)
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW | apsw.SQLITE_OPEN_URI
         if immutable:
@@ -81,12 +82,25 @@ def opened(where: Where, *, immutable: bool = False, create: bool = False) -> It
                 connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, int(keep_wal))
                 connection.config(apsw.SQLITE_DBCONFIG_DEFENSIVE, 1)
                 connection.config(apsw.SQLITE_DBCONFIG_TRUSTED_SCHEMA, 0)
-                yield connection
+                with _spilling(connection, where.temporaries):
+                    yield connection
             finally:
                 connection.close()
-    finally:
-        if held is None:
-            os.close(dir_fd)
+
+
+@contextlib.contextmanager
+def _spilling(database: apsw.Connection, directory: str) -> Iterator[None]:
+    """Says where temporary files go: /var/tmp, where they go by themselves, is closed to a process that is confined.
+
+    SQLite gives them no name, or removes it as soon as one is made.
+    """
+    if not directory:
+        database.execute("PRAGMA temp_store = MEMORY").fetchall()
+        yield
+        return
+    with durable.directory(directory) as dir_fd:
+        database.execute(f"PRAGMA temp_store_directory = '/proc/self/fd/{dir_fd}'").fetchall()
+        yield
 
 
 def _check(where: Where, dir_fd: int, *, create: bool) -> bool:
@@ -175,21 +189,31 @@ def examine(
     Damaged if integrity_check finds something, MaintdError if one of the user's `invariants` returns a row. A query
     that takes longer than `seconds` is broken off: TimedOut.
     """
-    with _at_rest(where) as database:
+    with _at_rest(where, progress) as database:
         problems = [str(row[0]) for row in database.execute("PRAGMA integrity_check(5)").fetchall()]
         if problems != ["ok"]:
             raise Damaged(
                 f"integrity_check: {'; '.join(problems)[:300]}", hint="restore it: maintd backups, maintd restore"
             )
-        progress(0)
-        orphans = len(database.execute("PRAGMA foreign_key_check").fetchall())
+        orphans = sum(1 for _ in database.execute("PRAGMA foreign_key_check"))
         _hold(database, invariants, seconds)
         return facts(database) | {"foreign_key_violations": orphans}
 
 
 @contextlib.contextmanager
-def _at_rest(where: Mapping[str, Any]) -> Iterator[apsw.Connection]:
+def _at_rest(where: Mapping[str, Any], progress: Progress) -> Iterator[apsw.Connection]:
+    """A copy, to be read; as long as SQLite is at work on it, that is told: who says nothing for long is ended."""
+    told = time.monotonic()
+
+    def tell() -> bool:
+        nonlocal told
+        if time.monotonic() > told + _TELLING:
+            told = time.monotonic()
+            progress(0)
+        return False
+
     with opened(Where(**where), immutable=True) as database:
+        database.set_progress_handler(tell, _OPS, id="progress")  # beside that of a query with a time limit
         database.execute("PRAGMA query_only = 1").fetchall()
         yield database
 
@@ -202,12 +226,12 @@ def _hold(database: apsw.Connection, invariants: Sequence[str], seconds: float) 
             raise MaintdError(f"an invariant does not hold: {query}: it returned {broken!r:.200}")
 
 
-def hold(_progress: Progress, *, where: Mapping[str, Any], invariants: Sequence[str], seconds: float) -> None:
+def hold(progress: Progress, *, where: Mapping[str, Any], invariants: Sequence[str], seconds: float) -> None:
     """Asks a restored database the user's `invariants`, as `examine` does.
 
     One that does not hold says nothing of the database: it may be about the time, or about what lies elsewhere.
     """
-    with _at_rest(where) as database:
+    with _at_rest(where, progress) as database:
         _hold(database, invariants, seconds)
 
 

@@ -1,4 +1,4 @@
-"""What people's own SQL may do to a database, in a child: read, as one statement, and not for ever."""
+"""What people's own SQL may do to a database, in a child: read, as one statement, not for ever, in bounded memory."""
 
 import contextlib
 import re
@@ -9,9 +9,11 @@ from datetime import timedelta
 import apsw
 
 from maintd.errors import MaintdError, Refused, TimedOut
-from maintd.units import format_duration
+from maintd.units import format_duration, format_size
 
 _OPS = 20_000
+_MEMORY = 128 << 20
+"""Bytes that SQLite may have while it is at a query. What it sorts goes into files before that, if it has a place."""
 _READS = re.compile(r"(?is)(?:\s|--[^\n]*\n|/\*.*?\*/)*(?:select|with|values|pragma)\b.*")
 _ALLOWED = {apsw.SQLITE_SELECT, apsw.SQLITE_READ, apsw.SQLITE_FUNCTION, apsw.SQLITE_RECURSIVE}
 _ALLOWED |= {apsw.SQLITE_INSERT, apsw.SQLITE_UPDATE, apsw.SQLITE_DELETE}
@@ -29,7 +31,7 @@ def flaw(query: str) -> str:
 
 @contextlib.contextmanager
 def limited(database: apsw.Connection, query: str, seconds: float) -> Iterator[None]:
-    """Lets a query do nothing but read (Refused), and breaks it off after so many seconds (TimedOut).
+    """Lets a query do nothing but read (Refused), for so many seconds (TimedOut), and in little memory (MaintdError).
 
     The connection is `query_only` already, which does not keep a query from changing the journal mode, or from writing
     a file by VACUUM INTO.
@@ -39,12 +41,18 @@ def limited(database: apsw.Connection, query: str, seconds: float) -> Iterator[N
     end = time.monotonic() + seconds
     database.set_progress_handler(lambda: time.monotonic() > end, _OPS)
     database.authorizer = _judged
+    unlimited = apsw.hard_heap_limit(_MEMORY)
     try:
         yield
         if time.monotonic() > end:  # one step of SQLite's can take as long as it likes
             raise _too_long(query, seconds)
     except apsw.InterruptError as error:
         raise _too_long(query, seconds) from error
+    except apsw.NoMemError as error:
+        raise MaintdError(
+            f"it would take more than {format_size(_MEMORY)} of memory, and was broken off: {query}",
+            hint="let it sort and join less text, or give it an index",
+        ) from error
     except (apsw.ReadOnlyError, apsw.AuthError) as error:
         raise Refused(f"a query may only read: {query}") from error
     except apsw.BindingsError as error:
@@ -54,6 +62,7 @@ def limited(database: apsw.Connection, query: str, seconds: float) -> Iterator[N
     except apsw.SQLError as error:
         raise MaintdError(f"SQLite does not understand {query!r}: {error}") from error
     finally:
+        apsw.hard_heap_limit(unlimited)
         database.authorizer = None
         database.set_progress_handler(None)
 

@@ -85,9 +85,10 @@ def to_prove(entry: Entry, path: str) -> dict[str, Any]:
     return {"where": _where(path), "promised": entry.database or {}}
 
 
-def to_hold(path: str, invariants: Sequence[str]) -> dict[str, Any]:
-    """What livedb.hold is asked of it."""
-    return {"where": _where(path), "invariants": list(invariants), "seconds": _CHECK}
+def to_hold(path: str, invariants: Sequence[str], temporaries: str = "") -> dict[str, Any]:
+    """What livedb.hold is asked of it; `temporaries` is a directory of our own for what SQLite sorts."""
+    where = _where(path) | {"temporaries": temporaries}
+    return {"where": where, "invariants": list(invariants), "seconds": _CHECK}
 
 
 def _where(path: str) -> dict[str, str]:

@@ -1,12 +1,28 @@
-"""The private directory for what is brought of a snapshot, or restored: there is room for it, and it is our own."""
+"""Private directories for what is there for a moment: with room for it, and so that nobody else could exchange it."""
 
 import os
 import stat as st
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 from maintd import durable, grounds, linux
+from maintd.durable import Ownership
 from maintd.errors import Refused
 from maintd.names import printable
 from maintd.units import format_size
+
+
+@contextmanager
+def of_owner(folder: str, name: str, owner: Ownership) -> Iterator[str]:
+    """A directory of that owner, for the block, in a folder of maintd's own; what a run that was killed left goes."""
+    durable.private_directory(folder)
+    with durable.directory(folder) as dir_fd:
+        durable.discard_tree(name, dir_fd=dir_fd)
+        durable.make_directory(name, owner, dir_fd=dir_fd)
+        try:
+            yield os.path.join(folder, name)
+        finally:
+            durable.discard_tree(name, dir_fd=dir_fd)
 
 
 def make_anew(directory: str, *, is_fenced: bool = False) -> None:

@@ -27,19 +27,33 @@ _SLICE = 1 << 20
 _PATIENCE = 1.0
 """Seconds; the writer's own checkpoints take a few thousandths of one."""
 _RUNS = 3
+_LONGER = "give the job a window at night and a larger max_pause"
+_ONLY_TOLD, _STALE = 1, 0x10002
+"""What PRAGMA optimize is to do: say what it would do; ANALYZE of all tables whose statistics are missing or old."""
 _OPS = 1000
 
 
 def optimize(_progress: Progress, *, where: Mapping[str, Any], pause: float) -> None:
-    """Brings the statistics up to date where SQLite thinks that it pays, from a sample of the rows."""
-    with livedb.opened(Where(**where)) as database, broken_off(database, pause, "PRAGMA optimize"):
+    """Brings the statistics up to date where SQLite thinks that it pays, from a sample of the rows.
+
+    By itself it would read first, and fail at once if somebody else has written before it wants to
+    (SQLITE_BUSY_SNAPSHOT). `pause` counts from when it has the lock: until then nobody waits for it.
+    """
+    with livedb.opened(Where(**where)) as database:
         database.execute("PRAGMA analysis_limit = 1000").fetchall()
-        database.execute("PRAGMA optimize(0x10002)").fetchall()
+        if not database.execute(f"PRAGMA optimize({_STALE | _ONLY_TOLD})").fetchall():
+            return
+        database.execute("BEGIN IMMEDIATE").fetchall()
+        with broken_off(database, pause, "PRAGMA optimize"):
+            database.execute(f"PRAGMA optimize({_STALE})").fetchall()
+        database.execute("COMMIT").fetchall()
 
 
 def quick_check(_progress: Progress, *, where: Mapping[str, Any], seconds: float) -> None:
     """Raises Damaged for what is; broken off after so many seconds, since a reader pins the WAL."""
-    with livedb.opened(Where(**where)) as database, broken_off(database, seconds, "PRAGMA quick_check"):
+    hint = "look for damage in a copy instead: integrity_check = true, quick_check = false; or, not in WAL mode, give "
+    hint += "the job a window at night and a larger max_pause"
+    with livedb.opened(Where(**where)) as database, broken_off(database, seconds, "PRAGMA quick_check", hint):
         found = [str(row[0]) for row in database.execute("PRAGMA quick_check(5)").fetchall()]
     if found != ["ok"]:
         raise Damaged(f"quick_check: {'; '.join(found)[:300]}", hint="restore it: maintd backups, maintd restore")
@@ -179,7 +193,7 @@ def require_short(estimate: float, pause: float, what: str) -> None:
 
 
 @contextlib.contextmanager
-def broken_off(database: apsw.Connection, pause: float, what: str) -> Iterator[None]:
+def broken_off(database: apsw.Connection, pause: float, what: str, hint: str = _LONGER) -> Iterator[None]:
     """After so many seconds SQLite takes back what it is at, and TimedOut is raised."""
     end = time.monotonic() + pause
     database.set_progress_handler(lambda: time.monotonic() > end, _OPS)
@@ -188,7 +202,7 @@ def broken_off(database: apsw.Connection, pause: float, what: str) -> Iterator[N
     except apsw.InterruptError as error:
         raise TimedOut(
             f"{what} took longer than {format_duration(timedelta(seconds=pause))}, was broken off, and changed nothing",
-            hint="give the job a window at night and a larger limit",
+            hint=hint,
         ) from error
     finally:
         database.set_progress_handler(None)

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil  # noqa: TID251 - to copy a snapshot as a person would
+import sqlite3
 import subprocess
 import tempfile
 import time
@@ -280,6 +281,23 @@ def test_an_invariant_that_does_not_hold_any_more_condemns_no_snapshot(tree):
         assert done.returncode == 0, done.stderr
         assert "is as it was taken, but: an invariant does not hold" in done.stderr
     assert rows_of(at(tree.folder / "out", tree.logs / "a.db")) == rows_of(tree.logs / "a.db") == before
+
+
+def test_an_invariant_may_sort_more_than_the_cache_holds(tree):
+    """An invariant that groups all rows of some MB holds in the copy, in a drill, and in a restore in place."""
+    path = tree.logs / "a.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
+        rows = "WITH RECURSIVE n (i) AS (SELECT 1000 UNION ALL SELECT i + 1 FROM n WHERE i < 60000)"
+        made.execute(f"INSERT INTO trades {rows} SELECT i, i, hex(randomblob(40)) FROM n")
+    query = "SELECT note FROM trades GROUP BY note HAVING count(*) > 1"
+    tree.write_config(JOB + f'[backup.app.invariants]\n"LOGS/*.db" = ["{query}"]\n' + DRILL)
+    copied = tree.do("backup.app")
+    assert copied.code == 0, str(copied)
+    drilled = tree.do("drill.app")
+    assert drilled.code == 0, str(drilled)
+    done = tree.run("restore", "app", "--in-place")
+    assert done.returncode == 0, done.stderr
+    assert "as it was taken, but" not in done.stderr
 
 
 def test_a_drill_without_a_snapshot_fails(tree):

@@ -350,6 +350,29 @@ def test_what_is_compared_and_reported(server):
     assert did.events("table.bloated") == []
 
 
+def test_indexes_of_tables_with_partitions(server):
+    """One that a table with partitions has is found, and those of its partitions are called neither unused nor
+    redundant; one that is missing is a failure that says how to make it, and keeps no other from being made."""
+    server.sql(
+        "CREATE TABLE ev (id int, k int) PARTITION BY RANGE (id)",
+        "CREATE TABLE ev_1 PARTITION OF ev FOR VALUES FROM (0) TO (1000000)",
+        "INSERT INTO ev SELECT n, n % 7 FROM generate_series(1, 1000) AS n",
+        "CREATE INDEX of_all ON ev (k)",
+        "CREATE INDEX of_orders ON orders (customer)",
+        "CREATE INDEX wider ON ev_1 (k, id)",
+    )
+    options = 'tend = false\nunused_after = "1s"\nindexes = ["ev(k)", "ev(id)", "orders(symbol)"]\n'
+    did = server.do(options)
+    assert did.code == 5, str(did)
+    failed = did.event("database.failed")
+    assert "making the index ev(id) on a table with partitions" in failed["error_msg"]
+    assert "ATTACH PARTITION" in failed["advice"]
+    assert did.event("index.found")["index"] == "of_all"
+    assert did.event("index.created")["declared"] == "orders(symbol)"
+    assert {event["index"] for event in did.events("index.unused")} == {"of_orders", "wider"}
+    assert did.events("index.redundant") == []
+
+
 def test_options_of_the_conninfo_are_kept(server):
     """What conninfo gives the server as options counts beside maintd's own."""
     server.sql("CREATE SCHEMA IF NOT EXISTS other", "CREATE TABLE IF NOT EXISTS other.o (c int)")

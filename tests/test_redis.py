@@ -36,6 +36,10 @@ def test_memory_is_analyzed_and_keys_that_last_are_told():
         server = subprocess.Popen([REDIS, *arguments], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         with ended(server):
             until(lambda: listens(port), "Redis listens")
+            tree.write_config(f'[redis.cache]\ncron = "@daily"\nport = {port}\n')
+            told = _do(tree).event("memory.analyzed")["msg"]
+            assert told.startswith("0 keys take ")
+            assert told.endswith("iB")
             sessions = [f"SET session:{number} {'x' * 50} EX 1000" for number in range(300)]
             _tell(
                 port, *sessions, f"SET cache:big {'y' * 100_000}", "SET session:forgotten 1", "SELECT 3", "SET other 1"

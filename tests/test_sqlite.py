@@ -3,6 +3,7 @@
 import contextlib
 import json
 import os
+import signal
 import sqlite3
 import subprocess
 import sys
@@ -13,7 +14,10 @@ from typing import Any
 
 import pytest
 
-from .conftest import environment
+from maintd.child import Worker
+from maintd.errors import TimedOut
+
+from .conftest import environment, until
 from .test_backup import database
 from .tree import MAINTD, NOBODY, Did, Tree
 
@@ -131,20 +135,46 @@ def test_a_probe_that_writes_or_never_ends_is_refused(tree, query, said):
 
 def test_a_probe_that_is_no_query_does_nothing(tree):
     """What changes a database, its files or its mode by other means than rows is refused, and the next probe is asked
-    as ever; what SQLite cannot break off is a failure all the same."""
+    as ever; what SQLite cannot break off, or what takes too much memory, is a failure all the same."""
     path = database(tree.logs / "a.db")
     others = ["PRAGMA journal_mode=delete", "PRAGMA wal_checkpoint(TRUNCATE)", f"VACUUM INTO '{tree.logs}/b.db'"]
     others += ["REINDEX", "PRAGMA locking_mode = exclusive", f"ATTACH '{tree.logs}/c.db' AS c"]
     tree.write_config(JOB + 'probes = ["REINDEX"]\n')
     assert "may only read" in tree.run("check").stderr
-    wanted = [*others, "SELECT length(hex(zeroblob(100000000)))", "SELECT count(*) FROM trades"]
+    large = "SELECT length(hex(zeroblob(100000000)))"
+    endless = "SELECT sum(length(hex(zeroblob(10000000 + id)))) FROM trades where id < 20"
+    wanted = [*others, large, endless, "SELECT count(*) FROM trades"]
     failed = did(tree, f'query_timeout = "100ms"\nprobes = {json.dumps(wanted)}\n', code=5)
     said = failed.event("database.failed")["error_msg"]
     assert said.count("may only read") == len(others)
-    assert "took longer than 100ms" in said
+    assert f"more than 128.0 MiB of memory, and was broken off: {large}" in said
+    assert f"took longer than 100ms and was broken off: {endless}" in said
     assert failed.event("probe.measured")["query"] == wanted[-1]
     assert ask(path, "PRAGMA journal_mode") == [("wal",)]
     assert tree.names() == ["a.db"]
+
+
+def test_a_long_query_of_a_copy_is_not_taken_for_silence(tree):
+    """What examines a copy says that it is at work: it is ended by the limit of the query, not as a silent process."""
+    path = database(tree.logs / "a.db", mode="DELETE")
+    endless = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    where = {"directory": str(path.parent), "name": path.name}
+    with Worker(background=False, patience=4) as worker, pytest.raises(TimedOut, match="longer than 6s and was broken"):
+        worker.call("maintd.livedb:examine", {"where": where, "invariants": [endless], "seconds": 6})
+
+
+def test_a_check_that_takes_too_long_says_what_would_allow_it(tree):
+    """quick_check that max_pause ends names options that there are."""
+    path = database(tree.logs / "a.db", mode="DELETE")
+    rows = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT 1 FROM n"
+    ask(
+        path, "CREATE TABLE small (x INTEGER NOT NULL CHECK (length(hex(printf('%d', x))) > 0))"
+    )  # such rows take more time than their bytes
+    ask(path, f"INSERT INTO small {rows}")
+    found = did(tree, 'max_pause = "12ms"\noptimize = false\n', code=1)
+    advice = found.event("database.failed")["advice"]
+    assert "integrity_check = true" in advice
+    assert "max_pause" in advice
 
 
 def test_an_invariant_writes_no_file(tree):
@@ -168,6 +198,27 @@ def test_a_probe_with_many_rows_takes_no_memory(tree):
     assert done.returncode == 0, done.stdout + done.stderr
     assert '"probe.measured"' in done.stdout
     assert ask(path, "SELECT count(*) FROM trades") == [(300,)]
+
+
+def test_what_is_larger_than_the_cache_is_sorted_in_files(tree):
+    """An index and a VACUUM of 60 MB take files, which lie where maintd keeps its own, and no memory to speak of."""
+    path = tree.logs / "a.db"
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
+        made.execute("CREATE TABLE trades (id INTEGER PRIMARY KEY, note BLOB)")
+        made.execute("INSERT INTO trades (note) VALUES " + ", ".join(["(randomblob(40000))"] * 1500))
+        made.execute("DELETE FROM trades WHERE id % 10 = 0")
+    options = 'window = "00:00-23:59"\nmax_pause = "60s"\nvacuum_over = 0.01\nindexes = ["trades(note)"]\n'
+    tree.write_config(JOB + options)
+    line = [MAINTD, "-c", str(tree.config), "do", "--all", "--json"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment()) as doing:
+        told = doing.stdout.read().decode()
+        _, status, spent = os.wait4(doing.pid, 0)
+        doing.returncode = os.waitstatus_to_exitcode(status)
+    assert doing.returncode == 0, told
+    assert indexes(path) == ["maintd_trades_note"]
+    assert ask(path, "PRAGMA freelist_count") == [(0,)]
+    assert spent.ru_maxrss < 80 << 10
+    assert list((tree.folder / "state/stores/databases").iterdir()) == []
 
 
 def test_an_index_is_made_for_a_probe_that_takes_too_long_without_it(tree):
@@ -242,6 +293,32 @@ def test_statistics_are_not_written_where_nobody_may_write(tree):
     before = path.read_bytes()
     assert [event["what"] for event in did(tree, "").events("database.kept")] == ["quick_check found nothing"]
     assert path.read_bytes() == before
+
+
+WRITING = """
+import sqlite3, sys, time
+writer = sqlite3.connect(sys.argv[1], isolation_level=None, timeout=5)
+print("begun", flush=True)
+while True:
+    writer.execute("INSERT INTO trades (price, note) VALUES (1, 2)")
+    time.sleep(0.001)
+"""
+
+
+def test_statistics_are_made_beside_a_busy_writer(tree):
+    """Each of several runs finds a new index without statistics, and makes them; the writer meets no SQLITE_BUSY."""
+    path = database(tree.logs / "a.db", 2000)
+    with subprocess.Popen([sys.executable, "-c", WRITING, path], stdout=subprocess.PIPE) as writer:
+        assert writer.stdout.readline() == b"begun\n"
+        try:
+            with contextlib.closing(sqlite3.connect(path, isolation_level=None, timeout=60)) as other:
+                for name in ("one", "two", "three", "four"):
+                    other.execute(f"CREATE INDEX {name} ON trades (note, price)")
+                    did(tree, "quick_check = false\n")
+                    assert (name,) in other.execute("SELECT idx FROM sqlite_stat1").fetchall()
+            assert writer.poll() is None
+        finally:
+            writer.kill()
 
 
 def test_what_would_hold_up_writers_too_long_is_refused(tree):
@@ -439,7 +516,7 @@ def test_checks_that_are_thorough_run_on_a_copy(tree):
     told = did(tree, "integrity_check = true\noptimize = false\nquick_check = false\n")
     assert "in a copy" in told.event("database.kept")["what"]
     assert told.event("references.broken")["violations"] == 1
-    assert list((tree.folder / "state/stores/checks").iterdir()) == []
+    assert list((tree.folder / "state/stores/databases").iterdir()) == []
     path.unlink()
     odd = database(tree.logs / "odd.db")
     with contextlib.closing(sqlite3.connect(odd)) as made:
@@ -466,6 +543,32 @@ def test_modes_are_told_and_changed_only_when_asked(tree):
     told = did(tree, "vacuum_over = 0.3\n")
     assert any(event.get("changed_bytes", 0) > 0 for event in told.events("database.kept"))
     assert ask(path, "PRAGMA freelist_count") == [(0,)]
+
+
+def test_a_page_size_that_is_broken_off_leaves_the_journal_mode(tree):
+    """The process that is at the VACUUM is killed: the database is in WAL mode, as it was, and its rows are there."""
+    path = database(tree.logs / "a.db", 400_000)
+    ask(path, "PRAGMA wal_checkpoint(TRUNCATE)")
+    options = 'window = "00:00-23:59"\nmax_pause = "60s"\npage_size = 8192\noptimize = false\nquick_check = false\n'
+    tree.write_config(JOB + options)
+    line = [MAINTD, "-c", str(tree.config), "do", "--all", "--json"]
+    with subprocess.Popen(line, stdout=subprocess.PIPE, env=environment()) as doing:
+        os.kill(until(lambda: sorting_in_files(doing.pid), "VACUUM has begun", 20), signal.SIGKILL)
+        told = doing.stdout.read().decode()
+    assert "database.failed" in told, told
+    assert [ask(path, f"PRAGMA {name}") for name in ("journal_mode", "page_size")] == [[("wal",)], [(4096,)]]
+    assert ask(path, "SELECT count(*) FROM trades") == [(400_000,)]
+
+
+def sorting_in_files(parent: int) -> int | None:
+    """The child of a process that has a temporary file of SQLite's open."""
+    for listed in Path(f"/proc/{parent}/task").glob("*/children"):
+        for child in listed.read_text().split():
+            for descriptor in Path(f"/proc/{child}/fd").iterdir():
+                with contextlib.suppress(FileNotFoundError):
+                    if "/stores/databases/" in (place := os.readlink(descriptor)) and "(deleted)" in place:
+                        return int(child)
+    return None
 
 
 def test_vacuum_needs_a_window(tree):
@@ -522,6 +625,40 @@ def test_advise_looks_at_what_takes_too_long_and_clears_up(tree):
     assert tree.names() == ["a.db"]
 
 
+def test_advise_reads_logs_as_they_are(tree):
+    """A query behind a time counts, one with values stands for those with parameters, what else is logged is passed
+    over and counted; a log without any query is said to be one."""
+    path = database(tree.logs / "a.db", 20_000)
+    tree.write_config(JOB)
+    log = tree.folder / "queries.log"
+    log.write_text(
+        "begun\nselect id from trades where note = ?\nSELECT id FROM trades  WHERE note = :note\n\n"
+        "2026-01-01 00:00:00 SELECT id FROM trades WHERE note = 'note 5';\n"
+        "2026-01-01 DELETE FROM trades WHERE id IN (SELECT 1)\n12 with a AS (SELECT 4711) SELECT * FROM a\n"
+    )
+    done = tree.run("sqlite", "advise", str(path), "--log", str(log), "--json")
+    assert "queries.log: 2 lines without a query passed over" in done.stderr
+    by_note, other = map(json.loads, done.stdout.splitlines())
+    assert (by_note["query"], by_note["index"]) == ("SELECT id FROM trades WHERE note = 'note 5'", "trades(note)")
+    assert other["query"] == "with a AS (SELECT 4711) SELECT * FROM a"
+    log.write_text("begun\n")
+    done = tree.run("sqlite", "advise", str(path), "--log", str(log))
+    assert "queries.log has no query" in done.stderr
+    assert done.returncode == 1
+
+
+def test_advise_looks_past_tables_of_an_unknown_module(tree):
+    """A virtual table whose module is not here, as of an extension that its service loads, hides no index of others."""
+    path = database(tree.logs / "a.db", 20_000)
+    with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as made:
+        made.execute("PRAGMA writable_schema = 1")
+        made.execute("INSERT INTO sqlite_schema VALUES ('table', 'v', 'v', 0, 'CREATE VIRTUAL TABLE v USING vec0(e)')")
+    tree.write_config(JOB)
+    query = "SELECT count(*) FROM trades WHERE note = 'note 5'"
+    done = tree.run("sqlite", "advise", str(path), "--query", query, "--json")
+    assert json.loads(done.stdout)["index"] == "trades(note)", done.stderr
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="a file system of its own takes root: sudo make test")
 def test_advise_begins_only_with_room_for_its_copy(tree):
     """Where state_dir has no room for a copy with an index, that is said, and the disk is not filled."""
@@ -539,17 +676,26 @@ def test_advise_begins_only_with_room_for_its_copy(tree):
 
 
 def test_another_users_database_is_looked_after_as_that_user(tree):
-    """Copies that are checked or tried are its owner's too, and nothing of root's is left beside the database."""
+    """Copies that are checked or tried are its owner's too, so is what SQLite sorts in files; and nothing of root's is
+    left beside the database."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user takes root: sudo make test")
     tree.folder.chmod(0o755)
-    path = database(tree.logs / "a.db", 2000)
+    path = database(tree.logs / "a.db", 100_000)
+    ask(path, "DELETE FROM trades WHERE id % 10 = 0")
+    ask(path, "UPDATE trades SET note = note || hex(randomblob(20))")
     for one in (tree.logs, path):
         os.chown(one, NOBODY, NOBODY)
-    did(tree, 'integrity_check = true\nindexes = ["trades(note)"]\njournal_mode = "delete"\n')
+    sorts = "SELECT count(*) FROM (SELECT note FROM trades ORDER BY note DESC LIMIT -1)"
+    options = 'integrity_check = true\nindexes = ["trades(note)"]\njournal_mode = "delete"\nvacuum_over = 0.01\n'
+    found = did(tree, f'{options}max_pause = "60s"\nprobes = ["{sorts}"]\n')
+    assert "before_ms" in found.event("probe.measured")
+    assert ask(path, "PRAGMA freelist_count") == [(0,)]
     query = "SELECT id FROM trades WHERE price = 3"
     done = tree.run("sqlite", "advise", str(path), "--query", query, "--json")
-    assert json.loads(done.stdout)["plan_before"] == "SCAN trades"
+    sorted_ones, found_by_price = map(json.loads, done.stdout.splitlines())
+    assert sorted_ones["before_ms"]
+    assert found_by_price["index"] == "trades(price)"
     assert {one.stat().st_uid for one in tree.logs.iterdir()} == {NOBODY}
     assert indexes(path) == ["maintd_trades_note"]
 

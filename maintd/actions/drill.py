@@ -201,4 +201,5 @@ class Drill(_OnSnapshot):
         for entry, path in at:
             fence = restoring.within(entry, os.path.dirname(path))
             queries = self.manifest.invariants.get(entry.path, ())
-            hands.call("maintd.livedb:hold", self, fence, **restoring.to_hold(path, queries))
+            given = restoring.to_hold(path, queries, temporaries=os.path.dirname(path))
+            hands.call("maintd.livedb:hold", self, fence, **given)

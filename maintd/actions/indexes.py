@@ -165,29 +165,29 @@ class EnsureIndexes(OnDatabase):
         return f"{told}; every other index of {', '.join(tables)} that is not unique is dropped"
 
     def done(self, hands: Hands) -> Iterator[Event]:
-        before = self._probed(hands)
-        found = self._ensured(hands) if self.indexes else []
-        yield from (said(self.target, one) for one in found if one["state"] != "failed")
-        after = before if is_settled(before, found) else self._probed(hands)
+        with self.room() as room:
+            before = self._probed(hands, room)
+            found = self._ensured(hands, room) if self.indexes else []
+            yield from (said(self.target, one) for one in found if one["state"] != "failed")
+            after = before if is_settled(before, found) else self._probed(hands, room)
         yield from measured(self.target, self.probes, before, after)
         require_done(found, self.probes, after, self.seconds)
 
-    def _ensured(self, hands: Hands) -> list[dict[str, Any]]:
+    def _ensured(self, hands: Hands, room: str) -> list[dict[str, Any]]:
         pause = self.pause.total_seconds()
         given = {"indexes": self.indexes, "pause": pause, "drop": self.drop}
-        found: list[dict[str, Any]] = self.ask(
-            hands, "indexing:index", within_s=pause * (len(self.indexes) + 1), **given
-        )
+        within_s = pause * (len(self.indexes) + 1)
+        found: list[dict[str, Any]] = self.ask(hands, "indexing:index", temporaries=room, within_s=within_s, **given)
         return found
 
-    def _probed(self, hands: Hands) -> list[dict[str, Any]]:
+    def _probed(self, hands: Hands, room: str) -> list[dict[str, Any]]:
         """One that does not end in time, and that SQLite cannot break off either, ends with its child."""
         if not self.probes:
             return []
         within_s = 2 * self.seconds * len(self.probes)
         given = {"queries": self.probes, "seconds": self.seconds}
         try:
-            found: list[dict[str, Any]] = self.ask(hands, "tuning:probe", within_s=within_s, **given)
+            found: list[dict[str, Any]] = self.ask(hands, "tuning:probe", temporaries=room, within_s=within_s, **given)
         except TimedOut:
             hands.check()
             return [{"ms": None, "plan": ""} for _ in self.probes]

@@ -32,9 +32,12 @@ class MemoryAnalyzed(Event):
 
     @property
     def msg(self) -> str:
+        taken = f"{counted(self.keys, 'key')} take {format_size(self.used_bytes)}"
+        if not self.sampled:
+            return taken
         lasting = f"{self.lasting} of {counted(self.sampled, 'key')} looked at never expire"
         largest = f"the largest is {self.largest}, {format_size(self.largest_bytes)}"
-        return f"{counted(self.keys, 'key')} take {format_size(self.used_bytes)} ({self.groups}); {lasting}; {largest}"
+        return f"{taken} ({self.groups}); {lasting}; {largest}"
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -125,6 +125,7 @@ class DrillWithRestic(Action):
         directory, name = os.path.split(one["at"])
         where = {"directory": directory, "name": name}
         hands.call("maintd.livedb:prove", self, where=where, promised=one["database"])
+        where["temporaries"] = directory
         hands.call("maintd.livedb:hold", self, where=where, invariants=one["invariants"], seconds=_SECONDS)
 
 

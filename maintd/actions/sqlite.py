@@ -4,11 +4,12 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
 from dataclasses import field
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from maintd import durable, names, trust
+from maintd import headers, names, scratch, trust
 from maintd.actions.hands import Hands
 from maintd.child import Worker
 from maintd.durable import Ownership
@@ -70,13 +71,17 @@ class Health:
 
 @dataclass(frozen=True, kw_only=True)
 class OnDatabase(Action):
-    """Something that is done to one live database, in a child, as its owner. `pause` bounds what holds up writers."""
+    """Something that is done to one live database, in a child, as its owner. `pause` bounds what holds up writers.
+
+    `place` is where copies of it and SQLite's temporary files may lie for a while.
+    """
 
     verb: ClassVar[str] = "keep"
     failure: ClassVar[type[Failure]] = DatabaseFailed
 
     seen: Seen
     pause: timedelta
+    place: str
     health: Health = field(default_factory=Health, repr=False, compare=False)
     looks: ClassVar[bool] = False
     """Whether it looks for damage, and is done whatever was found; nothing else is, once there is some."""
@@ -93,17 +98,33 @@ class OnDatabase(Action):
         directory, name = os.path.split(self.target)
         return {"directory": directory, "name": name, "inode": [self.seen.dev, self.seen.ino]}
 
-    def ask(self, hands: Hands, function: str, *, within_s: float | None = None, **arguments: Any) -> Any:
+    @contextmanager
+    def room(self) -> Iterator[str]:
+        """A private directory below `place`, for the block, of whoever does the work."""
+        name = names.temporary(os.path.basename(self.target))
+        with scratch.of_owner(self.place, name, self._owner()) as path:
+            yield path
+
+    def _owner(self) -> Ownership:
+        """The owner of database and directory, else maintd's user."""
+        if os.geteuid() == 0 and os.stat(os.path.dirname(self.target)).st_uid == self.seen.uid:
+            return Ownership(0o700, self.seen.uid, self.seen.gid)
+        return Ownership(0o700, os.geteuid(), os.getegid())
+
+    def ask(
+        self, hands: Hands, function: str, *, temporaries: str = "", within_s: float | None = None, **arguments: Any
+    ) -> Any:
         """In a child that is not in the background: whoever waits for its lock would wait for the others too.
 
-        It may take `within_s` seconds, or its pause, and what it takes to begin.
+        It may take `within_s` seconds, or its pause, and what it takes to begin; `temporaries` is the room for SQLite.
         """
-        within = trust.confinement([os.path.dirname(self.target)], file=self.seen)
+        directories = [os.path.dirname(self.target), *filter(None, [temporaries])]
+        within = trust.confinement(directories, file=self.seen)
         latest = time.monotonic() + (self.pause.total_seconds() if within_s is None else within_s) + _STARTING
         with Worker(lock_fd=hands.lock_fd, background=False) as worker:
             return worker.call(
                 f"maintd.{function}",
-                {"where": self.where, **arguments},
+                {"where": {**self.where, "temporaries": temporaries}, **arguments},
                 within=within,
                 deadline=latest if hands.deadline is None else min(latest, hands.deadline),
                 stop=hands.stop,
@@ -184,16 +205,18 @@ class Vacuum(OnDatabase):
     verb: ClassVar[str] = "vacuum"
 
     def done(self, hands: Hands) -> Iterator[Event]:
-        require_room(self.target, self.seen.size)
-        size = self.ask(hands, "tuning:vacuum", pause=self.pause.total_seconds(), size=self.seen.size)
+        pause = self.pause.total_seconds()
+        with self.room() as room:
+            require_room(self.target, self.seen.size, room)
+            size = self.ask(hands, "tuning:vacuum", temporaries=room, pause=pause, size=self.seen.size)
         freed = self.seen.size - size
         yield DatabaseKept(target=self.target, what=f"gave back {format_size(freed)}", changed_bytes=freed)
 
 
-def require_room(path: str, size: int) -> None:
-    """MaintdError if VACUUM of a database may not have room, beside it and where SQLite has its temporaries."""
+def require_room(path: str, size: int, temporaries: str) -> None:
+    """MaintdError if VACUUM of a database may not have room, beside it and where SQLite has its temporary files."""
     needed = int(3.2 * size)
-    for place in (os.path.dirname(path), "/var/tmp"):  # noqa: S108 - where SQLite has its temporaries
+    for place in (os.path.dirname(path), temporaries):
         info = os.statvfs(place)
         if info.f_bavail * info.f_frsize < needed:
             raise MaintdError(f"VACUUM may take {format_size(needed)} in {place}, which is not free there")
@@ -231,11 +254,34 @@ class Settle(OnDatabase):
         return ", ".join(f"{name} = {value}" for name, value in self.wanted.items())
 
     def done(self, hands: Hands) -> Iterator[Event]:
-        if self.wanted.keys() & {"page_size", "auto_vacuum"}:
-            require_room(self.target, self.seen.size)
-        pause = self.pause.total_seconds()
-        self.ask(hands, "tuning:settle", wanted=dict(self.wanted), pause=pause, size=self.seen.size)
+        given: dict[str, Any] = {
+            "wanted": dict(self.wanted),
+            "pause": self.pause.total_seconds(),
+            "size": self.seen.size,
+        }
+        with self.room() as room:
+            if self.wanted.keys() & {"page_size", "auto_vacuum"}:
+                require_room(self.target, self.seen.size, room)
+            header = headers.read(self.target)
+            try:
+                self.ask(hands, "tuning:settle", temporaries=room, **given)
+            except (OSError, MaintdError) as error:
+                if header and header.is_wal:
+                    self._back_to_wal(hands, error)
+                raise
         yield DatabaseKept(target=self.target, what=f"it has {self.detail} now")
+
+    def _back_to_wal(self, hands: Hands, error: Exception) -> None:
+        """The page size cannot be changed in WAL mode: a VACUUM that did not come to its end leaves a journal."""
+        pause = self.pause.total_seconds()
+        try:  # also if the run is to end by now
+            unhurried = Hands(lock_fd=hands.lock_fd)
+            self.ask(unhurried, "tuning:settle", wanted={"journal_mode": "wal"}, pause=pause, size=0)
+        except (OSError, MaintdError) as other:
+            raise MaintdError(
+                f"{error}; and it is not in WAL mode any more, which could not be set again: {other}",
+                hint="PRAGMA journal_mode = WAL, as soon as nobody else has it open",
+            ) from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -249,32 +295,20 @@ class CheckCopy(OnDatabase):
     looks: ClassVar[bool] = True
 
     limit: timedelta | None
-    place: str
 
     @property
     def detail(self) -> str:
         return "integrity_check and foreign_key_check on a copy"
 
     def done(self, hands: Hands) -> Iterator[Event]:
-        folder, name = self.place, names.temporary(os.path.basename(self.target))
-        info = os.statvfs(_there(folder))
-        if info.f_bavail * info.f_frsize < self.seen.size:
-            raise MaintdError(f"a copy takes {format_size(self.seen.size)}, which is not free in {folder}")
-        durable.private_directory(folder)
-        with durable.directory(folder) as dir_fd:
-            durable.discard_tree(name, dir_fd=dir_fd)
-            durable.make_directory(name, self._owner(), dir_fd=dir_fd)
-            try:
-                orphans = self._examined(hands, os.path.join(folder, name))
-            finally:
-                durable.discard_tree(name, dir_fd=dir_fd)
+        with self.room() as room:
+            info = os.statvfs(room)
+            if info.f_bavail * info.f_frsize < self.seen.size:
+                raise MaintdError(f"a copy takes {format_size(self.seen.size)}, which is not free in {self.place}")
+            orphans = self._examined(hands, room)
         yield DatabaseKept(target=self.target, what="integrity_check found nothing in a copy")
         if orphans:
             yield ReferencesBroken(target=self.target, violations=orphans)
-
-    def _owner(self) -> Ownership:
-        is_root = os.geteuid() == 0
-        return Ownership(0o700, self.seen.uid if is_root else os.geteuid(), self.seen.gid if is_root else os.getegid())
 
     def _examined(self, hands: Hands, copies: str) -> int:
         source = os.path.dirname(self.target)
@@ -289,9 +323,3 @@ class CheckCopy(OnDatabase):
                 stop=hands.stop,
             )
         return count
-
-
-def _there(directory: str) -> str:
-    while not os.path.isdir(directory):
-        directory = os.path.dirname(directory)
-    return directory

@@ -182,8 +182,9 @@ class CopyDatabase(Action):
             ) from error
         copied_ms = (time.monotonic() - begun) * 1000
         within = trust.confinement([copies], file=self.seen)
+        where = made | {"temporaries": copies}
         facts = hands.call(
-            "maintd.livedb:examine", self, within, where=made, invariants=self.invariants, seconds=self.seconds
+            "maintd.livedb:examine", self, within, where=where, invariants=self.invariants, seconds=self.seconds
         )
         self.staged.sources[self.target] = self._source(copies, size, facts)
         yield DatabaseCopied(

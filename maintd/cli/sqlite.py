@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from maintd import durable, headers, names, trust
+from maintd import durable, headers, names, scratch, trust
 from maintd.child import Worker
 from maintd.cli import output
 from maintd.cli.exits import Exit, usage
@@ -20,14 +20,18 @@ from maintd.errors import MaintdError
 from maintd.matching import is_match
 from maintd.names import printable
 from maintd.steps import Seen
-from maintd.units import format_size
+from maintd.units import counted, format_size
 
 _SECONDS = 10.0
 _PAUSE = 1.0
 _MOST = 50
 """Queries of a log that are looked at: those that come most often."""
 _COPY = re.compile(r"advice-(\d+)\b")
-_LITERAL = re.compile(r"'(?:[^']|'')*'|\b\d+(?:\.\d+)?\b")
+_VALUE = re.compile(r"'(?:[^']|'')*'|\?\d*|[:@$]\w+|\b\d+(?:\.\d+)?\b")
+"""A value in a query, or the parameter in its place."""
+_READS = r"(?P<query>(?:select\b|with\s+(?:recursive\s+)?[\w\"]+\s*(?:\([^()]*\)\s*)?as\b).*)"
+_STATEMENT = re.compile(rf"(?i)\b(?:{_READS}|(?:insert|replace|update|delete|create|drop|alter|explain)\b)")
+"""The first statement on a line, behind a time for example; what it reads for itself in a subquery is none."""
 
 
 @click.group(
@@ -60,12 +64,15 @@ def advise(called: Invocation, /, *, database: str, queries: tuple[str, ...], lo
     """
     path, config = os.path.realpath(database), load(called.config)
     wanted = [*_probes(config, path), *queries, *(_frequent(log) if log else ())]
+    if not wanted and log:
+        raise MaintdError(f"{printable(log.name)} has no query, nor has the config a probe for it")
     if not wanted:
         raise usage("there is no probe for it in the config: give --query or --log")
     with _copied(path, os.path.join(os.path.realpath(config.settings.state_dir), "stores", "advice")) as (worker, copy):
+        where = {"directory": copy, "name": "copy", "temporaries": copy}
         told = worker.call(
             "maintd.advising:advise",
-            {"where": {"directory": copy, "name": "copy"}, "queries": list(dict.fromkeys(wanted)), "seconds": _SECONDS},
+            {"where": where, "queries": list(dict.fromkeys(wanted)), "seconds": _SECONDS},
             within=trust.confinement([copy], file=_seen(path)),
         )
     for one in told:
@@ -90,15 +97,28 @@ def _probes(config: Config, path: str) -> Iterator[str]:
 
 
 def _frequent(log: Any) -> list[str]:
-    """The queries that come most often, whatever values stand in them, each as it came first."""
-    first, times = dict[str, str](), Counter[str]()
-    for line in log:
-        query = line.strip().rstrip(";")
-        if re.match(r"(?i)(select|with)\b", query):
-            form = _LITERAL.sub("?", query)
-            times[form] += 1
-            first.setdefault(form, query)
+    """The queries that come most often, whatever values stand in them, each as it first came with values.
+
+    How many lines have none is said.
+    """
+    first, times, others = dict[str, str](), Counter[str](), 0
+    for line in filter(str.strip, log):
+        found = _STATEMENT.search(line)
+        if found is None or not found["query"]:
+            others += 1
+            continue
+        query = found["query"].strip().rstrip(";")
+        form = " ".join(_VALUE.sub("?", query).split()).casefold()
+        times[form] += 1
+        if form not in first or (_has_parameters(first[form]) and not _has_parameters(query)):
+            first[form] = query
+    if others:
+        output.complain(f"{printable(log.name)}: {counted(others, 'line')} without a query passed over")
     return [first[form] for form, _ in times.most_common(_MOST)]
+
+
+def _has_parameters(query: str) -> bool:
+    return any(value[0].startswith(("?", ":", "@", "$")) for value in _VALUE.finditer(query))
 
 
 def _seen(path: str) -> Seen:
@@ -120,19 +140,15 @@ def _copied(path: str, folder: str) -> Iterator[tuple[Worker, str]]:
         raise MaintdError(f"its copy, with an index to try, may take {needed}, which is not free in {folder}")
     is_root = os.geteuid() == 0
     owner = Ownership(0o700, seen.uid if is_root else os.geteuid(), seen.gid if is_root else os.getegid())
-    copy = os.path.join(folder, making)
-    with durable.directory(folder) as dir_fd, Worker() as worker:
+    with durable.directory(folder) as dir_fd:
         for left in _left_behind(folder):
             durable.discard_tree(left, dir_fd=dir_fd)
-        durable.make_directory(making, owner, dir_fd=dir_fd)
-        try:
-            source = {"directory": directory, "name": name, "inode": list(seen.inode)}
-            arguments = {"source": source, "target": {"directory": copy, "name": "copy"}}
-            arguments["pause"] = None if header.is_wal else _PAUSE
-            worker.call("maintd.livedb:copy", arguments, within=trust.confinement([directory, copy], file=seen))
-            yield worker, copy
-        finally:
-            durable.discard_tree(making, dir_fd=dir_fd)
+    with scratch.of_owner(folder, making, owner) as copy, Worker() as worker:
+        source = {"directory": directory, "name": name, "inode": list(seen.inode)}
+        arguments = {"source": source, "target": {"directory": copy, "name": "copy"}}
+        arguments["pause"] = None if header.is_wal else _PAUSE
+        worker.call("maintd.livedb:copy", arguments, within=trust.confinement([directory, copy], file=seen))
+        yield worker, copy
 
 
 def _left_behind(folder: str) -> Iterator[str]:

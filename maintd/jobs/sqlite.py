@@ -132,7 +132,8 @@ class SqliteUpkeep(Job):
         from maintd.actions import sqlite  # noqa: PLC0415 - reading a config does not need what acts
 
         about: dict[str, Any] = {"target": seen.path, "seen": seen, "pause": self.max_pause, "health": sqlite.Health()}
-        yield from self._checks(seen, header, about, ctx)
+        about["place"] = os.path.join(ctx.stores, "databases")
+        yield from self._checks(seen, header, about)
         if only_read:
             if self.probes:
                 yield self._indexing(about, ())
@@ -168,7 +169,7 @@ class SqliteUpkeep(Job):
             **about,
         )
 
-    def _checks(self, seen: Seen, header: Header, about: dict[str, Any], ctx: Context) -> Iterator[Step]:
+    def _checks(self, seen: Seen, header: Header, about: dict[str, Any]) -> Iterator[Step]:
         from maintd.actions import sqlite  # noqa: PLC0415 - as above
 
         estimate = timedelta(seconds=seen.size / _CHECK_SPEED)
@@ -182,8 +183,7 @@ class SqliteUpkeep(Job):
             yield self._too_long(seen, "integrity_check", estimate)
         elif self.integrity_check:
             limit = None if header.is_wal else self.max_pause
-            place = os.path.join(ctx.stores, "checks")
-            yield sqlite.CheckCopy(reason="on a copy nobody waits for it", limit=limit, place=place, **about)
+            yield sqlite.CheckCopy(reason="on a copy nobody waits for it", limit=limit, **about)
 
     def _too_long(self, seen: Seen, check: str, estimate: timedelta) -> Finding:
         """A check that was asked for and is not done: said, for nobody looks for damage then."""

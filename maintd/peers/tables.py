@@ -29,13 +29,18 @@ SELECT c.relname, i.indisvalid, i.indisunique, i.indisprimary, i.indexrelid::reg
        ARRAY(SELECT pg_get_indexdef(i.indexrelid, k, true) || ' ' || i.indoption[k - 1]::text
                     || ' ' || i.indclass[k - 1]::text || ' ' || i.indcollation[k - 1]::text
              FROM generate_series(1, i.indnkeyatts) AS k),
-       i.indisreplident OR EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = i.indexrelid),
+       i.indisreplident OR c.relispartition OR EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = i.indexrelid),
        i.indnatts > i.indnkeyatts
 FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid WHERE i.indrelid = %s::oid
 ORDER BY c.relname
 """
 _NAMES = (
     "SELECT relname FROM pg_class WHERE relnamespace = (SELECT relnamespace FROM pg_class WHERE oid = %s::regclass)"
+)
+_IS_PARTITIONED = "SELECT relkind = 'p' FROM pg_class WHERE oid = %s::regclass"
+_BY_HAND = (
+    "make it by hand: CREATE INDEX ON ONLY the table, CREATE INDEX CONCURRENTLY on each partition, and ALTER INDEX … "
+    "ATTACH PARTITION for each; or CREATE INDEX at a quiet time"
 )
 _HALF_MADE = """
 SELECT i.indexrelid::regclass::text FROM pg_index AS i JOIN pg_class AS c ON c.oid = i.indexrelid
@@ -68,7 +73,7 @@ class Index:
     """An index as the server has it. Two are the same if `definition` and uniqueness are.
 
     `has_more` says that it has columns which are no part of its key (INCLUDE); `is_constraint`, that something needs
-    just this one.
+    just this one: a constraint, or the index of the partitioned table that it is a part of.
     """
 
     name: str
@@ -147,7 +152,7 @@ def _tried(connection: Any, text: str, table: str, sql: str, shape: Index) -> di
 
     try:
         return _ensured(connection, text, table, sql, shape)
-    except NotYet as error:
+    except (NotYet, Refused) as error:
         return {"declared": text, "state": "failed", "failed": replies.described(error)}
     except psycopg.Error as error:
         return {"declared": text, "state": "failed", "failed": failure(connection, error, f"making the index {text}")}
@@ -173,6 +178,8 @@ def _ensured(connection: Any, text: str, table: str, sql: str, shape: Index) -> 
     found = valid or wider
     if found:
         return {"declared": text, "state": "present" if valid else "covered", "name": found.name}
+    if connection.execute(_IS_PARTITIONED, [table]).fetchone()[0]:
+        raise Refused(f"making the index {text} on a table with partitions would hold up its writers", hint=_BY_HAND)
     _require_not_at_work(connection, table)
     for each in same:
         connection.execute(f"DROP INDEX CONCURRENTLY {each.path}")

@@ -24,8 +24,8 @@ _PATIENCE = 1.0
 """Seconds until the statistics have what a VACUUM has left; up to PostgreSQL 14 a process of its own collects them."""
 _UNUSED = """
 SELECT s.indexrelid::regclass::text, pg_relation_size(s.indexrelid)
-FROM pg_stat_user_indexes AS s JOIN pg_index AS i USING (indexrelid)
-WHERE s.idx_scan = 0 AND NOT i.indisunique AND i.indisvalid
+FROM pg_stat_user_indexes AS s JOIN pg_index AS i USING (indexrelid) JOIN pg_class AS c ON c.oid = s.indexrelid
+WHERE s.idx_scan = 0 AND NOT i.indisunique AND i.indisvalid AND NOT c.relispartition
   AND NOT EXISTS (SELECT 1 FROM pg_constraint WHERE conindid = s.indexrelid) ORDER BY 2 DESC
 """
 _SINCE = """
