@@ -47,10 +47,13 @@ class StorageLow(Event):
     free_bytes: int
     floor_bytes: int
     free_inodes: int
+    floor_inodes: int
     rate_bytes: int
 
     @property
     def msg(self) -> str:
+        if self.free_inodes < self.floor_inodes:
+            return f"{self.free_inodes} inodes free; the floor is {self.floor_inodes}"
         pace = f", and {format_size(self.rate_bytes)}/s are being written" if self.rate_bytes else ""
         return f"{format_size(self.free_bytes)} free{pace}; the floor is {format_size(self.floor_bytes)}"
 
@@ -177,8 +180,11 @@ class Floors:
         floor = watched.floor.goal(room)
         ahead = int(pace * LOOKAHEAD + min(floor.free / 2, pace * LOOKAHEAD * _WORK))
         wanted = min(floor.free + ahead + floor.free // _SHARE, max(room.size * 9 // 10, floor.free))
-        lacks = bool(watched.floor.goal(room, ahead).lack(room))
-        is_ample = room.free >= max(wanted, watched.floor.warning(room) + floor.free // _SHARE)
+        inodes = min(floor.inodes + -(-floor.inodes // _SHARE), max(room.inodes * 9 // 10, floor.inodes))
+        goal = watched.floor.goal(room, ahead)
+        lacks = bool(goal.lack(room))
+        least = max(wanted, watched.floor.warning(room) + floor.free // _SHARE)
+        is_ample = room.free >= least and room.free_inodes >= inodes
         watched.calm_since = (watched.calm_since or now) if is_ample else None
         if lacks or room.free < watched.floor.warning(room):
             if not watched.is_low:
@@ -190,7 +196,7 @@ class Floors:
             yield Due(job, Settling())
         if lacks and not watched.is_awaited and now >= watched.not_before:
             watched.is_awaited = True
-            yield Due(job, Low(wanted))
+            yield Due(job, Low(wanted) if goal.lacks_bytes(room) else Low(max(floor.free, 1), inodes))
 
     def _note_silence(self, job: str) -> None:
         watched = self._watched.get(job)
@@ -209,11 +215,13 @@ class Floors:
         self._emit(StorageOk(target=watched.floor.path, free_bytes=room.free, floor_bytes=floor), job)
 
     def _say_low(self, job: str, watched: _Watched, room: Room, pace: int) -> None:
+        floor = watched.floor.goal(room)
         event = StorageLow(
             target=watched.floor.path,
             free_bytes=room.free,
-            floor_bytes=watched.floor.goal(room).free,
+            floor_bytes=floor.free,
             free_inodes=room.free_inodes,
+            floor_inodes=floor.inodes,
             rate_bytes=pace,
         )
         self._emit(event, job)

@@ -65,8 +65,8 @@ def add(made: Scene, text: str) -> None:
     config.write_text(config.read_text() + text)
 
 
-def of(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [event for event in events if event["event"] == name]
+def of(events: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] in names]
 
 
 def test_it_deletes_the_oldest_and_stops_as_soon_as_there_is_room(guarded):
@@ -634,6 +634,7 @@ def test_a_disk_that_is_read_only_is_told_twice_and_not_with_every_file(guarded,
     assert 1 <= len([event for event in events if event["event"].endswith(".failed")]) <= 4
     (left,) = of(events, "action.omitted")
     assert "left to a later run" in left["msg"]
+    assert kind != "guard" or "steps that failed or wait" in of(events, "guard.spent")[0]["kept"]
 
 
 def test_what_is_refused_is_told_once_an_hour(guarded):

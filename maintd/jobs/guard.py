@@ -103,7 +103,10 @@ class Guard(Job):
             yield "directory", f"{printable(path)} does not exist, so its file system is not guarded"
             return
         if not self.max_used:
-            yield from self._floor.beyond(Room.at(path))
+            room = Room.at(path)
+            yield from self._floor.beyond(room)
+            if self.min_free_inodes and not room.inodes:
+                yield "min_free_inodes", "this file system does not count inodes: it guards nothing there"
         if self.ballast_file is None:
             return
         folder = os.path.dirname(self._ballast_path(self.ballast_file))
@@ -137,7 +140,7 @@ class Guard(Job):
         room = self._floor.room(ctx.history[-1].what if ctx.history else "")
         goal = floor = self._floor.goal(room)
         if isinstance(ctx.cause, Low):
-            goal = replace(floor, free=max(floor.free, ctx.cause.wanted))
+            goal = replace(floor, free=max(floor.free, ctx.cause.wanted), inodes=max(floor.inodes, ctx.cause.inodes))
         lack = goal.lack(room)
         if not lack:
             yield Finding(target=path, reason=f"{format_size(room.free)} are free, {format_size(goal.free)} are wanted")
@@ -146,6 +149,7 @@ class Guard(Job):
             made = guarding.Guarding(ctx, self.order, goal, guarding.look_at_room(floor))
             spare = room.free - floor.free  # as long as there is any, a copy is to fit in above the floor
             wanted = Relief(Means.EXPIRED, device, self.keep_min, spare if spare > 0 else room.free, lack)
+            wanted = replace(wanted, of_inodes=not goal.lacks_bytes(room))
             yield from made.plan(wanted, self._release(device, lack))
 
     def _plan_budget(self, ctx: Context, device: int) -> Iterator[Step]:
