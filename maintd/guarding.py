@@ -6,7 +6,7 @@ from dataclasses import field, replace
 from maintd.actions.ballast import DirectorySpent, GuardSpent, Look, LookInto
 from maintd.actions.upload import AskStore
 from maintd.budget import Budget
-from maintd.errors import MaintdError
+from maintd.errors import trouble
 from maintd.job import Context
 from maintd.names import printable
 from maintd.room import Aim, Goal, Means, Relief, Room
@@ -69,8 +69,8 @@ class Guarding:
                         is_doubted = self.ctx.clock_jumped or name in self.ctx.doubted
                         ctx = replace(self.ctx, job=name, clock_jumped=is_doubted)
                         yield from job.relief(ctx, replace(wanted, means=means))
-                    except (OSError, MaintdError) as error:
-                        yield Finding(target=name, reason=f"{means}: cannot be planned: {error}")
+                    except Exception as error:  # noqa: BLE001 - the fault of one job ends no guard
+                        yield Finding(target=name, reason=f"{means}: cannot be planned: {trouble(error).error_msg}")
 
 
 def look_at_room(floor: Goal) -> Last:

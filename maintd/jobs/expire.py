@@ -5,7 +5,7 @@ import stat as st
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar
 
 from pydantic import Field
@@ -126,7 +126,7 @@ class ExpireFiles(Keeping, Job):
             except (OSError, MaintdError):
                 continue
             paths = [os.path.join(directory, entry) for entry in entries]
-            age = ctx.now - datetime.fromtimestamp(info.st_mtime, UTC)
+            age = ctx.now - dates.moment(info.st_mtime_ns)
             is_old = age > _SETTLED and not ctx.clock_jumped
             if all(path in going for path in paths) and (paths or is_old):
                 why = "nothing is left in it" if paths else "it has been empty for more than a day"
