@@ -9,6 +9,7 @@ from maintd.floors import Floors
 from maintd.job import Job
 from maintd.observations import Observations
 from maintd.runs import Result, Run
+from maintd.silent import Silent
 from maintd.spending import Spending
 from maintd.state import State
 from maintd.trends import Sample
@@ -32,6 +33,8 @@ class Guarded:
         self._floors = Floors(self._tell, self._note_mount, clock)
         self._spending = Spending(self._tell)
         self._spent: set[str] = set()
+        self.silent = Silent()
+        """The object stores that the guards do not ask for a while; for the thread of their lane."""
 
     def _tell(self, event: Event, job: str) -> None:
         if event.name in _SPENT:

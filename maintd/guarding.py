@@ -7,7 +7,7 @@ from maintd.actions.ballast import DirectorySpent, GuardSpent, Look, LookInto
 from maintd.actions.upload import AskStore
 from maintd.budget import Budget
 from maintd.errors import trouble
-from maintd.job import Context
+from maintd.job import Context, Job
 from maintd.names import printable
 from maintd.room import Aim, Goal, Means, Relief, Room
 from maintd.steps import Action, Finding, Step
@@ -63,14 +63,24 @@ class Guarding:
             if wanted.of_inodes and means in _OF_BYTES:
                 yield Finding(target=means, reason="it frees no inode")
                 continue
-            for name, job in self.ctx.jobs.items():
+            for name, job in self._givers(means):
                 if name != self.ctx.job and not job.observe:
                     try:
                         is_doubted = self.ctx.clock_jumped or name in self.ctx.doubted
                         ctx = replace(self.ctx, job=name, clock_jumped=is_doubted)
-                        yield from job.relief(ctx, replace(wanted, means=means))
+                        yield from job.relief(ctx, replace(wanted, means=means, silent=ctx.silent))
                     except Exception as error:  # noqa: BLE001 - the fault of one job ends no guard
                         yield Finding(target=name, reason=f"{means}: cannot be planned: {trouble(error).error_msg}")
+
+    def _givers(self, means: Means) -> list[tuple[str, Job]]:
+        """The jobs in their order; what lies in directories as well goes before what a store is asked for."""
+        jobs = list(self.ctx.jobs.items())
+        return sorted(jobs, key=lambda one: _is_remote(one[1])) if means is Means.STORED else jobs
+
+
+def _is_remote(job: Job) -> bool:
+    archive = job.archive()
+    return archive is not None and archive.is_remote
 
 
 def look_at_room(floor: Goal) -> Last:

@@ -20,6 +20,7 @@ from maintd.limits import Ceiling
 from maintd.own_files import OwnFiles
 from maintd.room import Floor, Relief
 from maintd.rules import Options, rule
+from maintd.silent import Silent
 from maintd.steps import Lane, Step
 from maintd.stores import Store
 from maintd.supervisor import Program, Supervisor
@@ -139,7 +140,8 @@ class Context:
     `doubted` in any case, and by `clock_away` seconds the clock is doubted. No pattern names a file that is maintd's
     `own`. `intents` is the directory for those of rotations in place, `stores` that for object stores. `told` are those
     whom the run before this one told. `history` is what the job's earlier runs have measured, oldest first. `jobs` are
-    all that are enabled, by name. `memory` is what a check keeps between its looks, `worker` a child process for it.
+    all that are enabled, by name. `silent` are object stores that a guard does not ask. `memory` is what a check keeps
+    between its looks, `worker` a child process for it.
     """
 
     now: datetime
@@ -158,6 +160,7 @@ class Context:
     stores: str = ""
     history: tuple[Sample, ...] = ()
     jobs: Mapping[str, "Job"] = field(default_factory=dict)
+    silent: Silent = field(default_factory=Silent, compare=False)
     memory: dict[str, Any] = field(default_factory=dict, compare=False)
     worker: "Worker | Crew | None" = field(default=None, compare=False)
 

@@ -3,12 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import field
 from enum import StrEnum
 from typing import Protocol, Self
 
 from maintd import mounts
 from maintd.errors import MaintdError
 from maintd.names import printable
+from maintd.silent import Silent
 from maintd.units import format_size, parse_size
 from maintd.values import dataclass
 
@@ -149,7 +151,8 @@ class Relief:
     """What a guard asks of a job: steps that free space on this device by these means, and why.
 
     With `below` only what lies below that directory counts. `keep_min` generations of each log stay; `free` bytes are
-    there to work with. `of_inodes` says that nothing but inodes is missing.
+    there to work with. `of_inodes` says that nothing but inodes is missing. Object stores that are `silent` are not
+    asked.
     """
 
     means: Means
@@ -159,6 +162,7 @@ class Relief:
     reason: str
     below: str = ""
     of_inodes: bool = False
+    silent: Silent = field(default_factory=Silent, compare=False)
 
     def covers(self, path: str, device: int) -> bool:
         """Whether what is done to a file there would be of use."""
