@@ -59,12 +59,16 @@ class Guarding:
         yield from self.last("; ".join(said), tuple(made.values()))
 
     def _asked(self, wanted: Relief) -> Iterator[Step]:
+        for name, job in self.ctx.jobs.items():
+            why = "it only observes" if job.observe else "it is paused" if name in self.ctx.paused else ""
+            if why and type(job).relief is not Job.relief:
+                yield Finding(target=name, reason=f"{why}, so it gives up nothing")
         for means in self.order:
             if wanted.of_inodes and means in _OF_BYTES:
                 yield Finding(target=means, reason="it frees no inode")
                 continue
             for name, job in self._givers(means):
-                if name != self.ctx.job and not job.observe:
+                if name != self.ctx.job and not job.observe and name not in self.ctx.paused:
                     try:
                         is_doubted = self.ctx.clock_jumped or name in self.ctx.doubted
                         ctx = replace(self.ctx, job=name, clock_jumped=is_doubted)

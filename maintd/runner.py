@@ -171,6 +171,7 @@ class Runner:
             reason = f"{counted(count, 'step')} left to a later run, after others have failed there"
             self._emit(run, ActionOmitted(target=place, verb=verb, reason=reason))
         result.samples = tuple(hands.samples)
+        result.given_up = _given_up(actions, done)
 
     def _is_spared(self, action: Action, spared: Sequence[Action]) -> bool:
         """Whether it is not needed: what it is for is met by now, or what it needs was not needed."""
@@ -252,6 +253,10 @@ class Runner:
 def _failed(run: Run) -> dict[str, Any]:
     """How a failure is written."""
     return {"level": run.job.severity, "outcome": Outcome.FAILURE}
+
+
+def _given_up(actions: Sequence[Action], done: AbstractSet[int]) -> Counter[str]:
+    return Counter(action.giver for action in actions if action.giver and id(action) in done)
 
 
 def _verbs(actions: Sequence[Action]) -> str:

@@ -330,7 +330,9 @@ class Upkeep:
         if not _is_by_a_person(cause):
             jumped = jumped or name in doubted
         ctx = replace(ctx, clock_jumped=jumped, clock_away=away, doubted=doubted - {name})
-        ctx = replace(ctx, told=wanted.due.told, history=self.state.samples(name), silent=self.guarded.silent)
+        ctx = replace(ctx, told=wanted.due.told, history=self.state.samples(name))
+        if job.is_urgent:
+            ctx = self.guarded.informed(ctx, {other for other in config.jobs if self.pauses.hold(other)})
         return Run(
             name=name,
             job=job,
