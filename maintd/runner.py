@@ -60,7 +60,7 @@ class Runner:
         begun = time.monotonic()
         with ExitStack() as heavy, ExitStack() as rotate:
             for lane, stack in ((Lane.HEAVY, heavy), (Lane.STANZAS, heavy), (Lane.ROTATE, rotate)):
-                if lane in run.ctx.lanes and run.foreseen is None:
+                if lane in run.ctx.lanes and run.holds_lanes:
                     stack.enter_context(self._lanes[lane])
             run.begun.set()
             result.is_void = run.is_void()

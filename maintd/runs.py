@@ -208,3 +208,8 @@ class Run:
     def only_observes(self) -> bool:
         """Whether it changes nothing, because its job, or the whole daemon, only observes."""
         return self.observe or self.job.observe
+
+    @property
+    def holds_lanes(self) -> bool:
+        """Whether it excludes others that work there; what is urgent and only observes waits for nobody."""
+        return self.foreseen is None and not (self.only_observes and self.job.is_urgent)

@@ -289,7 +289,7 @@ class Upkeep:
         if not job.lanes:
             self.checkups.due(due)
         elif job.is_urgent:
-            if self.guarded.presses(due):
+            if self.guarded.presses(due) and not (job.observe or self.config.settings.observe):
                 self.lanes.break_off()
             self._queue(due, Lane.GUARD, frozenset(job.lanes))
         elif due.rest:
@@ -358,7 +358,7 @@ class Upkeep:
         if not self.guarded.is_spent(name, ctx.cause):
             return None
         plan = foresight.plan(job, ctx)
-        if plan is None:
+        if plan is None and not (job.observe or self.config.settings.observe):
             self.lanes.break_off()
         return plan
 

@@ -438,6 +438,23 @@ def test_long_work_is_broken_off_for_it_and_begun_anew(guarded, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["big.csv"]
 
 
+def test_a_guard_that_only_observes_holds_up_nobody(guarded, tmp_path: Path):
+    """It says what it would do while another job is at long work, which it neither breaks off nor waits for."""
+    made = guarded(observe="true")
+    big = tmp_path / "big.csv"
+    subprocess.run(["sh", "-c", f"seq 1 15000000 > {big}; touch -d yesterday-1hour {big}"], check=True)
+    add(made, f'[compress.big]\npaths = ["{tmp_path}/*.csv"]\nolder_than = "1d"\nevery = "1s"\nlevel = 14\n')
+    paths = [archive(made, day, 2 * MIB) for day in range(1, 6)]
+    with made.daemon():
+        until(lambda: list(tmp_path.glob("*.maintd-tmp")), "that it compresses", 30)
+        made.disk.fill(leave=FLOOR - 3 * MIB)
+        until(lambda: made.events("action.planned"), "what it would do", 20)
+        assert not made.events("log.compressed", "file.compressed"), "it did not wait"
+        until(lambda: made.events("log.compressed", "file.compressed"), "that it is compressed", 90)
+    assert not made.events("action.omitted")
+    assert all(path.exists() for path in paths)
+
+
 def test_a_guard_that_is_killed_again_and_again_loses_no_line_that_is_kept():
     """Killed within a second or so of its start, on a full disk, it leaves nothing half done, and no line is lost."""
     try:
