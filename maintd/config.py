@@ -248,7 +248,8 @@ class _Reading:
         """What no job may name: those, and what jobs keep."""
         kept = [job.keeps(name) for name, job in self.jobs.items()]
         stores = chain(directories, *(one.directories for one in kept))
-        return OwnFiles.at(stores, files, chain.from_iterable(one.sets for one in kept))
+        kept_files = chain(files, *(one.files for one in kept))
+        return OwnFiles.at(stores, kept_files, chain.from_iterable(one.sets for one in kept))
 
     def _refuse(self, source: Source, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(source.file, *source.places.find(path), f"{dotted(path)}: {message}"))

@@ -26,6 +26,8 @@ LOOKAHEAD = 3.0
 """Seconds for which what is free has to last, at the pace of the last ones, before anything is done."""
 CALM = 5.0
 """Seconds for which there has to be room before that is said, and the ballast put back."""
+SETTLED = 3600.0
+"""Seconds after which it is looked whether a ballast is still as it is to be: somebody may have removed it."""
 _READINGS = 8
 _WORK = 4
 """What steps need to work in, the copy of a log above all, is taken for so many times what is written meanwhile."""
@@ -93,6 +95,7 @@ class _Watched:
     is_awaited: bool = False
     wait: float = 0.0
     not_before: float = 0.0
+    next_settling: float = 0.0
 
     def pace(self) -> float:
         """Bytes a second by which the free space has shrunk at most between two readings; 0 or less if it grew."""
@@ -113,8 +116,9 @@ class Floors:
         note_mount: Callable[[str, str], None],
         clock: Callable[[], float] = time.monotonic,
         longest: float = LONGEST,
+        settled: float = SETTLED,
     ) -> None:
-        self._emit, self._note_mount = emit, note_mount
+        self._emit, self._note_mount, self._settled = emit, note_mount, settled
         self._watched: dict[str, _Watched] = {}
         self._relay = Relay(self._ask, clock, longest)
 
@@ -126,7 +130,8 @@ class Floors:
         """Watches from now on; where the file system was mounted before, `note_mount` was told."""
         known = self._watched.get(job)
         if known is None or known.floor != floor:
-            self._watched = self._watched | {job: _Watched(floor, before)}
+            next_settling = time.monotonic() + self._settled  # the first is at the start
+            self._watched = self._watched | {job: _Watched(floor, before, next_settling=next_settling)}
 
     def remove(self, job: str) -> None:
         self._watched = {name: watched for name, watched in self._watched.items() if name != job}
@@ -193,6 +198,9 @@ class Floors:
         elif watched.is_low and watched.calm_since is not None and now - watched.calm_since >= CALM:
             watched.is_low, watched.wait = False, 0.0
             self._say_ok(job, watched, room)
+            watched.next_settling = now
+        if is_ample and not watched.is_low and now >= watched.next_settling:
+            watched.next_settling = now + self._settled
             yield Due(job, Settling())
         if lacks and not watched.is_awaited and now >= watched.not_before:
             watched.is_awaited = True

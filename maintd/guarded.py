@@ -100,9 +100,10 @@ class Guarded:
         """The context of a guard's run, in the thread of its lane, with what it has to know of the other jobs."""
         return replace(ctx, paused=paused, given_up=self.given_up, silent=self.silent)
 
-    def is_spent(self, name: str, cause: Cause) -> bool:
-        """Whether a guard for which there is too little room could do nothing the last time."""
-        return isinstance(cause, Low) and bool(cause.wanted) and name in self._spent
+    def is_idle(self, name: str, cause: Cause) -> bool:
+        """Whether there is hardly anything to do: nothing could be done the last time, or nothing is lacking."""
+        is_settling = isinstance(cause, Settling)
+        return is_settling or (isinstance(cause, Low) and bool(cause.wanted) and name in self._spent)
 
     def presses(self, due: Due) -> bool:
         """Whether what is due needs room now, and may find some."""

@@ -1,4 +1,4 @@
-"""What no pattern of a job names: maintd's state, socket and config; backups, and what a restore has set aside."""
+"""What no pattern names: maintd's state, socket, config, ballasts; backups, and what a restore has set aside."""
 
 import os
 from collections.abc import Iterable

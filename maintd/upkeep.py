@@ -354,11 +354,11 @@ class Upkeep:
         )
 
     def _foreseen(self, name: str, job: Job, ctx: Context) -> Plan | None:
-        """The plan of a guard that could do nothing the last time, if there still is nothing: that holds up nobody."""
-        if not self.guarded.is_spent(name, ctx.cause):
+        """The plan of a guard that is hardly needed, if there is nothing in it: that holds up nobody."""
+        if not (job.is_urgent and self.guarded.is_idle(name, ctx.cause)):
             return None
         plan = foresight.plan(job, ctx)
-        if plan is None and not (job.observe or self.config.settings.observe):
+        if plan is None and isinstance(ctx.cause, Low) and not (job.observe or self.config.settings.observe):
             self.lanes.break_off()
         return plan
 

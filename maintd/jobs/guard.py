@@ -11,9 +11,10 @@ from maintd import grounds, unguarded
 from maintd.errors import MaintdError, trouble
 from maintd.job import AbsolutePath, Context, Count, Job, Limit
 from maintd.names import printable
+from maintd.own_files import OwnFiles
 from maintd.room import Floor, Goal, Means, Portion, Relief, Room, WrongDisk
 from maintd.rules import rule
-from maintd.steps import Finding, Lane, Seen, Step
+from maintd.steps import Action, Finding, Lane, Seen, Step
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked, Low
 from maintd.units import format_size
@@ -97,6 +98,9 @@ class Guard(Job):
         assert self.min_free is not None
         return Floor(grounds.resolve(self.directory), self.min_free, self.min_free_inodes, self.warn_free)
 
+    def keeps(self, _name: str) -> OwnFiles:
+        return OwnFiles(files=frozenset([self.ballast_file] if self.ballast_file else []))
+
     def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
         path = grounds.resolve(self.directory)
         if not os.path.isdir(path):
@@ -144,7 +148,7 @@ class Guard(Job):
         lack = goal.lack(room)
         if not lack:
             yield Finding(target=path, reason=f"{format_size(room.free)} are free, {format_size(goal.free)} are wanted")
-            yield from self._refill(room, goal)
+            yield from self._refill(room, goal, device)
         elif isinstance(ctx.cause, Asked | Low):
             made = guarding.Guarding(ctx, self.order, goal, guarding.look_at_room(floor))
             spare = room.free - floor.free  # as long as there is any, a copy is to fit in above the floor
@@ -186,17 +190,23 @@ class Guard(Job):
         except (OSError, MaintdError) as error:
             yield Finding(target=path, reason=f"the ballast cannot be looked at: {error}")
 
-    def _refill(self, room: Room, goal: Goal) -> Iterator[Step]:
+    def _refill(self, room: Room, goal: Goal, device: int) -> Iterator[Step]:
+        """Makes a ballast that is missing; one that is not of the size that is wanted goes first."""
         from maintd.actions.ballast import Refill  # noqa: PLC0415 - as above
 
         if self.ballast_file is None or self.ballast is None:
             return
         path = self._ballast_path(self.ballast_file)
         least = max(goal.free, self._floor.warning(room)) + goal.free // 10
-        if not os.path.lexists(path) and room.free >= self.ballast + least:
-            yield Refill(
-                target=path, reason="room for the moment when the disk is full", size=self.ballast, least=least
-            )
+        there = os.lstat(path).st_size if os.path.lexists(path) else 0
+        if there == self.ballast or room.free + there < self.ballast + least:
+            return
+        old = tuple(self._release(device, f"it is to have {format_size(self.ballast)}"))
+        yield from old
+        needs = tuple(step for step in old if isinstance(step, Action))
+        if needs == old:
+            reason = "room for the moment when the disk is full"
+            yield Refill(target=path, reason=reason, size=self.ballast, least=least, needs=needs)
 
     def _ballast_path(self, path: str) -> str:
         return os.path.join(grounds.resolve(os.path.dirname(path)), os.path.basename(path))
