@@ -79,6 +79,9 @@ class Aim(Protocol):
     def is_met(self) -> bool:
         """Whether they are not needed any more, by a new look. Raises OSError, MaintdError."""
 
+    def note(self, size: int) -> None:
+        """A step for that was done, which is about so many bytes."""
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -91,6 +94,9 @@ class Goal:
     def is_met(self) -> bool:
         room = Room.at(self.path)
         return not self.lack(room)
+
+    def note(self, size: int) -> None:
+        """To look costs nothing."""
 
     def lack(self, room: Room) -> str:
         """What is missing, for people, or nothing."""

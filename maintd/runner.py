@@ -162,7 +162,7 @@ class Runner:
             elif ends.spares(action):
                 result.count("omitted")
             elif self._step(run, action, done, hands, result, ends):
-                done.add(id(action))
+                _note_done(action, done)
 
         _go_through(actions, step, hands, rotate)
         if spared:
@@ -253,6 +253,14 @@ class Runner:
 def _failed(run: Run) -> dict[str, Any]:
     """How a failure is written."""
     return {"level": run.job.severity, "outcome": Outcome.FAILURE}
+
+
+def _note_done(action: Action, done: set[int]) -> None:
+    done.add(id(action))
+    goals = (one.goal for one in (action, *action.needs))
+    goal = next((goal for goal in goals if goal is not None), None)
+    if goal is not None:
+        goal.note(action.in_bytes or 0)
 
 
 def _given_up(actions: Sequence[Action], done: AbstractSet[int]) -> Counter[str]:

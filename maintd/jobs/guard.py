@@ -158,6 +158,7 @@ class Guard(Job):
 
     def _plan_budget(self, ctx: Context, device: int) -> Iterator[Step]:
         from maintd import guarding  # noqa: PLC0415 - as above
+        from maintd.budget import Reckoning  # noqa: PLC0415 - as above
 
         budget = self.budget()
         assert budget
@@ -168,7 +169,7 @@ class Guard(Job):
             yield Finding(target=budget.path, reason=f"{format_size(taken)} are taken, {allowed} are allowed")
         elif isinstance(ctx.cause, Asked | Low):
             goal = budget.lower() if isinstance(ctx.cause, Low) else budget
-            made = guarding.Guarding(ctx, self.order, goal, guarding.look_into(budget, taken))
+            made = guarding.Guarding(ctx, self.order, Reckoning(goal, taken), guarding.look_into(budget, taken))
             free = Room.at(budget.path).free
             yield from made.plan(Relief(Means.EXPIRED, device, self.keep_min, free, excess, budget.path))
 
