@@ -247,7 +247,7 @@ class _Reading:
     def own(self, directories: Iterable[str], config: Iterable[str]) -> OwnFiles:
         """What no job may name: those, and what jobs keep."""
         kept = [job.keeps(name) for name, job in self.jobs.items()]
-        stores = chain(directories, *(one.directories for one in kept))
+        stores = chain(directories, *(one.paths for one in kept))
         return OwnFiles.at(stores, config, chain.from_iterable(one.sets for one in kept))
 
     def _refuse(self, source: Source, path: KeyPath, message: str) -> None:

@@ -1,6 +1,7 @@
 """What a job's plan is made from, read off a config: the daemon and the command line make it in this one way."""
 
 import os
+from dataclasses import replace
 from datetime import UTC, datetime, tzinfo
 from zoneinfo import ZoneInfo
 
@@ -40,6 +41,19 @@ def context(
         stores=stores(config) if lanes else "",
         jobs={other: job for other, job in config.jobs.items() if job.enabled} if lanes else {},
         intents=os.path.join(state, intents.DIRECTORY) if lanes else "",
+    )
+
+
+def beside_daemon(config: Config, ctx: Context) -> Context:
+    """The context of a guard that runs without the daemon, with what that has noted of the other jobs."""
+    from maintd import state  # noqa: PLC0415 - most runs need no database
+
+    directory = config.settings.state_dir
+    paused = state.paused(directory, ctx.now)
+    return replace(
+        ctx,
+        paused=frozenset(config.jobs) if state.ALL_JOBS in paused else paused,
+        given_up=state.given_up(directory),
     )
 
 

@@ -23,6 +23,8 @@ _WORD = re.compile(r"(?a)(?:\A|[^a-zA-Z\d])(?:(?=[a-zA-Z]*[g-zG-Z])[a-zA-Z]{3,})
 but none that could be hexadecimal digits.
 """
 _UUID = re.compile(r"(?i)(?<![\da-f])[\da-f]{8}(?:-[\da-f]{4}){3}-[\da-f]{12}(?![\da-f])")
+_FIRST, _LAST = (datetime(year, 1, 1, tzinfo=UTC).timestamp() for year in (2, 9999))
+"""Seconds since the epoch. A year is left at both ends for what is added, and for other zones."""
 _NUMBER = re.compile(r"(?a)[.-]\d{1,4}\Z")
 
 
@@ -60,7 +62,12 @@ def _end(found: re.Match[str], zone: tzinfo) -> datetime:
 def time_of(path: str, mtime_ns: int, now: datetime, zone: tzinfo) -> datetime:
     """When a file is from (aware): by the date in its name; if there is none, or it is still to come, by its mtime."""
     stamp = date_of(os.path.basename(path), zone)
-    return stamp if stamp is not None and stamp <= now else datetime.fromtimestamp(mtime_ns / 1e9, UTC)
+    return stamp if stamp is not None and stamp <= now else moment(mtime_ns)
+
+
+def moment(mtime_ns: int) -> datetime:
+    """A file's time (aware). Anybody may give a file one that no calendar has: the nearest of a long life is taken."""
+    return datetime.fromtimestamp(min(max(mtime_ns / 1e9, _FIRST), _LAST), UTC)
 
 
 def log_of(name: str) -> str:

@@ -29,12 +29,16 @@ class Doubles:
 
     def plan(self, found: Sequence[Old], wanted: Relief) -> Iterator[Step]:
         """Gives up those of the files, the oldest first. OSError if a manifest cannot be read."""
+        if found and self.store.is_remote and wanted.silent.has(self.shelf.root):
+            yield Finding(target=self.store.to, reason="it did not answer a guard just now: nothing goes for its sake")
+            return
         judge = trust.Judge()
         ask = AskStore(
             target=self.store.to,
             reason="what is given up has to be there",
             store=self.store,
             directory=self.shelf.root,
+            silent=wanted.silent,
         )
         pairs = list(self._stored(found))
         yield from [ask] if pairs and self.store.is_remote else []
@@ -63,6 +67,7 @@ class Doubles:
                 directory=self.shelf.root,
                 stored=entry.name,
                 size=entry.stored_bytes,
+                silent=ask.silent,
             )
             yield confirm
             step = replace(step, needs=(*step.needs, confirm))

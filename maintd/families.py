@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import field
-from datetime import UTC, datetime
+from datetime import datetime
 
-from maintd import durable, grounds, names, patterns
+from maintd import dates, durable, grounds, names, patterns
 from maintd.intents import Interrupted
 from maintd.matching import is_match
 from maintd.names import ArchiveName
@@ -45,7 +45,7 @@ class Archive:
         """When it was set aside, by its stamp; if that lies ahead, because the clock was wrong once, by its mtime."""
         if self.name.stamp <= now:
             return self.name.stamp
-        return datetime.fromtimestamp(self.seen.mtime_ns / 1e9, UTC)
+        return dates.moment(self.seen.mtime_ns)
 
 
 @dataclass

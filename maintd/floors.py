@@ -27,6 +27,8 @@ LOOKAHEAD = 3.0
 """Seconds for which what is free has to last, at the pace of the last ones, before anything is done."""
 CALM = 5.0
 """Seconds for which there has to be room before that is said, and the ballast put back."""
+SETTLED = 3600.0
+"""Seconds after which it is looked whether a ballast is still as it is to be: somebody may have removed it."""
 _READINGS = 8
 _WORK = 4
 """What steps need to work in, the copy of a log above all, is taken for so many times what is written meanwhile."""
@@ -48,10 +50,13 @@ class StorageLow(Event):
     free_bytes: int
     floor_bytes: int
     free_inodes: int
+    floor_inodes: int
     rate_bytes: int
 
     @property
     def msg(self) -> str:
+        if self.free_inodes < self.floor_inodes:
+            return f"{self.free_inodes} inodes free; the floor is {self.floor_inodes}"
         pace = f", and {format_size(self.rate_bytes)}/s are being written" if self.rate_bytes else ""
         return f"{format_size(self.free_bytes)} free{pace}; the floor is {format_size(self.floor_bytes)}"
 
@@ -91,6 +96,7 @@ class _Watched:
     is_awaited: bool = False
     wait: float = 0.0
     not_before: float = 0.0
+    next_settling: float = 0.0
 
     def pace(self) -> float:
         """Bytes a second by which the free space has shrunk at most between two readings; 0 or less if it grew."""
@@ -111,8 +117,9 @@ class Floors:
         note_mount: Callable[[str, str], None],
         clock: Callable[[], float] = time.monotonic,
         longest: float = LONGEST,
+        settled: float = SETTLED,
     ) -> None:
-        self._emit, self._note_mount = emit, note_mount
+        self._emit, self._note_mount, self._settled = emit, note_mount, settled
         self._watched: dict[str, _Watched] = {}
         self._relay = Relay(self._ask, clock, longest)
 
@@ -127,7 +134,8 @@ class Floors:
         """
         known = self._watched.get(job)
         if known is None or known.floor != floor:
-            made = _Watched(floor, before)
+            next_settling = time.monotonic() + self._settled  # the first is at the start
+            made = _Watched(floor, before, next_settling=next_settling)
             if known is not None and known.floor.path == floor.path:
                 made.is_low, made.is_silent = known.is_low, known.is_silent
             self._watched = self._watched | {job: made}
@@ -187,8 +195,11 @@ class Floors:
         floor = watched.floor.goal(room)
         ahead = int(pace * LOOKAHEAD + min(floor.free / 2, pace * LOOKAHEAD * _WORK))
         wanted = min(floor.free + ahead + floor.free // _SHARE, max(room.size * 9 // 10, floor.free))
-        lacks = bool(watched.floor.goal(room, ahead).lack(room))
-        is_ample = room.free >= max(wanted, watched.floor.warning(room) + floor.free // _SHARE)
+        inodes = min(floor.inodes + -(-floor.inodes // _SHARE), max(room.inodes * 9 // 10, floor.inodes))
+        goal = watched.floor.goal(room, ahead)
+        lacks = bool(goal.lack(room))
+        least = max(wanted, watched.floor.warning(room) + floor.free // _SHARE)
+        is_ample = room.free >= least and room.free_inodes >= inodes
         watched.calm_since = (watched.calm_since or now) if is_ample else None
         if lacks or room.free < watched.floor.warning(room):
             if not watched.is_low:
@@ -197,10 +208,13 @@ class Floors:
         elif watched.is_low and watched.calm_since is not None and now - watched.calm_since >= CALM:
             watched.is_low, watched.wait = False, 0.0
             self._say_ok(job, watched, room)
+            watched.next_settling = now
+        if is_ample and not watched.is_low and now >= watched.next_settling:
+            watched.next_settling = now + self._settled
             yield Due(job, Settling())
         if lacks and not watched.is_awaited and now >= watched.not_before:
             watched.is_awaited = True
-            yield Due(job, Low(wanted))
+            yield Due(job, Low(wanted) if goal.lacks_bytes(room) else Low(max(floor.free, 1), inodes))
 
     def _note_silence(self, job: str) -> None:
         watched = self._watched.get(job)
@@ -219,11 +233,13 @@ class Floors:
         self._emit(StorageOk(target=watched.floor.path, free_bytes=room.free, floor_bytes=floor), job)
 
     def _say_low(self, job: str, watched: _Watched, room: Room, pace: int) -> None:
+        floor = watched.floor.goal(room)
         event = StorageLow(
             target=watched.floor.path,
             free_bytes=room.free,
-            floor_bytes=watched.floor.goal(room).free,
+            floor_bytes=floor.free,
             free_inodes=room.free_inodes,
+            floor_inodes=floor.inodes,
             rate_bytes=pace,
         )
         self._emit(event, job)

@@ -1,18 +1,21 @@
 """What the guards of a config look after: file systems with a floor, directories with a budget, and what came of it."""
 
 from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 
 from maintd.events import Event
 from maintd.floors import Floors
-from maintd.job import Job
+from maintd.job import Context, Job
 from maintd.observations import Observations
 from maintd.runs import Result, Run
+from maintd.silent import Silent
 from maintd.spending import Spending
-from maintd.state import State
+from maintd.state import GIVEN_UP, State
 from maintd.trends import Sample
-from maintd.triggers import Cause, Due, Low
+from maintd.triggers import Cause, Due, Low, Settling
 
 _SPENT = {"storage.ok": "guard.spent", "directory.ok": "directory.spent"}
 """What ends what a guard has said."""
@@ -32,6 +35,10 @@ class Guarded:
         self._floors = Floors(self._tell, self._note_mount, clock)
         self._spending = Spending(self._tell)
         self._spent: set[str] = set()
+        self.given_up: Mapping[str, int] = {}
+        """How many files of jobs guards have given up since the last run of each; replaced, never changed."""
+        self.silent = Silent()
+        """The object stores that the guards do not ask for a while; for the thread of their lane."""
 
     def _tell(self, event: Event, job: str) -> None:
         if event.name in _SPENT:
@@ -82,6 +89,8 @@ class Guarded:
         else:
             self._spending.set(name, budget)
 
+        self.given_up = {**self.given_up, name: self._state.given_up(name)}
+
     def forget(self, name: str, *, is_gone: bool) -> None:
         """A job that is gone, or has changed and is installed anew: no run is awaited for it."""
         for part in (self._floors, self._spending):
@@ -94,9 +103,14 @@ class Guarded:
         """Once a second: the guards that are due."""
         return chain(self._floors.look(), self._spending.look())
 
-    def is_spent(self, name: str, cause: Cause) -> bool:
-        """Whether a guard for which there is too little room could do nothing the last time."""
-        return isinstance(cause, Low) and bool(cause.wanted) and name in self._spent
+    def informed(self, ctx: Context, paused: AbstractSet[str]) -> Context:
+        """The context of a guard's run, in the thread of its lane, with what it has to know of the other jobs."""
+        return replace(ctx, paused=paused, given_up=self.given_up, silent=self.silent)
+
+    def is_idle(self, name: str, cause: Cause) -> bool:
+        """Whether there is hardly anything to do: nothing could be done the last time, or nothing is lacking."""
+        is_settling = isinstance(cause, Settling)
+        return is_settling or (isinstance(cause, Low) and bool(cause.wanted) and name in self._spent)
 
     def presses(self, due: Due) -> bool:
         """Whether what is due needs room now, and may find some."""
@@ -109,6 +123,7 @@ class Guarded:
 
     def ended(self, due: Due, run: Run | None, result: Result) -> None:
         """A run has ended, of whatever job."""
+        self._count(due, run, result)
         if not isinstance(due.cause, Low):
             if run is not None and run.job.is_urgent:
                 self._floors.forget_pace(due.job)
@@ -120,3 +135,17 @@ class Guarded:
             self._spent.discard(due.job)
         elif run is not None:
             self._spent.add(due.job)
+
+    def _count(self, due: Due, run: Run | None, result: Result) -> None:
+        """What a guard has deleted of others counts until they have a run of their own."""
+        now = datetime.now(UTC)
+        for name, count in result.given_up.items():
+            self._state.record_samples(name, (Sample(now, GIVEN_UP, count),))
+            self.given_up = {**self.given_up, name: self.given_up.get(name, 0) + count}
+        if (
+            run is not None
+            and not run.only_observes
+            and result.plan is not None
+            and not isinstance(due.cause, Settling)
+        ):
+            self.given_up = {**self.given_up, due.job: 0}

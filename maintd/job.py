@@ -20,6 +20,7 @@ from maintd.limits import Ceiling
 from maintd.own_files import OwnFiles
 from maintd.room import Floor, Relief
 from maintd.rules import Options, rule
+from maintd.silent import Silent
 from maintd.steps import Lane, Step
 from maintd.stores import Store
 from maintd.supervisor import Program, Supervisor
@@ -139,8 +140,10 @@ class Context:
     `doubted` in any case, and by `clock_away` seconds the clock is doubted. No pattern names a file that is maintd's
     `own`. `intents` is the directory for those of rotations in place, `stores` that for object stores. `told` are those
     whom the run before this one told. `history` is what the job's earlier runs have measured, oldest first. `jobs` are
-    all that are enabled, by name. `memory` is what a check keeps between its looks, `worker` a child process for it;
-    `stopped` are, by program, the processes that somebody has asked supervisord to stop.
+    all that are enabled, by name. Those that are `paused` give up nothing to a guard; of those in `given_up` guards
+    have deleted so many files since their own last run. `silent` are object stores that a guard does not ask. `memory`
+    is what a check keeps between its looks, `worker` a child process for it; `stopped` are, by program, the processes
+    that somebody has asked supervisord to stop.
     """
 
     now: datetime
@@ -159,6 +162,9 @@ class Context:
     stores: str = ""
     history: tuple[Sample, ...] = ()
     jobs: Mapping[str, "Job"] = field(default_factory=dict)
+    paused: AbstractSet[str] = frozenset()
+    given_up: Mapping[str, int] = field(default_factory=dict)
+    silent: Silent = field(default_factory=Silent, compare=False)
     memory: dict[str, Any] = field(default_factory=dict, compare=False)
     worker: "Worker | Crew | None" = field(default=None, compare=False)
     stopped: Mapping[str, tuple[int, ...]] = field(default_factory=dict, compare=False)

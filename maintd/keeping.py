@@ -76,7 +76,7 @@ class Keeping(Periods):
             unasked = [v.generation.path for v in verdicts if not v.kept and v.generation.path not in asked]
             held = [path for path in unasked if is_open(path)]
             if not held:
-                return retention.within_share(verdicts, self.max_share)
+                return retention.within_share(verdicts, self.max_share, ctx.given_up.get(ctx.job, 0))
             asked.update(unasked)
             for path in held:
                 own = groups[group_of[path]]

@@ -2,10 +2,13 @@
 
 import hashlib
 import io
+import math
 import os
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from datetime import timedelta
 from typing import TYPE_CHECKING
 
@@ -139,14 +142,23 @@ class Bucket:
 
         return bytes(obstore.get_range(self._objects, self._path(name), start=start, end=end))
 
-    def sizes(self) -> dict[str, int]:
-        """The objects with their bytes."""
+    def sizes(self, longest: float = 0) -> dict[str, int]:
+        """The objects with their bytes. OutOfReach if the store takes longer than so many seconds, if any are given."""
         import obstore  # noqa: PLC0415 - as above
 
         begin = f"{self._store.prefix}/" if self._store.prefix else ""
+        end = time.monotonic() + longest if longest else math.inf
+        found: dict[str, int] = {}
+        store = replace(self._store, timeout=min(longest, self._store.timeout)) if longest else self._store
         with _told(self._store, ""):
-            listed = obstore.list(self._objects, begin or None).collect()
-            return {str(each["path"]).removeprefix(begin): int(each["size"]) for each in listed}
+            for listed in obstore.list(_opened(store), begin or None):
+                found.update({str(each["path"]).removeprefix(begin): int(each["size"]) for each in listed})
+                if time.monotonic() > end:
+                    raise OutOfReach(
+                        f"the object store at {self._store.endpoint or self._store.to} takes longer than {longest:g} s",
+                        hint="is it there, and is endpoint right? this is tried again by itself",
+                    )
+        return found
 
     def reach(self) -> None:
         """Asks for the list of what is there: whether the store answers, the bucket exists, and the key may read it."""

@@ -1,4 +1,4 @@
-"""What no pattern of a job names: maintd's state, socket and config; backups, and what a restore has set aside."""
+"""What no pattern names: maintd's state, socket, config, ballasts; backups, and what a restore has set aside."""
 
 import os
 from collections.abc import Iterable
@@ -11,20 +11,20 @@ from maintd.values import dataclass
 
 @dataclass(frozen=True)
 class OwnFiles:
-    """Whole directories, the `config` (files, and directories of them), and `sets` of snapshots.
+    """The `paths` and all that lies below them, the `config` likewise, and `sets` of snapshots.
 
     /srv/backups/data names those of the set `data`, and what lies in a snapshot of any other set beside them: that of a
     job that is gone, or was renamed.
     No path has a symbolic link in it.
     """
 
-    directories: tuple[str, ...] = ()
+    paths: tuple[str, ...] = ()
     config: tuple[str, ...] = ()
     sets: tuple[str, ...] = ()
 
     @classmethod
-    def at(cls, directories: Iterable[str], config: Iterable[str] = (), sets: Iterable[str] = ()) -> Self:
-        return cls(tuple(map(os.path.realpath, directories)), tuple(map(os.path.realpath, config)), tuple(sets))
+    def at(cls, paths: Iterable[str], config: Iterable[str] = (), sets: Iterable[str] = ()) -> Self:
+        return cls(tuple(map(os.path.realpath, paths)), tuple(map(os.path.realpath, config)), tuple(sets))
 
     def but_config(self) -> Self:
         """Those for whom reads alone: a backup takes the config, which a new machine needs."""
@@ -33,7 +33,7 @@ class OwnFiles:
     def has(self, path: str) -> bool:
         """Whether `path`, which has no symbolic link in it either, is one of them or lies in one."""
         return (
-            any(path == own or path.startswith(f"{own}/") for own in (*self.directories, *self.config))
+            any(path == own or path.startswith(f"{own}/") for own in (*self.paths, *self.config))
             or any(_is_of(one, path) for one in self.sets)
             or (names.ASIDE in path and any(part.endswith(names.ASIDE) for part in path.split("/")))
         )

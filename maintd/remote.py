@@ -124,13 +124,20 @@ def _marked(directory: str) -> tuple[int | None, str]:
         return None, ""
 
 
-def ask(_progress: codec.Progress, *, store: dict[str, Any], directory: str) -> dict[str, int]:
-    """The bytes of all objects that are listed here and that the store has now; what it has lost of them is noted."""
-    sizes = Bucket(Store.of(store)).sizes()
+def ask(_progress: codec.Progress, *, store: dict[str, Any], directory: str, longest: float) -> dict[str, int]:
+    """The bytes of all objects that are listed here and that the store has now; what it has lost of them is noted.
+
+    A disk that is too full for the note is what a guard asks for. OutOfReach after `longest` seconds (0: the store's).
+    """
+    sizes = Bucket(Store.of(store)).sizes(longest)
     entries = inventory.read(directory).entries.values()
     note = losses.written(datetime.now(UTC), losses.compared(entries, sizes))
     with durable.directory(directory) as dir_fd:
-        durable.write_whole(losses.NOTE, note, dir_fd=dir_fd)
+        try:
+            durable.write_whole(losses.NOTE, note, dir_fd=dir_fd)
+        except OSError as error:
+            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                raise
     return {entry.name: sizes[entry.name] for entry in entries if entry.name in sizes}
 
 

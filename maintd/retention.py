@@ -103,12 +103,16 @@ def decide(
     return verdicts if policy.max_total is None else _within_total(verdicts, policy.max_total)
 
 
-def within_share(verdicts: list[Verdict], share: float) -> list[Verdict]:
-    """The same, with at most this share (0 to 1) of all generations given up, but one at least: the oldest."""
+def within_share(verdicts: list[Verdict], share: float, gone: int = 0) -> list[Verdict]:
+    """The same, with at most this share (0 to 1) of all generations given up, but one at least: the oldest.
+
+    So many as are `gone` already count as given up too.
+    """
     condemned = sorted((verdict for verdict in verdicts if not verdict.kept), key=_age)
-    most = max(1, int(share * len(verdicts)))
+    count = len(verdicts) + gone
+    most = max(0, max(1, int(share * count)) - gone)
     left = {id(verdict) for verdict in condemned[most:]}
-    said = f"left to a later run: of {counted(len(verdicts), 'file')} at most {share:.0%} go in one"
+    said = f"left to a later run: of {counted(count, 'file')} at most {share:.0%} go in one"
     return [
         replace(verdict, kept=True, is_left=True, reason=f"{said} ({verdict.reason})")
         if id(verdict) in left

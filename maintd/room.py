@@ -3,12 +3,14 @@
 import os
 import re
 from collections.abc import Iterator
+from dataclasses import field
 from enum import StrEnum
 from typing import Protocol, Self
 
 from maintd import mounts
 from maintd.errors import MaintdError
 from maintd.names import printable
+from maintd.silent import Silent
 from maintd.units import format_size, parse_size
 from maintd.values import dataclass
 
@@ -77,6 +79,9 @@ class Aim(Protocol):
     def is_met(self) -> bool:
         """Whether they are not needed any more, by a new look. Raises OSError, MaintdError."""
 
+    def note(self, size: int) -> None:
+        """A step for that was done, which is about so many bytes."""
+
 
 @dataclass(frozen=True)
 class Goal:
@@ -90,13 +95,20 @@ class Goal:
         room = Room.at(self.path)
         return not self.lack(room)
 
+    def note(self, size: int) -> None:
+        """To look costs nothing."""
+
     def lack(self, room: Room) -> str:
         """What is missing, for people, or nothing."""
-        if room.free < self.free:
+        if self.lacks_bytes(room):
             return f"{format_size(room.free)} free, {format_size(self.free)} are wanted"
         if room.free_inodes < self.inodes:
             return f"{room.free_inodes} inodes free, {self.inodes} are wanted"
         return ""
+
+    def lacks_bytes(self, room: Room) -> bool:
+        """Whether it is not only inodes that are missing, if something is."""
+        return room.free < self.free
 
 
 @dataclass(frozen=True)
@@ -127,11 +139,11 @@ class Floor:
             yield "min_free_inodes", f"the whole file system has {room.inodes:,} inodes: it can never be met"
 
     def goal(self, room: Room, extra: int = 0) -> Goal:
-        """The floor and `extra` bytes more, but never more than there is."""
+        """The floor and `extra` bytes more, but never more than there is; no inodes where they are not counted."""
         return Goal(
             self.path,
             min(self.free.of(room.size) + extra, room.size),
-            self.inodes.of(room.inodes) if self.inodes else 0,
+            self.inodes.of(room.inodes) if self.inodes and room.inodes else 0,
         )
 
     def warning(self, room: Room) -> int:
@@ -145,7 +157,8 @@ class Relief:
     """What a guard asks of a job: steps that free space on this device by these means, and why.
 
     With `below` only what lies below that directory counts. `keep_min` generations of each log stay; `free` bytes are
-    there to work with.
+    there to work with. `of_inodes` says that nothing but inodes is missing. Object stores that are `silent` are not
+    asked.
     """
 
     means: Means
@@ -154,6 +167,8 @@ class Relief:
     free: int
     reason: str
     below: str = ""
+    of_inodes: bool = False
+    silent: Silent = field(default_factory=Silent, compare=False)
 
     def covers(self, path: str, device: int) -> bool:
         """Whether what is done to a file there would be of use."""

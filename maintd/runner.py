@@ -60,7 +60,7 @@ class Runner:
         begun = time.monotonic()
         with ExitStack() as heavy, ExitStack() as rotate:
             for lane, stack in ((Lane.HEAVY, heavy), (Lane.STANZAS, heavy), (Lane.ROTATE, rotate)):
-                if lane in run.ctx.lanes and run.foreseen is None:
+                if lane in run.ctx.lanes and run.holds_lanes:
                     stack.enter_context(self._lanes[lane])
             run.begun.set()
             result.is_void = run.is_void()
@@ -168,7 +168,7 @@ class Runner:
             elif ends.spares(action):
                 result.count("omitted")
             elif self._step(run, action, done, hands, result, ends):
-                done.add(id(action))
+                _note_done(action, done)
 
         _go_through(actions, step, hands, rotate)
         if spared:
@@ -177,6 +177,7 @@ class Runner:
             reason = f"{counted(count, 'step')} left to a later run, after others have failed there"
             self._emit(run, ActionOmitted(target=place, verb=verb, reason=reason))
         result.samples = tuple(hands.samples)
+        result.given_up = _given_up(actions, done)
 
     def _is_spared(self, action: Action, spared: Sequence[Action]) -> bool:
         """Whether it is not needed: what it is for is met by now, or what it needs was not needed."""
@@ -258,6 +259,18 @@ class Runner:
 def _failed(run: Run) -> dict[str, Any]:
     """How a failure is written."""
     return {"level": run.job.severity, "outcome": Outcome.FAILURE}
+
+
+def _note_done(action: Action, done: set[int]) -> None:
+    done.add(id(action))
+    goals = (one.goal for one in (action, *action.needs))
+    goal = next((goal for goal in goals if goal is not None), None)
+    if goal is not None:
+        goal.note(action.in_bytes or 0)
+
+
+def _given_up(actions: Sequence[Action], done: AbstractSet[int]) -> Counter[str]:
+    return Counter(action.giver for action in actions if action.giver and id(action) in done)
 
 
 def _verbs(actions: Sequence[Action]) -> str:

@@ -2,6 +2,7 @@
 
 import os
 import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import field
 from typing import ClassVar, Literal
@@ -136,6 +137,7 @@ class Result:
     """How a run ended. `waiting` counts actions put off because somebody has the file open, `deferred` what is planned
     by the run for the other lane, `refused` what was found that somebody has to correct first.
 
+    `given_up` counts what a guard has deleted of other jobs, as far as these have a share that may go.
     `relieved` are the logs that it has rotated. `plan` is None if none was made. `samples` are to be remembered;
     `remark` is what the job says of what it looks after, for status.
     """
@@ -155,6 +157,7 @@ class Result:
     plan: Plan | None = field(default=None, repr=False)
     samples: tuple[Sample, ...] = ()
     relieved: set[str] = field(default_factory=set)
+    given_up: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock, repr=False)
 
     def count(self, what: Literal["done", "failed", "omitted", "waiting", "spared"]) -> None:
@@ -205,3 +208,8 @@ class Run:
     def only_observes(self) -> bool:
         """Whether it changes nothing, because its job, or the whole daemon, only observes."""
         return self.observe or self.job.observe
+
+    @property
+    def holds_lanes(self) -> bool:
+        """Whether it excludes others that work there; what is urgent and only observes waits for nobody."""
+        return self.foreseen is None and not (self.only_observes and self.job.is_urgent)

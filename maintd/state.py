@@ -57,6 +57,13 @@ _STEPS = (
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"
 
+GIVEN_UP = "given up to guards"
+"""What a sample of a job is about that says how many of its files guards have deleted."""
+_GIVEN_UP = """
+    SELECT sample.job, sum(sample.size) FROM sample LEFT JOIN success USING (job) LEFT JOIN last USING (job)
+    WHERE CAST(what AS TEXT) = ? AND sample.at > max(ifnull(success.at, ''), ifnull(last.at, '')) GROUP BY sample.job
+"""
+
 
 @dataclass(frozen=True)
 class Last:
@@ -199,6 +206,13 @@ class State:
         """What a run has measured, of which not more is kept than trends go by."""
         self._samples.record_sizes(job, new)
 
+    def given_up(self, job: str) -> int:
+        """How many of the job's files guards have deleted since its last run."""
+        last, success = self.last(job), self.last_success(job)
+        runs = [at for at in (last and last.at, success) if at]
+        found = [one for one in self.samples(job) if one.what == GIVEN_UP and all(one.at > at for at in runs)]
+        return sum(sample.size for sample in found)
+
     def shift_samples(self, job: str, by: timedelta) -> None:
         """The wall clock has jumped by so much: what was measured is as long ago as it was before that."""
         self._samples.shift(job, by)
@@ -305,6 +319,17 @@ def leave(directory: str, incidents: Sequence[Incident]) -> None:
 def samples_kept(directory: str, job: str) -> list[Sample]:
     """What a job's runs have measured, for who is not the daemon; none if that cannot be read."""
     return list(map(sample_store.sample, rows_of(_file(directory), sample_store.OF_JOB, job)))
+
+
+def paused(directory: str, now: datetime) -> frozenset[str]:
+    """The jobs that are paused (ALL_JOBS for all), for who is not the daemon."""
+    rows = rows_of(_file(directory), "SELECT job FROM pause WHERE until IS NULL OR until > ?", now.isoformat())
+    return frozenset(job for (job,) in rows)
+
+
+def given_up(directory: str) -> dict[str, int]:
+    """How many files guards have given up of jobs since the last run of each, for who is not the daemon."""
+    return dict(rows_of(_file(directory), _GIVEN_UP, GIVEN_UP))
 
 
 def clock_doubted(directory: str) -> float | None:

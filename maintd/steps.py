@@ -136,6 +136,8 @@ class Action:
     needs: tuple["Action", ...] = ()
     goal: Aim | None = None
     """What it is for, if it is left out once that is met; what needs it is left out with it."""
+    giver: str = ""
+    """The job whose share of files that may go it takes, if it is a guard that deletes one."""
 
     @property
     def detail(self) -> str:

@@ -56,12 +56,14 @@ class AskedBefore:
 
 @dataclass(frozen=True)
 class Low:
-    """A file system has less free than it is to have, or will in a moment; `wanted` bytes are to be free afterwards.
+    """A file system has less free than it is to have, or will in a moment; `wanted` bytes are to be free afterwards,
+    and so many `inodes`.
 
     0 is for a directory that takes more than it may, which can wait for long work.
     """
 
     wanted: int
+    inodes: int = 0
 
     def __str__(self) -> str:
         return "low"

@@ -299,7 +299,7 @@ class Upkeep:
         if not job.lanes:
             self.checkups.due(due)
         elif job.is_urgent:
-            if self.guarded.presses(due):
+            if self.guarded.presses(due) and not (job.observe or self.config.settings.observe):
                 self.lanes.break_off()
             self._queue(due, Lane.GUARD, frozenset(job.lanes))
         elif due.rest:
@@ -340,6 +340,8 @@ class Upkeep:
             jumped = jumped or name in doubted
         ctx = replace(ctx, clock_jumped=jumped, clock_away=away, doubted=doubted - {name})
         ctx = replace(ctx, told=wanted.due.told, history=self.state.samples(name))
+        if job.is_urgent:
+            ctx = self.guarded.informed(ctx, {other for other in config.jobs if self.pauses.hold(other)})
         return Run(
             name=name,
             job=job,
@@ -361,11 +363,11 @@ class Upkeep:
         )
 
     def _foreseen(self, name: str, job: Job, ctx: Context) -> Plan | None:
-        """The plan of a guard that could do nothing the last time, if there still is nothing: that holds up nobody."""
-        if not self.guarded.is_spent(name, ctx.cause):
+        """The plan of a guard that is hardly needed, if there is nothing in it: that holds up nobody."""
+        if not (job.is_urgent and self.guarded.is_idle(name, ctx.cause)):
             return None
         plan = foresight.plan(job, ctx)
-        if plan is None:
+        if plan is None and isinstance(ctx.cause, Low) and not (job.observe or self.config.settings.observe):
             self.lanes.break_off()
         return plan
 

@@ -65,8 +65,8 @@ def add(made: Scene, text: str) -> None:
     config.write_text(config.read_text() + text)
 
 
-def of(events: list[dict[str, Any]], name: str) -> list[dict[str, Any]]:
-    return [event for event in events if event["event"] == name]
+def of(events: list[dict[str, Any]], *names: str) -> list[dict[str, Any]]:
+    return [event for event in events if event["event"] in names]
 
 
 def test_it_deletes_the_oldest_and_stops_as_soon_as_there_is_room(guarded):
@@ -438,6 +438,23 @@ def test_long_work_is_broken_off_for_it_and_begun_anew(guarded, tmp_path: Path):
     assert [path.name for path in tmp_path.iterdir()] == ["big.csv"]
 
 
+def test_a_guard_that_only_observes_holds_up_nobody(guarded, tmp_path: Path):
+    """It says what it would do while another job is at long work, which it neither breaks off nor waits for."""
+    made = guarded(observe="true")
+    big = tmp_path / "big.csv"
+    subprocess.run(["sh", "-c", f"seq 1 15000000 > {big}; touch -d yesterday-1hour {big}"], check=True)
+    add(made, f'[compress.big]\npaths = ["{tmp_path}/*.csv"]\nolder_than = "1d"\nevery = "1s"\nlevel = 14\n')
+    paths = [archive(made, day, 2 * MIB) for day in range(1, 6)]
+    with made.daemon():
+        until(lambda: list(tmp_path.glob("*.maintd-tmp")), "that it compresses", 30)
+        made.disk.fill(leave=FLOOR - 3 * MIB)
+        until(lambda: made.events("action.planned"), "what it would do", 20)
+        assert not made.events("log.compressed", "file.compressed"), "it did not wait"
+        until(lambda: made.events("log.compressed", "file.compressed"), "that it is compressed", 90)
+    assert not made.events("action.omitted")
+    assert all(path.exists() for path in paths)
+
+
 def test_a_guard_that_is_killed_again_and_again_loses_no_line_that_is_kept():
     """Killed within a second or so of its start, on a full disk, it leaves nothing half done, and no line is lost."""
     try:
@@ -634,6 +651,7 @@ def test_a_disk_that_is_read_only_is_told_twice_and_not_with_every_file(guarded,
     assert 1 <= len([event for event in events if event["event"].endswith(".failed")]) <= 4
     (left,) = of(events, "action.omitted")
     assert "left to a later run" in left["msg"]
+    assert kind != "guard" or "steps that failed or wait" in of(events, "guard.spent")[0]["kept"]
 
 
 def test_what_is_refused_is_told_once_an_hour(guarded):

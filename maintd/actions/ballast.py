@@ -1,9 +1,9 @@
 """The ballast of a guard: a file that holds nothing but room, given back when the disk is full, and put back after."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
-from typing import ClassVar
+from typing import ClassVar, Self
 
 from maintd import ballast, room, trust
 from maintd.actions.hands import Hands
@@ -55,12 +55,27 @@ class GuardSpent(Event):
 
     free_bytes: int
     floor_bytes: int
+    free_inodes: int
+    floor_inodes: int
     kept: str
+
+    @classmethod
+    def of(cls, floor: room.Goal, found: Room, kept: str) -> Self:
+        return cls(
+            target=floor.path,
+            free_bytes=found.free,
+            floor_bytes=floor.free,
+            free_inodes=found.free_inodes,
+            floor_inodes=floor.inodes,
+            kept=printable(kept),
+        )
 
     @property
     def msg(self) -> str:
         free, floor = format_size(self.free_bytes), format_size(self.floor_bytes)
-        return f"{free} free, the floor is {floor}, and nothing is left that may go: {self.kept}"
+        if self.free_bytes >= self.floor_bytes:
+            free, floor = f"{self.free_inodes} inodes", str(self.floor_inodes)
+        return f"{free} free, the floor is {floor}, and nothing else may go: {self.kept}"
 
     @property
     def core(self) -> str:
@@ -85,7 +100,7 @@ class DirectorySpent(Event):
     @property
     def msg(self) -> str:
         taken, budget = format_size(self.disk_bytes), format_size(self.budget_bytes)
-        return f"{taken} taken, the budget is {budget}, and nothing is left that may go: {self.kept}"
+        return f"{taken} taken, the budget is {budget}, and nothing else may go: {self.kept}"
 
     @property
     def core(self) -> str:
@@ -150,13 +165,12 @@ class Look(Action):
 
     wanted: room.Goal
     kept: str
+    steps: tuple[Action, ...] = ()
 
-    def apply(self, _hands: Hands) -> Iterator[Event]:
+    def apply(self, hands: Hands) -> Iterator[Event]:
         found = Room.at(self.target)
         if self.wanted.lack(found):
-            yield GuardSpent(
-                target=self.target, free_bytes=found.free, floor_bytes=self.wanted.free, kept=printable(self.kept)
-            )
+            yield GuardSpent.of(self.wanted, found, _left(self.steps, hands) + self.kept)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -168,10 +182,16 @@ class LookInto(Action):
 
     wanted: Budget
     kept: str
+    steps: tuple[Action, ...] = ()
 
-    def apply(self, _hands: Hands) -> Iterator[Event]:
+    def apply(self, hands: Hands) -> Iterator[Event]:
         taken = self.wanted.taken()
         if self.wanted.excess(taken):
-            yield DirectorySpent(
-                target=self.target, disk_bytes=taken, budget_bytes=self.wanted.most, kept=printable(self.kept)
-            )
+            kept = printable(_left(self.steps, hands) + self.kept)
+            yield DirectorySpent(target=self.target, disk_bytes=taken, budget_bytes=self.wanted.most, kept=kept)
+
+
+def _left(steps: Sequence[Action], hands: Hands) -> str:
+    """That some of the steps before were not done, if it is so; what they said themselves tells why."""
+    undone = next((step for step in steps if id(step) not in hands.done), None)
+    return f"steps that failed or wait, as to {undone.verb} {undone.target}; " if undone else ""

@@ -87,6 +87,10 @@ class Clean(Action):
 
     seen: Seen
 
+    @property
+    def in_bytes(self) -> int:
+        return self.seen.size
+
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         within = trust.confinement([os.path.dirname(self.target)], file=self.seen)

@@ -10,8 +10,9 @@ from maintd import durable, grounds, names, trust
 from maintd.actions.archive import ArchiveFailed, PutAway
 from maintd.actions.hands import Hands
 from maintd.confinement import Confinement
-from maintd.errors import Refused
+from maintd.errors import OutOfReach, Refused
 from maintd.events import Event, Failure
+from maintd.silent import LONGEST, Silent
 from maintd.steps import Action
 from maintd.stores import Store
 from maintd.units import counted
@@ -83,6 +84,7 @@ class AskStore(Action):
     """Asks the store for a list of what it has, once for all that is given up because of it.
 
     If one of the objects `relied_on` is not there, nothing goes: Refused. `directory` is the private one for the store.
+    With `silent` it is a guard that asks, and notes there that the store does not answer.
     """
 
     verb: ClassVar[str] = "ask"
@@ -91,6 +93,7 @@ class AskStore(Action):
     store: Store
     directory: str
     relied_on: tuple[str, ...] = ()
+    silent: Silent | None = None
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
@@ -106,8 +109,24 @@ class AskStore(Action):
 
 
 def asked(hands: Hands, action: "AskStore | ConfirmStored") -> dict[str, int]:
-    """What the store has of what is listed here, by name with the bytes, as it says now; noted in these hands."""
-    sizes: dict[str, int] = called(hands, action, "maintd.remote:ask", action.directory, **_given(action))
+    """What the store has of what is listed here, by name with the bytes, as it says now; noted in these hands.
+
+    A guard asks for a few seconds, and not again at once.
+    """
+    silent = action.silent
+    if silent and silent.has(action.directory):
+        raise OutOfReach(
+            f"the object store of {action.store.to} did not answer just now", hint="it is asked again later"
+        )
+    longest = LONGEST if silent else 0
+    try:
+        sizes: dict[str, int] = called(
+            hands, action, "maintd.remote:ask", action.directory, longest=longest, **_given(action)
+        )
+    except OutOfReach:
+        if silent:
+            silent.note(action.directory)
+        raise
     hands.listings[action.directory] = time.monotonic(), sizes
     return sizes
 
@@ -116,7 +135,8 @@ def asked(hands: Hands, action: "AskStore | ConfirmStored") -> dict[str, int]:
 class ConfirmStored(Action):
     """Sees that the store has the object `stored`, of `size` bytes, before the file that it is of is given up.
 
-    It goes by the list that the store gave a minute ago at most. `directory` is the private one for it.
+    It goes by the list that the store gave a minute ago at most. `directory` is the private one for it, `silent` as
+    when it is asked.
     """
 
     verb: ClassVar[str] = "confirm"
@@ -126,6 +146,7 @@ class ConfirmStored(Action):
     directory: str
     stored: str
     size: int
+    silent: Silent | None = None
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()

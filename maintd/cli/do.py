@@ -140,6 +140,8 @@ def _run(order: _Order, name: str, stop: threading.Event) -> Run:
 
     now = datetime.now(UTC)
     ctx = contexts.context(order.config, name, now, Asked(due_only=order.due_only))
+    if order.config.jobs[name].is_urgent:
+        ctx = contexts.beside_daemon(order.config, ctx)
     return Run(
         name=name,
         job=order.config.jobs[name],

@@ -40,7 +40,10 @@ def plan(called: Invocation, jobs: tuple[str, ...], *, due: bool, as_json: bool)
         output.complain(f"maintd: {clock_doubts.told(doubted)}")
     for number, name in enumerate(jobs or [name for name, job in config.jobs.items() if job.enabled]):
         try:
-            steps = tuple(config.jobs[name].plan(contexts.context(config, name, called.now, Asked(due_only=due))))
+            ctx = contexts.context(config, name, called.now, Asked(due_only=due))
+            if config.jobs[name].is_urgent:
+                ctx = contexts.beside_daemon(config, ctx)
+            steps = tuple(config.jobs[name].plan(ctx))
         except (MaintdError, OSError) as error:
             found = trouble(error)
             output.complain(f"maintd: cannot plan {name}: {printable(found.error_msg)}", f"        {found.advice}")

@@ -222,10 +222,15 @@ class ArchiveFiles(Keeping, Job):
 
     def _expired(self, ctx: Context, shelf: "archiving.Shelf", wanted: Relief) -> Iterator[Step]:
         from maintd.actions.drop import DropObject  # noqa: PLC0415 - as above
+        from maintd.actions.expire import ExpireLimited  # noqa: PLC0415 - as above
 
         for step in self._retire(replace(ctx, cause=Settling()), shelf):
             if isinstance(step, DropObject) and step.seen and wanted.covers(step.target, step.seen.dev):
-                yield replace(step, reason=f"{wanted.reason}; {step.reason}")
+                yield replace(step, reason=f"{wanted.reason}; {step.reason}", giver=ctx.job)
+            elif isinstance(step, Finding) and isinstance(step.event, ExpireLimited):
+                yield replace(
+                    step, event=None, reason=f"{step.reason}, and guards take that once between two of its own"
+                )
 
     def _shelf(self, ctx: Context) -> "archiving.Shelf":
         from maintd import archiving  # noqa: PLC0415 - as above

@@ -5,12 +5,12 @@ import stat as st
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields, replace
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import ClassVar
 
 from pydantic import Field
 
-from maintd import dates, mounts, names, patterns, retention, trust
+from maintd import dates, grounds, mounts, names, patterns, retention, trust
 from maintd.claims import Claim
 from maintd.errors import MaintdError
 from maintd.job import Context, FilePattern, Flag, Job
@@ -80,13 +80,22 @@ class ExpireFiles(Keeping, Job):
             yield from self._directories(expansion.directories, deletions, ctx)
 
     def relief(self, ctx: Context, wanted: Relief) -> Iterator[Step]:
-        from maintd.actions.expire import ExpireFile, GiveUpFile  # noqa: PLC0415 - reading a config needs nothing that acts
+        from maintd.actions.expire import ExpireFile, ExpireLimited, GiveUpFile  # noqa: PLC0415 - reading a config needs nothing that acts
 
         if wanted.means is not Means.EXPIRED:
             return
         for step in self.plan(replace(ctx, cause=Settling())):
             if isinstance(step, ExpireFile) and wanted.covers(step.target, step.seen.dev):
-                yield GiveUpFile(target=step.target, reason=f"{wanted.reason}; {step.reason}", seen=step.seen)
+                reason = f"{wanted.reason}; {step.reason}"
+                yield GiveUpFile(target=step.target, reason=reason, seen=step.seen, giver=ctx.job)
+            elif isinstance(step, Finding) and isinstance(step.event, ExpireLimited) and self._is_on(wanted.device):
+                yield replace(
+                    step, event=None, reason=f"{step.reason}, and guards take that once between two of its own"
+                )
+
+    def _is_on(self, device: int) -> bool:
+        places = (grounds.identity(split(pattern).root) for pattern in self.paths)
+        return any(place is not None and place[0] == device for place in places)
 
     def _deletions(self, found: Mapping[str, Seen], ctx: Context) -> Iterator[Step]:
         from maintd import writers  # noqa: PLC0415 - reading a config does not need what deletes
@@ -126,7 +135,7 @@ class ExpireFiles(Keeping, Job):
             except (OSError, MaintdError):
                 continue
             paths = [os.path.join(directory, entry) for entry in entries]
-            age = ctx.now - datetime.fromtimestamp(info.st_mtime, UTC)
+            age = ctx.now - dates.moment(info.st_mtime_ns)
             is_old = age > _SETTLED and not ctx.clock_jumped
             if all(path in going for path in paths) and (paths or is_old):
                 why = "nothing is left in it" if paths else "it has been empty for more than a day"

@@ -11,9 +11,10 @@ from maintd import grounds, unguarded
 from maintd.errors import MaintdError, trouble
 from maintd.job import AbsolutePath, Context, Count, Job, Limit, WindowField
 from maintd.names import printable
+from maintd.own_files import OwnFiles
 from maintd.room import Floor, Goal, Means, Portion, Relief, Room, WrongDisk
 from maintd.rules import rule
-from maintd.steps import Finding, Lane, Seen, Step
+from maintd.steps import Action, Finding, Lane, Seen, Step
 from maintd.supervisor import Supervisor
 from maintd.triggers import Asked, Low
 from maintd.units import format_size
@@ -102,13 +103,19 @@ class Guard(Job):
         assert self.min_free is not None
         return Floor(grounds.resolve(self.directory), self.min_free, self.min_free_inodes, self.warn_free)
 
+    def keeps(self, _name: str) -> OwnFiles:
+        return OwnFiles(paths=(self.ballast_file,) if self.ballast_file else ())
+
     def doubts(self, _supervisor: Supervisor) -> Iterator[tuple[str, str]]:
         path = grounds.resolve(self.directory)
         if not os.path.isdir(path):
             yield "directory", f"{printable(path)} does not exist, so its file system is not guarded"
             return
         if not self.max_used:
-            yield from self._floor.beyond(Room.at(path))
+            room = Room.at(path)
+            yield from self._floor.beyond(room)
+            if self.min_free_inodes and not room.inodes:
+                yield "min_free_inodes", "this file system does not count inodes: it guards nothing there"
         if self.ballast_file is None:
             return
         folder = os.path.dirname(self._ballast_path(self.ballast_file))
@@ -142,19 +149,21 @@ class Guard(Job):
         room = self._floor.room(ctx.history[-1].what if ctx.history else "")
         goal = floor = self._floor.goal(room)
         if isinstance(ctx.cause, Low):
-            goal = replace(floor, free=max(floor.free, ctx.cause.wanted))
+            goal = replace(floor, free=max(floor.free, ctx.cause.wanted), inodes=max(floor.inodes, ctx.cause.inodes))
         lack = goal.lack(room)
         if not lack:
             yield Finding(target=path, reason=f"{format_size(room.free)} are free, {format_size(goal.free)} are wanted")
-            yield from self._refill(room, goal)
+            yield from self._refill(room, goal, device)
         elif isinstance(ctx.cause, Asked | Low):
             made = guarding.Guarding(ctx, self.order, goal, guarding.look_at_room(floor))
             spare = room.free - floor.free  # as long as there is any, a copy is to fit in above the floor
             wanted = Relief(Means.EXPIRED, device, self.keep_min, spare if spare > 0 else room.free, lack)
+            wanted = replace(wanted, of_inodes=not goal.lacks_bytes(room))
             yield from made.plan(wanted, self._release(device, lack))
 
     def _plan_budget(self, ctx: Context, device: int) -> Iterator[Step]:
         from maintd import guarding  # noqa: PLC0415 - as above
+        from maintd.budget import Reckoning  # noqa: PLC0415 - as above
 
         budget = self.budget()
         assert budget
@@ -165,7 +174,7 @@ class Guard(Job):
             yield Finding(target=budget.path, reason=f"{format_size(taken)} are taken, {allowed} are allowed")
         elif isinstance(ctx.cause, Asked | Low):
             goal = budget.lower() if isinstance(ctx.cause, Low) else budget
-            made = guarding.Guarding(ctx, self.order, goal, guarding.look_into(budget, taken))
+            made = guarding.Guarding(ctx, self.order, Reckoning(goal, taken), guarding.look_into(budget, taken))
             free = Room.at(budget.path).free
             yield from made.plan(Relief(Means.EXPIRED, device, self.keep_min, free, excess, budget.path))
 
@@ -187,17 +196,23 @@ class Guard(Job):
         except (OSError, MaintdError) as error:
             yield Finding(target=path, reason=f"the ballast cannot be looked at: {error}")
 
-    def _refill(self, room: Room, goal: Goal) -> Iterator[Step]:
+    def _refill(self, room: Room, goal: Goal, device: int) -> Iterator[Step]:
+        """Makes a ballast that is missing; one that is not of the size that is wanted goes first."""
         from maintd.actions.ballast import Refill  # noqa: PLC0415 - as above
 
         if self.ballast_file is None or self.ballast is None:
             return
         path = self._ballast_path(self.ballast_file)
         least = max(goal.free, self._floor.warning(room)) + goal.free // 10
-        if not os.path.lexists(path) and room.free >= self.ballast + least:
-            yield Refill(
-                target=path, reason="room for the moment when the disk is full", size=self.ballast, least=least
-            )
+        there = os.lstat(path).st_size if os.path.lexists(path) else 0
+        if there == self.ballast or room.free + there < self.ballast + least:
+            return
+        old = tuple(self._release(device, f"it is to have {format_size(self.ballast)}"))
+        yield from old
+        needs = tuple(step for step in old if isinstance(step, Action))
+        if needs == old:
+            reason = "room for the moment when the disk is full"
+            yield Refill(target=path, reason=reason, size=self.ballast, least=least, needs=needs)
 
     def _ballast_path(self, path: str) -> str:
         return os.path.join(grounds.resolve(os.path.dirname(path)), os.path.basename(path))

@@ -1,0 +1,73 @@
+"""What keeps a guard from giving up too much of another job: its pause, and its share of files that may go."""
+
+import json
+import os
+
+from tests.conftest import until
+from tests.faults.runaway import FLOOR, Scene
+from tests.test_guard import MIB, add, archive, did, guarded, of
+
+__all__ = ["guarded"]
+
+
+def files(made: Scene, count: int = 16) -> None:
+    """Of a job by whose slip all but one are given up."""
+    folder = made.disk.folder / "data"
+    folder.mkdir()
+    for number in range(count):
+        (folder / f"{number:02d}.csv").write_bytes(b"x" * 4096)
+        os.utime(folder / f"{number:02d}.csv", (1.7e9 + number, 1.7e9 + number))
+    add(made, f'[expire.some]\npaths = ["{folder}/*.csv"]\nkeep_last = 1\ncron = "@yearly"\n')
+    made.log.write_bytes(b"")
+    made.disk.fill(leave=FLOOR - MIB)
+
+
+def left(made: Scene) -> int:
+    return len(list((made.disk.folder / "data").iterdir()))
+
+
+def test_a_guard_takes_a_jobs_share_once_between_two_runs_of_it(guarded):
+    """Runs of a guard follow each other; together they give up no more than max_share, also after a restart."""
+    made = guarded()
+    files(made)
+    with made.daemon():
+        (spent,) = until(lambda: made.events("guard.spent"), "that nothing is left")
+        assert left(made) == 8
+    assert "at most 50% go in one (max_share)" in spent["kept"]
+    assert "guards take that once between two of its own" in spent["kept"]
+    assert not of(did(made), "file.expired")
+    with made.daemon():
+        until(lambda: len(made.events("daemon.started", "guard.spent")) == 4, "the same of the next daemon")
+        assert left(made) == 8
+        assert made.maintd("do", "expire.some").returncode == 0
+        did(made)
+        assert not of(did(made), "file.expired")
+    assert left(made) == 2  # its own run has taken four, and guards two
+
+
+def test_a_guard_takes_nothing_of_a_paused_job(guarded):
+    """What a person has paused keeps its files, of whatever kind; the guard says why, and goes on when that ends."""
+    made = guarded()
+    files(made)
+    kept = [archive(made, day, 4096) for day in range(1, 5)]
+    made.log.write_bytes(b"x" * MIB)
+    (made.disk.folder / "filler").unlink()
+    with made.daemon():
+        for job in ("rotate.app", "expire.some"):
+            assert made.maintd("pause", job).returncode == 0
+        made.disk.fill(leave=FLOOR - MIB)
+        (spent,) = until(lambda: made.events("guard.spent"), "that nothing may go")
+        for job in ("rotate.app", "expire.some"):
+            assert f"{job}: it is paused, so it gives up nothing" in spent["kept"]
+        assert not made.events("file.expired", "log.expired", "log.rotated")
+    assert not [
+        json.loads(line)
+        for line in made.maintd("plan", "guard.disk", "--json").stdout.splitlines()
+        if '"action"' in line
+    ]
+    assert not of(did(made), "file.expired", "log.expired", "log.rotated")
+    assert (left(made), [path.exists() for path in kept]) == (16, [True] * 4)
+    with made.daemon():
+        until(lambda: len(made.events("daemon.started")) == 2, "the next daemon")
+        assert made.maintd("resume").returncode == 0
+        until(lambda: made.events("log.expired"), "that it goes on", 40)
