@@ -699,7 +699,10 @@ def test_a_database_of_a_service_is_restored_anywhere(tree, own):
 
 LURKING = """
 import os, sys, time
-top, below = sys.argv[1:]
+top, below, user = sys.argv[1], sys.argv[2], int(sys.argv[3])
+os.setgroups([])
+os.setgid(user)
+os.setuid(user)  # here, since the interpreter may lie where only root may go
 os.umask(0)
 print("ready", flush=True)
 while True:
@@ -723,9 +726,9 @@ while True:
 def lurking(top: Path, below: str) -> Iterator[list[str]]:
     """Beside him; in the end, what he has read."""
     read: list[str] = []
-    argv = [sys.executable, "-IS", "-c", LURKING, str(top), below]
-    his = {"user": NOBODY, "group": NOBODY, "extra_groups": []}
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True, **his) as process:  # type: ignore[call-overload]
+    argv = [sys.executable, "-IS", "-c", LURKING, str(top), below, str(NOBODY)]
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout
         assert process.stdout.readline() == "ready\n"
         yield read
         process.kill()
