@@ -37,7 +37,7 @@ class Item:
     def is_used_as_database(self) -> bool:
         """Whether a process that only reads it may write it, or what is beside it, in the next moment."""
         directory = os.path.dirname(self.path)
-        return self.is_database or any(os.path.lexists(os.path.join(directory, name)) for name in self.beside)
+        return self.is_database or any(os.path.isfile(os.path.join(directory, name)) for name in self.beside)
 
 
 def beside(path: str, taken: Collection[str]) -> tuple[str, ...]:

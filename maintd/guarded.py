@@ -146,6 +146,7 @@ class Guarded:
             run is not None
             and not run.only_observes
             and result.plan is not None
+            and not result.aborted  # a guard may have broken it off, and would have a new share by that
             and not isinstance(due.cause, Settling)
         ):
             self.given_up = {**self.given_up, due.job: 0}

@@ -4,6 +4,7 @@ The files of a directory are moved together, so that services do not wait for th
 """
 
 import os
+import stat as st
 from collections.abc import Collection, Iterable, Sequence
 from functools import partial
 from itertools import count
@@ -12,6 +13,9 @@ from maintd import durable, names
 from maintd.asides import Aside, Item, inode_of
 from maintd.errors import MaintdError, Refused
 from maintd.names import printable
+
+_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83", b"\xd9\xd5\x05\xf9\x20\xa1\x63\xd7")
+"""How write-ahead logs, in either byte order, and rollback journals begin."""
 
 
 def by_directory(items: Iterable[Item]) -> dict[str, list[Item]]:
@@ -48,9 +52,22 @@ def _set_aside(item: Item, aside: int, dir_fd: int) -> None:
         durable.move(name, name, item.old, dir_fd=dir_fd, new_fd=aside)
     elif _inode(name, dir_fd) is not None:
         raise Refused(f"{printable(item.path)} was made by somebody else meanwhile")
-    for other in item.beside:
-        if _inode(other, dir_fd) is not None:
-            durable.move(other, other, None, dir_fd=dir_fd, new_fd=aside)
+    for other in _beside(item, dir_fd):
+        durable.move(other, other, None, dir_fd=dir_fd, new_fd=aside)
+
+
+def _beside(item: Item, dir_fd: int) -> list[str]:
+    """What SQLite keeps beside a file now; of what has such a name beside no database, what begins as SQLite's does."""
+    found = [name for name in item.beside if _is_file(name, dir_fd)]
+    if item.is_database or any(_begins_as_sqlites(name, dir_fd) for name in found):
+        return found
+    return []
+
+
+def _begins_as_sqlites(name: str, dir_fd: int) -> bool:
+    """Whether it is a write-ahead log or a journal (https://sqlite.org/fileformat2.html, 3 and 4.1)."""
+    with durable.opened(name, dir_fd=dir_fd) as descriptor:
+        return os.pread(descriptor, 8, 0).startswith(_MAGICS)
 
 
 def put_back(items: Sequence[Item], *, keep: bool) -> None:
@@ -81,7 +98,7 @@ def _clear(item: Item, aside: int, dir_fd: int, *, keep: bool) -> None:
     there = _inode(name, dir_fd)
     is_ours = _is_same(there, item.new)
     if is_ours or (there is not None and _inode(name, aside) is not None):
-        for other in (*item.beside, name):
+        for other in (*_beside(item, dir_fd), name):
             _take_away(other, aside, dir_fd, keep=keep or not is_ours)
 
 
@@ -169,6 +186,13 @@ def prepare(items: tuple[Item, ...]) -> None:
         parent, name = os.path.split(path)
         with durable.directory(parent) as dir_fd:
             durable.make_private(name, dir_fd=dir_fd)
+
+
+def _is_file(name: str, dir_fd: int) -> bool:
+    try:
+        return st.S_ISREG(os.lstat(name, dir_fd=dir_fd).st_mode)
+    except FileNotFoundError:
+        return False
 
 
 def _inode(name: str, dir_fd: int) -> tuple[int, int] | None:

@@ -1,5 +1,6 @@
 """What a directory may take: how seldom it is walked on the way down, and that nothing goes in vain for that."""
 
+import subprocess
 from pathlib import Path
 
 from maintd.budget import Budget, Reckoning
@@ -30,7 +31,8 @@ def test_a_directory_is_walked_a_few_times_for_many_steps(tmp_path):
     """The steps end with the same file as if each was preceded by a walk, after about as many as halves it has."""
     paths = filled(tmp_path, 500)
     budget = Counted(str(tmp_path), MIB)
-    goal = Reckoning(budget, budget.taken())
+    goal = Reckoning(budget, budget.taken(), quick=0, rest=float("inf"))  # as if its walk took long
+    Counted.walks = 0
     gone = 0
     while not goal.is_met():
         paths[gone].unlink()
@@ -40,11 +42,26 @@ def test_a_directory_is_walked_a_few_times_for_many_steps(tmp_path):
     assert Counted.walks < 25
 
 
+def test_no_more_goes_where_files_take_more_than_they_hold(tmp_path):
+    """Files for which blocks are set aside (fallocate -n): as many go as the budget asks for, and no more."""
+    paths = filled(tmp_path, 60)
+    for path in paths:
+        subprocess.run(["fallocate", "-n", "-l", "64K", path], check=True)
+    budget = Budget(str(tmp_path), 3 * MIB)
+    goal = Reckoning(budget, budget.taken(), quick=0, rest=float("inf"))
+    gone = 0
+    while not goal.is_met():
+        paths[gone].unlink()
+        goal.note(FILE)
+        gone += 1
+    assert 3 * MIB - (128 << 10) < budget.taken() <= 3 * MIB
+
+
 def test_what_others_delete_meanwhile_is_found_out(tmp_path):
     """Nothing more goes than half of what was too much if somebody else makes room in the middle."""
     paths = filled(tmp_path, 500)
     budget = Budget(str(tmp_path), 2 * MIB)
-    goal = Reckoning(budget, budget.taken())
+    goal = Reckoning(budget, budget.taken(), quick=0, rest=float("inf"))
     for path in paths[250:]:
         path.unlink()
     gone = 0

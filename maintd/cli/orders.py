@@ -61,10 +61,9 @@ def _is_wanted(entry: Entry, only: Sequence[str]) -> bool:
 def _is_named(entry: Entry, given: str) -> bool:
     """By its path; or as its manifest has it, which is how the output of a command is called."""
     path = os.path.abspath(given)
-    below = (entry.path, path), (entry.name, given.rstrip("/"))
-    return any(f"{one}/".startswith(f"{other}/") for one, other in below) or (
-        entry.path == given or is_match(entry.path, path)
-    )
+    if entry.kind == "output":
+        return given.rstrip("/") in (entry.path, entry.name, os.path.dirname(entry.name))
+    return f"{entry.path}/".startswith(f"{path}/") or is_match(entry.path, path)
 
 
 def placeable(order: Order, found: Snapshot) -> list[Entry]:
