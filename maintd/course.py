@@ -29,9 +29,12 @@ class Course:
         self.readings.append(health)
         if self.is_flapping:
             steady = self._known()[-STEADY:]
-            self.is_flapping = len(steady) < STEADY or _changes(steady) > 0
+            is_blind = list(self.readings)[-STEADY:] == [Health.UNKNOWN] * STEADY
+            self.is_flapping = not is_blind and (len(steady) < STEADY or _changes(steady) > 0)
             if not self.is_flapping:
-                self.readings = deque(steady, maxlen=MOST_READINGS)  # it takes new changes to flap again
+                self.readings = deque(
+                    [Health.UNKNOWN] * STEADY if is_blind else steady, maxlen=MOST_READINGS
+                )  # it takes new changes to flap again
         else:
             self.is_flapping = self.changes >= CHANGES
 

@@ -14,10 +14,13 @@ _MOST = 1000
 
 @dataclass
 class _Program:
-    """`count` failures since it was well; `times` are those of the last ones, also from before that."""
+    """`count` failures since it was well; `times` are those of the last ones, also from before that. Since `running`
+    it was seen to run without a break, None if it does not.
+    """
 
     count: int = 0
     is_given_up: bool = False
+    running: float | None = None
     times: "deque[float]" = field(default_factory=lambda: deque(maxlen=_MOST))
 
 
@@ -44,6 +47,20 @@ class Failing:
         program.count += 1
         program.is_given_up |= is_final
         program.times.append(now)
+        program.running = None
+
+    def saw(self, name: str, now: float, *, is_running: bool) -> None:
+        """How one of those that have failed is now."""
+        program = self._known[name]
+        program.running = (now if program.running is None else program.running) if is_running else None
+
+    def is_new(self, name: str, calm: float, now: float) -> bool:
+        """Whether a failure now is one of a program that was well: it has run for `calm`, if it ever failed."""
+        return name not in self or self._has_run(name, now) >= calm
+
+    def _has_run(self, name: str, now: float) -> float:
+        since = self._known[name].running
+        return 0.0 if since is None else now - since
 
     def is_given_up(self, name: str) -> bool:
         """Whether it was told to be."""
@@ -51,9 +68,8 @@ class Failing:
 
     def is_well(self, name: str, calm: float, now: float) -> bool:
         """Whether one that runs has done so for long enough: `calm` for each failure of the last hour."""
-        times = self._known[name].times
-        lately = sum(at > now - _HOUR for at in times)
-        return now - times[-1] >= max(calm, min(calm * lately, _LONGEST))
+        lately = sum(at > now - _HOUR for at in self._known[name].times)
+        return self._has_run(name, now) >= max(calm, min(calm * lately, _LONGEST))
 
     def end(self, name: str) -> int:
         """It is well again, or matters no more; how often it had failed."""

@@ -34,6 +34,7 @@ class Follower:
     A first look begins at the end, or at the start if the log `is_new`. `read` are the generations beside it that were
     read or are older, by their inodes, each with how it begins. In this look `skipped` bytes were too many to be read,
     `missed` generations could not be, and `lost` was what the log had been. One that `unpacks` reads packed ones too.
+    Of logs that are `followed` themselves, by path, each has its inode: they are no generations of this one.
     """
 
     path: str
@@ -44,6 +45,7 @@ class Follower:
     read: dict[int, bytes] = field(default_factory=dict)
     is_new: bool = False
     unpacks: bool = False
+    followed: Mapping[str, tuple[int, int]] = field(default_factory=dict)
     skipped: int = 0
     missed: int = 0
     lost: tuple[int, int] | None = None
@@ -74,7 +76,7 @@ class Follower:
                 self.inode, self.changed = inode, info.st_mtime_ns
                 self.offset = 0 if self.is_new else _last_line_end(live, info.st_size)
                 self.tail = self._tail_in(live)
-                self.read = _heads(generations(self.path))
+                self.read = _heads(self._generations())
             is_renamed = self.inode != inode
             if is_renamed or self._tail_in(live) != self.tail:  # renamed; or cut, or archived in place
                 yield from self._aside(max(MOST - info.st_size, 0), is_renamed=is_renamed)
@@ -84,12 +86,15 @@ class Follower:
             yield from self._read(live, info.st_size)
             self.changed = info.st_mtime_ns
 
+    def _generations(self) -> list[Generation]:
+        return [one for one in generations(self.path) if self.followed.get(one.path) != one.inode]
+
     def _aside(self, room: int, *, is_renamed: bool) -> Iterator[bytes]:
         """What was written before the log was begun anew: the rest of what it was then, and all that came between.
 
         `room` bytes may be read, of more only the last so many.
         """
-        found = generations(self.path)
+        found = self._generations()
         with contextlib.ExitStack() as stack:
             pieces = self._pieces(found, room, stack, is_renamed=is_renamed)
             excess = sum(size for *_, size in pieces) - room
@@ -187,9 +192,10 @@ def count(  # noqa: PLR0913 - what a child is asked comes by name
     is_wanted, is_unwanted = matcher(matches), matcher(ignores) if ignores else None
     found, last, states, skipped, missed, is_late = 0, b"", {}, 0, 0, False
     lost = set()
+    followed = {path: tuple(state[0]) for path, state in logs.items()}
     for path in paths:
         follower = _follower(path, paths, old, logs)
-        follower.unpacks = unpacks
+        follower.unpacks, follower.followed = unpacks, followed
         with contextlib.closing(follower.lines()) as lines:
             for number, whole in enumerate(lines):
                 line = whole[:_LONGEST_LINE]

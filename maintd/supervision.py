@@ -149,7 +149,7 @@ class Supervision:
         failed, lines = change.failed, change.last_lines or None
         if not change.was and self._failing.is_given_up(program.name):
             return  # an earlier maintd has told of that
-        is_new = program.name not in self._failing
+        is_new = self._failing.is_new(program.name, self._config.cascade.calm.total_seconds(), now)
         self._failing.failed(program.name, now, is_final=failed.is_final)
         if failed.is_final:
             self._say(lives.ProgramFatal(target=program.name, reason=failed.reason, last_lines=lines))
@@ -186,6 +186,7 @@ class Supervision:
         states = {program.name: program.state for program in known}
         for name in list(self._failing):
             state = states.get(name, lives.REMOVED)
+            self._failing.saw(name, now, is_running=state == "RUNNING")
             if state == "RUNNING" and self._failing.is_well(name, calm, now):
                 self._say(lives.ProgramRecovered(target=name, failures=self._failing.end(name)))
             elif state in ("STOPPED", lives.REMOVED):

@@ -42,6 +42,8 @@ def ends(readings: str, fail_after: object = 2, recover_after: object = 2) -> st
         ("udududuuuuu", "flapping"),
         ("udududuuuuuu", "up"),
         ("udududdddddd", "down"),
+        ("ududud?????", "flapping"),
+        ("ududud??????", "unknown"),
     ],
 )
 def test_so_many_in_a_row(readings, end):

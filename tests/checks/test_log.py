@@ -129,6 +129,21 @@ def test_a_log_that_comes_later_counts_from_its_start(tmp_path):
     assert missing.read().reason.startswith("5 lines")
 
 
+def test_a_log_is_no_generation_of_its_neighbour(tmp_path):
+    """Logs `worker` and `worker-1` of one pattern: what is in the second counts once when the first is rotated."""
+    first, second = tmp_path / "worker", tmp_path / "worker-1"
+    write(first, 5)
+    write(second, 5)
+    look = looks(tmp_path / "worker*")
+    look.read()
+    write(second, 3)
+    look.read()
+    first.rename(tmp_path / "gone")
+    write(first, 2)
+    write(second, 1)
+    assert look.read().reason.startswith("6 lines")
+
+
 def test_a_log_that_is_renamed_within_its_own_pattern_is_counted_once(tmp_path):
     """A log that goes on under another name that the pattern has, too, is no new log."""
     log = tmp_path / "app.log"

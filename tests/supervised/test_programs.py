@@ -276,6 +276,27 @@ def test_what_crashes_on_keeps_no_cascade_alive(daemon, supervisord):
     assert one.event("program.started", target="late:late")["seq"] > ended["seq"]
 
 
+def test_another_outage_of_the_same_programs_is_a_cascade_too(daemon, supervisord):
+    """It is one when they have run for `calm`, also while they have not recovered from the ones before for that."""
+    one = daemon('[cascade]\ncalm = "3s"\n')
+    flags = {name: one.tree.folder / name for name in "abcd"}
+    real = supervisord(**{name: (f"while_there {flag}", "autorestart=false") for name, flag in flags.items()})
+    one.start()
+    until(lambda: one.tree.run("status").returncode == 0, "it answers")
+    for count, names in enumerate(("abc", "abcd"), 1):
+        for name in names:
+            flags[name].touch()
+        one.event("cascade.began", count=count)
+        one.event("cascade.ended", count=count)
+        for name in names:
+            flags[name].unlink()
+            real.ctl("start", name)
+        one.event("program.recovered", target=f"{names[-1]}:{names[-1]}")  # after its first failure in any case
+    for name in "abc":
+        flags[name].touch()
+    one.event("cascade.began", count=3)
+
+
 def test_what_crashes_again_and_again_has_to_run_longer_to_have_recovered(daemon, supervisord):
     """After one failure it has recovered when it ran for `calm`; after the second within the hour, for twice that."""
     one = daemon('[cascade]\ncalm = "3s"\n')
