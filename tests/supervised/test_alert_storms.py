@@ -4,16 +4,20 @@ import json
 import shutil  # noqa: TID251 - only to find a tool
 import subprocess
 import urllib.request
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from itertools import chain
+from pathlib import Path
 
 import pytest
 
 from tests.checks.test_servers import free_port
 from tests.conftest import until
+from tests.end_to_end.daemon import Daemon
 from tests.end_to_end.test_set_clock import LIBRARY, _set, _start
 
 from .sink import FILE, alerts, said
+from .supervisord import Supervisord
 
 ALERTMANAGER = shutil.which("prometheus-alertmanager")
 
@@ -30,9 +34,8 @@ def test_a_crash_loop_is_one_alert(daemon, supervisord, sink):
     assert "it was:" not in sink.messages[0][0]["annotations"]["description"]
 
 
-def test_what_was_wrong_before_a_restart_is_over_after_it(daemon, supervisord, sink):
-    """A program was told to have crashed; maintd is restarted, and the program by somebody: that it runs is told."""
-    one = daemon(alerts(sink, group="100ms") + '[cascade]\ncalm = "2s"\n')
+def told_to_have_crashed(one: Daemon, supervisord: Callable[..., Supervisord]) -> tuple[Path, Supervisord]:
+    """The program `a` crashes, which is told, and maintd is stopped; the file on which it ends, and supervisord."""
     flag = one.tree.folder / "flag"
     real = supervisord(a=(f"while_there {flag}", "autorestart=false"))
     one.start()
@@ -40,6 +43,13 @@ def test_what_was_wrong_before_a_restart_is_over_after_it(daemon, supervisord, s
     flag.touch()
     one.event("alert.sent")
     one.stop()
+    return flag, real
+
+
+def test_what_was_wrong_before_a_restart_is_over_after_it(daemon, supervisord, sink):
+    """A program was told to have crashed; maintd is restarted, and the program by somebody: that it runs is told."""
+    one = daemon(alerts(sink, group="100ms") + '[cascade]\ncalm = "2s"\n')
+    flag, real = told_to_have_crashed(one, supervisord)
     flag.unlink()
     real.ctl("start", "a")
     one.start()
@@ -50,13 +60,7 @@ def test_what_was_wrong_before_a_restart_is_over_after_it(daemon, supervisord, s
 def test_what_is_wrong_with_a_program_is_known_over_a_restart(daemon, supervisord, sink):
     """A program crashed, and maintd is restarted: reminders go on, status shows it, and its recovery is told."""
     one = daemon(alerts(sink, 'remind = "2s"\nmost = 100\n', group="100ms") + '[cascade]\ncalm = "2s"\n')
-    flag = one.tree.folder / "flag"
-    real = supervisord(a=(f"while_there {flag}", "autorestart=false"))
-    one.start()
-    until(lambda: one.tree.run("status").returncode == 0, "it answers")
-    flag.touch()
-    one.event("alert.sent")
-    one.stop()
+    flag, real = told_to_have_crashed(one, supervisord)
     one.start()
     one.event("alert.sent", count=len(one.events("alert.sent")) + 3)
     assert [found["name"] for found in one.status()["alerts"]["open"]] == ["program.a:a"]
