@@ -119,13 +119,14 @@ class Dispatch:
                 [one for one in waiting if one.item.what != "wrong"][: _MOST_WAITING // 2] or waiting[:1]
             )
         channel.sent = [when for when in channel.sent if when > at - _HOUR]
-        is_critical = any(telling.item.level == "critical" for telling in waiting)
-        if at - channel.since < self._settings.group.total_seconds() or len(channel.sent) >= self._most(
-            is_critical=is_critical
-        ):
+        waiting = self._store.waiting(name)
+        is_reserved = len(channel.sent) >= self._most(is_critical=False)
+        if is_reserved:  # for what is critical, which may be more than is one message
+            waiting.sort(key=lambda telling: telling.item.level != "critical")
+        most = self._most(is_critical=waiting[0].item.level == "critical")
+        if at - channel.since < self._settings.group.total_seconds() or len(channel.sent) >= most:
             return []
         channel.sent.append(at)
-        waiting = self._store.waiting(name)
         fit = fitting(telling.item for telling in waiting)
         channel.since = channel.since if fit < len(waiting) else None  # what does not fit has waited long enough too
         self._store.assign_counted(name, waiting[:fit], os.urandom(8).hex())

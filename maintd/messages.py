@@ -35,7 +35,7 @@ class Message:
     @property
     def title(self) -> str:
         bad = [item for item in self.items if item.what != "over"]
-        first = (bad or self.items)[0]
+        first = max(bad or self.items, key=lambda item: LEVELS.index(item.level))
         counts = [(len(bad), "wrong"), (len(self.items) - len(bad), "over")]
         if len(self.items) == 1:
             return f"[{self.host}] {_WORDS[first.what]}{first.title}"

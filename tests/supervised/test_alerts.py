@@ -5,7 +5,7 @@ import signal
 import sqlite3
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from .sink import FILE, alerts, said
 EXTRAS = Path(__file__).parents[2] / ".venv-extras/bin/maintd"
 
 
-def files(one: Daemon, names: str) -> Callable[[str], None]:
+def files(one: Daemon, names: Iterable[str]) -> Callable[[str], None]:
     """Has the files of these checks be there, and returns what takes one away."""
     for name in names:
         (one.tree.folder / name).touch()
@@ -161,19 +161,24 @@ def test_reminders_routes_and_the_cap(daemon, sink):
 
 
 def test_what_is_critical_passes_where_the_rest_has_used_up_the_cap(daemon, sink):
-    """Reminders have used up what they may of the messages of the hour: what is critical comes through at once."""
+    """Errors have used up what they may of the messages of the hour, and more wait than one message holds: what is
+    critical comes through at once, and first in it.
+    """
     critical = FILE.format("b") + 'severity = "critical"\n'
-    one = daemon(alerts(sink, 'remind = "1s"\nmost = 2\n', group="100ms") + FILE.format("a") + critical)
-    take = files(one, "b")
+    others = [f"c{number}" for number in range(51)]
+    jobs = "".join(map(FILE.format, ["a", *others])) + critical
+    one = daemon(alerts(sink, "most = 2\n", group="100ms") + jobs)
+    take = files(one, ["b", *others])
     one.start()
     one.event("alert.sent")
-    before = until(lambda: _newest(one), "a reminder waits")
-    until(lambda: _newest(one) >= before + 3, "three more have taken its place")
+    for name in others:
+        take(name)
+    until(lambda: one.status()["alerts"]["channels"][0]["waiting"] == len(others), "they wait", 60)
     assert len(sink.messages) == 1
     take("b")
     one.event("alert.sent", count=2)
-    assert ("check.file.b", False) in said(sink)
-    until(lambda: one.status()["alerts"]["channels"][0]["waiting"] == 2, "both wait, since all of it is used up")
+    assert sink.messages[1][0]["labels"]["alertname"] == "check.file.b"
+    assert one.status()["alerts"]["channels"][0]["waiting"] == len(others) + 1 - 50
     assert len(sink.messages) == 2
 
 
