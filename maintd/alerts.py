@@ -71,8 +71,10 @@ class Alerts:
                 self._store.note(replace(incident, fades=incident.key not in watched))
         for standing in standings:
             open_now = self._store.incidents.get(standing.job)
-            if standing.said in ("down", "degraded", "flapping", "blind") and open_now is None:
-                level = "warning" if standing.said == "degraded" else severities.get(standing.job, "error")
+            if standing.said in ("down", "degraded", "flapping", "flapping down", "blind") and open_now is None:
+                level = (
+                    "warning" if standing.said in ("degraded", "flapping") else severities.get(standing.job, "error")
+                )
                 title = f"{standing.job}: {standing.said}"
                 self.note(Notice(standing.job, standing.job, level, title, standing.reason), now)
             elif standing.said == "up" and open_now is not None:

@@ -77,7 +77,7 @@ class CheckRecovered(Event):
 @dataclass(frozen=True, kw_only=True)
 class CheckFlapping(Event):
     """A check goes up and down. It counts as degraded, and says no more until it is steady. If it was down among that,
-    its level is the job's severity.
+    its level is the job's severity; it is said again for that if it was merely degraded at first.
     """
 
     name: ClassVar[str] = "check.flapping"

@@ -18,8 +18,10 @@ from maintd.readings import Health, Reading
 from maintd.state import Standing, State
 from maintd.values import dataclass
 
-FLAPPING, BLIND = "flapping", "blind"
-"""What was said, beside a Health: that it goes up and down, or that it could not be told for as long as `_BLIND`."""
+FLAPPING, FLAPPING_DOWN, BLIND = "flapping", "flapping down", "blind"
+"""What was said, beside a Health: that it changes again and again, and that it was down among that; or that it could
+not be told for as long as `_BLIND`."""
+_FLAPS = (FLAPPING, FLAPPING_DOWN)
 _BLIND = 3600.0
 """Seconds of unknown readings after which that is told as if it were down: nobody looks after it."""
 _IMPATIENCE = 1.0
@@ -74,7 +76,7 @@ class Standings:
                 self._entries[name].memory = {}
         for name in self._checks.keys() - self._entries.keys():
             standing = kept.get(name) or Standing(name, Health.UNKNOWN, now, "not looked at yet", Health.UP)
-            course = Course(is_flapping=standing.said == FLAPPING)
+            course = Course(is_flapping=standing.said in _FLAPS)
             self._entries[name] = _Entry(standing, time.monotonic(), course)
 
     def memory(self, name: str) -> dict[str, Any]:
@@ -105,11 +107,12 @@ class Standings:
             self._hasten(hindrance)
 
     def is_telling(self, name: str) -> bool:
-        """Whether the last look at a check has found how it is: up, or not."""
+        """Whether the last look at a check has found what is said of it: that it is down, or that it is not."""
         entry = self._entries.get(name)
         if entry is None or entry.reading is None or entry.reading.health is Health.UNKNOWN:
             return False
-        return self._hindrance(name) is None
+        is_said = entry.standing.said in (Health.DOWN, FLAPPING_DOWN)
+        return is_said == (entry.reading.health is Health.DOWN) and self._hindrance(name) is None
 
     def rests(self, name: str) -> bool:
         """Whether nobody knows just now how a check is: it is paused, or another one that is down keeps it quiet."""
@@ -127,11 +130,12 @@ class Standings:
         if entry.reading is None:
             return
         if entry.course.is_flapping:
-            if entry.standing.said != FLAPPING:
-                self._say(entry, FLAPPING, Health.DEGRADED, run, now)
+            said = FLAPPING_DOWN if entry.course.goes_down else FLAPPING
+            if entry.standing.said not in (said, FLAPPING_DOWN):
+                self._say(entry, said, Health.DEGRADED, run, now)
             return
         was = entry.standing.health
-        if entry.standing.said == FLAPPING and was is Health.DEGRADED:
+        if entry.standing.said in _FLAPS and was is Health.DEGRADED:
             was = Health.UNKNOWN  # it is steady again: the last readings alone count
         verdict = entry.course.verdict(was, job.fail_after, job.recover_after)
         is_worse = verdict.badness > entry.standing.health.badness and verdict is not Health.UNKNOWN
@@ -164,7 +168,7 @@ class Standings:
         entry.standing = replace(entry.standing, said=said, bad_from=bad_from)
         self._state.record_standing(entry.standing)
         job = self._checks[before.job]
-        is_severe = said in (Health.DOWN, BLIND) or (said == FLAPPING and entry.course.goes_down)
+        is_severe = said in (Health.DOWN, FLAPPING_DOWN, BLIND)
         event = _event(reading, said, before.said, entry, lasted)
         self._emit(event, Envelope(before.job, run, job.severity if is_severe else ""))
 
@@ -237,7 +241,7 @@ class Standings:
             "health": standing.health,
             "since": standing.since.isoformat(timespec="seconds"),
             "reason": printable(reading.reason if reading and is_current else standing.reason),
-            "flapping": standing.said == FLAPPING,
+            "flapping": standing.said in _FLAPS,
             "severity": self._checks[standing.job].severity,
             "target": printable(self._checks[standing.job].target),
             "last_health": reading.health if reading else None,
@@ -262,14 +266,15 @@ def _reached(start: str, following: Callable[[str], Iterable[str]]) -> Iterator[
 def _event(reading: Reading, said: str, was: str, entry: _Entry, lasted: float) -> Event:
     since = entry.standing.since.isoformat(timespec="seconds")
     target, reason, advice = reading.target, reading.reason, reading.advice or None
-    said, was = (Health.UNKNOWN if word == BLIND else word for word in (said, was))
+    told = {BLIND: Health.UNKNOWN, FLAPPING_DOWN: FLAPPING}
+    said, was = (told.get(word, word) for word in (said, was))
     match said:
         case Health.UP:
             return CheckRecovered(target=target, reason=reason, since=since, was=was, lasted_s=round(lasted, 1))
         case Health.DOWN:
             advice = reading.advice or CheckFailed.usual_advice
-            told = {"error": reading.error or "down", "error_msg": reason, "advice": advice}
-            return CheckFailed(target=target, tried="find it up", since=since, was=was, **told)
+            failure = {"error": reading.error or "down", "error_msg": reason, "advice": advice}
+            return CheckFailed(target=target, tried="find it up", since=since, was=was, **failure)
         case Health.DEGRADED:
             return CheckDegraded(target=target, reason=reason, since=since, was=was, advice=advice)
         case Health.UNKNOWN:

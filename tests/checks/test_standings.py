@@ -2,8 +2,11 @@
 
 import signal
 import time
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
+
+import pytest
 
 from maintd import jobs
 from maintd.events import Event
@@ -58,56 +61,93 @@ def test_flapping_goes_on_over_a_restart(daemon, web):
 
 
 def test_a_ping_tells_of_what_was_seen_alone(daemon, web):
-    """What is up is told to its monitor, and what is down; nothing of a check that is blind, or is kept quiet."""
+    """What is up is told to its monitor, and what is said to be down; nothing of a check that is blind, of one that
+    fails with what it depends on, also before that is said to be down, or of a blip.
+    """
     _fails(web, "/down")
-    ping = FAST + f'fail_after = 1\nping = "{web.url}/ping-{{0}}"\n'
-    blind = f'{ping}token_file = "/nowhere"\n'
-    quiet = f'{ping}depends_on = ["check.http.down"]\n'
-    given = {"up": ping, "down": ping, "blind": blind, "quiet": quiet}
+    _fails(web, "/quiet")
+    web.answers["/blip"] = lambda made, number: respond(made, 500 if number % 6 == 2 else 200, b"")
+    ping = FAST + f'ping = "{web.url}/ping-{{0}}"\n'
+    soon = f"{ping}fail_after = 1\n"
+    blind = f'{soon}token_file = "/nowhere"\n'
+    quiet = f'{soon}depends_on = ["check.http.down"]\n'
+    given = {"blip": ping, "down": ping, "blind": blind, "quiet": quiet}
     one = daemon("".join(http(web, name, more.format(name)) for name, more in given.items())).start()
     one.event("check.failed", job="check.http.down")
-    asked(web, "ping-up", 2)
-    before = len(web.asked["/ping-quiet"])
-    asked(web, "ping-up", 3)
-    asked(web, "ping-down/fail", 2)
-    assert len(web.asked["/ping-quiet"]) == before
-    assert {path for path in web.asked if path.startswith(("/ping-blind", "/ping-quiet/"))} == set()
-    assert "/ping-down" not in web.asked
+    asked(web, "ping-down/fail", 1)
+    asked(web, "blip", 3)
+    asked(web, "ping-blip", 2)
+    assert {path for path in web.asked if path.startswith("/ping")} == {"/ping-down/fail", "/ping-blip"}
 
 
-def test_what_is_blind_for_an_hour_is_told_as_if_it_were_down(tmp_path: Path):
-    """Unknown readings without a break are told as a warning, and after an hour once more, at the job's severity."""
-    told: list[tuple[Event, Envelope]] = []
+class Looks:
+    """One check, `severity = "critical"`, whose readings are given; what is said of it, each time with its level."""
+
     name = "check.http.a"
-    checks = {name: jobs.kind("check.http").model_validate({"url": "http://127.0.0.1:1", "severity": "critical"})}
-    state = State(str(tmp_path), lambda _: None)
 
-    def begin() -> Standings:
-        made = Standings(state, lambda event, envelope: told.append((event, envelope)), lambda _: None)
-        made.take_over(checks, datetime.now(UTC))
-        return made
+    def __init__(self, folder: Path) -> None:
+        self.told: list[tuple[Event, Envelope]] = []
+        self.state = State(str(folder), lambda _: None)
+        self.begin()
 
-    def look(made: Standings, health: Health, count: int = 2) -> None:
-        for _ in range(count):
-            made.note(name, "", Reading(target="a", reason="no token", health=health), datetime.now(UTC))
+    def begin(self) -> None:
+        """Goes on as the next maintd would."""
+        given = {"url": "http://127.0.0.1:1", "severity": "critical"}
+        self.standings = Standings(
+            self.state, lambda event, envelope: self.told.append((event, envelope)), lambda _: None
+        )
+        self.standings.take_over({self.name: jobs.kind("check.http").model_validate(given)}, datetime.now(UTC))
 
-    def an_hour_passes(made: Standings) -> None:
-        made._entries[name].blind_since -= 3600
+    def find(self, *found: Health) -> None:
+        for health in found:
+            reading = Reading(target="a", reason="no token", health=health)
+            self.standings.note(self.name, "", reading, datetime.now(UTC))
 
-    standings = begin()
-    look(standings, Health.UNKNOWN)
-    an_hour_passes(standings)
-    look(standings, Health.UP, 1)
-    look(standings, Health.UNKNOWN)
-    assert [(event.name, envelope.level) for event, envelope in told] == [
-        ("check.unknown", ""),
-        ("check.recovered", ""),
-        ("check.unknown", ""),
-    ]
-    an_hour_passes(standings)
-    look(standings, Health.UNKNOWN)
-    look(begin(), Health.UNKNOWN, 3)
-    assert [(event.name, envelope.level) for event, envelope in told[3:]] == [("check.unknown", "critical")]
-    look(begin(), Health.UP)
-    assert (told[-1][0].name, told[-1][0].was) == ("check.recovered", "unknown")
-    state.close()
+    def an_hour_passes(self) -> None:
+        self.standings._entries[self.name].blind_since -= 3600
+
+    @property
+    def said(self) -> list[tuple[str, str]]:
+        return [(event.name, envelope.level) for event, envelope in self.told]
+
+
+@pytest.fixture
+def looks(tmp_path: Path) -> Iterator[Looks]:
+    made = Looks(tmp_path)
+    yield made
+    made.state.close()
+
+
+def test_what_is_blind_for_an_hour_is_told_as_if_it_were_down(looks):
+    """Unknown readings without a break are told as a warning, and after an hour once more, at the job's severity."""
+    looks.find(Health.UNKNOWN, Health.UNKNOWN)
+    looks.an_hour_passes()
+    looks.find(Health.UP)
+    looks.find(Health.UNKNOWN, Health.UNKNOWN)
+    assert looks.said == [("check.unknown", ""), ("check.recovered", ""), ("check.unknown", "")]
+    looks.an_hour_passes()
+    looks.find(Health.UNKNOWN, Health.UNKNOWN)
+    looks.begin()
+    looks.find(*[Health.UNKNOWN] * 3)
+    assert looks.said[3:] == [("check.unknown", "critical")]
+    looks.begin()
+    looks.find(Health.UP, Health.UP)
+    assert (looks.told[-1][0].name, looks.told[-1][0].was) == ("check.recovered", "unknown")
+
+
+def test_what_flaps_is_told_once_more_when_it_is_down_among_that(looks):
+    """Up and degraded in turn is a warning; once it is down in between that is told at the job's severity, and no more
+    until it is steady, over a restart of maintd too.
+    """
+    looks.find(*[Health.UP, Health.DEGRADED] * 8)
+    assert looks.said == [("check.flapping", "")]
+    looks.begin()
+    looks.find(*[Health.UP, Health.DEGRADED] * 2)
+    assert len(looks.told) == 1
+    looks.find(*[Health.UP, Health.DOWN] * 3)
+    looks.begin()
+    looks.find(*[Health.UP, Health.DOWN] * 3, *[Health.UP, Health.DEGRADED] * 8)
+    assert looks.said[1:] == [("check.flapping", "critical")]
+    looks.find(*[Health.UP] * 8)
+    assert looks.said[2:] == [("check.recovered", "")]
+    assert looks.told[-1][0].was == "flapping"
