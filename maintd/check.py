@@ -1,6 +1,5 @@
 """What a Check is: a job that only looks, beside the lanes, and ends by a hard deadline."""
 
-import errno
 import re
 import time
 from collections.abc import Iterator
@@ -13,7 +12,7 @@ from pydantic_core import core_schema
 from maintd import expressions
 from maintd.changes import CheckSeen
 from maintd.child import Worker
-from maintd.errors import MaintdError, Refused, TimedOut, trouble
+from maintd.errors import MaintdError, Refused, TimedOut, is_shortage, trouble
 from maintd.job import Age, Context, Interval, Job, Span
 from maintd.patterns import Expansion, Match
 from maintd.readings import Health, Reading, Sign, gathered
@@ -26,8 +25,6 @@ from maintd.written import Written
 
 _QUORUM = re.compile(r"\s*(\d+)\s*(?:of\s*(\d+)\s*)?")
 MOST_READINGS = 60
-NO_DESCRIPTORS = (errno.EMFILE, errno.ENFILE)
-"""What maintd is short of itself says nothing of what it looks at."""
 
 
 class CannotTell(MaintdError):
@@ -44,7 +41,7 @@ def seen(expansion: Expansion, noun: str) -> list[Match]:
     Raises OSError if some stay unseen for what maintd itself is short of.
     """
     for miss in expansion.misses:
-        if miss.error is not None and miss.error.errno in NO_DESCRIPTORS:
+        if miss.error is not None and is_shortage(miss.error):
             raise miss.error
     if not expansion.matches:
         told = next((f"{miss.path}: {miss.reason}" for miss in expansion.misses), f"there is no such {noun}")
@@ -156,6 +153,11 @@ class Check(Job):
         """What it looks at, without secrets."""
         raise NotImplementedError
 
+    @property
+    def is_by_name(self) -> bool:
+        """Whether a look asks the resolver for a name first."""
+        return False
+
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         """What it sees now, until `deadline` (time.monotonic()).
 
@@ -175,7 +177,7 @@ class Check(Job):
             sign, error = Sign(Health.UNKNOWN, str(raised), raised.hint), type(raised).__name__.lower()
         except (OSError, MaintdError) as raised:
             found = trouble(raised)
-            health = Health.UNKNOWN if getattr(raised, "errno", None) in NO_DESCRIPTORS else Health.DOWN
+            health = Health.UNKNOWN if is_shortage(raised) else Health.DOWN
             sign, error = Sign(health, found.error_msg, found.advice), found.error
         yield Reading(
             target=self.target,

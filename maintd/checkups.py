@@ -26,8 +26,10 @@ from maintd.triggers import Due, Scheduled
 from maintd.units import format_limit
 
 HEARTBEAT = "check.heartbeat"
-MOST, MOST_CHILDREN = 64, 16
-"""Looks at a time: here, and through children of about 20 MB each."""
+MOST, MOST_BY_NAME, MOST_CHILDREN = 64, 48, 16
+"""Looks at a time: here; at what has a name, for which all wait if the resolver does not answer; and through children
+of about 20 MB each.
+"""
 MOST_MATCHING = 8
 """Children that match regular expressions for the looks that are taken here."""
 
@@ -56,7 +58,13 @@ class Checkups:
         self.standings = Standings(state, log.emit, self._look_now)
         runner = Runner(log)
         self._here = Rounds(runner, self._begun, put, awake, most=MOST)
+        self._by_name = Rounds(runner, self._begun, put, awake, most=MOST_BY_NAME)
         self._in_children = Rounds(runner, self._begun, put, awake, most=MOST_CHILDREN, in_child=True)
+        self._places = {
+            f"one of {MOST} places": self._here,
+            f"one of {MOST_BY_NAME} places by name": self._by_name,
+            f"one of {MOST_CHILDREN} places with a child": self._in_children,
+        }
         self._matching = Crew(MOST_MATCHING)
         self._rhythm = Rhythm(self._in_time)
 
@@ -124,7 +132,7 @@ class Checkups:
 
     def tick(self) -> None:
         """Gives up the looks that do not end."""
-        for rounds in (self._here, self._in_children):
+        for rounds in self._places.values():
             for wanted, run in rounds.overdue():
                 if wanted.on_end:
                     wanted.on_end(Result(run.id, failed=1))
@@ -143,18 +151,18 @@ class Checkups:
 
     @property
     def alive(self) -> bool:
-        return self._here.alive and self._in_children.alive and self._rhythm.alive
+        return self._rhythm.alive and all(rounds.alive for rounds in self._places.values())
 
     @property
     def running(self) -> set[str]:
-        return self._here.running | self._in_children.running
+        return set[str]().union(*(rounds.running for rounds in self._places.values()))
 
     def is_wanted(self, name: str) -> bool:
         return self._rounds(name).is_wanted(name)
 
     def stop(self) -> None:
-        self._here.stop()
-        self._in_children.stop()
+        for rounds in self._places.values():
+            rounds.stop()
 
     def told(self) -> list[dict[str, Any]]:
         """Every check for `maintd status`, the worst first."""
@@ -163,10 +171,7 @@ class Checkups:
 
     def waiting(self) -> dict[str, set[str]]:
         """For which places checks wait, and which."""
-        return {
-            f"one of {MOST} places": self._here.waiting,
-            f"one of {MOST_CHILDREN} places with a child": self._in_children.waiting,
-        }
+        return {place: rounds.waiting for place, rounds in self._places.items()}
 
     def _in_time(self, name: str) -> None:
         """A check's time has come, in the thread of the rhythm."""
@@ -181,7 +186,9 @@ class Checkups:
 
     def _rounds(self, name: str) -> Rounds:
         job = self._jobs.get(name)
-        return self._in_children if isinstance(job, Check) and job.in_child else self._here
+        if not isinstance(job, Check):
+            return self._here
+        return self._in_children if job.in_child else self._by_name if job.is_by_name else self._here
 
     def _begun(self, wanted: Wanted, worker: Worker | None) -> Run | None:
         run = self._begin(wanted)

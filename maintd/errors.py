@@ -65,6 +65,17 @@ class Denied(MaintdError):
     """supervisord answers, and its answer is that it cannot: there is no such program, for example."""
 
 
+_SHORTAGES = {errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EAGAIN, errno.EADDRNOTAVAIL}
+
+
+def is_shortage(error: BaseException) -> bool:
+    """Whether maintd or its machine was short of something: descriptors, memory, processes, ports to connect from.
+
+    That says nothing of what was to be reached.
+    """
+    return getattr(error, "errno", None) in _SHORTAGES
+
+
 @dataclass(frozen=True)
 class Problem:
     """One fault of a config file. `line` and `column` count from 1; 0 means that the place is not known."""
@@ -102,6 +113,7 @@ _ADVICE = {
     errno.EEXIST: "a file of that name is there already and is left alone: move it away",
     errno.ELOOP: "a symbolic link is in the way, where none is followed: name the directory itself",
     errno.ENOMEM: "no memory left: see what uses it",
+    errno.EADDRNOTAVAIL: "no port is left to connect from (ss -s), or this machine has no address of that kind",
     errno.EOPNOTSUPP: "this file system cannot do that",
     errno.ENAMETOOLONG: "the name with its stamp is longer than 255 bytes: use a shorter log name",
     errno.ENOTDIR: "a part of the path is not a directory",

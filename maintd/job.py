@@ -183,6 +183,8 @@ class Job(Options):
     """Whether other files than the config say what it does, which are read anew at each run, and by a reload."""
     is_due_by_itself: ClassVar[bool] = False
     """Whether something makes it due also without `cron` and `every`."""
+    due_when: ClassVar[str] = ""
+    """What makes it due by itself, in words, where no option of its own says so."""
     follows_programs: ClassVar[bool] = False
     """Whether it goes by how supervisord's programs are, so that these are followed."""
     takes_archives: ClassVar[bool] = False

@@ -9,6 +9,7 @@ import ipaddress
 import os
 import socket
 import ssl
+import struct
 import threading
 import time
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from maintd.deadlines import left
-from maintd.errors import MaintdError, Refused
+from maintd.errors import MaintdError, Refused, is_shortage
 
 MOST_LOOKUPS = 16
 """Names that are looked up at a time; who asks for more waits for a place, but no longer than until its deadline."""
@@ -62,28 +63,38 @@ class TlsWire(ssl.SSLSocket):
 def connect(host: str, port: int, deadline: float) -> Wire:
     """A connection to the first address of `host` that takes it. Raises OSError, TimedOut, MaintdError."""
     addresses = resolve(host, port, deadline)
+    failures: list[OSError] = []
     for at, (family, address) in enumerate(addresses):
         wire = Wire(family, socket.SOCK_STREAM)
         wire.deadline = deadline
         try:
             wire.settimeout(left(deadline) / (len(addresses) - at))
             wire.connect(address)
-        except OSError:
+        except OSError as error:
             wire.close()
-            if at == len(addresses) - 1:
-                raise
+            failures.append(error)
         else:
             return wire
-    raise MaintdError(f"{host} has no address")
+    if not failures:
+        raise MaintdError(f"{host} has no address")
+    raise next((error for error in reversed(failures) if not is_shortage(error)), failures[-1])  # IPv6 may be off here
 
 
 def connect_unix(path: str, deadline: float) -> Wire:
-    """A connection to a Unix socket. Raises OSError, TimedOut."""
+    """A connection to a Unix socket. Raises OSError, TimedOut.
+
+    If the queue of its server is full that is waited for, by a limit of the kernel's (socket(7)): without blocking
+    it would be refused at once (EAGAIN).
+    """
     wire = Wire(socket.AF_UNIX, socket.SOCK_STREAM)
     wire.deadline = deadline
     try:
-        wire.settimeout(left(deadline))
+        limit = divmod(max(int(left(deadline) * 1e6), 1), 1_000_000)
+        wire.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("@ll", *limit))
         wire.connect(path)
+    except BlockingIOError as error:
+        wire.close()
+        raise TimeoutError from error
     except BaseException:
         wire.close()
         raise
@@ -171,6 +182,14 @@ _lookups: dict[str, _Lookup] = {}
 _places = threading.Condition()
 
 
+def is_asked_for(host: str) -> bool:
+    """Whether the resolver asks others for a host: it is no address, and not this machine (RFC 6761, 6.3)."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(host)
+        return False
+    return host.rstrip(".").lower() != "localhost"
+
+
 def resolve(host: str, port: int, deadline: float) -> list[Address]:
     """The addresses of a host, by getaddrinfo(3). Raises OSError, TimedOut; MaintdError if it was not done in time."""
     with contextlib.suppress(ValueError):
@@ -185,10 +204,14 @@ def resolve(host: str, port: int, deadline: float) -> list[Address]:
 
 
 def _lookup(host: str, deadline: float) -> _Lookup | None:
-    """The question for a host, asked once there is a place for it; None if there was none until the deadline."""
+    """The question for a host, asked once there is a place for it; None if there was none until the deadline.
+
+    This machine needs no place: it stands in hosts(5).
+    """
     with _places:
         is_there = _places.wait_for(
-            lambda: host in _lookups or len(_lookups) < MOST_LOOKUPS, max(deadline - time.monotonic(), 0)
+            lambda: host in _lookups or len(_lookups) < MOST_LOOKUPS or not is_asked_for(host),
+            max(deadline - time.monotonic(), 0),
         )
         if not is_there:
             return None

@@ -94,7 +94,7 @@ def _when(job: Job) -> str:
         least = str(floor.free) if floor.free.is_percent else format_size(int(floor.free.number))
         parts.append(f"as soon as less than {least} is free at {floor.path}")
     parts += [f"as soon as {budget.path} takes more than {format_size(budget.most)}"] if budget else []
-    parts += ["as soon as its program takes more"] if job.ceiling() else []
+    parts += [f"as soon as {job.due_when}"] if job.due_when else []
     text = "; ".join(parts)
     text += f", within {job.window}" if job.window else ""
     return text + (f", spread over {format_duration(job.spread)}" if job.spread else "")

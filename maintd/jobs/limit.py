@@ -64,6 +64,7 @@ class ProgramLimit(Job):
     lanes: ClassVar[tuple[Lane, ...]] = (Lane.PROGRAMS,)
     due_from_disk: ClassVar[bool] = True
     is_due_by_itself: ClassVar[bool] = True
+    due_when: ClassVar[str] = "its program takes more"
     follows_programs: ClassVar[bool] = True
 
     program: str = Field(

@@ -24,6 +24,7 @@ class Revive(Job):
     kind: ClassVar[str] = "revive"
     lanes: ClassVar[tuple[Lane, ...]] = (Lane.PROGRAMS,)
     is_due_by_itself: ClassVar[bool] = True
+    due_when: ClassVar[str] = "one of its programs is FATAL"
     follows_programs: ClassVar[bool] = True
 
     programs: tuple[str, ...] = Field(

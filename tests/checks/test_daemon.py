@@ -1,8 +1,12 @@
 """Checks in the running daemon: side by side, on the edge, in order of dependence, over restarts."""
 
+import os
 import signal
+import socket
 import sqlite3
 from collections.abc import Callable
+
+import pytest
 
 from tests.conftest import until
 from tests.end_to_end.daemon import Daemon
@@ -302,6 +306,28 @@ def test_status_says_which_checks_wait_for_a_place(daemon):
         "it is said",
     )
     assert one.stop() == 0
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a name server of its own")
+def test_a_resolver_that_hangs_holds_up_names_alone(daemon, web):
+    """While 70 checks wait for names that nobody resolves, those of an address and of this machine go on."""
+    jobs = "".join(
+        f'[check.tcp.t{number}]\nhost = "t{number}.example"\nport = 1\nevery = "1s"\ntimeout = "5m"\n'
+        for number in range(70)
+    )
+    local = http(web, "local").replace("127.0.0.1", "localhost")
+    one = daemon(jobs + http(web, "other") + local)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent:
+        silent.bind(("127.0.53.1", 53))
+        config = one.tree.folder / "resolv.conf"
+        config.write_text("nameserver 127.0.53.1\noptions timeout:30\n")
+        own = f'mount --bind {config} /etc/resolv.conf && exec "$@"'
+        one.start(under=["unshare", "--mount", "sh", "-c", own, "sh"])
+        place = "one of 48 places by name"
+        until(lambda: place in [check["waits_for"] for check in one.status()["checks"]], "some have to wait", 60)
+        asked(web, "other", 3)
+        asked(web, "local", 3)
+        assert one.stop() == 0
 
 
 def test_an_expression_that_backtracks_stops_nobody(daemon, web):

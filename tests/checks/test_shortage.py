@@ -1,6 +1,7 @@
 """What maintd itself is short of: descriptors, and connections that one user would like to have all of."""
 
 import grp
+import json
 import os
 import resource
 import select
@@ -11,8 +12,10 @@ import sys
 import pytest
 
 from maintd import client
-from tests.conftest import until
+from tests.conftest import environment, until
+from tests.tree import MAINTD
 
+from .conftest import seen
 from .servers import Server
 from .test_daemon import FAST, http, is_up
 
@@ -107,3 +110,32 @@ def test_what_maintd_is_short_of_is_told_of_no_other(daemon, web: Server):
     assert {check["health"] for check in one.status()["checks"]} <= {"up", "down"}
     assert one.stop() == 0
     assert one.events("daemon.failed") == one.events("job.failed") == []
+
+
+def test_a_full_queue_of_a_unix_socket_is_down_once_the_time_is_over(tree):
+    """A server that takes nobody has hung: it is waited for until the deadline, and that is not for want of maintd."""
+    with socket.socket(socket.AF_UNIX) as server, socket.socket(socket.AF_UNIX) as first:
+        server.bind(f"{tree.folder}/socket")
+        server.listen(0)
+        first.connect(f"{tree.folder}/socket")
+        found = seen(tree, f'[check.tcp.a]\nsocket = "{tree.folder}/socket"\ntimeout = "300ms"\n')["check.tcp.a"]
+    assert (found["health"], found["reason"]) == ("down", "no answer within 300ms")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root, for a network of its own")
+def test_what_this_machine_has_no_address_for_is_unknown(tree):
+    """Without IPv6 what has such an address alone cannot be told; of what has another as well, that one counts."""
+    hosts = tree.folder / "hosts"
+    hosts.write_text("127.0.0.1 both.example\n::1 both.example\n")
+    tree.write_config('[check.tcp.alone]\nhost = "::1"\nport = 1\n[check.tcp.both]\nhost = "both.example"\nport = 1\n')
+    looks = f'mount --bind {hosts} /etc/hosts && exec "$0" -c {tree.config} do --all --json'
+    done = subprocess.run(
+        ["unshare", "--mount", "--net", "sh", "-c", looks, MAINTD],
+        check=False,
+        capture_output=True,
+        env=environment(),
+        timeout=60,
+    )
+    events = [json.loads(line) for line in done.stdout.splitlines()]
+    found = {event["job"]: event["health"] for event in events if event.get("event") == "check.seen"}
+    assert found == {"check.tcp.alone": "unknown", "check.tcp.both": "down"}

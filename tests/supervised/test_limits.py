@@ -1,6 +1,7 @@
 """`limit` against a real supervisord: by PSS, N of M, step by step, and never leaving a program stopped."""
 
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -259,6 +260,9 @@ def test_nothing_is_restarted_or_started_outside_the_window(daemon, supervisord)
     one = daemon(f'{jobs}[revive.free]\nprograms = ["free"]\npause = "500ms"\n')
     fallen = ("unless /nowhere", "startsecs=1\nstartretries=0")
     supervisord(one=("hold 40", ""), held=fallen, free=fallen)
+    checked = json.loads(one.tree.run("check", "--json").stdout)
+    when = [job["when"].partition(", within ")[0] for job in checked["jobs"]]
+    assert when == ["as soon as its program takes more", *["as soon as one of its programs is FATAL"] * 2]
     one.start()
     one.event("limit.exceeded", target="one:one")
     one.event("program.failed", count=3, target="free:free")

@@ -116,6 +116,12 @@ class CheckHttp(Check):
     def target(self) -> str:
         return self.url.partition("?")[0]
 
+    @property
+    def is_by_name(self) -> bool:
+        from maintd import wire  # noqa: PLC0415 - as below
+
+        return self.socket is None and wire.is_asked_for(urlsplit(self.url).hostname or "")
+
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         try:
             answer = self._answer(deadline)

@@ -44,6 +44,10 @@ class CheckTcp(Check):
     def target(self) -> str:
         return self.socket or f"{self.host}:{self.port}"
 
+    @property
+    def is_by_name(self) -> bool:
+        return self.socket is None and wire.is_asked_for(self.host)
+
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         begun = time.monotonic()
         made: wire.Wire | wire.TlsWire = (

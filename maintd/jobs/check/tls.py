@@ -34,6 +34,10 @@ class CheckTls(Check):
     def target(self) -> str:
         return f"{self.server_name or self.host}:{self.port}"
 
+    @property
+    def is_by_name(self) -> bool:
+        return wire.is_asked_for(self.host)
+
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         plain = wire.connect(self.host, self.port, deadline)
         try:
