@@ -35,15 +35,20 @@ class TooEarly(CannotTell):
     """A check cannot tell yet, as is to be expected: such a reading does not count."""
 
 
-def seen(expansion: Expansion, noun: str) -> list[Match]:
-    """The files that patterns name. Raises MaintdError if there are none, with what was found in their place.
-
-    Raises OSError if some stay unseen for what maintd itself is short of.
-    """
+def complete(expansion: Expansion) -> Expansion:
+    """The same. Raises OSError if some of the files stay unseen for what maintd itself is short of."""
     for miss in expansion.misses:
         if miss.error is not None and is_shortage(miss.error):
             raise miss.error
-    if not expansion.matches:
+    return expansion
+
+
+def seen(expansion: Expansion, noun: str) -> list[Match]:
+    """The files that patterns name. Raises MaintdError if there are none, with what was found in their place.
+
+    Raises OSError as `complete` does.
+    """
+    if not complete(expansion).matches:
         told = next((f"{miss.path}: {miss.reason}" for miss in expansion.misses), f"there is no such {noun}")
         raise MaintdError(told)
     return expansion.matches

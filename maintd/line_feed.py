@@ -7,6 +7,7 @@ from collections.abc import Callable, Collection, Generator, Iterator, Mapping
 from dataclasses import field
 from typing import Any, Self
 
+from maintd.errors import is_shortage
 from maintd.expressions import matcher
 from maintd.predecessors import Generation, generations, is_named_after, opened, opened_plain
 from maintd.values import dataclass
@@ -125,7 +126,9 @@ class Follower:
                 raise Packed(one.path)
             try:
                 descriptor = stack.enter_context(opened_plain(one))
-            except OSError:
+            except OSError as error:
+                if is_shortage(error):
+                    raise
                 self.missed += 1
                 continue
             goes_on = (
@@ -232,9 +235,13 @@ def _heads(found: list[Generation]) -> dict[int, bytes]:
 
 
 def _head(one: Generation) -> bytes:
-    with contextlib.suppress(OSError), opened(one.path) as descriptor:
-        return os.pread(descriptor, _HEAD, 0)
-    return b""
+    try:
+        with opened(one.path) as descriptor:
+            return os.pread(descriptor, _HEAD, 0)
+    except OSError as error:
+        if is_shortage(error):
+            raise
+        return b""
 
 
 def _last_line_end(descriptor: int, size: int) -> int:

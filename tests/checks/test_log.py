@@ -1,8 +1,11 @@
 """`check.log`: lines that are written are counted, over rotations, and those from before are not."""
 
+import contextlib
 import gzip
 import os
+import resource
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -182,6 +185,39 @@ def test_every_rotation_between_two_looks_counts(tmp_path, suffix, is_copied):
     assert look.read().reason == "1501 lines within 5m, at last: ERROR 6 0"
     write(log, 1, 7)
     assert look.read().reason.startswith("1502 lines")
+
+
+@contextlib.contextmanager
+def descriptors(number: int) -> Iterator[None]:
+    """This process can open no more than so many files."""
+    before = resource.getrlimit(resource.RLIMIT_NOFILE)
+    unused = [one for one in range(before[0]) if not os.path.lexists(f"/proc/self/fd/{one}")]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (unused[number], before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+
+
+def test_a_want_of_descriptors_loses_no_line_and_counts_none_twice(tmp_path):
+    """However far a look comes before there is none left, it is unknown, and the next one goes on from the one before,
+    also if it was the first.
+    """
+    log = tmp_path / "a.log"
+    write(log, 50)
+    look = looks(log)
+    with descriptors(0):
+        assert look.health == "unknown"
+    assert look.read().reason.startswith("0 lines")
+    for number, count in enumerate((1, 2)):
+        write(log, count, number)
+        log.rename(f"{log}.2026010{number}")
+    write(log, 4, 2)
+    for number in range(3):
+        with descriptors(number):
+            assert look.health == "unknown"
+    assert look.read().reason.startswith("7 lines")
+    assert look.read().reason.startswith("7 lines")
 
 
 def packed(path: Path, suffix: str, number: int) -> None:

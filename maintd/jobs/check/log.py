@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 from pydantic import Field
 
 from maintd import line_feed, patterns
-from maintd.check import Check, Whole, seen
+from maintd.check import Check, Whole, complete, seen
 from maintd.deadlines import left
 from maintd.expressions import is_plain
 from maintd.job import Context, FilePattern, Span
@@ -54,7 +54,7 @@ class CheckLog(Check):
 
     def look(self, ctx: Context, deadline: float) -> Iterator[Sign]:
         begun = ctx.memory.setdefault("begun", time.monotonic())
-        expansion = patterns.expand(self.paths, self.exclude, own=ctx.own)
+        expansion = complete(patterns.expand(self.paths, self.exclude, own=ctx.own))
         ctx.memory.setdefault("old", [match.path for match in expansion.matches])
         found = [match.path for match in seen(expansion, "log")]
         answer = self._counted(ctx, found, deadline)
