@@ -153,7 +153,8 @@ def postgres() -> Iterator[tuple[int, str, subprocess.Popen]]:
             **options,
         )
         with ended(server):
-            until(lambda: os.path.exists(f"{folder}/.s.PGSQL.{port}"), "PostgreSQL listens", 30)
+            pid_file = Path(folder, "data/postmaster.pid")  # it listens before it answers
+            until(lambda: pid_file.exists() and "ready" in pid_file.read_text(), "PostgreSQL answers", 30)
             yield port, folder, server
 
 
