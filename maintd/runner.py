@@ -146,6 +146,7 @@ class Runner:
             lock_fd=self._lock_fd,
             quick=quick,
             done=done,
+            spared=spared,
             background=not run.job.is_urgent,
         )
         ends = GivingUp()
