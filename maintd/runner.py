@@ -79,6 +79,7 @@ class Runner:
             if actions:
                 self._act(run, actions, result, begun, rotate)
                 result.remark = _remark(run)
+            run.on_ended(run, result)
         if result.planned and (actions or is_news):
             self._finish(run, result, begun)
         return result
