@@ -75,9 +75,10 @@ class Doubles:
 
     def _stored(self, found: Sequence[Old]) -> Iterator[tuple[Old, inventory.Entry]]:
         """Of a directory it is looked whether the object is there, of an object store its manifest counts."""
-        if not found:  # a manifest of years takes seconds to read
+        if not found:  # a manifest of years takes a second to read
             return
-        by_original = {entry.original: entry for entry in inventory.read(self.shelf.root).entries.values()}
+        known = inventory.read(self.shelf.root, of={old.seen.path for old in found})
+        by_original = {entry.original: entry for entry in known.entries.values()}
         for old in sorted(found, key=lambda old: (old.seen.mtime_ns, old.seen.path)):
             entry = by_original.get(old.seen.path)
             if entry and entry.is_as(old.seen):

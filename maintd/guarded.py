@@ -6,6 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import chain
 
+from maintd import shares
 from maintd.events import Event
 from maintd.floors import Floors
 from maintd.job import Context, Job
@@ -13,7 +14,7 @@ from maintd.observations import Observations
 from maintd.runs import Result, Run
 from maintd.silent import Silent
 from maintd.spending import Spending
-from maintd.state import GIVEN_UP, State
+from maintd.state import State
 from maintd.trends import Sample
 from maintd.triggers import Cause, Due, Low, Settling
 
@@ -22,7 +23,7 @@ _SPENT = {"storage.ok": "guard.spent", "directory.ok": "directory.spent"}
 
 
 class Guarded:
-    """Used by the daemon's main thread alone. `emit` gets what is to be said for a job."""
+    """Used by the daemon's main thread alone, but for `informed` and `count`. `emit` gets what is said for a job."""
 
     def __init__(
         self,
@@ -35,8 +36,8 @@ class Guarded:
         self._floors = Floors(self._tell, self._note_mount, clock)
         self._spending = Spending(self._tell)
         self._spent: set[str] = set()
-        self.given_up: Mapping[str, int] = {}
-        """How many files of jobs guards have given up since the last run of each; replaced, never changed."""
+        self.given_up: dict[str, int] = {}
+        """How many files of jobs guards have given up since the last run of each; who has the locks changes it."""
         self.silent = Silent()
         """The object stores that the guards do not ask for a while; for the thread of their lane."""
 
@@ -89,7 +90,7 @@ class Guarded:
         else:
             self._spending.set(name, budget)
 
-        self.given_up = {**self.given_up, name: self._state.given_up(name)}
+        self.given_up.setdefault(name, self._state.given_up(name))  # which may not have heard of the last run yet
 
     def forget(self, name: str, *, is_gone: bool) -> None:
         """A job that is gone, or has changed and is installed anew: no run is awaited for it."""
@@ -104,8 +105,15 @@ class Guarded:
         return chain(self._floors.look(), self._spending.look())
 
     def informed(self, ctx: Context, paused: AbstractSet[str]) -> Context:
-        """The context of a guard's run, in the thread of its lane, with what it has to know of the other jobs."""
+        """The context of a guard's run, in the thread of its lane, with what it has to know of the other jobs.
+
+        What was given up of them is looked up as the plan is made, when it has the locks of its lanes.
+        """
         return replace(ctx, paused=paused, given_up=self.given_up, silent=self.silent)
+
+    def count(self, run: Run, result: Result) -> None:
+        """A run has ended, of whatever job; in the thread of its lane, before the next can have its locks."""
+        shares.note(self.given_up, run, result)
 
     def is_idle(self, name: str, cause: Cause) -> bool:
         """Whether there is hardly anything to do: nothing could be done the last time, or nothing is lacking."""
@@ -122,8 +130,9 @@ class Guarded:
         self._spending.ended(name, helped=False)
 
     def ended(self, due: Due, run: Run | None, result: Result) -> None:
-        """A run has ended, of whatever job."""
-        self._count(due, run, result)
+        """A run has ended, of whatever job, and was counted."""
+        for name in {due.job, *result.given_up}:
+            self._keep_count(name)
         if not isinstance(due.cause, Low):
             if run is not None and run.job.is_urgent:
                 self._floors.forget_pace(due.job)
@@ -136,17 +145,7 @@ class Guarded:
         elif run is not None:
             self._spent.add(due.job)
 
-    def _count(self, due: Due, run: Run | None, result: Result) -> None:
-        """What a guard has deleted of others counts until they have a run of their own."""
-        now = datetime.now(UTC)
-        for name, count in result.given_up.items():
-            self._state.record_samples(name, (Sample(now, GIVEN_UP, count),))
-            self.given_up = {**self.given_up, name: self.given_up.get(name, 0) + count}
-        if (
-            run is not None
-            and not run.only_observes
-            and result.plan is not None
-            and not result.aborted  # a guard may have broken it off, and would have a new share by that
-            and not isinstance(due.cause, Settling)
-        ):
-            self.given_up = {**self.given_up, due.job: 0}
+    def _keep_count(self, name: str) -> None:
+        count = self.given_up.get(name, 0)
+        if count != self._state.given_up(name):
+            self._state.record_given_up(name, count, datetime.now(UTC))

@@ -9,7 +9,7 @@ import json
 import os
 import stat as st
 import sys
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from dataclasses import asdict, field, fields, replace
 from typing import Any, Self
 
@@ -120,7 +120,7 @@ class Manifest:
     is_there: bool = False
     spoilt: set[str] = field(default_factory=set)
 
-    def take(self, lines: Iterable[bytes]) -> None:
+    def take(self, lines: Iterable[bytes], of: Collection[str] | None = None) -> None:
         for line in filter(bytes.strip, lines):
             try:
                 found = json.loads(line)
@@ -128,7 +128,7 @@ class Manifest:
                     self.entries.pop((str(found["name"]), str(found.get("member", ""))), None)
                     if found.get("spoilt") is True:
                         self.spoilt.add(str(found["name"]))
-                else:
+                elif of is None or found["original"] in of or (found["name"], found.get("member", "")) in self.entries:
                     entry = Entry.of(found)
                     self.entries[entry.key] = entry
             except (ValueError, TypeError, KeyError):
@@ -149,8 +149,11 @@ def _line(value: dict[str, Any]) -> bytes:
     return json.dumps(value).encode() + b"\n"
 
 
-def read(directory: str) -> Manifest:
-    """The manifest of an archive; an empty one if there is none. OSError if it cannot be read."""
+def read(directory: str, of: Collection[str] | None = None) -> Manifest:
+    """The manifest of an archive; an empty one if there is none. OSError if it cannot be read.
+
+    With `of` only the entries of these originals are kept and looked at: others take 750 bytes of memory each.
+    """
     found = Manifest()
     try:
         with durable.directory(directory) as dir_fd, durable.opened(NAME, dir_fd=dir_fd) as descriptor:
@@ -158,7 +161,7 @@ def read(directory: str) -> Manifest:
             found.uid, found.is_there = info.st_uid, True
             found.is_open = bool(info.st_mode & _OTHERS) or is_unguarded(above)
             with os.fdopen(os.dup(descriptor), "rb") as lines:
-                found.take(lines)
+                found.take(lines, of)
     except FileNotFoundError:
         pass
     return found

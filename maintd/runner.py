@@ -79,6 +79,7 @@ class Runner:
             if actions:
                 self._act(run, actions, result, begun, rotate)
                 result.remark = _remark(run)
+            run.on_ended(run, result)
         if result.planned and (actions or is_news):
             self._finish(run, result, begun)
         return result
@@ -146,6 +147,7 @@ class Runner:
             lock_fd=self._lock_fd,
             quick=quick,
             done=done,
+            spared=spared,
             background=not run.job.is_urgent,
         )
         ends = GivingUp()

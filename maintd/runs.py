@@ -182,9 +182,10 @@ class Run:
     """One run to be: a job by name, what its plan is made from, and who listens.
 
     `is_void` is asked once the locks are held, when it has `begun`: the job may have been changed or paused while they
-    were waited for. If not, `on_begun` is called. `is_held` is asked before each action. An event of a finding, or of
-    an action under observe, that is not `is_news` is not said. `foreseen` is a plan that was made before, with
-    nothing to do in it: it is reported, and no lock is waited for. With each step, and all progress in one, it `stirs`.
+    were waited for. If not, `on_begun` is called; `on_ended` in any case, before they are given back. `is_held` is
+    asked before each action. An event of a finding, or of an action under observe, that is not `is_news` is not said.
+    `foreseen` is a plan that was made before, with nothing to do in it: it is reported, and no lock is waited for. With
+    each step, and all progress in one, it `stirs`.
     """
 
     name: str
@@ -196,6 +197,7 @@ class Run:
     on_progress: Callable[[Action, int], None] | None = None
     is_void: Callable[[], bool] = lambda: False
     on_begun: Callable[["Run"], None] = lambda _: None
+    on_ended: Callable[["Run", Result], None] = lambda _run, _result: None
     is_held: Callable[[], bool] = lambda: False
     is_news: Callable[[Event], bool] = lambda _: True
     foreseen: Plan | None = None

@@ -55,6 +55,12 @@ class SampleStore:
         inserted: list[Change] = [(_INSERT, _row(job, sample)) for sample in new]
         self._write([*inserted, ("DELETE FROM sample WHERE job = ? AND at < ?", (job, oldest.isoformat()))])
 
+    def replace(self, job: str, what: str, new: Sequence[Sample]) -> None:
+        """These are all that there is about a thing."""
+        self._known[job] = (*(one for one in self.of(job) if one.what != what), *new)
+        gone: Change = ("DELETE FROM sample WHERE job = ? AND what = ?", (job, os.fsencode(what)))
+        self._write([gone, *((_INSERT, _row(job, one)) for one in new)])
+
     def record_sizes(self, job: str, new: Sequence[Sample]) -> None:
         """Adds the sizes of one run. Of its day runs that are close to each other are thinned, other days summed up."""
         day = trends.day(new[0])

@@ -58,11 +58,8 @@ _STEPS = (
 ALL_JOBS = "*"
 
 GIVEN_UP = "given up to guards"
-"""What a sample of a job is about that says how many of its files guards have deleted."""
-_GIVEN_UP = """
-    SELECT sample.job, sum(sample.size) FROM sample LEFT JOIN success USING (job) LEFT JOIN last USING (job)
-    WHERE CAST(what AS TEXT) = ? AND sample.at > max(ifnull(success.at, ''), ifnull(last.at, '')) GROUP BY sample.job
-"""
+"""What the sample of a job is about that says how many of its files guards have deleted since its last run."""
+_GIVEN_UP = "SELECT job, sum(size) FROM sample WHERE CAST(what AS TEXT) = ? GROUP BY job"
 
 
 @dataclass(frozen=True)
@@ -208,10 +205,11 @@ class State:
 
     def given_up(self, job: str) -> int:
         """How many of the job's files guards have deleted since its last run."""
-        last, success = self.last(job), self.last_success(job)
-        runs = [at for at in (last and last.at, success) if at]
-        found = [one for one in self.samples(job) if one.what == GIVEN_UP and all(one.at > at for at in runs)]
-        return sum(sample.size for sample in found)
+        return sum(sample.size for sample in self.samples(job) if sample.what == GIVEN_UP)
+
+    def record_given_up(self, job: str, count: int, at: datetime) -> None:
+        """So many they are by now; none if it ran itself."""
+        self._samples.replace(job, GIVEN_UP, [Sample(at, GIVEN_UP, count)] if count else [])
 
     def shift_samples(self, job: str, by: timedelta) -> None:
         """The wall clock has jumped by so much: what was measured is as long ago as it was before that."""

@@ -355,6 +355,7 @@ class Upkeep:
                 not isinstance(cause, Asked) and (self.config.jobs.get(name) != job or self.pauses.hold(name))
             ),
             on_begun=self.pings.started,
+            on_ended=self.guarded.count,
             is_held=lambda: isinstance(cause, Over | Fallen) and self.supervision.incident.lasts,
             is_news=lambda event: (
                 isinstance(cause, Asked)

@@ -248,12 +248,32 @@ def test_a_torn_last_line_of_the_manifest_is_survived(tree):
     assert found.damaged == 1
 
 
-def test_what_no_manifest_holds_is_counted_as_damaged(tmp_path):
-    """Lines that are JSON but no entry, or of the wrong types, change nothing and are counted."""
-    entry = inventory.Entry(
-        name="a", original="/a", ino=1, size=1, mtime_ns=1, mode=0, uid=0, gid=0, sha256="", codec="none",
+def an_entry(name: str, original: str) -> inventory.Entry:
+    return inventory.Entry(
+        name=name, original=original, ino=1, size=1, mtime_ns=1, mode=0, uid=0, gid=0, sha256="", codec="none",
         stored_bytes=1, stored_sha256="", at="", why="", job="",
     )  # fmt: skip
+
+
+def test_of_a_large_manifest_only_what_is_asked_for_is_kept(tmp_path):
+    """Of a thousand lines those of three files, as in all of it: but for what is taken back, or has its name anew."""
+    entries = [an_entry(f"{number}", f"/{number}") for number in range(1000)]
+    lines = [*(entry.line() for entry in entries), inventory.void(entries[2]), an_entry("3", "/other").line()]
+    (tmp_path / inventory.NAME).write_bytes(b"".join(lines))
+    whole = inventory.read(str(tmp_path)).entries
+    of = {"/1", "/2", "/3"}
+    found = inventory.read(str(tmp_path), of=of).entries
+    assert (
+        [entry for entry in found.values() if entry.original in of]
+        == [entries[1]]
+        == [entry for entry in whole.values() if entry.original in of]
+    )
+    assert (len(found), len(whole)) == (2, 999)
+
+
+def test_what_no_manifest_holds_is_counted_as_damaged(tmp_path):
+    """Lines that are JSON but no entry, or of the wrong types, change nothing and are counted."""
+    entry = an_entry("a", "/a")
     found = inventory.Manifest()
     wrong = [
         b"7",

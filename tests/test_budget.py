@@ -1,9 +1,14 @@
 """What a directory may take: how seldom it is walked on the way down, and that nothing goes in vain for that."""
 
+import os
 import subprocess
 from pathlib import Path
 
+from maintd.actions.ballast import LookInto
+from maintd.actions.delete import GiveUp
+from maintd.actions.hands import Hands
 from maintd.budget import Budget, Reckoning
+from maintd.steps import Seen
 from tests.test_guard import MIB
 from tests.tree import Tree
 
@@ -89,3 +94,15 @@ def test_small_files_go_down_to_the_budget_and_no_further(tmp_path):
     assert budget.taken() <= MIB < budget.taken() + 2 * 4096
     assert gone == [f"{number:04d}" for number in range(len(gone))]
     assert not did.events("directory.spent")
+
+
+def test_what_was_spared_is_no_step_that_failed(tmp_path):
+    """If the budget was met for a moment, and is passed again, the next look goes on: nothing is said to be left."""
+    (path,) = map(str, filled(tmp_path, 1))
+    step = GiveUp(target=path, reason="the oldest", seen=Seen.of(path, os.stat(path)))
+    look = LookInto(
+        target=str(tmp_path), reason="is it enough?", wanted=Budget(str(tmp_path), 1), kept="", steps=(step,)
+    )
+    assert not list(look.apply(Hands(spared=[step])))
+    (spent,) = look.apply(Hands())
+    assert spent.kept == f"steps that failed or wait, as to delete {path}; "

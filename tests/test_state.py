@@ -13,13 +13,16 @@ from pathlib import Path
 import pytest
 
 from maintd.events import Event
-from maintd.state import ALL_JOBS, Last, Refusal, State
+from maintd.state import ALL_JOBS, Last, Refusal, State, paused
 from maintd.steps import Outcome
 from maintd.trends import Sample, trend
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 BEFORE_THINNING = 12
 """The version of the database before samples could stand for several."""
+OLD_SAMPLES = (
+    "CREATE TABLE sample (job TEXT NOT NULL, at TEXT NOT NULL, what BLOB NOT NULL, size INTEGER NOT NULL) STRICT"
+)
 SOON = NOW + timedelta(hours=1)
 
 
@@ -248,6 +251,51 @@ def test_a_full_disk_is_no_reason_to_set_a_database_aside(opened):
         goes_on(state)
     assert opened.names() == ["state.failed"] * 2
     assert remembers(opened)
+
+
+def killed(opened: Opened, folder: Path) -> Opened:
+    """What a maintd leaves that is killed: the write-ahead log holds what it wrote."""
+    with opened() as state:
+        note(state)
+        for name in ("state.sqlite", "state.sqlite-wal"):
+            (folder / name).write_bytes((opened.folder / name).read_bytes())
+    assert (folder / "state.sqlite-wal").stat().st_size > 0
+    return Opened(folder)
+
+
+def stopped(opened: Opened, _folder: Path) -> Opened:
+    remember(opened)
+    return opened
+
+
+def stopped_before_an_upgrade(opened: Opened, _folder: Path) -> Opened:
+    remember(opened)
+    changed("ALTER TABLE standing DROP COLUMN bad_from", "DROP TABLE sample", OLD_SAMPLES, "PRAGMA user_version = 11")(
+        opened.path
+    )
+    return opened
+
+
+@pytest.mark.parametrize("left", [stopped, killed, stopped_before_an_upgrade])
+def test_what_is_remembered_is_known_from_the_start_on_a_full_disk(opened, tmp_path, left):
+    """Stopped or killed before, of this version or an older one: what is noted on the full disk is kept with room."""
+    (tmp_path / "left").mkdir()
+    before = left(opened, tmp_path / "left")
+    with contextlib.ExitStack() as filled:
+        filled.enter_context(full())
+        if left is not stopped_before_an_upgrade:
+            assert paused(str(before.folder), NOW) == {"rotate.b"}
+        with before() as state:
+            assert (state.last_success("rotate.a"), state.last("rotate.a")) == (NOW, LAST)
+            assert (state.refusals(), state.pauses(NOW)) == ([REFUSAL], {"rotate.b": None})
+            state.pause("rotate.c", None)
+            state.tick()
+            filled.close()
+    assert before.names() == ["state.failed"]
+    with before() as state:
+        assert (state.last_success("rotate.a"), state.last("rotate.a")) == (NOW, LAST)
+        assert (state.refusals(), state.pauses(NOW)) == ([REFUSAL], {"rotate.b": None, "rotate.c": None})
+    assert before.names() == ["state.failed"]
 
 
 def test_without_a_database_at_all_the_work_goes_on(opened):

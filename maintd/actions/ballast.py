@@ -158,7 +158,9 @@ class Refill(Action):
 
 @dataclass(frozen=True, kw_only=True)
 class Look(Action):
-    """Looks at the end whether there is enough room, and if not, says what is left alone."""
+    """Looks at the end whether there is enough room, and if not, says what is left alone; but for what was spared,
+    since there was enough for a moment: that is for the next run.
+    """
 
     verb: ClassVar[str] = "measure"
     failure: ClassVar[type[Failure]] = BallastFailed
@@ -169,13 +171,13 @@ class Look(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         found = Room.at(self.target)
-        if self.wanted.lack(found):
+        if self.wanted.lack(found) and not hands.spared:
             yield GuardSpent.of(self.wanted, found, _left(self.steps, hands) + self.kept)
 
 
 @dataclass(frozen=True, kw_only=True)
 class LookInto(Action):
-    """Looks at the end whether a directory is within its budget, and if not, says what is left alone."""
+    """The same of a directory and its budget."""
 
     verb: ClassVar[str] = "measure"
     failure: ClassVar[type[Failure]] = BallastFailed
@@ -186,7 +188,7 @@ class LookInto(Action):
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         taken = self.wanted.taken()
-        if self.wanted.excess(taken):
+        if self.wanted.excess(taken) and not hands.spared:
             kept = printable(_left(self.steps, hands) + self.kept)
             yield DirectorySpent(target=self.target, disk_bytes=taken, budget_bytes=self.wanted.most, kept=kept)
 

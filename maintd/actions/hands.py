@@ -2,7 +2,7 @@
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import field
 from functools import partial
@@ -36,9 +36,9 @@ class Hands:
 
     `progress` is told how many bytes a long action has done so far, each time that it goes over them. `quick` is a
     child for the thread that makes these Hands, which outlives them. `done` are the id() of the plan's actions that
-    were done so far. What is put into `samples` is remembered. Long work is done in the `background`, unless it is
-    urgent. `listings` are what object stores have, by their private directories: when that was asked (monotonic), and
-    bytes by name.
+    were done so far, `spared` those that are not needed. What is put into `samples` is remembered. Long work is done in
+    the `background`, unless it is urgent. `listings` are what object stores have, by their private directories: when
+    that was asked (monotonic), and bytes by name.
     """
 
     stop: threading.Event = field(default_factory=threading.Event)
@@ -49,6 +49,7 @@ class Hands:
     waits_since: float = 0.0
     quick: Worker | None = None
     done: AbstractSet[int] = frozenset()
+    spared: Sequence[Action] = ()
     background: bool = True
     samples: list[Sample] = field(default_factory=list)
     listings: dict[str, tuple[float, dict[str, int]]] = field(default_factory=dict)

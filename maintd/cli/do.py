@@ -10,7 +10,7 @@ from typing import Any
 
 import click
 
-from maintd import client, contexts, lock
+from maintd import client, contexts, lock, shares
 from maintd.cli import naming, output, reach
 from maintd.cli.ending import ended_by_signals
 from maintd.cli.exits import Exit
@@ -19,7 +19,7 @@ from maintd.cli.plan import is_observed
 from maintd.cli.showing import Json, Message, People, Tally
 from maintd.config import Config, load
 from maintd.errors import Locked, MaintdError, Unreachable
-from maintd.log import Log
+from maintd.log import Envelope, Log
 from maintd.runner import Runner
 from maintd.runs import Result, Run
 from maintd.steps import Action
@@ -90,10 +90,28 @@ def _here(order: _Order, lock_fd: int) -> int:
     with ended_by_signals() as stop:
         for name in jobs:
             if not stop.is_set():
-                order.note(_result(name, runner.run(_run(order, name, stop))))
+                run = _run(order, name, stop)
+                result = runner.run(run)
+                order.note(_result(name, result))
+                _count(order.config.settings.state_dir, run, result, log)
     runner.rest()
     log.close()
     return Exit.INTERRUPTED if stop.is_set() else order.tally.code
+
+
+def _count(state_dir: str, run: Run, result: Result, log: Log) -> None:
+    """Keeps how much guards have given up of other jobs, as the daemon does: by that they take a share once."""
+    from maintd import state  # noqa: PLC0415 - what only shows something needs no database
+
+    known = state.given_up(state_dir)
+    counts = dict(known)
+    shares.note(counts, run, result)
+    changed = [name for name in known | counts if counts.get(name, 0) != known.get(name, 0)]
+    if changed:
+        kept = state.State(state_dir, lambda event: log.emit(event, Envelope(run.name), run.listener))
+        for name in changed:
+            kept.record_given_up(name, counts.get(name, 0), datetime.now(UTC))
+        kept.close()
 
 
 def _check_alone(order: _Order) -> None:
