@@ -16,8 +16,8 @@ _LIKE = (".20260101T000000Z", ".1")
 class Place:
     """An archive. `root` is its directory; of a `store`, the private one that holds its manifest.
 
-    It takes what the `patterns` name, or maybe anything if there are none. `is_noted`: something was put there before; None if
-    that is not known.
+    It takes what the `patterns` name, or maybe anything if there are none. `is_noted`: something was put there before;
+    None if that is not known.
     """
 
     root: str
