@@ -1,30 +1,36 @@
-"""What a run does not try again with every file, because the place that all of it goes to has failed."""
+"""What a run does not try or tell with every file: the place that all of it goes to has failed, or many fail alike."""
 
 import errno
 import math
 import os
 import threading
+from collections import Counter, defaultdict
+from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
 from dataclasses import field
 
-from maintd.errors import OutOfReach
+from maintd.errors import Blind, OutOfReach
 from maintd.steps import Action
 from maintd.values import dataclass
 
 _MOST = 2
-"""So many failures of a place are told in one run; after so many of one that is out of reach nothing is tried there."""
+"""So many failures of a kind are told one by one; after so many of a place that has failed nothing is tried there."""
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-_LOST = (errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EACCES)
+_LOST = (errno.EROFS, errno.EIO, errno.ESTALE, errno.ENOTCONN, errno.EACCES, errno.EPERM)
 """What may be the fault of the place, or of the one file: a look at the place tells."""
 
 
 @dataclass
 class GivingUp:
-    """The places that have failed in one run; for any of its threads. `left` counts what is not tried there."""
+    """The places that have failed in one run; for any of its threads.
 
-    left: dict[tuple[str, str], int] = field(default_factory=dict)
-    _told: dict[str, int] = field(default_factory=dict)
-    _failures: dict[str, int] = field(default_factory=dict)
+    `left` counts what is not tried there, by verb and then by place.
+    """
+
+    left: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
+    _told: Counter[str] = field(default_factory=Counter)
+    _failures: Counter[str] = field(default_factory=Counter)
+    _alike: dict[tuple[str, object], list[tuple[Action, Exception]]] = field(default_factory=lambda: defaultdict(list))
     _room: dict[str, float] = field(default_factory=dict)
     _said: set[tuple[int, str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -33,10 +39,10 @@ class GivingUp:
         """Whether an action is not to be tried; on a full disk one that is no smaller than what had no room."""
         place = action.common_place
         with self._lock:
-            is_over = self._failures.get(place, 0) >= _MOST
+            is_over = self._failures[place] >= _MOST
             if not place or not (is_over or (action.in_bytes or 0) >= self._room.get(place, math.inf)):
                 return False
-            self.left[place, action.verb] = self.left.get((place, action.verb), 0) + 1
+            self.left[action.verb][place] += 1
             return True
 
     def is_first(self, action: Action, done: AbstractSet[int]) -> bool:
@@ -50,23 +56,41 @@ class GivingUp:
         return is_new
 
     def is_told(self, action: Action, error: Exception) -> bool:
-        """Whether the failure of an action is news; one of its place is so only a few times."""
-        is_full = isinstance(error, OSError) and error.errno in _FULL and action.verb != "delete"
-        place = action.common_place
-        if not place or not (is_full or isinstance(error, OutOfReach) or _is_lost(place, error)):
+        """Whether the failure of an action is told at once; of many that fail alike only a few are, see `more`."""
+        place, reason = action.common_place, _reason(action, error)
+        if reason is None or not (place or action.is_one_of_many):
             return True
+        is_full = reason in _FULL
         with self._lock:
-            if is_full:
-                self._room[place] = min(self._room.get(place, math.inf), action.in_bytes or 0)
-            else:
-                self._failures[place] = self._failures.get(place, 0) + 1
-            self._told[place] = self._told.get(place, 0) + 1
-            return self._told[place] <= _MOST
+            if place and (is_full or reason is OutOfReach or (reason is not Blind and _is_lost(place))):
+                if is_full:
+                    self._room[place] = min(self._room.get(place, math.inf), action.in_bytes or 0)
+                else:
+                    self._failures[place] += 1
+                self._told[place] += 1
+                if self._told[place] > _MOST:  # it was at work there when the others failed
+                    return False
+            alike = self._alike[action.verb, reason]
+            alike.append((action, error))
+            return len(alike) <= _MOST
+
+    def more(self) -> Iterator[tuple[Action, Exception, int]]:
+        """Of the failures that were not told, one for each verb and reason, and how many there are besides."""
+        for rest in filter(None, (alike[_MOST:] for alike in self._alike.values())):
+            yield *rest[0], len(rest) - 1
 
 
-def _is_lost(place: str, error: Exception) -> bool:
+def _reason(action: Action, error: Exception) -> object:
+    """What other steps may fail of as well; None for what is the fault of this one."""
+    if isinstance(error, OutOfReach | Blind):
+        return type(error)
+    found = error.errno if isinstance(error, OSError) else None
+    return found if found in _LOST or (found in _FULL and action.verb != "delete") else None
+
+
+def _is_lost(place: str) -> bool:
     """Whether it is the place that has failed: it cannot be looked at, or nothing can be written there."""
-    if not (isinstance(error, OSError) and error.errno in _LOST and place.startswith("/")):
+    if not place.startswith("/"):
         return False
     try:
         is_read_only = bool(os.statvfs(place).f_flag & os.ST_RDONLY)

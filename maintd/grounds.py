@@ -96,6 +96,15 @@ def user_name(uid: int) -> str:
         return f"uid {uid}"
 
 
+def is_member(uid: int, gid: int) -> bool:
+    """Whether a user, who has an account here, is of that group."""
+    try:
+        account = pwd.getpwuid(uid)
+    except KeyError:
+        return False
+    return gid in os.getgrouplist(account.pw_name, account.pw_gid)
+
+
 def identity(directory: str) -> tuple[int, int] | None:
     """The device and inode of a directory that is there, for a plan that is about this very one."""
     try:

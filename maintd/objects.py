@@ -5,6 +5,7 @@ import io
 import math
 import os
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -28,6 +29,10 @@ _SIGNS = ("HTTP error", "error sending request", "error decoding response", "tim
 
 _NO_RANGES = "non-partial response"
 """What it says where a store answers a request for a part with all of it."""
+
+
+_TICK = 1.0
+"""Seconds between two signs of life of a request that says nothing by itself."""
 
 
 def _ignore(_count: int) -> None:
@@ -71,16 +76,16 @@ class Bucket:
 
             obstore.put(self._objects, self._path(name), data)
 
-    def put_if(self, name: str, data: bytes, tag: str | None) -> str | None:
+    def put_if(self, name: str, data: bytes, tag: str | None, progress: Progress = _ignore) -> str | None:
         """Stores these in place of what has that tag (None: if there is nothing yet); the new tag, None if it has not.
 
         A store that does not keep to conditions stores them whatever is there. It is one request, which may take as
-        long as one for each part.
+        long as one for each part; `progress` hears that it goes on.
         """
         import obstore  # noqa: PLC0415 - as above
         from obstore import exceptions  # noqa: PLC0415 - as above
 
-        with _told(self._store, name):
+        with _told(self._store, name), _going_on(progress):
             try:
                 mode = "create" if tag is None else {"e_tag": tag}
                 stored = obstore.put(self._patient(len(data)), self._path(name), data, mode=mode)  # type: ignore[arg-type]
@@ -186,6 +191,24 @@ class Bucket:
 def has_threads() -> bool:
     """Whether this process has used an object store: then it has threads that a fork would not take along."""
     return "obstore" in sys.modules
+
+
+@contextmanager
+def _going_on(progress: Progress) -> Iterator[None]:
+    """Tells, in a thread, that what is done meanwhile goes on; how many bytes of it were sent nobody knows."""
+    is_over = threading.Event()
+
+    def tell() -> None:
+        while not is_over.wait(_TICK):
+            progress(0)
+
+    teller = threading.Thread(target=tell, name="going-on")
+    teller.start()
+    try:
+        yield
+    finally:
+        is_over.set()
+        teller.join()
 
 
 def heard(chunks: Iterable[bytes], progress: Progress) -> Iterator[bytes]:

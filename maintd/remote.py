@@ -42,11 +42,14 @@ def reach(progress: codec.Progress, *, store: dict[str, Any], directory: str) ->
         if not copies.exists(inventory.NAME, dir_fd):
             with suppress(FileNotFoundError):  # whole or not at all: a part of it would be taken for all, and go there
                 durable.write_whole(inventory.NAME, b"".join(_listed_there(progress, bucket)), dir_fd=dir_fd)
-        _inherit(place, bucket, directory, dir_fd)
+        _inherit(progress, place, bucket, directory, dir_fd)
 
 
-def _inherit(place: Store, bucket: Bucket, directory: str, dir_fd: int) -> None:
-    """Adds lines from private directories of the same place by another endpoint, if the store has what they list."""
+def _inherit(progress: codec.Progress, place: Store, bucket: Bucket, directory: str, dir_fd: int) -> None:
+    """Adds lines from private directories of the same place by another endpoint, if the store has what they list.
+
+    It may be another store, in which there is a bucket of the same name, and an object of the same name and size.
+    """
     known = inventory.read(directory).entries
     missing = {
         entry.key: entry
@@ -55,8 +58,10 @@ def _inherit(place: Store, bucket: Bucket, directory: str, dir_fd: int) -> None:
         if entry.key not in known
     }
     if missing:
-        sizes = bucket.sizes()  # it may be another store, in which there is a bucket of the same name
-        here = [entry.line() for entry in missing.values() if sizes.get(entry.name) == entry.stored_bytes]
+        sizes = bucket.sizes()
+        alike = [entry for entry in missing.values() if sizes.get(entry.name) == entry.stored_bytes]
+        said = {entry.name: sha256(heard(bucket.chunks(entry.name), progress))[1] for entry in alike}
+        here = [entry.line() for entry in alike if said[entry.name] == entry.stored_sha256]
         if here:
             inventory.add(b"".join(here), dir_fd=dir_fd)
 

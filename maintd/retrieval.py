@@ -33,8 +33,8 @@ class Archive(Protocol):
     def sizes(self) -> dict[str, int]:
         """The objects that are there, by name, with their bytes; the manifest apart."""
 
-    def owner(self, name: str) -> int:
-        """Whose an object is."""
+    def owner(self, name: str) -> tuple[int, int]:
+        """Whose an object is: user and group."""
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         """An object's bytes from there on. OSError or MaintdError if it cannot be read."""
@@ -61,8 +61,9 @@ class Directory:
                         found[name] = info.st_size
         return found
 
-    def owner(self, name: str) -> int:
-        return os.lstat(os.path.join(self._root, name)).st_uid
+    def owner(self, name: str) -> tuple[int, int]:
+        info = os.lstat(os.path.join(self._root, name))
+        return info.st_uid, info.st_gid
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         path = os.path.join(self._root, name)
@@ -100,8 +101,8 @@ class Remote:
         found = self._bucket.sizes()
         return {name: size for name, size in found.items() if name not in own and not name.startswith(names.PROBE)}
 
-    def owner(self, name: str) -> int:  # noqa: ARG002 - a store has no owners
-        return os.geteuid()
+    def owner(self, name: str) -> tuple[int, int]:  # noqa: ARG002 - a store has no owners
+        return os.geteuid(), os.getegid()
 
     def chunks(self, name: str, offset: int = 0) -> Iterator[bytes]:
         of, start, last = self._last
@@ -285,15 +286,18 @@ def bring_back(
 def _ownership(listed: Listed, entry: Entry) -> Ownership:
     """Owner and mode of a file that is brought back; never a set-id bit, and another's owner only by root.
 
-    Where others can write the manifest, it is the owner of the object; of a bundle, which is of many, it is nobody.
+    What a manifest says of them is believed of root's alone, if others cannot write it. Otherwise the owner is that of
+    the object, or of the manifest, and the group one that the owner has; what of that is not known is nobody's.
     """
     mode, user, found = entry.mode & 0o1777, os.geteuid(), listed.manifest
     if user != 0:
         return Ownership(mode, user, os.getegid())
+    if found.uid == 0 and not found.is_open:
+        return Ownership(mode, entry.uid, entry.gid)
     if found.is_open and entry.member:
         return Ownership(mode & 0o1700, _NOBODY, _NOBODY)
-    if found.is_open and (owner := listed.archive.owner(entry.name)) != entry.uid:
+    owner, group = listed.archive.owner(entry.name)
+    if found.is_open and owner != entry.uid:
         return Ownership(mode & 0o1700, owner, _NOBODY)
-    if found.uid not in (0, entry.uid):
-        return Ownership(mode, found.uid, os.getegid())
-    return Ownership(mode, entry.uid, entry.gid)
+    uid = entry.uid if found.is_open else found.uid
+    return Ownership(mode, uid, entry.gid if grounds.is_member(uid, entry.gid) else group)

@@ -173,13 +173,20 @@ class Runner:
                 _note_done(action, done)
 
         _go_through(actions, step, hands, rotate)
-        if spared:
-            self._emit(run, StepsSpared(target=spared[0].target, steps=len(spared), verbs=_verbs(spared)))
-        for (place, verb), count in ends.left.items():
-            reason = f"{counted(count, 'step')} left to a later run, after others have failed there"
-            self._emit(run, ActionOmitted(target=place, verb=verb, reason=reason))
+        self._sum_up(run, spared, ends)
         result.samples = tuple(hands.samples)
         result.given_up = _given_up(actions, done)
+
+    def _sum_up(self, run: Run, spared: Sequence[Action], ends: GivingUp) -> None:
+        """Tells in one event each what was not told step by step."""
+        if spared:
+            self._emit(run, StepsSpared(target=spared[0].target, steps=len(spared), verbs=_verbs(spared)))
+        for action, error, others in ends.more():
+            self._fail(run, action, trouble(error), others)
+        for verb, places in ends.left.items():
+            where = f" in {len(places)} places" if len(places) > 1 else ""
+            reason = f"{counted(places.total(), 'step')}{where} left to a later run, after others have failed there"
+            self._emit(run, ActionOmitted(target=min(places), verb=verb, reason=reason))
 
     def _is_spared(self, action: Action, spared: Sequence[Action]) -> bool:
         """Whether it is not needed: what it is for is met by now, or what it needs was not needed."""
@@ -237,8 +244,9 @@ class Runner:
             self._emit(run, ActionOmitted(target=action.target, verb=action.verb, reason=why))
         return False
 
-    def _fail(self, run: Run, action: Action, found: Trouble) -> None:
-        event = action.failure.from_trouble(action.target, f"{action.verb} {action.what}", found)
+    def _fail(self, run: Run, action: Action, found: Trouble, others: int = 0) -> None:
+        tried = f"{action.verb} {action.what}{f' and {others} more' if others else ''}"
+        event = action.failure.from_trouble(action.target, tried, found)
         self._emit(run, event, **_failed(run))
 
     def _finish(self, run: Run, result: Result, begun: float) -> None:

@@ -69,7 +69,7 @@ class Sharing:
             self.bucket.put(name, descriptor, progress)
             return self.bucket.tag(name) or ""
         with os.fdopen(os.dup(descriptor), "rb") as file:
-            return self.bucket.put_if(name, file.read(), tag)
+            return self.bucket.put_if(name, file.read(), tag, progress)
 
     def _put_new(self, name: str, data: bytes) -> bool:
         if self.is_kept:

@@ -139,6 +139,9 @@ class Action:
     giver: str = ""
     """The job whose share of files that may go it takes, if it is a guard that deletes one."""
 
+    is_one_of_many: ClassVar[bool] = False
+    """Whether a plan may have hundreds of it that fail alike, though they have no `common_place`."""
+
     @property
     def detail(self) -> str:
         """What comes of it, for people: a new name, a command."""

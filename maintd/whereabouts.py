@@ -1,6 +1,7 @@
 """Remembers of directories that something was stored there: an archive or backup that is gone is not taken for new."""
 
 import os
+import stat
 from contextlib import suppress
 
 from maintd import durable
@@ -20,8 +21,14 @@ def note(private: str) -> None:
             durable.make_private(_NOTE, dir_fd=dir_fd)
 
 
-def is_noted(private: str) -> bool:
-    return os.path.isdir(os.path.join(private, _NOTE))
+def is_noted(private: str) -> bool | None:
+    """Whether something was stored there; None if that cannot be known, as to another user than maintd's own."""
+    try:
+        return stat.S_ISDIR(os.stat(os.path.join(private, _NOTE)).st_mode)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return None
 
 
 def forgetting(private: str) -> str:

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -555,13 +556,18 @@ sys.stdin.read()
 """
 
 
-def heard_of(tree: Tree, target: str) -> list[int]:
-    """What the job says of how far it is with that, in bytes, while it runs to its good end."""
+def heard_of(tree: Tree, target: str, hear: Callable[[Action], object] = bool) -> list[int]:
+    """What the job says of how far it is with that, in bytes, while it runs to its good end; `hear` hears it too."""
     name, loaded, log = "archive.old", config.load(str(tree.config)), Log(lambda _: None)
     ctx = contexts.context(loaded, name, datetime.now(UTC), Asked())
     told: list[tuple[str, int]] = []
     job = loaded.jobs[name]
-    run = Run(name=name, job=job, ctx=ctx, on_progress=lambda action, count: told.append((action.target, count)))
+
+    def on_progress(action: Action, count: int) -> None:
+        told.append((action.target, count))
+        hear(action)
+
+    run = Run(name=name, job=job, ctx=ctx, on_progress=on_progress)
     result = Runner(log).run(run)
     log.close()
     assert result.failed == 0

@@ -221,6 +221,22 @@ def test_no_owner_is_believed_where_others_could_have_written_it(tree, shared):
     assert (tree.folder / "back/2026/a.csv").stat().st_uid == 0
 
 
+@needs_root
+def test_a_users_manifest_gives_no_group_that_is_not_his(tree):
+    """What is brought back by another user's manifest gets the group that its object has, or one of that user's."""
+    root = tree.folder / "archive"
+    for path in (root, *root.rglob("*")):
+        os.chown(path, NOBODY, NOBODY)
+    text = (root / inventory.NAME).read_text().splitlines()
+    forged = [json.dumps(json.loads(line) | {"uid": NOBODY, "gid": 0, "mode": 0o660}) for line in text]
+    (root / inventory.NAME).write_text("\n".join(forged) + "\n")
+    for path in root.rglob("*.zst"):
+        os.chown(path, NOBODY, 1)
+    assert tree.run("archive", "get", "*", "--to", str(tree.folder / "back")).returncode == 0
+    info = (tree.folder / "back/2026/a.csv").stat()
+    assert (info.st_uid, info.st_gid, info.st_mode & 0o777) == (NOBODY, 1, 0o660)
+
+
 def test_an_archive_that_is_gone_is_said_and_not_made_anew(tree):
     """Where its disk is not mounted, no command says that all is well, and no run begins another archive there."""
     root = tree.folder / "archive"

@@ -129,6 +129,25 @@ def test_a_state_dir_that_cannot_be_made_is_one_message(tmp_path):
     assert tree.names() == ["a.log"]
 
 
+@powerless
+def test_many_files_that_fail_alike_are_told_in_a_few_events(tmp_path):
+    """Of files that cannot be read, in whatever directories, two are told, and a third with how many more there are."""
+    archive = '[archive.all]\npaths = ["LOGS/*/*.csv"]\ncron = "@daily"\nolder_than = "1d"\nto = "HERE/archive"\n'
+    tree = Tree(tmp_path, COMPRESS.replace("*.csv", "*/*.txt") + archive)
+    closed = [tree.log(f"{number}/{name}", age=2 * DAY) for number in range(4) for name in ("a.csv", "b.csv", "c.txt")]
+    give_away(*closed)
+    for path in closed:
+        path.chmod(0)
+    done = tree.do(powerless=True)
+    for name, others in (("archive.failed", 5), ("compress.failed", 1)):
+        failed = done.events(name)
+        assert [event["error"] for event in failed] == ["EACCES"] * 3, done
+        assert f"and {others} more" in failed[-1]["msg"]
+        assert not any("more" in event["msg"] for event in failed[:-1])
+    assert [event["failed"] for event in done.events("job.finished")] == [4, 8]
+    assert len(tree.names()) == 12
+
+
 # Read-only, full, elsewhere
 
 

@@ -15,6 +15,7 @@ from zlib_ng import gzip_ng
 from maintd import marks
 from maintd.names import CODEC_SUFFIXES
 from tests.conftest import Command, Site, environment, snapshot, until
+from tests.test_bad_disk import give_away, powerless
 from tests.test_tail import stopped
 from tests.tree import MAINTD, Forks, Tree
 
@@ -453,6 +454,31 @@ def test_an_archive_that_cannot_be_looked_into_is_told(tmp_path: Path):
     assert f"the manifest of {archive} cannot be read" in unread.stderr
     other = tree.run("logs", "other")
     assert (other.returncode, other.stdout, other.stderr) == (0, "live\n", "")
+
+
+@powerless
+def test_what_another_user_may_not_look_into_is_told(tmp_path: Path):
+    """Who may not know whether there was an archive is told, with 1, that something may be missing; and why."""
+    tree = Tree(
+        tmp_path,
+        '[rotate.all]\npaths = ["LOGS/*.log"]\nmax_size = "1G"\n'
+        '[archive.old]\npaths = ["LOGS/app.log.*"]\nbase = "HERE"\ncron = "@daily"\nto = "HERE/archive"\n'
+        'older_than = "1d"\n',
+    )
+    tree.log("app.log.20260201T000000Z", b"old\n", age=86_400 * 2)
+    tree.log("app.log", b"live\n")
+    assert tree.do("archive.old").code == 0
+    archive = tree.folder / "archive"
+    give_away(tree.folder / "state", archive / "logs")
+    (archive / "logs").chmod(0o700)
+    closed = tree.run("logs", "app", powerless=True)
+    assert (closed.returncode, closed.stdout) == (1, "live\n")
+    assert "Permission denied" in closed.stderr, "the object is there"
+    archive.rename(tree.folder / "elsewhere")
+    for search, shown in (((), "live\n"), (("--grep", "old"), "")):
+        gone = tree.run("logs", "app", *search, powerless=True)
+        assert (gone.returncode, gone.stdout) == (1, shown)
+        assert f"{archive} is not there, and only maintd's own user may know whether it ever was" in gone.stderr
 
 
 @pytest.mark.parametrize("olddir", ["", 'olddir = "old"\n'])

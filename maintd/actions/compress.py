@@ -49,6 +49,7 @@ class Compress(Action):
 
     verb: ClassVar[str] = "compress"
     failure: ClassVar[type[Failure]] = CompressFailed
+    is_one_of_many: ClassVar[bool] = True
     parallel: ClassVar[int] = 2  # a small server has two cores
 
     seen: Seen | None

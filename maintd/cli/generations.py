@@ -24,6 +24,8 @@ _CODECS = {suffix: codec for codec, suffix in names.CODEC_SUFFIXES.items() if su
 _HEAD = 4096
 _MISSED = (-1, -1)
 """The inode of what an archive lists, and is not there."""
+_UNSEEN = (0, 0)
+"""That of what lies in a store, or where nobody may look: to open it says why."""
 _LAG = 1.0
 """Seconds. A file's times are those of the kernel's last tick, and so a little before what was written then."""
 
@@ -199,7 +201,7 @@ def _archived(
     loose: list[Generation] = []
     for find in (find for place in archives for find in finds(place, folders, log)):
         entry, name = find.entry, names.parse_archive(find.stored.name)
-        inode = (0, 0) if find.store else _inode(find.path)
+        inode = _UNSEEN if find.store else _inode(find.path)
         if inode == _MISSED and entry.is_unmoved():
             continue
         stamp = name.stamp if name else None
@@ -215,8 +217,10 @@ def _archived(
 def _inode(path: str) -> tuple[int, int]:
     try:
         info = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return _MISSED
+    except OSError:
+        return _UNSEEN
     return info.st_dev, info.st_ino
 
 

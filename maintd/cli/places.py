@@ -16,13 +16,14 @@ _LIKE = (".20260101T000000Z", ".1")
 class Place:
     """An archive. `root` is its directory; of a `store`, the private one that holds its manifest.
 
-    It takes what the `patterns` name, or maybe anything if there are none. `is_noted`: something was put there before.
+    It takes what the `patterns` name, or maybe anything if there are none. `is_noted`: something was put there before;
+    None if that is not known.
     """
 
     root: str
     store: "Store | None"
     patterns: tuple[str, ...]
-    is_noted: bool
+    is_noted: bool | None
 
     def may_hold(self, folder: str, log: str) -> bool:
         """Whether generations of a log of this name in the folder are taken, as the config is now."""

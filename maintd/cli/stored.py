@@ -102,8 +102,11 @@ def problem(place: Place, folders: tuple[str, ...], log: str) -> str:
         is_there = _manifest(place.root).is_there
     except (OSError, MaintdError) as error:
         return f"the manifest of {where} cannot be read: {trouble(error).error_msg}"
-    is_gone = place.is_noted and place.store is None and not is_there
-    return f"{where} is not there any more: is its disk mounted?" if is_gone else ""
+    if is_there or place.store or place.is_noted is False:
+        return ""
+    if place.is_noted is None:
+        return f"{where} is not there, and only maintd's own user may know whether it ever was: is its disk mounted?"
+    return f"{where} is not there any more: is its disk mounted?"
 
 
 def _where(place: Place) -> str:
