@@ -266,11 +266,29 @@ def test_what_became_a_database_comes_back_with_its_wal(tree, when):
             assert found.execute("SELECT n FROM theirs").fetchall() == [(1,)]
 
 
+def test_the_wal_of_an_encrypted_database_comes_back(tree):
+    """Whatever has taken the names of what was set aside with a file: an empty write-ahead log of its service's, or a
+    directory."""
+    path = tree.log("a.csv", b"nothing that anybody could read")
+    taken(tree)
+    tree.log("a.csv-wal", b"\x37\x7f\x06\x82 and its pages")
+    tree.log("a.csv-shm", b"its index")
+    before = state(tree)
+    restored(tree, "app", "--in-place")
+    assert list(state(tree)) == [str(path)]
+    tree.log("a.csv-wal", b"")
+    tree.log("a.csv-shm/made", b"by somebody")
+    restored(tree, "app", "--undo")
+    assert state(tree) == before
+    assert [path.read_bytes() for path in tree.logs.glob(".*/*.undone/made")] == [b"by somebody"]
+
+
 def test_a_journal_that_is_in_the_snapshot_is_restored(tree):
-    """A file that is called as SQLite calls its journal is one like others, if the snapshot has it; one that is no
-    journal, and in no snapshot, stays where it is, and so does a directory of such a name."""
-    tree.write_config(JOB.replace("LOGS/*.csv", "LOGS/n*"))
-    names = ("n.csv", "notes", "notes-journal", "notes-wal")
+    """A file that is called as SQLite calls its journal is one like others, if the snapshot has it, and so is what lies
+    in a directory that is called so; one that is no journal, and in no snapshot, stays where it is, and so does such a
+    directory."""
+    tree.write_config(JOB.replace("LOGS/*.csv", "LOGS/**/n*"))
+    names = ("n.csv", "notes", "notes-journal", "notes-wal", "n.csv-journal/n")
     for name in names:
         tree.log(name, b"first\n")
     taken(tree)
