@@ -119,7 +119,7 @@ class OnDatabase(Action):
         It may take `within_s` seconds, or its pause, and what it takes to begin; `temporaries` is the room for SQLite.
         """
         directories = [os.path.dirname(self.target), *filter(None, [temporaries])]
-        within = trust.confinement(directories, file=self.seen)
+        within = trust.confinement(directories, file=self.seen, moves=False)
         latest = time.monotonic() + (self.pause.total_seconds() if within_s is None else within_s) + _STARTING
         with Worker(lock_fd=hands.lock_fd, background=False) as worker:
             return worker.call(
@@ -312,7 +312,7 @@ class CheckCopy(OnDatabase):
 
     def _examined(self, hands: Hands, copies: str) -> int:
         source = os.path.dirname(self.target)
-        within = trust.confinement([source, copies], file=self.seen)
+        within = trust.confinement([source, copies], file=self.seen, moves=False)
         pause = None if self.limit is None else self.limit.total_seconds()
         with Worker(lock_fd=hands.lock_fd, background=pause is None) as worker:
             count: int = worker.call(
