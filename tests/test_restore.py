@@ -62,10 +62,12 @@ def site(tree: Tree) -> Tree:
 
 
 def test_into_a_directory(site):
-    """--to makes a directory with the files as they were, with mode and time; nothing else is touched."""
+    """--to makes a directory with the files as they were, with mode and time; nothing else is touched. What is missing
+    above it is made, for nobody else to enter."""
     before = state(site)
-    restored(site, "app", "--to", f"{site.folder}/out")
-    out = site.folder / "out"
+    out = site.folder / "some/more/out"
+    restored(site, "app", "--to", str(out))
+    assert [(site.folder / name).stat().st_mode & 0o777 for name in ("some", "some/more")] == [0o700] * 2
     assert len(rows_of(at(out, site.logs / "a.db"))) == 100
     assert at(out, site.logs / "p.csv").read_bytes() == b"first\n"
     assert state(site) == before
@@ -756,7 +758,8 @@ def lurking(top: Path, below: str) -> Iterator[list[str]]:
 
 def test_nobody_else_owns_what_is_restored_in_a_directory_for_everybody(site):
     """With --to in a sticky directory, such as /tmp, the one into which is unpacked is root's, whoever would like to
-    have made it: nothing is read by him, and nothing restored is his."""
+    have made it: nothing is read by him, and nothing restored is his. Whose directory is in the way is said, and it
+    stays."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user takes root: sudo make test")
     site.folder.chmod(0o755)
@@ -767,6 +770,11 @@ def test_nobody_else_owns_what_is_restored_in_a_directory_for_everybody(site):
         site.run("restore", "app", "--to", f"{public}/out")
     assert read == []
     shutil.rmtree(public / "out.maintd-tmp", ignore_errors=True)
+    (public / "out.maintd-tmp/srv").mkdir(parents=True)
+    os.chown(public / "out.maintd-tmp", NOBODY, NOBODY)
+    said = refused(site, "app", "--to", f"{public}/out")
+    assert f"{public}/out.maintd-tmp is in the way: it belongs to nobody" in said
+    shutil.rmtree(public / "out.maintd-tmp")
     restored(site, "app", "--to", f"{public}/again")
     for one in public.iterdir():
         assert (one.stat().st_uid, one.stat().st_mode & 0o777) == (0, 0o700)
