@@ -125,13 +125,28 @@ def lost(aside: Aside) -> list[str]:
     """The files that were there before a restore in place, and are neither there nor aside any more."""
     if aside.phase == "unpacking":
         return []
-    kept = {path: set(os.listdir(path)) for path in {item.aside for item in aside.items} if os.path.lexists(path)}
+    kept = _kept(aside)
     is_done = aside.phase == "done"
     return [
         item.path
         for item in aside.items
         if item.old is not None and _is_lost(item, kept.get(item.aside, set()), is_done=is_done)
     ]
+
+
+def only_aside(aside: Aside) -> list[str]:
+    """The files of which nothing is in their place, and what was there before is aside."""
+    kept = _kept(aside)
+    return [
+        item.path
+        for item in aside.items
+        if os.path.basename(item.path) in kept.get(item.aside, ()) and not os.path.lexists(item.path)
+    ]
+
+
+def _kept(aside: Aside) -> dict[str, set[str]]:
+    """The names in each of the aside directories that are there."""
+    return {path: set(os.listdir(path)) for path in {item.aside for item in aside.items} if os.path.lexists(path)}
 
 
 def _is_lost(item: Item, kept: Collection[str], *, is_done: bool) -> bool:

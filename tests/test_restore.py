@@ -510,7 +510,8 @@ WAITING = 'checks = [["/bin/sh", "-c", "touch HERE/there; exec sleep 60"]]\n'
 
 def test_what_is_half_restored_is_not_backed_up(site):
     """After a restore in place that was killed no snapshot is taken of the mixture, and none is deleted: the one that
-    it came from least of all. Once it was put back, backups go on."""
+    it came from least of all. Once it was put back, backups go on. What is aside is not deleted as long as there is
+    nothing else of it."""
     site.write_config(JOB + "keep = 1\n" + WAITING)
     taken(site)
     kept = snapshots(site)
@@ -524,6 +525,13 @@ def test_what_is_half_restored_is_not_backed_up(site):
     assert "in place is not done, or was cut off" in failed["error_msg"]
     assert "maintd restore app --undo" in failed["advice"]
     assert snapshots(site) == kept
+    (aside,) = site.logs.glob(".*aside")
+    away = [(aside / "p.csv", site.folder / "p.csv"), (site.logs / "a.db", site.folder / "a.db")]
+    for path, other in away:
+        path.rename(other)
+    assert f"the only copy of {site.logs}/a.db" in refused(site, "app", "--forget")
+    for path, other in away:
+        other.rename(path)
     restored(site, "app", "--undo")
     assert state(site) == now
     taken(site)
