@@ -23,13 +23,15 @@ _held: dict[str, int] = {}
 class Confinement:
     """The only directories in which a child works, as (path, device, inode), and as whom: None for what maintd is.
 
-    `fenced` asks for Landlock, where the kernel has it, and for no more capabilities than work on files takes.
+    `fenced` asks for Landlock, where the kernel has it, and for no more capabilities than work on files takes; `moves`
+    says that files may be renamed from one directory to another, which not every kernel with Landlock can fence.
     """
 
     directories: tuple[tuple[str, int, int], ...]
     uid: int | None = None
     gid: int | None = None
     fenced: bool = True
+    moves: bool = True
 
     def seeing(self) -> Self:
         """The same directories, by descriptors alone: who is fenced, or another user, sees nobody's open files."""
@@ -67,7 +69,7 @@ class Confinement:
             os.setresuid(self.uid, self.uid, self.uid)
             linux.be_unreachable()  # a change of uid sets it to fs.suid_dumpable (proc_sys_fs(5))
         if self.fenced:
-            linux.fence(tuple(_held.values()))
+            linux.fence(tuple(_held.values()), moves=self.moves)
             linux.keep_capabilities(_KEPT)
 
     def _hold(self) -> None:

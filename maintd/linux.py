@@ -172,18 +172,18 @@ def landlock_abi() -> int:
         return 0
 
 
-def fence(directories: Sequence[int]) -> None:
+def fence(directories: Sequence[int], *, moves: bool = True) -> None:
     """Lets this thread write, make and remove files and directories beneath these only (landlock(7)); it may read all.
 
     For good, and for its children too. Files that are open already stay as they are. What Landlock does not know of,
-    such as chmod by path, is not fenced. Where the kernel's cannot rename across directories (before 5.19) two of them
-    are not fenced, and where there is none nothing is.
+    such as chmod by path, is not fenced. Where the kernel's cannot rename across directories (before 5.19) several of
+    them are fenced only if nothing `moves` from one to another, and where there is none nothing is.
     """
     abi = landlock_abi()
     allowed = _WRITE_FILE | _REMOVE_FILE | _REMOVE_DIR | _MAKE_DIR | _MAKE_REG
     allowed |= (_REFER if abi >= 2 else 0) | (_TRUNCATE if abi >= 3 else 0)
     handled = allowed | _MAKE_OTHERS | (_IOCTL_DEV if abi >= 5 else 0)
-    if not abi or (abi < 2 and len(directories) > 1):
+    if not abi or (abi < 2 and moves and len(directories) > 1):
         return
     rules = struct.pack("Q", handled)
     ruleset = _call(_LANDLOCK_CREATE_RULESET, rules, ctypes.c_size_t(len(rules)), ctypes.c_uint(0))

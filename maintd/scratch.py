@@ -3,7 +3,7 @@
 import os
 import stat as st
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from maintd import durable, grounds, linux
 from maintd.durable import Ownership
@@ -28,12 +28,13 @@ def of_owner(folder: str, name: str, owner: Ownership) -> Iterator[str]:
 def make_anew(directory: str, *, is_fenced: bool = False) -> None:
     """A directory of our own, also in one for everybody, such as /tmp, where nobody else can then rename it.
 
-    Refused where somebody could, unless root's work in it `is_fenced`, by `trust.confinement`, and Landlock is there.
+    What is missing above it is made, for us alone. Refused where somebody else has taken the name, or could exchange
+    the directory, unless root's work in it `is_fenced`, by `trust.confinement`, and Landlock is there.
     """
     parent, name = os.path.split(directory)
-    if not os.path.lexists(parent):
-        durable.private_directory(parent)
+    durable.make_path(parent, 0o700)
     with durable.directory(parent) as dir_fd:
+        _require_ours(directory, dir_fd)
         durable.discard_tree(name, dir_fd=dir_fd)
         durable.make_private(name, dir_fd=dir_fd)
         meddler = _meddler(directory, os.fstat(dir_fd).st_mode)
@@ -42,6 +43,17 @@ def make_anew(directory: str, *, is_fenced: bool = False) -> None:
             raise Refused(
                 f"{meddler} could put another directory in the place of one that is made in {printable(parent)}",
                 hint="name a directory in another one, such as /tmp, or make that one sticky (chmod +t)",
+            )
+
+
+def _require_ours(directory: str, dir_fd: int) -> None:
+    """What another user has put under our name is neither used nor taken away."""
+    with suppress(FileNotFoundError):
+        owner = os.lstat(os.path.basename(directory), dir_fd=dir_fd).st_uid
+        if owner != os.geteuid():
+            raise Refused(
+                f"{printable(directory)} is in the way: it belongs to {grounds.user_name(owner)}",
+                hint="have it taken away, or name a directory in another one",
             )
 
 

@@ -52,16 +52,20 @@ def _set_aside(item: Item, aside: int, dir_fd: int) -> None:
         durable.move(name, name, item.old, dir_fd=dir_fd, new_fd=aside)
     elif _inode(name, dir_fd) is not None:
         raise Refused(f"{printable(item.path)} was made by somebody else meanwhile")
-    for other in _beside(item, dir_fd):
+    for other in _beside(item, aside, dir_fd):
         durable.move(other, other, None, dir_fd=dir_fd, new_fd=aside)
 
 
-def _beside(item: Item, dir_fd: int) -> list[str]:
-    """What SQLite keeps beside a file now; of what has such a name beside no database, what begins as SQLite's does."""
+def _beside(item: Item, aside: int, dir_fd: int) -> list[str]:
+    """What SQLite keeps beside a file now, and whatever has a name by now that something in the aside directory had.
+
+    Of what has such a name beside no database it is SQLite's if it begins so, or if such files were set aside with it.
+    """
+    kept = [name for name in item.beside if _inode(name, aside) is not None]
     found = [name for name in item.beside if _is_file(name, dir_fd)]
-    if item.is_database or any(_begins_as_sqlites(name, dir_fd) for name in found):
-        return found
-    return []
+    if not (item.is_database or kept or any(_begins_as_sqlites(name, dir_fd) for name in found)):
+        found = []
+    return [*found, *(name for name in kept if name not in found and _inode(name, dir_fd) is not None)]
 
 
 def _begins_as_sqlites(name: str, dir_fd: int) -> bool:
@@ -98,8 +102,8 @@ def _clear(item: Item, aside: int, dir_fd: int, *, keep: bool) -> None:
     there = _inode(name, dir_fd)
     is_ours = _is_same(there, item.new)
     if is_ours or (there is not None and _inode(name, aside) is not None):
-        for other in (*_beside(item, dir_fd), name):
-            _take_away(other, aside, dir_fd, keep=keep or not is_ours)
+        for other in (*_beside(item, aside, dir_fd), name):
+            _take_away(other, aside, dir_fd, keep=keep or not is_ours or not _is_file(other, dir_fd))
 
 
 def _bring_back(item: Item, aside: int, dir_fd: int) -> None:
@@ -121,13 +125,28 @@ def lost(aside: Aside) -> list[str]:
     """The files that were there before a restore in place, and are neither there nor aside any more."""
     if aside.phase == "unpacking":
         return []
-    kept = {path: set(os.listdir(path)) for path in {item.aside for item in aside.items} if os.path.lexists(path)}
+    kept = _kept(aside)
     is_done = aside.phase == "done"
     return [
         item.path
         for item in aside.items
         if item.old is not None and _is_lost(item, kept.get(item.aside, set()), is_done=is_done)
     ]
+
+
+def only_aside(aside: Aside) -> list[str]:
+    """The files of which nothing is in their place, and what was there before is aside."""
+    kept = _kept(aside)
+    return [
+        item.path
+        for item in aside.items
+        if os.path.basename(item.path) in kept.get(item.aside, ()) and not os.path.lexists(item.path)
+    ]
+
+
+def _kept(aside: Aside) -> dict[str, set[str]]:
+    """The names in each of the aside directories that are there."""
+    return {path: set(os.listdir(path)) for path in {item.aside for item in aside.items} if os.path.lexists(path)}
 
 
 def _is_lost(item: Item, kept: Collection[str], *, is_done: bool) -> bool:

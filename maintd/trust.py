@@ -47,11 +47,14 @@ class FileRefused(Event):
         return self.msg
 
 
-def confinement(directories: Iterable[str], file: Seen | None = None, gid: int | None = None) -> Confinement | None:
+def confinement(
+    directories: Iterable[str], file: Seen | None = None, gid: int | None = None, *, moves: bool = True
+) -> Confinement | None:
     """How root's work in these directories is to be confined; None if no other user could meddle with it.
 
     `file` is what the work is about, where what is made for it gets its owner too, and `gid` the group of that if it is
     another. If file and directories are of one user, who is not root, the work is done as that user; otherwise as root.
+    `moves` False promises that nothing is renamed from one of them to another.
     """
     if os.geteuid() != 0:  # the kernel itself sees to it that this user can do no more than it may
         return None
@@ -59,8 +62,8 @@ def confinement(directories: Iterable[str], file: Seen | None = None, gid: int |
     if not any(ground.meddler for ground in grounds):
         return None
     if file is not None and _is_all_of(file, grounds) and capabilities.may_become_others():
-        return Confinement(_places(grounds), file.uid, file.gid if gid is None else gid)
-    return Confinement(_places(grounds))
+        return Confinement(_places(grounds), file.uid, file.gid if gid is None else gid, moves=moves)
+    return Confinement(_places(grounds), moves=moves)
 
 
 def to_make_directory(parent: Ground, uid: int, gid: int) -> Confinement | None:

@@ -1,10 +1,12 @@
 """The promises of a function's own process."""
 
+import contextlib
 import fcntl
 import json
 import os
 import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import tempfile
@@ -19,6 +21,7 @@ from maintd.child import Worker
 from maintd.confinement import Confinement
 from maintd.errors import Aborted, MaintdError, Refused, TimedOut
 
+from .test_backup import database
 from .tree import NOBODY
 
 # Functions for the child to run. Only maintd's modules may be called, so they are put among them.
@@ -404,6 +407,36 @@ def test_a_confined_call_writes_nowhere_else(worker, theirs, tmp_path):
     assert denied == ["make", "write", "remove", "rename out", "rename in", "mkdir"]
     assert os.listdir(tmp_path / "other") == ["file"]
     assert sorted(os.listdir(theirs)) == ["made", "own"]
+
+
+ON_AN_OLD_KERNEL = """
+import os, sys
+from maintd import linux, tuning
+from maintd.confinement import Confinement
+linux.landlock_abi = lambda: 1
+database, room, other = sys.argv[1:]
+places = [(path, os.stat(path).st_dev, os.stat(path).st_ino) for path in (os.path.dirname(database), room)]
+Confinement(tuple(places), moves=False).enter()
+where = {"directory": places[0][0], "name": os.path.basename(database), "temporaries": room}
+tuning.settle(print, where=where, wanted={"page_size": 8192}, pause=60, size=0)
+open(f"{room}/made", "w").close()
+open(f"{other}/made", "w").close()
+"""
+"""Work on a database as Linux 5.13 to 5.18 fences it, whose Landlock knows nothing of renames across directories."""
+
+
+@pytest.mark.skipif(not linux.landlock_abi(), reason="this kernel has no Landlock")
+def test_a_database_is_worked_on_fenced_also_by_the_first_landlock(tmp_path):
+    """VACUUM has its room, the page size is another, and nothing can be made outside of the two directories."""
+    for name in ("theirs", "room", "other"):
+        (tmp_path / name).mkdir()
+    path = database(tmp_path / "theirs/a.db", 3000)
+    argv = [sys.executable, "-c", ON_AN_OLD_KERNEL, str(path), str(tmp_path / "room"), str(tmp_path / "other")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert f"Permission denied: '{tmp_path}/other/made'" in done.stderr
+    assert [os.listdir(tmp_path / name) for name in ("room", "other")] == [["made"], []]
+    with contextlib.closing(sqlite3.connect(path)) as found:
+        assert found.execute("PRAGMA page_size").fetchall() == [(8192,)]
 
 
 @needs_root

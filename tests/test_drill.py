@@ -17,7 +17,7 @@ import pytest
 from .conftest import until
 from .test_backup import JOB, at, database, manifest, quiet, rewrite, rows_of, snapshots
 from .test_restore import lurking, of_a_service
-from .tree import Tree
+from .tree import NOBODY, Tree
 
 DRILL = '[drill.app]\ncron = "@weekly"\ndestination = "HERE/kept"\nset = "app"\n'
 
@@ -61,7 +61,8 @@ def test_a_restore_of_a_services_database_is_proven(tree):
 
 
 def test_nobody_else_reads_what_a_drill_restores(tree):
-    """With `scratch` in a directory for everybody the one that a drill makes there is root's, and nobody else's."""
+    """With `scratch` in a directory for everybody the one that a drill makes there is root's, and nobody else's; whose
+    is in the way is said."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user takes root: sudo make test")
     tree.folder.chmod(0o755)
@@ -73,6 +74,10 @@ def test_nobody_else_reads_what_a_drill_restores(tree):
         tree.do("drill.app")
     assert read == []
     shutil.rmtree(public / "app.drill.maintd-tmp", ignore_errors=True)
+    (public / "app.drill.maintd-tmp").mkdir()
+    os.chown(public / "app.drill.maintd-tmp", NOBODY, NOBODY)
+    assert "it belongs to nobody" in tree.do("drill.app").event("drill.failed")["error_msg"]
+    (public / "app.drill.maintd-tmp").rmdir()
     assert tree.do("drill.app").event("restore.proven")
     assert list(public.iterdir()) == []
 

@@ -62,10 +62,12 @@ def site(tree: Tree) -> Tree:
 
 
 def test_into_a_directory(site):
-    """--to makes a directory with the files as they were, with mode and time; nothing else is touched."""
+    """--to makes a directory with the files as they were, with mode and time; nothing else is touched. What is missing
+    above it is made, for nobody else to enter."""
     before = state(site)
-    restored(site, "app", "--to", f"{site.folder}/out")
-    out = site.folder / "out"
+    out = site.folder / "some/more/out"
+    restored(site, "app", "--to", str(out))
+    assert [(site.folder / name).stat().st_mode & 0o777 for name in ("some", "some/more")] == [0o700] * 2
     assert len(rows_of(at(out, site.logs / "a.db"))) == 100
     assert at(out, site.logs / "p.csv").read_bytes() == b"first\n"
     assert state(site) == before
@@ -266,11 +268,29 @@ def test_what_became_a_database_comes_back_with_its_wal(tree, when):
             assert found.execute("SELECT n FROM theirs").fetchall() == [(1,)]
 
 
+def test_the_wal_of_an_encrypted_database_comes_back(tree):
+    """Whatever has taken the names of what was set aside with a file: an empty write-ahead log of its service's, or a
+    directory."""
+    path = tree.log("a.csv", b"nothing that anybody could read")
+    taken(tree)
+    tree.log("a.csv-wal", b"\x37\x7f\x06\x82 and its pages")
+    tree.log("a.csv-shm", b"its index")
+    before = state(tree)
+    restored(tree, "app", "--in-place")
+    assert list(state(tree)) == [str(path)]
+    tree.log("a.csv-wal", b"")
+    tree.log("a.csv-shm/made", b"by somebody")
+    restored(tree, "app", "--undo")
+    assert state(tree) == before
+    assert [path.read_bytes() for path in tree.logs.glob(".*/*.undone/made")] == [b"by somebody"]
+
+
 def test_a_journal_that_is_in_the_snapshot_is_restored(tree):
-    """A file that is called as SQLite calls its journal is one like others, if the snapshot has it; one that is no
-    journal, and in no snapshot, stays where it is, and so does a directory of such a name."""
-    tree.write_config(JOB.replace("LOGS/*.csv", "LOGS/n*"))
-    names = ("n.csv", "notes", "notes-journal", "notes-wal")
+    """A file that is called as SQLite calls its journal is one like others, if the snapshot has it, and so is what lies
+    in a directory that is called so; one that is no journal, and in no snapshot, stays where it is, and so does such a
+    directory."""
+    tree.write_config(JOB.replace("LOGS/*.csv", "LOGS/**/n*"))
+    names = ("n.csv", "notes", "notes-journal", "notes-wal", "n.csv-journal/n")
     for name in names:
         tree.log(name, b"first\n")
     taken(tree)
@@ -490,7 +510,8 @@ WAITING = 'checks = [["/bin/sh", "-c", "touch HERE/there; exec sleep 60"]]\n'
 
 def test_what_is_half_restored_is_not_backed_up(site):
     """After a restore in place that was killed no snapshot is taken of the mixture, and none is deleted: the one that
-    it came from least of all. Once it was put back, backups go on."""
+    it came from least of all. Once it was put back, backups go on. What is aside is not deleted as long as there is
+    nothing else of it."""
     site.write_config(JOB + "keep = 1\n" + WAITING)
     taken(site)
     kept = snapshots(site)
@@ -504,6 +525,13 @@ def test_what_is_half_restored_is_not_backed_up(site):
     assert "in place is not done, or was cut off" in failed["error_msg"]
     assert "maintd restore app --undo" in failed["advice"]
     assert snapshots(site) == kept
+    (aside,) = site.logs.glob(".*aside")
+    away = [(aside / "p.csv", site.folder / "p.csv"), (site.logs / "a.db", site.folder / "a.db")]
+    for path, other in away:
+        path.rename(other)
+    assert f"the only copy of {site.logs}/a.db" in refused(site, "app", "--forget")
+    for path, other in away:
+        other.rename(path)
     restored(site, "app", "--undo")
     assert state(site) == now
     taken(site)
@@ -738,7 +766,8 @@ def lurking(top: Path, below: str) -> Iterator[list[str]]:
 
 def test_nobody_else_owns_what_is_restored_in_a_directory_for_everybody(site):
     """With --to in a sticky directory, such as /tmp, the one into which is unpacked is root's, whoever would like to
-    have made it: nothing is read by him, and nothing restored is his."""
+    have made it: nothing is read by him, and nothing restored is his. Whose directory is in the way is said, and it
+    stays."""
     if os.geteuid() != 0:
         pytest.skip("becoming another user takes root: sudo make test")
     site.folder.chmod(0o755)
@@ -749,6 +778,11 @@ def test_nobody_else_owns_what_is_restored_in_a_directory_for_everybody(site):
         site.run("restore", "app", "--to", f"{public}/out")
     assert read == []
     shutil.rmtree(public / "out.maintd-tmp", ignore_errors=True)
+    (public / "out.maintd-tmp/srv").mkdir(parents=True)
+    os.chown(public / "out.maintd-tmp", NOBODY, NOBODY)
+    said = refused(site, "app", "--to", f"{public}/out")
+    assert f"{public}/out.maintd-tmp is in the way: it belongs to nobody" in said
+    shutil.rmtree(public / "out.maintd-tmp")
     restored(site, "app", "--to", f"{public}/again")
     for one in public.iterdir():
         assert (one.stat().st_uid, one.stat().st_mode & 0o777) == (0, 0o700)

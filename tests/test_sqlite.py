@@ -279,16 +279,19 @@ def test_texts_in_conditions_are_compared_as_they_are(tree):
 
 
 def test_a_database_that_is_always_locked_or_gone_is_a_failure(tree):
-    """At each run that could not look after a database that somebody holds, or that is not where the job names it."""
-    path = database(tree.logs / "a.db", mode="DELETE")
+    """At each run that could not look after a database that somebody holds, or that is not where the job names it. What
+    could not be begun has not taken its WAL mode from it, and that is not said."""
+    path = database(tree.logs / "a.db")
     tree.write_config(JOB.replace("LOGS/*.db", "LOGS/gone.db") + "optimize = false\n")
     told = tree.do()
     assert told.code == 1
     assert told.event("database.failed")["target"] == str(tree.logs / "gone.db")
     with contextlib.closing(sqlite3.connect(path, isolation_level=None)) as writer:
-        writer.execute("BEGIN EXCLUSIVE")
-        told = did(tree, "optimize = false\n", code=1)
+        writer.execute("PRAGMA locking_mode = EXCLUSIVE")
+        writer.execute("INSERT INTO trades (note) VALUES ('by who does not let go')")
+        told = did(tree, 'max_pause = "20s"\npage_size = 8192\noptimize = false\nquick_check = false\n', code=1)
     assert "a.db stayed locked" in told.event("database.failed")["error_msg"]
+    assert "WAL mode" not in told.event("database.failed")["error_msg"]
     assert "let go of it" in told.event("database.failed")["advice"]
 
 
@@ -552,7 +555,8 @@ def test_modes_are_told_and_changed_only_when_asked(tree):
 
 
 def test_a_page_size_that_is_broken_off_leaves_the_journal_mode(tree):
-    """The process that is at the VACUUM is killed: the database is in WAL mode, as it was, and its rows are there."""
+    """The process that is at the VACUUM is killed: the database is in WAL mode, as it was, and its rows are there. If
+    all of maintd is killed, the next run gives WAL mode back, and says so."""
     path = database(tree.logs / "a.db", 400_000)
     ask(path, "PRAGMA wal_checkpoint(TRUNCATE)")
     options = 'window = "00:00-23:59"\nmax_pause = "60s"\npage_size = 8192\noptimize = false\nquick_check = false\n'
@@ -564,6 +568,16 @@ def test_a_page_size_that_is_broken_off_leaves_the_journal_mode(tree):
     assert "database.failed" in told, told
     assert [ask(path, f"PRAGMA {name}") for name in ("journal_mode", "page_size")] == [[("wal",)], [(4096,)]]
     assert ask(path, "SELECT count(*) FROM trades") == [(400_000,)]
+    with subprocess.Popen(line, stdout=subprocess.DEVNULL, env=environment()) as doing:
+        child = until(lambda: sorting_in_files(doing.pid), "VACUUM has begun", 20)
+        doing.kill()
+    until(lambda: not Path(f"/proc/{child}/fd").exists() or not os.listdir(f"/proc/{child}/fd"), "its child is gone")
+    assert ask(path, "PRAGMA journal_mode") == [("delete",)]
+    kept = did(tree, "optimize = false\nquick_check = false\n").event("database.kept")
+    assert kept["what"] == "it has journal_mode = wal now; a run that was killed had left it without WAL mode"
+    assert ask(path, "PRAGMA journal_mode") == [("wal",)]
+    ask(path, "PRAGMA journal_mode = DELETE")
+    assert not did(tree, "optimize = false\nquick_check = false\n").events("database.kept")
 
 
 def sorting_in_files(parent: int) -> int | None:

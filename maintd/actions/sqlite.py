@@ -9,7 +9,7 @@ from dataclasses import field
 from datetime import timedelta
 from typing import Any, ClassVar
 
-from maintd import headers, names, scratch, trust
+from maintd import headers, interim_modes, names, scratch, trust
 from maintd.actions.hands import Hands
 from maintd.child import Worker
 from maintd.durable import Ownership
@@ -119,7 +119,7 @@ class OnDatabase(Action):
         It may take `within_s` seconds, or its pause, and what it takes to begin; `temporaries` is the room for SQLite.
         """
         directories = [os.path.dirname(self.target), *filter(None, [temporaries])]
-        within = trust.confinement(directories, file=self.seen)
+        within = trust.confinement(directories, file=self.seen, moves=False)
         latest = time.monotonic() + (self.pause.total_seconds() if within_s is None else within_s) + _STARTING
         with Worker(lock_fd=hands.lock_fd, background=False) as worker:
             return worker.call(
@@ -243,45 +243,59 @@ class VacuumSome(OnDatabase):
 
 @dataclass(frozen=True, kw_only=True)
 class Settle(OnDatabase):
-    """Gives a database the journal mode, page size or auto_vacuum that is asked for."""
+    """Gives a database the journal mode, page size or auto_vacuum that is asked for.
+
+    `owes_wal`: an earlier run took its WAL mode from it for that, and was killed.
+    """
 
     verb: ClassVar[str] = "settle"
 
     wanted: Mapping[str, str | int]
+    owes_wal: bool = False
 
     @property
     def detail(self) -> str:
         return ", ".join(f"{name} = {value}" for name, value in self.wanted.items())
 
     def done(self, hands: Hands) -> Iterator[Event]:
-        given: dict[str, Any] = {
-            "wanted": dict(self.wanted),
-            "pause": self.pause.total_seconds(),
-            "size": self.seen.size,
-        }
+        is_wal_due = self.owes_wal or self._is_wal()
         with self.room() as room:
-            if self.wanted.keys() & {"page_size", "auto_vacuum"}:
-                require_room(self.target, self.seen.size, room)
-            header = headers.read(self.target)
             try:
-                self.ask(hands, "tuning:settle", temporaries=room, **given)
+                self._settle(hands, room)
             except (OSError, MaintdError) as error:
-                if header and header.is_wal:
+                if is_wal_due:
                     self._back_to_wal(hands, error)
                 raise
-        yield DatabaseKept(target=self.target, what=f"it has {self.detail} now")
+        interim_modes.forget(self.place, self.target)
+        before = "; a run that was killed had left it without WAL mode" if self.owes_wal else ""
+        yield DatabaseKept(target=self.target, what=f"it has {self.detail} now{before}")
+
+    def _settle(self, hands: Hands, room: str) -> None:
+        if self.wanted.keys() & {"page_size", "auto_vacuum"}:
+            require_room(self.target, self.seen.size, room)
+        if "page_size" in self.wanted and self.wanted.get("journal_mode") != "delete" and self._is_wal():
+            interim_modes.note(self.place, self.target, self.seen.inode)
+        pause = self.pause.total_seconds()
+        self.ask(hands, "tuning:settle", temporaries=room, wanted=dict(self.wanted), pause=pause, size=self.seen.size)
+
+    def _is_wal(self) -> bool:
+        header = headers.read(self.target)
+        return header is not None and header.is_wal
 
     def _back_to_wal(self, hands: Hands, error: Exception) -> None:
         """The page size cannot be changed in WAL mode: a VACUUM that did not come to its end leaves a journal."""
-        pause = self.pause.total_seconds()
-        try:  # also if the run is to end by now
-            unhurried = Hands(lock_fd=hands.lock_fd)
-            self.ask(unhurried, "tuning:settle", wanted={"journal_mode": "wal"}, pause=pause, size=0)
-        except (OSError, MaintdError) as other:
-            raise MaintdError(
-                f"{error}; and it is not in WAL mode any more, which could not be set again: {other}",
-                hint="PRAGMA journal_mode = WAL, as soon as nobody else has it open",
-            ) from error
+        if not self._is_wal():
+            pause = self.pause.total_seconds()
+            try:  # also if the run is to end by now
+                unhurried = Hands(lock_fd=hands.lock_fd)
+                self.ask(unhurried, "tuning:settle", wanted={"journal_mode": "wal"}, pause=pause, size=0)
+            except (OSError, MaintdError) as other:
+                if not self._is_wal():
+                    raise MaintdError(
+                        f"{error}; and it is not in WAL mode any more, which could not be set again: {other}",
+                        hint="the next run tries it again; or PRAGMA journal_mode = WAL, while nobody else has it open",
+                    ) from error
+        interim_modes.forget(self.place, self.target)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -312,7 +326,7 @@ class CheckCopy(OnDatabase):
 
     def _examined(self, hands: Hands, copies: str) -> int:
         source = os.path.dirname(self.target)
-        within = trust.confinement([source, copies], file=self.seen)
+        within = trust.confinement([source, copies], file=self.seen, moves=False)
         pause = None if self.limit is None else self.limit.total_seconds()
         with Worker(lock_fd=hands.lock_fd, background=pause is None) as worker:
             count: int = worker.call(

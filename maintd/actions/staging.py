@@ -199,7 +199,7 @@ class CopyDatabase(Action):
     def _copied(self, hands: Hands, source: str, made: Mapping[str, str]) -> int:
         """Bytes of the copy. NotYet if the database stays locked."""
         where = {"directory": source, "name": os.path.basename(self.target), "inode": [self.seen.dev, self.seen.ino]}
-        within = trust.confinement([source, made["directory"]], file=self.seen)
+        within = trust.confinement([source, made["directory"]], file=self.seen, moves=False)
         pause = None if self.pause is None else self.pause.total_seconds()
         arguments = {"source": where, "target": made, "pause": pause}
         if pause is None:

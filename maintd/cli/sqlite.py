@@ -147,7 +147,8 @@ def _copied(path: str, folder: str) -> Iterator[tuple[Worker, str]]:
         source = {"directory": directory, "name": name, "inode": list(seen.inode)}
         arguments = {"source": source, "target": {"directory": copy, "name": "copy"}}
         arguments["pause"] = None if header.is_wal else _PAUSE
-        worker.call("maintd.livedb:copy", arguments, within=trust.confinement([directory, copy], file=seen))
+        within = trust.confinement([directory, copy], file=seen, moves=False)
+        worker.call("maintd.livedb:copy", arguments, within=within)
         yield worker, copy
 
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 
-from maintd import asides, contexts, restoring, swapping, undone
+from maintd import asides, contexts, names, restoring, swapping, undone
 from maintd.asides import Aside
 from maintd.child import Worker
 from maintd.cli import output, tables
@@ -49,8 +49,8 @@ def forget(called: Invocation, config: Config, what: str | None, *, plan_only: b
     state_dir = config.settings.state_dir
     of = _set(what, sorted({*asides.noted(state_dir), *undone.sets(state_dir)}))
     aside = _read(config, of)
-    if aside is not None and aside.phase == "placing" and not swapping.lost(aside):
-        raise Refused("it was cut off, and what is aside is the only whole state", hint="put it back first: --undo")
+    if aside is not None and aside.phase == "placing":
+        _require_no_only_copy(aside)
     is_begun = aside is not None and aside.phase == "unpacking"
     moved = aside.items if aside and not is_begun else ()
     paths = sorted({*(item.aside for item in moved), *undone.left(state_dir, of)})
@@ -62,6 +62,17 @@ def forget(called: Invocation, config: Config, what: str | None, *, plan_only: b
         with alone(called, config):
             _forget(config, of, aside, paths)
     return Exit.OK
+
+
+def _require_no_only_copy(aside: Aside) -> None:
+    """Of a restore that was cut off."""
+    if not swapping.lost(aside):
+        raise Refused("it was cut off, and what is aside is the only whole state", hint="put it back first: --undo")
+    if only := [printable(path) for path in swapping.only_aside(aside)]:
+        raise Refused(
+            f"it was cut off, and what is aside is the only copy of {names.enumerated(only)}",
+            hint="move it back yourself first, as --undo cannot",
+        )
 
 
 def _forget(config: Config, of: str, aside: Aside | None, paths: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ from typing import Any, ClassVar, Literal
 
 from pydantic import Field
 
-from maintd import headers, patterns
+from maintd import headers, interim_modes, patterns
 from maintd.headers import Header
 from maintd.job import Context, FilePattern, Flag, Job, Limit, Span
 from maintd.matching import has_wildcard
@@ -138,8 +138,7 @@ class SqliteUpkeep(Job):
             if self.probes:
                 yield self._indexing(about, ())
             return
-        if wanted := self._wanted(header):
-            yield sqlite.Settle(reason="it is asked for, and it is not so", wanted=wanted, **about)
+        yield from self._settling(seen, header, about)
         if self.indexes or self.probes:
             yield self._indexing(about, self.indexes)
         if self.optimize and not seen.mode & _MAY_WRITE:
@@ -156,6 +155,17 @@ class SqliteUpkeep(Job):
         if self.vacuum_over is not None and seen.size and free / seen.size >= self.vacuum_over:
             action = sqlite.VacuumSome if header.auto_vacuum == "incremental" else sqlite.Vacuum
             yield action(reason=f"{format_size(free)} of {format_size(seen.size)} are free", **about)
+
+    def _settling(self, seen: Seen, header: Header, about: dict[str, Any]) -> Iterator[Step]:
+        from maintd.actions import sqlite  # noqa: PLC0415 - as above
+
+        wanted = self._wanted(header)
+        if interim_modes.is_noted(about["place"], seen.path, seen.inode):
+            wanted |= {"journal_mode": self.journal_mode or "wal"}
+            owes_wal = self.journal_mode != "delete"
+            yield sqlite.Settle(reason="a run that was killed had begun it", wanted=wanted, owes_wal=owes_wal, **about)
+        elif wanted:
+            yield sqlite.Settle(reason="it is asked for, and it is not so", wanted=wanted, **about)
 
     def _indexing(self, about: dict[str, Any], declared: tuple[str, ...]) -> Step:
         from maintd.actions import indexes  # noqa: PLC0415 - as above

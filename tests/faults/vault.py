@@ -75,6 +75,10 @@ class Vault:
         """What maintd has left on its way."""
         return [str(path) for path in self.tree.folder.rglob("*.maintd-tmp")]
 
+    def at_rest(self) -> list[str]:
+        """The programs that do not run, though they did."""
+        return []
+
     @property
     def note(self) -> dict[str, object] | None:
         path = self.tree.folder / "state/restores/app.json"
@@ -111,6 +115,9 @@ class VaultBench:
     def fill(self, tree: Tree) -> None:
         """What a scene needs before its first snapshot."""
 
+    def change(self, tree: Tree) -> None:
+        """What becomes of that after its last one."""
+
     def vault(self, tree: Tree, old: State, kept: State) -> Vault:
         return Vault(tree, old, kept)
 
@@ -145,11 +152,12 @@ class VaultBench:
             assert did.code == 0, did
         kept = vault.services()
         _change(tree)
+        self.change(tree)
         old = vault.services()
         if scene.is_restored:
             ran = self.run(tree, "restore", "app", "--in-place")
             assert ran.code == 0, ran
-        shutil.copytree(folder, template)
+        shutil.copytree(folder, template, ignore=shutil.ignore_patterns("*.sock"))
         return old, kept
 
     def run(self, tree: Tree, *argv: str, decide: Decide = proceed) -> Ran:

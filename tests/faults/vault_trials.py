@@ -87,10 +87,12 @@ def trial(bench: VaultBench, point: Point) -> Report:
         wrong(f"a traceback: {ran}")
     if not vault.sound():
         wrong(f"no sound snapshot is left: {ran}")
-    CHECKS[point.scene.argv[0] if point.scene.name != "undo" else "undo"](bench, vault, ran, wrong)
+    CHECKS["undo" if point.scene.is_restored else point.scene.argv[0]](bench, vault, ran, wrong)
     again = bench.do(vault.tree)
     if again.code != 0 or not vault.is_newest_sound():
         wrong(f"the next backup failed: {again}")
+    if vault.at_rest():
+        wrong(f"programs were left stopped: {vault.at_rest()}: {ran}")
     if vault.temporaries():
         wrong(f"temporaries were left: {vault.temporaries()}")
     return report

@@ -1,7 +1,8 @@
 """Kills and errnos at system calls of a backup, its retention, a restore in place, and its undoing.
 
-At every call of maintd's where the snapshots are in a directory; at an even sample where they are in a bucket or in a
-repository of restic's, of which a run takes three times as long. restic itself is killed, too.
+At every call of maintd's where the snapshots are in a directory; at an even sample where the set has several
+directories and databases and a program that is stopped for it, and where they are in a bucket or in a repository of
+restic's, of which a run takes three times as long. restic itself is killed, too.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -12,12 +13,15 @@ from .trial import Report
 from .vault import SCENES, Scene, VaultBench
 from .vault_trials import points, trial
 from .vaults_afar import OF_BUCKET, OF_RESTIC, BucketBench, ResticBench, store, why_not_buckets, why_not_restic
+from .vaults_wide import WIDE, WideBench
 
 NAME = "vaults"
 BUSY = True
 WORKERS = 3
 AFAR = 12
 """How many runs each scene has whose snapshots are elsewhere."""
+MOST_WIDE = 160
+"""How many each has of a set with several directories, databases and a program."""
 
 
 def run(share: float) -> Row:
@@ -27,6 +31,7 @@ def run(share: float) -> Row:
     try:
         reports = [
             *_played(VaultBench, SCENES, share),
+            *_played(WideBench, WIDE, share, MOST_WIDE),
             *_played(lambda: BucketBench(server), OF_BUCKET, share, AFAR),
             *_played(ResticBench, OF_RESTIC, share, AFAR),
         ]
