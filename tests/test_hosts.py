@@ -70,7 +70,8 @@ def stored(tree: Tree) -> Did:
 
 def test_a_directory_of_two_machines(shared):
     """Each machine's snapshots stay, whatever the other's `keep`; `backups`, a restore and a drill see its own; with
-    --in any of them is there by its stamp, and without one nobody guesses whose is meant."""
+    --in any of them is there by its stamp, and without one nobody guesses whose is meant. One whose manifest cannot be
+    read may be anybody's: it stays, and is told by all three."""
     alpha, beta = machine(shared, "alpha", JOB + DRILL), machine(shared, "beta", JOB)
     for tree in (alpha, alpha, beta, beta):
         stored(tree)
@@ -85,11 +86,26 @@ def test_a_directory_of_two_machines(shared):
     refused = beta.run("restore", "app", "--in", str(shared / "kept"), "--to", str(shared / "3"))
     assert refused.returncode == 1
     assert "several machines" in refused.stderr
+    manifest = shared / "kept" / labels(alpha)[-1].replace("@", ".") / "manifest.json"
+    manifest.write_bytes(b"x" + manifest.read_bytes()[1:])
+    unclear = "it may be another machine's"
+    assert unclear in said_by(alpha, "backups")
+    assert unclear in alpha.do("drill.app").event("drill.failed")["error_msg"]
+    assert unclear in said_by(alpha, "restore", "app", "--to", str(shared / "4"))
+    assert alpha.do("backup.app").events("snapshot.expired") == []
+
+
+def said_by(tree: Tree, *arguments: str) -> str:
+    done = tree.run(*arguments)
+    assert done.returncode == 0, done.stderr
+    return done.stdout + done.stderr
 
 
 def test_a_machine_that_was_renamed(shared):
     """What it made under the old name is not counted and not deleted, which is said with whose they are; with `host` it
-    goes on where it was. On a new machine a restore with --in needs no config."""
+    goes on where it was. What goes by its new name then, a drill and a restore with --in, says that there are newer
+    ones under the other; so does `check` of the drill, until that has the `host` as well. On a new machine a restore
+    with --in needs no config."""
     tree = machine(shared, "alpha", JOB)
     stored(tree)
     configure(tree, shared, "", JOB)
@@ -99,6 +115,14 @@ def test_a_machine_that_was_renamed(shared):
     configure(tree, shared, "alpha", JOB)
     assert len(labels(tree)) == 1
     assert stored(tree).events("backup.shared") == []
+    configure(tree, shared, "alpha", JOB + DRILL)
+    assert 'backup.app makes those of "alpha"' in tree.run("check").stderr
+    assert tree.do("drill.app").event("drill.shared")["whose"] == "1 of alpha"
+    newest = f"(1 of alpha): maintd restore {labels(tree)[-1]} --in"
+    assert newest in said_by(tree, "restore", "app", "--in", str(shared / "kept"), "--to", str(shared / "passed"))
+    configure(tree, shared, "alpha", JOB + DRILL + 'host = "alpha"\n')
+    assert "makes those of" not in tree.run("check").stderr
+    assert tree.do("drill.app").events("drill.shared") == []
     for one in (shared / "kept").iterdir():
         if json.loads((one / "manifest.json").read_text())["host"] != "alpha":
             shutil.rmtree(one)

@@ -89,8 +89,8 @@ def test_restic_stores_consistent_copies_under_their_own_paths(tree):
 
 
 def test_a_drill_proves_a_restore(tree):
-    """restic restores into a scratch directory, the databases are opened and compared; a tag and `backups` say when, also
-    after a second drill within the same second. A damaged repository is a failure."""
+    """restic restores into a scratch directory, the databases are opened and compared; a tag and `backups` say when,
+    also after a second drill within the same second. A damaged repository is a failure."""
     initialized(tree)
     tree.write_config(JOB + DRILL)
     database(tree.logs / "a.db")

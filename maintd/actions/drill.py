@@ -60,6 +60,25 @@ class DrillFailed(Failure):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DrillShared(Event):
+    """A drill without `host` goes by this machine's snapshots, and others there are newer."""
+
+    name: ClassVar[str] = "drill.shared"
+    level: ClassVar[str] = "warning"
+
+    of: str
+    whose: str
+    host: str
+
+    @property
+    def msg(self) -> str:
+        return (
+            f"other machines have newer snapshots of {self.of} there ({self.whose}), which are not drilled: "
+            f'set host, to "{self.host}", or to the name that its backup job has'
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class _OnSnapshot(Action):
     """Something that is done with a snapshot, in a directory or in a bucket."""
 

@@ -260,7 +260,7 @@ class Backup(Job):
     def remark(self, ctx: Context) -> str:
         try:
             found = self.found(self._of(ctx.job), ctx.stores)
-            return snapshots.standing(hosts.divided(found, self.machine)[0])
+            return snapshots.standing(hosts.seen(found, self.machine))
         except MaintdError:  # the run itself tells it
             return ""
 
