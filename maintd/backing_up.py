@@ -74,7 +74,7 @@ def failing(target: str, why: str, advice: str) -> Finding:
 def without(found: Found) -> Iterator[Finding]:
     """What a snapshot of these would lack."""
     for miss in found.lacking:
-        yield failing(miss.path, f"{miss.reason}: the snapshot lacks it", "bring it back, or take it out of the job")
+        yield failing(miss.path, f"{miss.reason}: the snapshot lacks it", "bring it back, or correct the job")
 
 
 def plan_snapshot(

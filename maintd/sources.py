@@ -66,6 +66,12 @@ def find(databases: Iterable[str], files: Iterable[str], exclude: Iterable[str],
     return out
 
 
+def names_any(option: str, own: OwnFiles, apart: str) -> bool:
+    """Whether it names any file, or is a directory with any below it, were nothing excluded."""
+    found = _files([option], (), own, [])
+    return any(not match.path.startswith(f"{apart}/") for match, _ in found)
+
+
 def _may_be_database(match: Match) -> bool:
     """Whether a file is to be looked into: by its name, by what lies beside it, or since it consists of whole pages.
 

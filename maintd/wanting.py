@@ -1,7 +1,7 @@
 """What a set should have now and has not: what is named and not there, what cannot be read, what it had before."""
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 from maintd.matching import has_wildcard, split
 from maintd.patterns import Miss
@@ -17,11 +17,14 @@ class Wanted:
 
     sources: Sequence[str]
     exclude: Sequence[str]
+    names_any: Callable[[str], bool]
+    """Whether a source names any file, were nothing left out."""
 
     def lacking(self, found: Found, there: Sequence[Snapshot]) -> list[Miss]:
         """That without which a snapshot is not whole. What a pattern names may come and go, and be nothing at first.
 
-        But not all of it that the last sound snapshot has: that is how it looks if something is not mounted.
+        But not all of it that the last sound snapshot has: that is how it looks if something is not mounted. Nor may
+        `exclude` leave nothing of a source that is there, unless it names just that, or others are left.
         """
         before = self._before(there)
         named = {way for source in self.sources if self._is_literal(source) for way in _ways(source)}
@@ -34,8 +37,18 @@ class Wanted:
         told = {miss.path for miss in out}
         for source in self.sources:
             if not told.intersection(_ways(source)):
-                out += _emptied(source, now, before)
+                out += self._emptied(source, now, before)
         return out
+
+    def _emptied(self, source: str, now: Sequence[str], before: Sequence[str]) -> Iterator[Miss]:
+        prefix, directory = split(source), os.path.realpath(source)
+        had, has = ([path for path in paths if prefix.covers(path) or _is_at(path, directory)] for paths in (before, now))
+        if has:
+            return
+        if had:
+            yield Miss(source, f"has none of the {counted(len(had), 'file')} that it had in the last sound snapshot")
+        elif self.exclude and (self._is_literal(source) or not now) and self.names_any(source):
+            yield Miss(source, "exclude leaves nothing of it")
 
     def _is_literal(self, source: str) -> bool:
         return not has_wildcard(source) and not any(split(pattern).covers(source) for pattern in self.exclude)
@@ -52,13 +65,6 @@ def _ways(source: str) -> set[str]:
     """A source as it is named, and as it is found."""
     prefix = split(source)
     return {source, os.path.join(prefix.root, *prefix.rest)}
-
-
-def _emptied(source: str, now: Sequence[str], before: Sequence[str]) -> Iterator[Miss]:
-    prefix, directory = split(source), os.path.realpath(source)
-    had = [path for path in before if prefix.covers(path) or _is_at(path, directory)]
-    if had and not any(prefix.covers(path) or _is_at(path, directory) for path in now):
-        yield Miss(source, f"has none of the {counted(len(had), 'file')} that it had in the last sound snapshot")
 
 
 def _is_at(path: str, top: str) -> bool:
