@@ -42,7 +42,9 @@ class Wanted:
 
     def _emptied(self, source: str, now: Sequence[str], before: Sequence[str]) -> Iterator[Miss]:
         prefix, directory = split(source), os.path.realpath(source)
-        had, has = ([path for path in paths if prefix.covers(path) or _is_at(path, directory)] for paths in (before, now))
+        had, has = (
+            [path for path in paths if prefix.covers(path) or _is_at(path, directory)] for paths in (before, now)
+        )
         if has:
             return
         if had:

@@ -108,10 +108,13 @@ def test_an_exclude_that_leaves_nothing_is_a_failure(tree, files, exclude):
     shell has it, is not left without backups in silence. What is excluded by its own name, and a directory that is
     empty, are no failure."""
     tree.log("d/deep/file")
-    alone = f'{JOB.partition("databases")[0]}files = {files}\nexclude = {exclude}\n'
+    alone = f"{JOB.partition('databases')[0]}files = {files}\nexclude = {exclude}\n"
     tree.write_config(alone)
     failed = tree.do("backup.app").event("backup.failed")
-    assert (failed["error_msg"].partition(":")[0], failed["target"]) == ("exclude leaves nothing of it", told(tree, files))
+    assert (failed["error_msg"].partition(":")[0], failed["target"]) == (
+        "exclude leaves nothing of it",
+        told(tree, files),
+    )
     assert not (tree.folder / "kept").exists()
     (tree.folder / "beside").write_bytes(b"1")
     (tree.logs / "empty").mkdir()
