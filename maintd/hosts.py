@@ -1,5 +1,7 @@
 """Whose snapshots a place holds: several machines may have a set of one name there, and each counts its own alone."""
 
+import hashlib
+import itertools
 import socket
 from collections.abc import Sequence
 from dataclasses import replace
@@ -7,12 +9,34 @@ from dataclasses import replace
 from maintd.errors import MaintdError
 from maintd.snapshots import Snapshot
 
+_ID = 32
+"""Characters of a machine id; "uninitialized" is none."""
 _UNCLEAR = "; it may be another machine's"
 
 
 def this() -> str:
     """The name under which this machine's snapshots go if its config says nothing else."""
     return socket.gethostname()
+
+
+def machine() -> str:
+    """What tells this machine from others of its name, made of machine-id(5); "" if it has none."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            known = file.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return hashlib.sha256(f"maintd {known}".encode()).hexdigest()[:16] if len(known) == _ID else ""
+
+
+def twins(own: Sequence[Snapshot], machine: str) -> list[Snapshot]:
+    """Of the snapshots of one host name, those that another machine made after this one had: both are at work.
+
+    What another had made before is this one's, which took its place.
+    """
+    made = [(one, one.manifest.machine) for one in own if one.manifest is not None and one.manifest.machine]
+    since = itertools.dropwhile(lambda each: each[1] != machine, made)
+    return [one for one, by in since if by != machine]
 
 
 def divided(found: Sequence[Snapshot], host: str) -> tuple[list[Snapshot], list[Snapshot]]:

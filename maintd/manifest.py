@@ -10,8 +10,8 @@ from maintd import names
 from maintd.errors import MaintdError
 from maintd.values import dataclass
 
-FORMAT = 2
-"""1 is read as well: it does not say to whom packs are encrypted, and nothing of directories."""
+FORMAT = 3
+"""1 and 2 are read as well: 1 does not say to whom packs are encrypted, and nothing of directories, 2 no machine id."""
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
 CONTENTS = "CONTENTS.sha256"
@@ -87,7 +87,7 @@ class Manifest:
     """One snapshot of a set. `missing` are sources that could not be taken; `left_out` what is no regular file.
 
     `recipient` is the public key to which all of its packs are encrypted. `directories` are those in which the files
-    were, and those above, by path: (mode, uid, gid).
+    were, and those above, by path: (mode, uid, gid). `machine` tells machines of one host name apart (hosts.machine).
     """
 
     set: str
@@ -103,6 +103,7 @@ class Manifest:
     checks: tuple[tuple[str, ...], ...] = ()
     recipient: str | None = None
     directories: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    machine: str = ""
 
     @property
     def size(self) -> int:
@@ -167,7 +168,16 @@ def _require_sane(found: Manifest) -> None:
 
 def _require_text(found: Manifest) -> None:
     """TypeError if something that is text is none, or a database is described by something else than fields."""
-    texts = [found.set, found.taken, found.maintd, found.host, *found.missing, *found.left_out, *found.programs]
+    texts = [
+        found.set,
+        found.taken,
+        found.maintd,
+        found.host,
+        found.machine,
+        *found.missing,
+        *found.left_out,
+        *found.programs,
+    ]
     texts += [text for argv in (*found.checks, *found.invariants.values()) for text in argv]
     for pack in found.packs:
         texts += (pack.name, pack.sha256)

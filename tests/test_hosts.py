@@ -8,8 +8,10 @@ from pathlib import Path
 
 import pytest
 
+from maintd import hosts
+
 from .restic import PASSWORD, Repository
-from .test_backup import database, taken
+from .test_backup import database, rewrite, taken
 from .tree import Did, Tree
 
 JOB = """
@@ -95,6 +97,14 @@ def test_a_directory_of_two_machines(shared):
     assert alpha.do("backup.app").events("snapshot.expired") == []
 
 
+def made_elsewhere(kept: Path) -> None:
+    """The newest snapshot is as if a machine with another id had made it."""
+    newest = max(kept.glob("app.*"))
+    known = json.loads((newest / "manifest.json").read_text())
+    assert known["machine"]
+    rewrite(newest, known | {"machine": "0123456789abcdef"})
+
+
 def said_by(tree: Tree, *arguments: str) -> str:
     done = tree.run(*arguments)
     assert done.returncode == 0, done.stderr
@@ -129,6 +139,22 @@ def test_a_machine_that_was_renamed(shared):
     (shared / "new").mkdir()
     new = Tree(shared / "new")
     assert brought(new, shared / "out", "app", "--in", str(shared / "kept")) == ["alpha.db"]
+
+
+def test_two_machines_of_one_host_name(shared):
+    """What another machine made before this one is its own by now, which took its place, also on a restore; what one
+    makes afterwards is told at each backup, also if `host` is set: they are two."""
+    if not hosts.machine():
+        pytest.skip("this machine has no /etc/machine-id")
+    tree = machine(shared, "alpha", JOB)
+    stored(tree)
+    made_elsewhere(shared / "kept")
+    for _ in range(2):
+        assert stored(tree).events("backup.mixed") == []
+    assert brought(tree, shared / "out", "app") == ["alpha.db"]
+    made_elsewhere(shared / "kept")
+    told = stored(tree).event("backup.mixed")
+    assert (told["host"], told["count"]) == ("alpha", 1)
 
 
 @pytest.mark.skipif(shutil.which("restic") is None, reason="restic is not installed (apt-get install restic)")

@@ -556,10 +556,10 @@ def test_a_snapshot_of_a_newer_maintd_is_refused(site):
     """A manifest of a newer format is not guessed at; restore and drill say which maintd can read it."""
     (snapshot,) = snapshots(site)
     path = snapshot / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(b'"format": 2', b'"format": 3'))
+    path.write_bytes(path.read_bytes().replace(b'"format": 3', b'"format": 4'))
     stamp = snapshot.name.partition(".")[2]
     said = refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
-    assert "has format 3" in said
+    assert "has format 4" in said
     assert "or a newer one" in said
     site.write_config(JOB + '[drill.app]\ncron = "@weekly"\nset = "app"\ndestination = "HERE/kept"\n')
     assert "or a newer one" in site.do("drill.app").events("drill.failed")[0]["advice"]
