@@ -212,6 +212,7 @@ def _about(found: Found, policy: Policy, now: datetime) -> Mapping[str, object]:
         "maintd": __version__,
         "host": policy.host,
         "machine": hosts.machine(),
+        "sources": found.having,
         "left_out": [
             f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses if miss not in found.lacking
         ],

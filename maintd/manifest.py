@@ -11,7 +11,8 @@ from maintd.errors import MaintdError
 from maintd.values import dataclass
 
 FORMAT = 3
-"""1 and 2 are read as well: 1 does not say to whom packs are encrypted, and nothing of directories, 2 no machine id."""
+"""1 and 2 are read as well: 1 does not say to whom packs are encrypted, and nothing of directories; neither says on
+which machine, and from what sources, a snapshot was made."""
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
 CONTENTS = "CONTENTS.sha256"
@@ -88,6 +89,7 @@ class Manifest:
 
     `recipient` is the public key to which all of its packs are encrypted. `directories` are those in which the files
     were, and those above, by path: (mode, uid, gid). `machine` tells machines of one host name apart (hosts.machine).
+    `sources` are those of the job of which it has anything.
     """
 
     set: str
@@ -104,6 +106,7 @@ class Manifest:
     recipient: str | None = None
     directories: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
     machine: str = ""
+    sources: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -174,6 +177,7 @@ def _require_text(found: Manifest) -> None:
         found.maintd,
         found.host,
         found.machine,
+        *found.sources,
         *found.missing,
         *found.left_out,
         *found.programs,
@@ -207,6 +211,7 @@ def _nested(fields: dict[str, Any]) -> dict[str, Any]:
         "packs": tuple(Pack(**pack) for pack in fields["packs"]),
         "missing": _listed(fields["missing"]),
         "left_out": _listed(fields["left_out"]),
+        "sources": _listed(fields.get("sources", [])),
         "invariants": {path: _listed(queries) for path, queries in fields["invariants"].items()},
         "programs": _listed(fields["programs"]),
         "checks": tuple(_listed(argv) for argv in fields["checks"]),

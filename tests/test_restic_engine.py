@@ -64,7 +64,7 @@ def snapshots(tree: Tree) -> list[dict[str, object]]:
 
 def test_restic_stores_consistent_copies_under_their_own_paths(tree):
     """A live database, with what is only in its WAL, files and output come back by `restic restore` alone; maintd lists
-    the snapshot, and nothing stays on the way."""
+    the snapshot, and nothing stays on the way. A pattern that has nothing any more is a failure, until it has."""
     restic(tree, "init")
     tree.write_config(JOB + '[backup.app.commands]\n"app.sql" = ["/bin/echo", "dump"]\n')
     path, csv = database(tree.logs / "a.db"), tree.log("p.csv", b"1\n")
@@ -86,6 +86,11 @@ def test_restic_stores_consistent_copies_under_their_own_paths(tree):
     assert os.listdir(tree.folder / "state/stores/copies") == []
     assert tree.run("backups", "app").returncode == 0
     assert taken(tree).event("snapshot.stored")["new"] == 0
+    csv.unlink()
+    assert "has nothing of what it had" in tree.do().event("backup.failed")["error_msg"]
+    assert [one["tags"] for one in snapshots(tree)].count(["maintd:app"]) == 1
+    tree.log("q.csv")
+    taken(tree)
 
 
 def test_a_drill_proves_a_restore(tree):
@@ -195,6 +200,7 @@ def test_the_retention_has_restic_forget(tree):
     tags = [one["tags"] for one in snapshots(tree)]
     assert tags == [["other"], ["maintd:app", "maintd-whole"], ["maintd:app"]]
     path.unlink()
+    database(path, mode="DELETE")
     taken(tree)
     did = taken(tree)
     assert did.events("repository.pruned")

@@ -181,7 +181,9 @@ class Backup(Job):
 
         any_of = partial(sources.names_any, own=ctx.own.but_config(), apart=making)
         wanted = wanting.Wanted((*self.databases, *self.files), self.exclude, any_of)
-        found.lacking = wanted.lacking(found, hosts.divided(there, self.machine)[0])
+        own, where = hosts.divided(there, self.machine)[0], self.repository_of(ctx.stores)
+        found.having = wanted.having(found)
+        found.lacking = wanted.lacking(found, own, partial(destinations.sources_of, where, own) if where else tuple)
         yield from backing_up.without(found)
         rest = (miss for miss in found.misses if miss not in found.lacking)
         yield from patterns.findings(rest, asked=isinstance(ctx.cause, Asked))
