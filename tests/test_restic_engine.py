@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil  # noqa: TID251 - only to find a tool
 import sqlite3
 import subprocess
@@ -142,8 +143,8 @@ def standing(tree: Tree) -> list[tuple[bool, bool]]:
 def test_what_a_drill_finds_damaged_pushes_no_good_snapshot_out(tree):
     """A flipped byte in the newest snapshot's data: it is whole no more, `backups` says so, a new one that shares the
     data is a failure, and what was proven stays, whatever keep says; once restic stores it anew the next one is whole.
-    """
-    initialized(tree)
+    If somebody has locked the repository both are told, the damage and that it could not be noted."""
+    repository = initialized(tree)
     tree.write_config(JOB + "keep = 2\n" + DRILL)
     for number in range(2):
         there = packs(tree)
@@ -152,6 +153,12 @@ def test_what_a_drill_finds_damaged_pushes_no_good_snapshot_out(tree):
         if number == 0:
             assert tree.do("drill.app").event("repository.verified")
     pack = flip(tree, there)
+    repository.lock(os.getpid())
+    failed = [event["error_msg"] for event in tree.do("drill.app").events("drill.failed")]
+    said = [bool(re.search("(?s)(damage|verification failed).*could not be noted", text)) for text in failed]
+    assert said == [True, True], failed
+    for lock in (tree.folder / "repository/locks").iterdir():
+        lock.unlink()
     assert "verification failed" in tree.do("drill.app").events("drill.failed")[0]["error_msg"]
     assert standing(tree) == [(True, True), (False, False)]
     assert "its data is damaged" in tree.run("backups").stdout

@@ -21,6 +21,7 @@ from maintd.values import dataclass
 
 _FILES = "files"
 ROOM = "set scratch to a directory with more room"
+UNNOTED = "until it is, the snapshot counts as sound: see that it can be written there, and run the drill again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -107,7 +108,7 @@ class _OnSnapshot(Action):
         except (MaintdError, OSError) as other:
             raise Damaged(
                 f"{error}; that could not be noted in the snapshot: {trouble(other).error_msg}",
-                hint="until it is, the snapshot counts as sound: make room there, and run the drill again",
+                hint=UNNOTED,
             ) from error
         raise error
 
