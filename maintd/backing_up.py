@@ -13,7 +13,7 @@ from maintd.events import Event
 from maintd.snapshots import Snapshot
 from maintd.sources import Found
 from maintd.steps import Action, Finding, Seen, Step
-from maintd.units import format_duration, format_size
+from maintd.units import counted, format_duration, format_size
 from maintd.values import dataclass
 
 _SPEED = 200 << 20
@@ -65,6 +65,25 @@ class BackupShared(Event):
         )
 
 
+@dataclass(frozen=True, kw_only=True)
+class BackupMixed(Event):
+    """Two machines make snapshots of the set there under one host name: each deletes what it takes for its own."""
+
+    name: ClassVar[str] = "backup.mixed"
+    level: ClassVar[str] = "warning"
+
+    of: str
+    host: str
+    count: int
+
+    @property
+    def msg(self) -> str:
+        return (
+            f"another machine goes by {self.host} too, and made {counted(self.count, 'snapshot')} of {self.of} there "
+            "after this one had: each deletes the other's; set host to a name of its own in one of them"
+        )
+
+
 def failing(target: str, why: str, advice: str) -> Finding:
     """What cannot be backed up, as an event."""
     event = BackupFailed(target=target, tried="back it up", error="refused", error_msg=why, advice=advice)
@@ -74,7 +93,7 @@ def failing(target: str, why: str, advice: str) -> Finding:
 def without(found: Found) -> Iterator[Finding]:
     """What a snapshot of these would lack."""
     for miss in found.lacking:
-        yield failing(miss.path, f"{miss.reason}: the snapshot lacks it", "bring it back, or take it out of the job")
+        yield failing(miss.path, f"{miss.reason}: the snapshot lacks it", "bring it back, or correct the job")
 
 
 def plan_snapshot(
@@ -88,6 +107,9 @@ def plan_snapshot(
     there, others = hosts.divided(there, policy.host)
     if others:
         yield _of_others(others, depot, policy)
+    if twins := hosts.twins(there, hosts.machine()):
+        mixed = BackupMixed(target=depot.where, of=policy.of, host=policy.host, count=len(twins))
+        yield Finding(target=depot.where, reason=mixed.msg, event=mixed)
     staged = Staged(os.path.join(depot.making, names.temporary(str(name))))
     lacking = [f"{names.printable(miss.path)}: {miss.reason}" for miss in found.lacking]
     steps: list[Action] = []
@@ -189,6 +211,8 @@ def _about(found: Found, policy: Policy, now: datetime) -> Mapping[str, object]:
         "taken": now.astimezone(UTC).isoformat(timespec="seconds"),
         "maintd": __version__,
         "host": policy.host,
+        "machine": hosts.machine(),
+        "sources": found.having,
         "left_out": [
             f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses if miss not in found.lacking
         ],

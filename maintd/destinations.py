@@ -6,7 +6,8 @@ import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any
@@ -78,6 +79,15 @@ def described(where: Repository, one: Snapshot) -> Snapshot:
     with Worker(background=False, parting=signal.SIGTERM) as worker:
         text = worker.call("maintd.restored:describe", {"repository": where.fields(), "snapshot": id_of(one.path)})
     return replace(one, manifest=Manifest.read(text.encode()))
+
+
+def sources_of(where: Repository, there: Sequence[Snapshot]) -> tuple[str, ...]:
+    """The sources of which the last sound snapshot there has anything; none if that cannot be read."""
+    last = next((one for one in reversed(there) if one.is_verified), None)
+    with suppress(MaintdError), Worker(background=False, parting=signal.SIGTERM) as worker:
+        given = {"repository": where.fields(), "snapshot": id_of(last.path)} if last else {}
+        return tuple(worker.call("maintd.restored:sources", given)) if last else ()
+    return ()
 
 
 def id_of(path: str) -> str:

@@ -1,15 +1,42 @@
 """Whose snapshots a place holds: several machines may have a set of one name there, and each counts its own alone."""
 
+import hashlib
+import itertools
 import socket
 from collections.abc import Sequence
+from dataclasses import replace
 
 from maintd.errors import MaintdError
 from maintd.snapshots import Snapshot
+
+_ID = 32
+"""Characters of a machine id; "uninitialized" is none."""
+_UNCLEAR = "; it may be another machine's"
 
 
 def this() -> str:
     """The name under which this machine's snapshots go if its config says nothing else."""
     return socket.gethostname()
+
+
+def machine() -> str:
+    """What tells this machine from others of its name, made of machine-id(5); "" if it has none."""
+    try:
+        with open("/etc/machine-id", encoding="ascii") as file:
+            known = file.read().strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+    return hashlib.sha256(f"maintd {known}".encode()).hexdigest()[:16] if len(known) == _ID else ""
+
+
+def twins(own: Sequence[Snapshot], machine: str) -> list[Snapshot]:
+    """Of the snapshots of one host name, those that another machine made after this one had: both are at work.
+
+    What another had made before is this one's, which took its place.
+    """
+    made = [(one, one.manifest.machine) for one in own if one.manifest is not None and one.manifest.machine]
+    since = itertools.dropwhile(lambda each: each[1] != machine, made)
+    return [one for one, by in since if by != machine]
 
 
 def divided(found: Sequence[Snapshot], host: str) -> tuple[list[Snapshot], list[Snapshot]]:
@@ -20,20 +47,35 @@ def divided(found: Sequence[Snapshot], host: str) -> tuple[list[Snapshot], list[
     return [one for one in found if one not in others], others
 
 
+def seen(found: Sequence[Snapshot], host: str) -> list[Snapshot]:
+    """What a machine is shown: its own, and what may be its own, for it cannot be read and others are there too."""
+    _, others = divided(found, host)
+    unclear = {one.path for one in others if one.manifest is None}
+    own = [one for one in found if one not in others or one.path in unclear]
+    return [replace(one, trouble=f"{one.trouble}{_UNCLEAR}") if one.path in unclear else one for one in own]
+
+
 def of_one(found: Sequence[Snapshot], host: str) -> list[Snapshot]:
-    """Those of that machine; if it is "", of this one, or else of the only one that has any.
+    """What is seen of that machine; if it is "", of this one, or else of the only one that has any.
 
     Raises MaintdError if several others have some.
     """
     own, others = divided(found, host or this())
     if host or own or not others:
-        return own
+        return seen(found, host or this())
     if len(_names(others)) > 1:
         raise MaintdError(
             f"there are snapshots of several machines, and none of {this()}: {told(others)}",
             hint="name one of them by host in the config; or restore SET@STAMP, as maintd backups --in lists them",
         )
     return list(found)
+
+
+def newer(found: Sequence[Snapshot], chosen: Sequence[Snapshot]) -> list[Snapshot]:
+    """What is verified, not among the chosen ones, and newer than the newest verified one of these."""
+    last = max((one.taken for one in chosen if one.is_verified), default=None)
+    paths = {one.path for one in chosen}
+    return [one for one in found if one.path not in paths and one.is_verified and (last is None or one.taken > last)]
 
 
 def told(others: Sequence[Snapshot]) -> str:

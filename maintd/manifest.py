@@ -10,8 +10,9 @@ from maintd import names
 from maintd.errors import MaintdError
 from maintd.values import dataclass
 
-FORMAT = 2
-"""1 is read as well: it does not say to whom packs are encrypted, and nothing of directories."""
+FORMAT = 3
+"""1 and 2 are read as well: 1 does not say to whom packs are encrypted, and nothing of directories; neither says on
+which machine, and from what sources, a snapshot was made."""
 NAME = "manifest.json"
 SUMS = "SHA256SUMS"
 CONTENTS = "CONTENTS.sha256"
@@ -87,7 +88,8 @@ class Manifest:
     """One snapshot of a set. `missing` are sources that could not be taken; `left_out` what is no regular file.
 
     `recipient` is the public key to which all of its packs are encrypted. `directories` are those in which the files
-    were, and those above, by path: (mode, uid, gid).
+    were, and those above, by path: (mode, uid, gid). `machine` tells machines of one host name apart (hosts.machine).
+    `sources` are those of the job of which it has anything.
     """
 
     set: str
@@ -103,6 +105,8 @@ class Manifest:
     checks: tuple[tuple[str, ...], ...] = ()
     recipient: str | None = None
     directories: Mapping[str, tuple[int, int, int]] = field(default_factory=dict)
+    machine: str = ""
+    sources: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:
@@ -167,7 +171,17 @@ def _require_sane(found: Manifest) -> None:
 
 def _require_text(found: Manifest) -> None:
     """TypeError if something that is text is none, or a database is described by something else than fields."""
-    texts = [found.set, found.taken, found.maintd, found.host, *found.missing, *found.left_out, *found.programs]
+    texts = [
+        found.set,
+        found.taken,
+        found.maintd,
+        found.host,
+        found.machine,
+        *found.sources,
+        *found.missing,
+        *found.left_out,
+        *found.programs,
+    ]
     texts += [text for argv in (*found.checks, *found.invariants.values()) for text in argv]
     for pack in found.packs:
         texts += (pack.name, pack.sha256)
@@ -197,6 +211,7 @@ def _nested(fields: dict[str, Any]) -> dict[str, Any]:
         "packs": tuple(Pack(**pack) for pack in fields["packs"]),
         "missing": _listed(fields["missing"]),
         "left_out": _listed(fields["left_out"]),
+        "sources": _listed(fields.get("sources", [])),
         "invariants": {path: _listed(queries) for path, queries in fields["invariants"].items()},
         "programs": _listed(fields["programs"]),
         "checks": tuple(_listed(argv) for argv in fields["checks"]),

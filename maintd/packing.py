@@ -172,7 +172,7 @@ class _Before:
             for name in sorted(packs):
                 if os.lstat(name, dir_fd=dir_fd).st_size != self.manifest.pack(name).size:
                     raise Refused(f"{names.printable(name)} of the snapshot before is not what it was")
-                durable.link(name, dir_fd=dir_fd, new_fd=staging)
+                durable.link(name, name, dir_fd=dir_fd, new_fd=staging)
 
 
 def _nanoseconds(taken: str) -> int:

@@ -207,9 +207,13 @@ def _summary(answer: commands.Answer, sizes: Sequence[int]) -> dict[str, Any]:
 
 
 def prove(_progress: Progress, *, repository: dict[str, Any], snapshot: str, at: str, before: str | None) -> None:
-    """Notes at a snapshot, by a tag, when a restore of it was proven; the note `before` goes."""
-    arguments = ["tag", "--add", PROVEN + at, *(["--remove", PROVEN + before] if before else []), snapshot]
-    said(Repository(**repository), arguments)
+    """Notes at a snapshot, by a tag, when a restore of it was proven; the note `before` goes.
+
+    If that is of the same second it is the same tag, and stays: restic adds first and removes then.
+    """
+    if before != at:
+        gone = ["--remove", PROVEN + before] if before else []
+        said(Repository(**repository), ["tag", "--add", PROVEN + at, *gone, snapshot])
 
 
 def forget(_progress: Progress, *, repository: dict[str, Any], snapshot: str) -> None:

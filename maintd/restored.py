@@ -40,7 +40,7 @@ def describe(_progress: Progress, *, repository: dict[str, Any], snapshot: str) 
             f"the snapshot {snapshot} has no manifest of maintd's",
             hint=f"restic restores it by itself: restic restore {snapshot} --target DIR",
         )
-    known = Manifest.read(restic.said(where, ["dump", "--no-lock", "--no-cache", snapshot, _MANIFEST]).output)
+    known = _manifest(where, snapshot)
     files = [node for node in nodes if not node["path"].startswith(f"/{TOP}/")]
     odd = [f"{printable(node['path'])}: {NOT_UTF8}" for node in files if _LOST in node["path"]]
     told = [_entry(node) for node in files if _LOST not in node["path"]]
@@ -56,6 +56,15 @@ def describe(_progress: Progress, *, repository: dict[str, Any], snapshot: str) 
         directories={**above, **known.directories},
     )
     return full.written().decode()
+
+
+def sources(_progress: Progress, *, repository: dict[str, Any], snapshot: str) -> list[str]:
+    """The sources of the job of which a snapshot has anything. Raises MaintdError."""
+    return list(_manifest(Repository(**repository), snapshot).sources)
+
+
+def _manifest(where: Repository, snapshot: str) -> Manifest:
+    return Manifest.read(restic.said(where, ["dump", "--no-lock", "--no-cache", snapshot, _MANIFEST]).output)
 
 
 def _entry(node: dict[str, Any]) -> Entry:

@@ -18,6 +18,8 @@ from maintd.units import counted
 from maintd.values import dataclass
 
 PROOF = "proof.json"
+_MARK = "damaged"
+"""How names in a snapshot begin that say, without taking room, that it is damaged: the rest is the pack that is."""
 
 
 @dataclass(frozen=True)
@@ -162,6 +164,11 @@ def proof(at: datetime, damage: str = "", packs: Sequence[str] = ()) -> bytes:
     return json.dumps({"at": at.isoformat(), "damage": damage, "packs": list(packs)}).encode() + b"\n"
 
 
+def marks(packs: Sequence[str]) -> list[str]:
+    """The names that say in a snapshot that these packs are damaged, or what lies in none."""
+    return [f"{_MARK}.{pack}" for pack in packs] or [_MARK]
+
+
 def _read(dir_fd: int, destination: str, name: str, at: ArchiveName) -> Snapshot | None:
     try:
         inside = os.open(name, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=dir_fd)
@@ -177,11 +184,19 @@ def _read(dir_fd: int, destination: str, name: str, at: ArchiveName) -> Snapshot
 
 def _filled(base: Snapshot, inside: int) -> Snapshot:
     infos = {name: os.lstat(name, dir_fd=inside) for name in os.listdir(inside)}
-    packs = {name: Held(_inode(info), info.st_size // info.st_nlink) for name, info in infos.items() if ".tar." in name}
+    marked = [name for name in infos if name == _MARK or name.startswith(f"{_MARK}.")]
+    packs = {
+        name: Held(_inode(info), info.st_size // info.st_nlink)
+        for name, info in infos.items()
+        if ".tar." in name and name not in marked
+    }
     found = described(base, packs, lambda name: contents(inside, name))
     found = replace(found, manifest=found.manifest.lean() if found.manifest else None)
     if found.manifest is None or found.damage:
         return found
+    if marked:
+        bad = [name for name in packs if f"{_MARK}.{name}" in marked]
+        return _damaged(found, f"{bad[0] if bad else 'it'} is damaged, and there was no room to note it", bad)
     return _seen_through(found, {name: info.st_size for name, info in infos.items()}, inside)
 
 
@@ -194,8 +209,13 @@ def _seen_through(one: Snapshot, sizes: Mapping[str, int], inside: int) -> Snaps
         why = why or unlike(contents(inside, manifest.NAME), contents(inside, manifest.SUMS))
     except OSError as error:
         why = f"{manifest.SUMS} cannot be read: {error.strerror}"
+    return _damaged(one, why, bad) if why else one
+
+
+def _damaged(one: Snapshot, why: str, bad: Sequence[str]) -> Snapshot:
+    """The same, of which damage was seen that its proof does not note, with the names of the packs."""
     packs = frozenset(one.inodes[name] for name in bad if name in one.inodes)
-    return replace(one, damage=why, damaged=packs, is_unnoted=True, proven=None) if why else one
+    return replace(one, damage=why, damaged=packs, is_unnoted=True, proven=None)
 
 
 def unlike(written: bytes, sums: bytes) -> str:

@@ -28,10 +28,13 @@ def check(progress: Progress, *, repository: dict[str, Any], only: str, at: str)
     except Damaged as error:
         there = restic.snapshots(progress, repository=repository, only=only)
         bad = [one["id"] for one in there if WHOLE in one["tags"] and _is_damaged(where, one["id"])]
-        for one in bad:
-            condemn(progress, repository=repository, snapshot=one, at=at)
         known = sum(any(tag.startswith(DAMAGED) for tag in one["tags"]) for one in there)
         told = f"of the {len(there)} snapshots of {only} {len(bad) + known} are damaged"
+        try:
+            for one in bad:
+                condemn(progress, repository=repository, snapshot=one, at=at)
+        except MaintdError as other:
+            told += f", which could not be noted ({other})"
         raise Damaged(f"{told}: {error}", hint=MEND) from error
 
 

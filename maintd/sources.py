@@ -29,13 +29,17 @@ class Database:
 
 @dataclass
 class Found:
-    """The sources of a set; `strange` are files that should be databases and are none, `lacking` misses that count."""
+    """The sources of a set; `strange` are files that should be databases and are none, `lacking` misses that count.
+
+    `having` are the sources of which it has anything.
+    """
 
     databases: list[Database] = field(default_factory=list)
     files: list[Source] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
     lacking: list[Miss] = field(default_factory=list)
+    having: list[str] = field(default_factory=list)
 
     @property
     def is_empty(self) -> bool:
@@ -64,6 +68,12 @@ def find(databases: Iterable[str], files: Iterable[str], exclude: Iterable[str],
     known = {database.seen.path for database in out.databases}
     out.files = [source for source in out.files if headers.main_of(source.path) not in known]
     return out
+
+
+def names_any(option: str, own: OwnFiles, apart: str) -> bool:
+    """Whether it names any file, or is a directory with any below it, were nothing excluded."""
+    found = _files([option], (), own, [])
+    return any(not match.path.startswith(f"{apart}/") for match, _ in found)
 
 
 def _may_be_database(match: Match) -> bool:

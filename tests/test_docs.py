@@ -41,11 +41,25 @@ def test_the_tables_of_checks_are_current():
 def test_every_check_has_an_example_that_is_right(tmp_path):
     """docs/checks.md shows each kind of check at least once, and a config of all its examples loads."""
     examples = re.findall(r"(?s)```toml\n(.*?)```", (DOCS / "checks.md").read_text())
-    path = tmp_path / "maintd.toml"
-    path.write_text("".join(examples))
-    path.chmod(0o644)
-    shown = {job.kind for job in config.load(str(path)).jobs.values()}
+    shown = {job.kind for job in loaded(tmp_path, "".join(examples)).jobs.values()}
     assert shown == {kind for kind in jobs.kinds() if kind.startswith("check.")}
+
+
+def loaded(folder, text):
+    path = folder / "maintd.toml"
+    path.write_text(text)
+    path.chmod(0o644)
+    return config.load(str(path))
+
+
+def test_the_examples_of_backups_are_right(tmp_path):
+    """Each config that docs/backups.md shows loads as it stands there."""
+    examples = re.findall(r"(?s)```toml\n(.*?)```", (DOCS / "backups.md").read_text())
+    assert [list(loaded(tmp_path, text).jobs) for text in examples] == [
+        ["backup.app", "drill.app"],
+        ["backup.app"],
+        ["backup.app"],
+    ]
 
 
 @pytest.mark.parametrize("kind", [kind for kind in jobs.kinds() if not kind.startswith("check.")])

@@ -161,8 +161,8 @@ def _no_number(known: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("was_proven", [False, True])
 def test_damage_is_told_also_if_there_is_no_room_to_note_it(tree, was_proven):
-    """On a destination that is full to the last byte the drill says what is damaged, and that it could not be noted. An
-    older proof makes room for that."""
+    """On a destination that is full to the last byte the drill says what is damaged, and notes it: where an older proof
+    was, or else by a name alone. It does not count any more, and the next snapshot has nothing of it."""
     if os.geteuid() != 0:
         pytest.skip("mounting takes root: sudo make test")
     small = tree.folder / "small"
@@ -179,13 +179,15 @@ def test_damage_is_told_also_if_there_is_no_room_to_note_it(tree, was_proven):
                 fill.write(bytes(4096))
         said = tree.do("drill.app").event("drill.failed")["error_msg"]
         assert f"{pack.name} is not what it was" in said
-        assert ("could not be noted" in said) != was_proven
-        if was_proven:
-            assert tree.run("backups").returncode == 3
-            return
-        (small / "fill").unlink()
-        assert "could not be noted" not in tree.do("drill.app").event("drill.failed")["error_msg"]
+        assert "could not be noted" not in said
         assert tree.run("backups").returncode == 3
+        assert (snapshot / "proof.json").exists() == was_proven
+        (small / "fill").unlink()
+        assert tree.do("backup.app").event("snapshot.stored")["new"] == 2
+        assert [event["target"] for event in tree.do("drill.app").events("drill.failed")] == [str(snapshot)] * (
+            not was_proven
+        )
+        assert (snapshot / "proof.json").exists()
     finally:
         subprocess.run(["umount", small], check=True)
 

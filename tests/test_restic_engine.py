@@ -3,6 +3,7 @@
 import base64
 import json
 import os
+import re
 import shutil  # noqa: TID251 - only to find a tool
 import sqlite3
 import subprocess
@@ -14,6 +15,9 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
+
+from maintd import restic as restic_child
+from maintd import stores
 
 from .conftest import environment
 from .restic import PASSWORD, Repository
@@ -61,7 +65,7 @@ def snapshots(tree: Tree) -> list[dict[str, object]]:
 
 def test_restic_stores_consistent_copies_under_their_own_paths(tree):
     """A live database, with what is only in its WAL, files and output come back by `restic restore` alone; maintd lists
-    the snapshot, and nothing stays on the way."""
+    the snapshot, and nothing stays on the way. A pattern that has nothing any more is a failure, until it has."""
     restic(tree, "init")
     tree.write_config(JOB + '[backup.app.commands]\n"app.sql" = ["/bin/echo", "dump"]\n')
     path, csv = database(tree.logs / "a.db"), tree.log("p.csv", b"1\n")
@@ -83,11 +87,16 @@ def test_restic_stores_consistent_copies_under_their_own_paths(tree):
     assert os.listdir(tree.folder / "state/stores/copies") == []
     assert tree.run("backups", "app").returncode == 0
     assert taken(tree).event("snapshot.stored")["new"] == 0
+    csv.unlink()
+    assert "has nothing of what it had" in tree.do().event("backup.failed")["error_msg"]
+    assert [one["tags"] for one in snapshots(tree)].count(["maintd:app"]) == 1
+    tree.log("q.csv")
+    taken(tree)
 
 
 def test_a_drill_proves_a_restore(tree):
-    """restic restores into a scratch directory, the databases are opened and compared; a tag and `backups` say when. A
-    damaged repository is a failure."""
+    """restic restores into a scratch directory, the databases are opened and compared; a tag and `backups` say when,
+    also after a second drill within the same second. A damaged repository is a failure."""
     initialized(tree)
     tree.write_config(JOB + DRILL)
     database(tree.logs / "a.db")
@@ -96,7 +105,9 @@ def test_a_drill_proves_a_restore(tree):
     proven = tree.do("drill.app").event("restore.proven")
     assert (proven["databases"], proven["bytes"] > 100_000) == (1, True)
     (snapshot,) = snapshots(tree)
-    assert any(tag.startswith("maintd-proven:") for tag in snapshot["tags"])
+    (last,) = (tag.removeprefix("maintd-proven:") for tag in snapshot["tags"] if tag.startswith("maintd-proven:"))
+    where = stores.Repository(f"{tree.folder}/repository", f"{tree.folder}/password", f"{tree.folder}/cache")
+    restic_child.prove(lambda _: None, repository=where.fields(), snapshot=snapshot["id"], at=last, before=last)
     assert json.loads(tree.run("backups", "--json").stdout)["proven"]
     assert list((tree.folder / "state/stores/drills").iterdir()) == []
     flip(tree, set())
@@ -132,8 +143,8 @@ def standing(tree: Tree) -> list[tuple[bool, bool]]:
 def test_what_a_drill_finds_damaged_pushes_no_good_snapshot_out(tree):
     """A flipped byte in the newest snapshot's data: it is whole no more, `backups` says so, a new one that shares the
     data is a failure, and what was proven stays, whatever keep says; once restic stores it anew the next one is whole.
-    """
-    initialized(tree)
+    If somebody has locked the repository both are told, the damage and that it could not be noted."""
+    repository = initialized(tree)
     tree.write_config(JOB + "keep = 2\n" + DRILL)
     for number in range(2):
         there = packs(tree)
@@ -142,6 +153,12 @@ def test_what_a_drill_finds_damaged_pushes_no_good_snapshot_out(tree):
         if number == 0:
             assert tree.do("drill.app").event("repository.verified")
     pack = flip(tree, there)
+    repository.lock(os.getpid())
+    failed = [event["error_msg"] for event in tree.do("drill.app").events("drill.failed")]
+    said = [bool(re.search("(?s)(damage|verification failed).*could not be noted", text)) for text in failed]
+    assert said == [True, True], failed
+    for lock in (tree.folder / "repository/locks").iterdir():
+        lock.unlink()
     assert "verification failed" in tree.do("drill.app").events("drill.failed")[0]["error_msg"]
     assert standing(tree) == [(True, True), (False, False)]
     assert "its data is damaged" in tree.run("backups").stdout
@@ -190,6 +207,7 @@ def test_the_retention_has_restic_forget(tree):
     tags = [one["tags"] for one in snapshots(tree)]
     assert tags == [["other"], ["maintd:app", "maintd-whole"], ["maintd:app"]]
     path.unlink()
+    database(path, mode="DELETE")
     taken(tree)
     did = taken(tree)
     assert did.events("repository.pruned")

@@ -140,18 +140,26 @@ def test_only_what_is_named(site):
 
 def test_the_output_of_a_command(site):
     """It is named as the config has it, or the manifest, and restored into a directory; it has no place of its own, so
-    that a restore in place says that it is left out, and is refused if that is all."""
+    that a restore in place says that it is left out, and how it is brought, and is refused if that is all."""
     site.write_config(JOB + '[backup.app.commands]\n"orders.sql" = ["/bin/echo", "dump"]\n')
     taken(site)
     for number, only in enumerate(("orders.sql", "commands/orders.sql", "commands/")):
         restored(site, "app", "--to", f"{site.folder}/out{number}", "--only", only)
         (found,) = files(site.folder / f"out{number}")
         assert found.read_text() == "dump\n"
+    (label,) = (one.name.replace("app.", "app@") for one in snapshots(site)[-1:])
     said = refused(site, "app", "--in-place", "--only", "orders.sql")
-    assert "nothing of that but what commands have put out: orders.sql" in said
+    assert f"what --only names in {label} is output of commands, which has no place: orders.sql" in said
+    assert f"maintd restore {label} --only orders.sql --to DIR" in said
     done = site.run("restore", "app", "--in-place")
     assert done.returncode == 0
     assert "not restored, as commands have put it out: orders.sql" in done.stderr
+    site.write_config(f'{JOB.partition("databases")[0]}[backup.app.commands]\na = ["/bin/echo"]\nb = ["/bin/echo"]\n')
+    taken(site)
+    assert site.run("restore", "app", "--forget").returncode == 0
+    said = refused(site, "app", "--in-place")
+    assert "has is output of commands, which has no place: a, b" in said
+    assert "--only commands/ --to DIR" in said
 
 
 def test_an_older_snapshot_by_its_stamp(site):
@@ -576,10 +584,10 @@ def test_a_snapshot_of_a_newer_maintd_is_refused(site):
     """A manifest of a newer format is not guessed at; restore and drill say which maintd can read it."""
     (snapshot,) = snapshots(site)
     path = snapshot / "manifest.json"
-    path.write_bytes(path.read_bytes().replace(b'"format": 2', b'"format": 3'))
+    path.write_bytes(path.read_bytes().replace(b'"format": 3', b'"format": 4'))
     stamp = snapshot.name.partition(".")[2]
     said = refused(site, f"app@{stamp}", "--to", f"{site.folder}/out")
-    assert "has format 3" in said
+    assert "has format 4" in said
     assert "or a newer one" in said
     site.write_config(JOB + '[drill.app]\ncron = "@weekly"\nset = "app"\ndestination = "HERE/kept"\n')
     assert "or a newer one" in site.do("drill.app").events("drill.failed")[0]["advice"]

@@ -99,6 +99,36 @@ def test_an_excluded_directory_stands_for_all_below_it(tree, files, exclude):
     assert names(tree) == ["d/kept"]
 
 
+@pytest.mark.parametrize(
+    ("files", "exclude"),
+    [('["LOGS/d"]', '["LOGS/d/*"]'), ('["LOGS/d"]', '["LOGS/d/deep/*"]'), ('["LOGS/*"]', '["LOGS/**"]')],
+)
+def test_an_exclude_that_leaves_nothing_is_a_failure(tree, files, exclude):
+    """Of all sources, or of a directory that is named beside others: who has excluded the files at its top only, as a
+    shell has it, is not left without backups in silence. What is excluded by its own name, and a directory that is
+    empty, are no failure."""
+    tree.log("d/deep/file")
+    alone = f"{JOB.partition('databases')[0]}files = {files}\nexclude = {exclude}\n"
+    tree.write_config(alone)
+    failed = tree.do("backup.app").event("backup.failed")
+    assert (failed["error_msg"].partition(":")[0], failed["target"]) == (
+        "exclude leaves nothing of it",
+        told(tree, files),
+    )
+    assert not (tree.folder / "kept").exists()
+    (tree.folder / "beside").write_bytes(b"1")
+    (tree.logs / "empty").mkdir()
+    both = alone.replace("files = [", 'files = ["HERE/beside", "LOGS/empty", ')
+    tree.write_config(both)
+    assert len(tree.do("backup.app").events("backup.failed")) == ("*" not in files)
+    tree.write_config(both.replace(exclude, '["LOGS/d"]'))
+    taken(tree)
+
+
+def told(tree: Tree, files: str) -> str:
+    return files[2:-2].replace("LOGS", str(tree.logs))
+
+
 @pytest.mark.parametrize("files", ['["HERE"]', '["HERE/maintd.toml", "HERE/conf.d/more.toml", "HERE/*"]'])
 def test_the_config_of_maintd_is_taken(tree, files):
     """A new machine needs it: maintd's config and conf.d are files like any; its state is not, nor its snapshots."""

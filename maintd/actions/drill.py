@@ -3,11 +3,12 @@
 import errno
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import field
 from datetime import datetime
 from typing import Any, ClassVar, NoReturn
 
-from maintd import durable, names, restoring, scratch, snapshots, trust
+from maintd import durable, manifest, names, restoring, scratch, snapshots, trust
 from maintd.actions import offsite
 from maintd.actions.hands import Hands
 from maintd.errors import Damaged, MaintdError, trouble
@@ -20,6 +21,7 @@ from maintd.values import dataclass
 
 _FILES = "files"
 ROOM = "set scratch to a directory with more room"
+UNNOTED = "until it is, the snapshot counts as sound: see that it can be written there, and run the drill again"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +62,25 @@ class DrillFailed(Failure):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DrillShared(Event):
+    """A drill without `host` goes by this machine's snapshots, and others there are newer."""
+
+    name: ClassVar[str] = "drill.shared"
+    level: ClassVar[str] = "warning"
+
+    of: str
+    whose: str
+    host: str
+
+    @property
+    def msg(self) -> str:
+        return (
+            f"other machines have newer snapshots of {self.of} there ({self.whose}), which are not drilled: "
+            f'set host, to "{self.host}", or to the name that its backup job has'
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
 class _OnSnapshot(Action):
     """Something that is done with a snapshot, in a directory or in a bucket."""
 
@@ -87,7 +108,7 @@ class _OnSnapshot(Action):
         except (MaintdError, OSError) as other:
             raise Damaged(
                 f"{error}; that could not be noted in the snapshot: {trouble(other).error_msg}",
-                hint="until it is, the snapshot counts as sound: make room there, and run the drill again",
+                hint=UNNOTED,
             ) from error
         raise error
 
@@ -102,16 +123,32 @@ class _OnSnapshot(Action):
             try:
                 durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)
             except OSError as error:
-                if not damage or error.errno not in (errno.ENOSPC, errno.EDQUOT):
+                if not damage or not _is_full(error):
                     raise
-                durable.unlink_own(snapshots.PROOF, dir_fd=dir_fd)  # which is no proof any more, and makes room
-                durable.write_whole(snapshots.PROOF, proof, dir_fd=dir_fd)
+                self._note_without_room(proof, packs, dir_fd)
+
+    def _note_without_room(self, damage: bytes, packs: Sequence[str], dir_fd: int) -> None:
+        """In place of what was noted before, which is no proof any more; or by names alone, which take no room."""
+        durable.unlink_own(snapshots.PROOF, dir_fd=dir_fd)
+        try:
+            durable.write_whole(snapshots.PROOF, damage, dir_fd=dir_fd)
+        except OSError as error:
+            if not _is_full(error):
+                raise
+            for mark in snapshots.marks(packs):
+                with suppress(FileExistsError):
+                    durable.link(manifest.NAME, mark, dir_fd=dir_fd, new_fd=dir_fd)
+            os.fsync(dir_fd)
 
     def _ask(self, hands: Hands, function: str, **given: Any) -> Any:
         if self.store.is_remote:
             name = os.path.basename(self.target)
             return offsite.ask(hands, self, self.store, function, snapshot=name, **given)
         return hands.call(f"maintd.unpacking:{function}", self, snapshot=self.target, **given)
+
+
+def _is_full(error: OSError) -> bool:
+    return error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
 @dataclass(frozen=True, kw_only=True)

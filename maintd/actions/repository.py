@@ -8,12 +8,12 @@ from typing import Any, ClassVar
 
 from maintd import durable, names, scratch
 from maintd.actions.backup import SnapshotExpired, StoreSnapshot
-from maintd.actions.drill import ROOM, DrillFailed, RestoreProven
+from maintd.actions.drill import ROOM, UNNOTED, DrillFailed, RestoreProven
 from maintd.actions.hands import Hands
 from maintd.actions.staging import BackupFailed
 from maintd.child import Worker
 from maintd.destinations import STAMP, id_of
-from maintd.errors import Damaged
+from maintd.errors import Damaged, MaintdError
 from maintd.events import Event, Failure
 from maintd.manifest import Manifest
 from maintd.steps import Action
@@ -95,8 +95,11 @@ class DrillWithRestic(Action):
         hands.check()
         try:
             yield self._proven(hands, id_of(self.target))
-        except Damaged:
-            _ask(hands, self.repository, "soundness:condemn", snapshot=id_of(self.target), at=_stamp(self.now))
+        except Damaged as error:
+            try:
+                _ask(hands, self.repository, "soundness:condemn", snapshot=id_of(self.target), at=_stamp(self.now))
+            except MaintdError as other:
+                raise Damaged(f"{error}; that could not be noted: {other}", hint=UNNOTED) from error
             raise
 
     def _proven(self, hands: Hands, snapshot: str) -> Event:

@@ -73,8 +73,10 @@ def _strays(known: Mapping[str, Any]) -> Iterator[str]:
 
 def _own(known: Mapping[str, Any], stores: str) -> tuple[list[Snapshot], list[Snapshot]]:
     """The snapshots of these sets, and those that other machines have of them in the same places."""
-    pairs = [hosts.divided(job.found(of, stores), job.machine) for of, job in known.items()]
-    return [one for own, _ in pairs for one in own], [one for _, others in pairs for one in others]
+    found = [(job.found(of, stores), job.machine) for of, job in known.items()]
+    own = [one for there, machine in found for one in hosts.seen(there, machine)]
+    others = [one for there, machine in found for one in hosts.divided(there, machine)[1]]
+    return own, [one for one in others if one.manifest is not None]
 
 
 def _foreign(others: Sequence[Snapshot]) -> Iterator[str]:

@@ -10,6 +10,8 @@ from maintd.cli import lodging, shelves
 from maintd.cli.prospect import Prospect
 from maintd.config import Config, shared_logs
 from maintd.errors import MaintdError, Problem
+from maintd.jobs.backup import Backup
+from maintd.jobs.drill import RestoreDrill
 from maintd.names import enumerated, printable
 from maintd.rules import Options
 from maintd.supervisor import Supervisor
@@ -43,6 +45,7 @@ def doubts(config: Config, found: Iterable[Prospect]) -> Iterator[Problem]:
             yield _warning(config, prospect.name, message, option)
         for option, message in _secrets(prospect.job):
             yield _warning(config, prospect.name, message, option)
+    yield from _other_hosts(config, enabled)
     yield from _capabilities(config, enabled)
     yield from _unfenced(config, enabled)
 
@@ -119,6 +122,19 @@ def _rotated_too(config: Config, prospect: Prospect) -> Iterator[Problem]:
         shared = [path for path in paths if owners.get(path) == owner]
         message = f"{printable(enumerated(shared))}: rotated by {owner} too; exclude it in one of the two jobs"
         yield _warning(config, prospect.name, message, "paths")
+
+
+def _other_hosts(config: Config, found: list[Prospect]) -> Iterator[Problem]:
+    """Drills that go by the snapshots of another machine than the backup job of their set."""
+    machines = {name: job.machine for name, job in config.jobs.items() if isinstance(job, Backup)}
+    for prospect in found:
+        job = prospect.job
+        if isinstance(job, RestoreDrill):
+            of = f"{Backup.kind}.{job.set}"
+            machine = machines.get(of, job.machine)
+            if machine != job.machine:
+                message = f'{of} makes those of "{machine}", and this goes by those of "{job.machine}" if it has any'
+                yield _warning(config, prospect.name, message, "host" if job.host else "")
 
 
 def _rollovers(config: Config, found: list[Prospect], supervisor: Supervisor) -> Iterator[Problem]:

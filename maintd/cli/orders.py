@@ -69,11 +69,20 @@ def _is_named(entry: Entry, given: str) -> bool:
 def placeable(order: Order, found: Snapshot) -> list[Entry]:
     """What is wanted and has a place; the outputs of commands, which have none, are told. Refused if that is all."""
     wanted = order.entries(found)
-    outputs = names.enumerated([printable(entry.path) for entry in wanted if entry.kind == "output"])
+    outputs = [entry for entry in wanted if entry.kind == "output"]
     entries = [entry for entry in wanted if entry.kind != "output"]
-    hint = f"restore it into a directory: maintd restore {order.set_name} --only NAME --to DIR"
+    told = names.enumerated([printable(entry.path) for entry in outputs])
     if not entries:
-        raise Refused(f"{found.label} has nothing of that but what commands have put out: {outputs}", hint=hint)
+        of = f"what --only names in {found.label}" if order.only else f"all that {found.label} has"
+        raise Refused(f"{of} is output of commands, which has no place: {told}", hint=_elsewhere(order, found, outputs))
     if outputs:
-        output.complain(f"maintd: not restored, as commands have put it out: {outputs}; {hint}")
+        hint = _elsewhere(order, found, outputs)
+        output.complain(f"maintd: not restored, as commands have put it out: {told}; {hint}")
     return entries
+
+
+def _elsewhere(order: Order, found: Snapshot, outputs: Sequence[Entry]) -> str:
+    """How outputs are restored: one by its name, several by the directory that the snapshot has them in."""
+    only = outputs[0].path if len(outputs) == 1 else f"{os.path.dirname(outputs[0].name)}/"
+    place = f" --in {printable(order.place)}" if order.place else ""
+    return f"restore it into a directory: maintd restore {found.label}{place} --only {printable(only)} --to DIR"

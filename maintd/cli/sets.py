@@ -63,7 +63,8 @@ def _chosen(there: Sequence[Snapshot], where: Store | Repository, of: str, stamp
     """Of those of one machine; of a place that a person names, any by its stamp."""
     found = there if stamp and not where.host else hosts.of_one(there, where.host)
     place = where.to
-    others = _whose([one for one in there if one not in found], where)
+    shown = {one.path for one in found}
+    others = _whose([one for one in there if one.path not in shown], where)
     if stamp:
         at = [one for one in found if one.label == f"{of}@{stamp}"]
         if not at:
@@ -83,6 +84,8 @@ def _chosen(there: Sequence[Snapshot], where: Store | Repository, of: str, stamp
         why = names.enumerated([f"{one.label} ({printable(one.flaw)})" for one in passed])
         are = f"{counted(len(passed), 'newer snapshot')} {'was' if len(passed) == 1 else 'were'} passed over"
         output.complain(f"maintd: this is {found[sound[-1]].label}; {are}: {why}{_all_the_same(passed)}")
+    if not where.host and (newer := hosts.newer(there, found)):
+        output.complain(f"maintd: this is {found[sound[-1]].label} of {hosts.this()}; {_left_to_others(newer, place)}")
     return found[sound[-1]]
 
 
@@ -92,6 +95,12 @@ def _whose(others: Sequence[Snapshot], where: Store | Repository) -> str:
         return ""
     way = "" if isinstance(where, Repository) else f"; or maintd restore --in {where.to}"
     return f"; other machines have some there ({hosts.told(others)}): host in the config names one{way}"
+
+
+def _left_to_others(newer: Sequence[Snapshot], place: str) -> str:
+    """That others have newer ones, which are perhaps this machine's under another name, and how these are restored."""
+    way = f"maintd restore {newer[-1].label} --in {printable(place)}"
+    return f"there are newer ones of other machines, or of this one under another name ({hosts.told(newer)}): {way}"
 
 
 def _all_the_same(flawed: Sequence[Snapshot]) -> str:

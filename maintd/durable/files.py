@@ -141,9 +141,9 @@ def unlink_own(name: str, *, dir_fd: int) -> None:
         os.unlink(name, dir_fd=dir_fd)
 
 
-def link(name: str, *, dir_fd: int, new_fd: int) -> None:
-    """Gives a file a second name, the same one, in another directory."""
-    os.link(name, name, src_dir_fd=dir_fd, dst_dir_fd=new_fd, follow_symlinks=False)
+def link(name: str, new: str, *, dir_fd: int, new_fd: int) -> None:
+    """Gives a file a second name, which takes no block of a disk that is full."""
+    os.link(name, new, src_dir_fd=dir_fd, dst_dir_fd=new_fd, follow_symlinks=False)
 
 
 def lock_file(path: str, mode: int = 0o600) -> int:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -168,20 +169,24 @@ class Backup(Job):
         except MaintdError as error:
             yield backing_up.failing(depot.where, str(error), error.hint)
             return
-        yield from self._misses(found, there.snapshots, asked=isinstance(ctx.cause, Asked))
+        yield from self._misses(found, there.snapshots, ctx, depot.making)
         if found.is_empty and not self.commands:
             yield Finding(target=depot.where, reason="none of its sources is there")
             return
         yield from depot.clearing(there, of)
         yield from backing_up.plan_snapshot(found, there.snapshots, depot, self._policy(of, ctx), ctx.now)
 
-    def _misses(self, found: Found, there: Sequence[Snapshot], *, asked: bool) -> Iterator[Step]:
+    def _misses(self, found: Found, there: Sequence[Snapshot], ctx: Context, making: str) -> Iterator[Step]:
         from maintd import backing_up, wanting  # noqa: PLC0415 - as above
 
-        wanted = wanting.Wanted((*self.databases, *self.files), self.exclude)
-        found.lacking = wanted.lacking(found, hosts.divided(there, self.machine)[0])
+        any_of = partial(sources.names_any, own=ctx.own.but_config(), apart=making)
+        wanted = wanting.Wanted((*self.databases, *self.files), self.exclude, any_of)
+        own, where = hosts.divided(there, self.machine)[0], self.repository_of(ctx.stores)
+        found.having = wanted.having(found)
+        found.lacking = wanted.lacking(found, own, partial(destinations.sources_of, where, own) if where else tuple)
         yield from backing_up.without(found)
-        yield from patterns.findings((miss for miss in found.misses if miss not in found.lacking), asked=asked)
+        rest = (miss for miss in found.misses if miss not in found.lacking)
+        yield from patterns.findings(rest, asked=isinstance(ctx.cause, Asked))
 
     def _unknown_programs(self, supervisor: Supervisor) -> Iterator[Step]:
         """Nobody may notice before a restore in place finds it open."""
@@ -260,7 +265,7 @@ class Backup(Job):
     def remark(self, ctx: Context) -> str:
         try:
             found = self.found(self._of(ctx.job), ctx.stores)
-            return snapshots.standing(hosts.divided(found, self.machine)[0])
+            return snapshots.standing(hosts.seen(found, self.machine))
         except MaintdError:  # the run itself tells it
             return ""
 

@@ -66,6 +66,11 @@ class RestoreDrill(Job):
         to = self.destination or ""
         return replace(store(to if to.startswith(SCHEME) else os.path.realpath(to), self.s3), host=self.host or "")
 
+    @property
+    def machine(self) -> str:
+        """Whose snapshots it goes by, if that has any."""
+        return self.host or hosts.this()
+
     def plan(self, ctx: Context) -> Iterator[Step]:
         from maintd.actions.drill import Drill  # noqa: PLC0415 - reading a config does not need what acts
 
@@ -79,7 +84,8 @@ class RestoreDrill(Job):
             yield from self._of_restic(ctx)
             return
         try:
-            found = hosts.of_one(destinations.found(place, self.set), place.host)
+            there = destinations.found(place, self.set)
+            found = hosts.of_one(there, place.host)
         except MaintdError as error:
             yield self._failing(f"the snapshots of {self.set}", place.to, str(error), error.hint)
             return
@@ -91,6 +97,7 @@ class RestoreDrill(Job):
         if newest is None:
             yield self._nothing(place.to, found)
             return
+        yield from self._passed_over(there, found, place.to)
         if self.verify_all:
             yield from self._verifications(found, newest, ctx)
         default = place.directory(ctx.stores) if place.is_remote else place.to
@@ -111,7 +118,8 @@ class RestoreDrill(Job):
 
         where = self._repository(ctx)
         try:
-            found = hosts.of_one(destinations.in_repository(where, self.set), where.host)
+            there = destinations.in_repository(where, self.set)
+            found = hosts.of_one(there, where.host)
         except MaintdError as error:
             yield self._failing(f"the snapshots of {self.set}", where.url, str(error), error.hint)
             return
@@ -119,6 +127,7 @@ class RestoreDrill(Job):
         if newest is None:
             yield self._nothing(where.url, found)
             return
+        yield from self._passed_over(there, found, where.url)
         scratch = os.path.realpath(self.scratch) if self.scratch else os.path.join(ctx.stores, "drills")
         yield DrillWithRestic(
             target=newest.path,
@@ -151,6 +160,14 @@ class RestoreDrill(Job):
     def _why(self, found: Sequence[Snapshot]) -> str:
         last = max((one.proven for one in found if one.proven), default=None)
         return f"a restore was last proven {last:%Y-%m-%d %H:%M} UTC" if last else "no restore was proven yet"
+
+    def _passed_over(self, there: Sequence[Snapshot], found: Sequence[Snapshot], target: str) -> Iterator[Finding]:
+        """Who has named the machine in the config knows whose snapshots these are: then it is not told."""
+        from maintd.actions.drill import DrillShared  # noqa: PLC0415 - as above
+
+        if self.host is None and (newer := hosts.newer(there, found)):
+            event = DrillShared(target=target, of=self.set, whose=hosts.told(newer), host=hosts.this())
+            yield Finding(target=target, reason=event.msg, event=event)
 
     def _nothing(self, place: str, found: Sequence[Snapshot]) -> Finding:
         if found:
