@@ -157,7 +157,8 @@ class Follower:
         texts, room = [], MOST - live.size
         for one in reversed(found):
             is_old = one.changed < self.changed
-            if one.file in self.packed or (one.is_packed and is_old and self.file != file):
+            is_done = is_old and one.file in self.known and not self.is_behind
+            if is_done or one.file in self.packed or (one.is_packed and is_old and self.file != file):
                 continue
             if one.is_packed and room <= 0:
                 self.packed.add(one.file)
