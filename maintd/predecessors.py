@@ -10,22 +10,26 @@ from maintd.values import dataclass
 
 LARGEST = 64 << 20
 """Bytes that a packed one may hold to be read."""
-_ENDS = re.compile(r"[._-]\d[\d._:TZ-]*(?P<packed>\.(?:gz|zst|bz2|xz|lz4))?")
+_ENDS = re.compile(r"(?:\.\d|[_-]\d(?=[\d._:TZ-]{7}))[\d._:TZ-]*(?P<packed>\.(?:gz|zst|bz2|xz|lz4))?")
+"""A number with a dot, or a stamp; `worker-1` and `worker-8001` are logs beside `worker`."""
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One of them; `inode` is (device, inode), `changed` in nanoseconds. `is_packed` if it is compressed."""
+    """One of them, `changed` in nanoseconds. `is_packed` if it is compressed.
+
+    `file` is (device, inode, 0), or with the time of its change if it is packed: inodes are soon used again.
+    """
 
     path: str
-    inode: tuple[int, int]
+    file: tuple[int, int, int]
     size: int
     changed: int
     is_packed: bool
 
 
 def is_named_after(path: str, log: str) -> bool:
-    """Whether it has the name of that log, and a number or a stamp behind it."""
+    """Whether it has the name of that log, and `.1` or a stamp behind it."""
     return path.startswith(log) and _ENDS.fullmatch(path, len(log)) is not None
 
 
@@ -43,7 +47,8 @@ def generations(log: str) -> list[Generation]:
 def _generation(path: str, length: int) -> Generation:
     info, ends = os.lstat(path), _ENDS.fullmatch(path, length)
     is_packed = ends is not None and ends["packed"] is not None
-    return Generation(path, (info.st_dev, info.st_ino), info.st_size, info.st_mtime_ns, is_packed)
+    file = info.st_dev, info.st_ino, info.st_mtime_ns if is_packed else 0
+    return Generation(path, file, info.st_size, info.st_mtime_ns, is_packed)
 
 
 @contextlib.contextmanager
@@ -63,7 +68,7 @@ def opened_plain(one: Generation) -> Iterator[int]:
     """The same of a generation; of one that is packed what it holds, in memory. Raises OSError if it is another now."""
     with opened(one.path) as descriptor:
         info = os.fstat(descriptor)
-        if (info.st_dev, info.st_ino) != one.inode:
+        if (info.st_dev, info.st_ino) != one.file[:2]:
             raise FileNotFoundError(one.path)  # it was renumbered just now
         if not one.is_packed:
             yield descriptor

@@ -10,7 +10,7 @@ from maintd.errors import MaintdError, Refused, TimedOut
 _FIELDS = (
     *("used_memory", "maxmemory", "evicted_keys", "keyspace_hits", "keyspace_misses", "role", "master_link_status"),
     *("master_last_io_seconds_ago", "rdb_last_bgsave_status", "aof_enabled", "aof_last_write_status"),
-    *("aof_last_bgrewrite_status", "loading", "connected_clients", "maxclients", "run_id"),
+    *("aof_last_bgrewrite_status", "loading", "connected_clients", "maxclients", "run_id", "maxmemory_policy"),
 )
 
 _NEEDED = ("used_memory", "evicted_keys", "keyspace_hits", "keyspace_misses", "connected_clients")

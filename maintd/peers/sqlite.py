@@ -11,6 +11,8 @@ import apsw
 
 from maintd.errors import MaintdError, TimedOut
 
+LATE = "late"
+"""What is said of a quick_check that was given up when its time had gone."""
 _OPS = 10_000
 
 
@@ -28,7 +30,7 @@ def look(
     With `quick_check`, or if another file than `checked` (a device and an inode) has the path now, its structure is
     read through. Returns `first` (the first value of the query), `query_s`, `pages`, `free_pages`, `wal_bytes`,
     `changed` (when it was last written, seconds of the epoch), `file` (its device and inode), and what that
-    quick_check said (`ok`, or what is wrong; None without one).
+    quick_check said (`ok`, or what is wrong; LATE if there was no time for it, None without one).
     """
     end = time.monotonic() + limit
     info = os.stat(path)
@@ -44,7 +46,7 @@ def look(
         connection.setprogresshandler(lambda: time.monotonic() > end, _OPS)
         found = _found(connection, query) | {"file": [info.st_dev, info.st_ino]}
         is_wanted = quick_check or (checked is not None and checked != found["file"])
-        found["quick_check"] = _one(connection, "PRAGMA quick_check(1)") if is_wanted else None
+        found["quick_check"] = _quick_check(connection) if is_wanted else None
         connection.close()
     except apsw.InterruptError as error:
         raise TimedOut("the query took too long") from error
@@ -64,6 +66,13 @@ def _found(connection: apsw.Connection, query: str | None) -> dict[str, Any]:
         "pages": _one(connection, "PRAGMA page_count"),
         "free_pages": _one(connection, "PRAGMA freelist_count"),
     }
+
+
+def _quick_check(connection: apsw.Connection) -> str:
+    try:
+        return str(_one(connection, "PRAGMA quick_check(1)"))
+    except apsw.InterruptError:
+        return LATE
 
 
 def _one(connection: apsw.Connection, statement: str) -> Any:

@@ -80,6 +80,7 @@ def test_files(tree):
         "large": ('paths = ["LOGS/*.json"]\ndown_size = "4K"', "down"),
         "empty": ('paths = ["LOGS/*.json"]\nmin_size = 1', "down"),
         "missing": ('paths = ["LOGS/*.none"]', "down"),
+        "one_missing": ('paths = ["LOGS/*.json", "LOGS/no.csv"]', "down"),
         "absent": ('paths = ["LOGS/*.none"]\nabsent = true', "up"),
         "unwanted": ('paths = ["LOGS/*.csv"]\nabsent = true', "down"),
         "mode": ('paths = ["LOGS/*.csv"]\nmode = "0600"', "down"),
@@ -91,6 +92,7 @@ def test_files(tree):
     found = seen(tree, "".join(f"[check.file.{name}]\n{text}\n" for name, (text, _) in options.items()))
     assert healths(found) == {name: health for name, (_, health) in options.items()}
     assert found["check.file.none_new"]["reason"] == "0 files changed within 10m"
+    assert found["check.file.one_missing"]["reason"].endswith("/no.csv is not there")
     assert "has mode 0640, not 0600" in found["check.file.mode"]["reason"]
 
 
@@ -136,6 +138,7 @@ def test_sqlite(tree):
     locked = sqlite3.connect(tree.folder / "locked.sqlite", isolation_level=None)
     locked.execute("CREATE TABLE a (b)")
     locked.execute("BEGIN EXCLUSIVE")
+    _takes_long_to_read_through(tree.folder / "slow.sqlite")
     before = path.read_bytes()
     options = {
         "well": f'path = "{path}"\nquery = "SELECT value FROM price"\nexpect = "2"\nquick_check_every = "1d"',
@@ -149,6 +152,7 @@ def test_sqlite(tree):
         "empty": 'path = "HERE/empty.sqlite"\nquick_check_every = "1d"',
         "device": 'path = "/dev/zero"',
         "fifo": 'path = "HERE/fifo"',
+        "slow": 'path = "HERE/slow.sqlite"\nquick_check_every = "1d"',
     }
     (tree.folder / "empty.sqlite").touch()
     os.mkfifo(tree.folder / "fifo")
@@ -165,7 +169,9 @@ def test_sqlite(tree):
         "empty": "down",
         "device": "down",
         "fifo": "down",
+        "slow": "degraded",
     }
+    assert found["check.sqlite.slow"]["reason"] == "quick_check was not done within 2s"
     assert found["check.sqlite.empty"]["reason"].endswith("empty.sqlite is empty: there is no database in it")
     assert found["check.sqlite.device"]["reason"] == "/dev/zero is not a regular file"
     assert "quick_check is ok" in found["check.sqlite.well"]["reason"]
@@ -196,6 +202,18 @@ def listening(answer: bytes) -> Iterator[int]:
     finally:
         listener.shutdown(socket.SHUT_RDWR)
         listener.close()
+
+
+def _takes_long_to_read_through(path):
+    """A database whose rows each take some time to be checked, by a column that is worked out from another."""
+    database = sqlite3.connect(path, isolation_level=None)
+    database.execute("CREATE TABLE a (b)")
+    rows = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 300000)"
+    database.execute(f"{rows} INSERT INTO a SELECT i FROM n")
+    database.execute("PRAGMA writable_schema = ON")
+    table = "CREATE TABLE a (b, c AS (length(hex(zeroblob(20000 + b % 2)))) NOT NULL)"
+    database.execute("UPDATE sqlite_schema SET sql = ?", [table])
+    database.close()
 
 
 def test_tcp(tree):

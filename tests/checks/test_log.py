@@ -254,7 +254,7 @@ def test_what_cannot_be_read_of_many_rotations_is_told(tmp_path):
 
 
 def test_a_generation_that_is_still_written_is_not_counted_again(tmp_path):
-    """A program that never reopens its log writes on in one that was read: that is not read from its start again."""
+    """A program that never reopens its log writes on in one that was read: what it adds counts, and only that."""
     log = tmp_path / "a.log"
     write(log, 1)
     look = looks(log)
@@ -263,11 +263,13 @@ def test_a_generation_that_is_still_written_is_not_counted_again(tmp_path):
     log.rename(tmp_path / "a.log.1")
     write(log, 1, 2)
     assert look.read().reason.startswith("11 lines")
+    write(tmp_path / "a.log.1", 2, 3)
+    assert look.read().reason.startswith("13 lines")
     (tmp_path / "a.log.1").rename(tmp_path / "a.log.2")
     log.rename(tmp_path / "a.log.1")
     write(tmp_path / "a.log.2", 1, 5)
     write(log, 1, 6)
-    assert look.read().reason.startswith("12 lines")
+    assert look.read().reason.startswith("15 lines")
 
 
 def test_what_an_earlier_expression_counted_does_not_count_after_a_reload(daemon):

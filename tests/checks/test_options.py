@@ -293,6 +293,20 @@ def test_numbers_of_a_redis(cache):
     master.send_signal(signal.SIGCONT)
 
 
+@needs_redis
+def test_a_cache_that_is_full_is_as_it_should_be(cache):
+    """What evicts any key is full by design, unless an option says otherwise; what evicts none is then degraded."""
+    port, _ = cache("--maxmemory", "6mb", "--maxmemory-policy", "allkeys-lru")
+    calm = {"port": port, "degraded_time": None, "timeout": "20s"}
+    with contextlib.closing(redis.Redis(port=port)) as client:
+        for number in range(500):
+            client.set(f"key {number}", b"x" * 20_000)
+        assert health("redis", **calm) == "up"
+        assert health("redis", degraded_memory="85%", **calm) == "degraded"
+        client.config_set("maxmemory-policy", "noeviction")
+        assert health("redis", **calm) == "degraded"
+
+
 class Psql:
     """A psql at work on a server; `ask` gives the first line that a statement answers."""
 

@@ -21,6 +21,8 @@ from maintd.readings import Sign, above, below, down, up
 from maintd.rules import rule
 from maintd.units import counted, format_duration, format_size
 
+_WILDCARDS = set("*?[")
+
 
 def _mode(text: str) -> str:
     if not (3 <= len(text) <= 4 and set(text) <= set("01234567")):
@@ -34,7 +36,9 @@ class CheckFile(Check):
     kind: ClassVar[str] = "check.file"
     looks_at: ClassVar[tuple[str, ...]] = ("paths", "exclude")
 
-    paths: tuple[FilePattern, ...] = Field(min_length=1, description="files, by glob patterns")
+    paths: tuple[FilePattern, ...] = Field(
+        min_length=1, description="files, by glob patterns; each that has no wildcard must be there"
+    )
     exclude: tuple[FilePattern, ...] = Field(default=(), description="patterns of files that are left alone")
     absent: Flag = Field(default=False, description="true if there must be no such file")
     degraded_age: Span | None = Field(default=None, description="degraded if the newest was changed so long ago")
@@ -58,7 +62,7 @@ class CheckFile(Check):
 
     @rule("sha256", "paths")
     def _one_file(self) -> str:
-        are_many = self.sha256 and (len(self.paths) > 1 or set(self.paths[0]) & set("*?["))
+        are_many = self.sha256 and (len(self.paths) > 1 or set(self.paths[0]) & _WILDCARDS)
         return "sha256 is of one file: name it in paths without a wildcard" if are_many else ""
 
     @property
@@ -71,6 +75,7 @@ class CheckFile(Check):
             yield self._absence(expansion)
             return
         found = seen(expansion, "file")
+        yield from self._absent_by_name(expansion)
         now, away = time.time(), ctx.clock_away
         old = {match.path: ages.age(match.stat.st_mtime, match.path, ctx.memory, now, away) for match in found}
         ages.keep(old, ctx.memory)
@@ -91,6 +96,12 @@ class CheckFile(Check):
             if not miss.missing:
                 raise CannotTell(f"{miss.path}: {miss.reason}", hint="maintd must be able to read the directory")
         return up("there is no such file")
+
+    def _absent_by_name(self, expansion: Expansion) -> Iterator[Sign]:
+        """What has no wildcard names a file that must be there, whatever else is."""
+        for miss in expansion.misses:
+            if miss.path in self.paths and not set(miss.path) & _WILDCARDS:
+                yield down(f"{miss.path} is not there" if miss.missing else f"{miss.path}: {miss.reason}")
 
     def _ages(self, old: dict[str, float]) -> Iterator[Sign]:
         newest = min(old.values())

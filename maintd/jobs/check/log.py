@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from pydantic import Field
 
-from maintd import line_feed, patterns
+from maintd import line_feed, log_reading, patterns
 from maintd.check import Check, Whole, complete, seen
 from maintd.deadlines import left
 from maintd.expressions import is_plain
@@ -56,6 +56,7 @@ class CheckLog(Check):
         begun = ctx.memory.setdefault("begun", time.monotonic())
         expansion = complete(patterns.expand(self.paths, self.exclude, own=ctx.own))
         ctx.memory.setdefault("old", [match.path for match in expansion.matches])
+        ctx.memory.setdefault("since", time.time_ns())
         found = [match.path for match in seen(expansion, "log")]
         answer = self._counted(ctx, found, deadline)
         counts: deque[tuple[float, int]] = ctx.memory.setdefault("counts", deque())
@@ -79,6 +80,7 @@ class CheckLog(Check):
         arguments: dict[str, Any] = {
             "paths": paths,
             "old": ctx.memory["old"],
+            "since": ctx.memory["since"],
             "logs": logs,
             "matches": self.matches,
             "ignores": self.ignores,
@@ -86,7 +88,7 @@ class CheckLog(Check):
         }
         answer: dict[str, Any] | None = None
         if all(is_plain(pattern) for pattern in (self.matches, self.ignores or "")):
-            with contextlib.suppress(line_feed.Packed):
+            with contextlib.suppress(log_reading.Packed):
                 answer = line_feed.count(lambda _: None, unpacks=False, **arguments)
         if answer is None:
             answer = self.ask_to_match(ctx, deadline, "maintd.line_feed:count", **arguments)

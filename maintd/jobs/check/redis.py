@@ -80,13 +80,19 @@ class CheckRedis(Check):
         used, most = info["used_memory"], info["maxmemory"]
         if most:
             share = 100 * used / most
-            yield above(share, (self.degraded_memory, self.down_memory), f"{share:.0f}% of {format_size(most)} used")
+            told = f"{share:.0f}% of {format_size(most)} used"
+            yield above(share, (self._full(info["maxmemory_policy"]), self.down_memory), told)
         else:
             yield up(f"{format_size(used)} used, without maxmemory")
         if info["maxclients"]:
             share = 100 * info["connected_clients"] / info["maxclients"]
             told = f"{counted(info['connected_clients'], 'client')} of {info['maxclients']}"
             yield above(share, (self.degraded_clients, self.down_clients), told)
+
+    def _full(self, policy: str | None) -> float | None:
+        """From which share on it is degraded: a cache that evicts any key is full by design, unless told otherwise."""
+        is_cache = policy is not None and policy.startswith("allkeys-")
+        return None if is_cache and "degraded_memory" not in self.model_fields_set else self.degraded_memory
 
     def _since_the_last_look(self, ctx: Context, info: Mapping[str, Any]) -> Iterator[Sign]:
         keys = ("run_id", "keyspace_hits", "keyspace_misses", "evicted_keys")

@@ -11,13 +11,15 @@ from maintd.ages import age
 from maintd.check import Check, Percent
 from maintd.deadlines import left
 from maintd.job import AbsolutePath, Context, Interval, Limit, Span
-from maintd.readings import Sign, above, down, up
+from maintd.readings import Sign, above, degraded, down, up
 from maintd.triggers import Asked
-from maintd.units import format_duration, format_size
+from maintd.units import format_duration, format_limit, format_size
 from maintd.values import dataclass
 
 _PARTING = 0.5
 _OK = "ok"
+_LATE = "late"
+"""What peers/sqlite.py says of one that was given up; that module loads SQLite, which only a child is to do."""
 
 
 @dataclass(frozen=True)
@@ -50,7 +52,8 @@ class CheckSqlite(Check):
     degraded_age: Span | None = Field(default=None, description="degraded if it was last written so long ago")
     down_age: Span | None = Field(default=None, description="down if it was last written so long ago")
     quick_check_every: Interval | None = Field(
-        default=None, description='how often its structure is read through: "7d". It is given up at the timeout'
+        default=None,
+        description='how often its structure is read through: "7d". What is not done at the timeout is degraded',
     )
 
     @property
@@ -83,13 +86,19 @@ class CheckSqlite(Check):
         limits = _seconds(self.degraded_age, self.down_age)
         yield above(old, limits, f"last written {format_duration(timedelta(seconds=int(old)))} ago")
         if checked is not None:
-            yield up("quick_check is ok") if checked.said == _OK else down(f"quick_check says: {checked.said}")
+            yield self._soundness(checked.said)
+
+    def _soundness(self, said: str) -> Sign:
+        if said == _LATE:
+            limit = format_limit(self.timeout)
+            return degraded(f"quick_check was not done within {limit}", "give the check a longer timeout")
+        return up("quick_check is ok") if said == _OK else down(f"quick_check says: {said}")
 
     def _quick_check_is_due(self, ctx: Context, last: _Checked | None) -> bool:
         """Whether the structure is read through, though the file be the same; what was damaged may be repaired now."""
         if self.quick_check_every is None:
             return False
-        if last is None or last.said != _OK or isinstance(ctx.cause, Asked):
+        if last is None or last.said not in (_OK, _LATE) or isinstance(ctx.cause, Asked):
             return True
         return time.monotonic() - last.at >= self.quick_check_every.total_seconds()
 

@@ -1,0 +1,188 @@
+"""`check.log`: each line is counted once, whatever is done with the logs between two looks."""
+
+import gzip
+import os
+import random
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from backports import zstd
+
+from maintd import line_feed, marks
+
+from .test_log import aged, looks, write
+
+
+def test_what_is_packed_without_its_time_is_not_counted_again(tmp_path):
+    """`gzip -c a.log.1 > a.log.1.gz` gives a generation that was read the time of its packing."""
+    log, aside = tmp_path / "a.log", tmp_path / "a.log.1"
+    write(log, 3)
+    look = looks(log)
+    look.read()
+    write(log, 4, 1)
+    log.rename(aside)
+    write(log, 1, 2)
+    assert look.read().reason.startswith("5 lines")
+    (tmp_path / "a.log.1.gz").write_bytes(gzip.compress(aside.read_bytes()))
+    aged(tmp_path / "a.log.1.gz", 5)
+    log.rename(tmp_path / "a.log.0")
+    write(log, 1, 6)
+    assert look.read().reason.startswith("6 lines")  # while it is there in both forms
+    aside.unlink()
+    log.rename(tmp_path / "a.log.00")
+    write(log, 1, 7)
+    assert look.read().reason == "7 lines within 5m, at last: ERROR 7 0"
+
+
+def test_another_name_of_the_log_is_no_generation(tmp_path):
+    """A log that is renamed while it is read is found beside itself; and so is one with a hard link."""
+    log = tmp_path / "a.log"
+    write(log, 3)
+    look = looks(log)
+    look.read()
+    log.rename(tmp_path / "a.log.1")
+    write(log, 5, 1)
+    os.link(log, tmp_path / "a.log.0")
+    assert look.read().reason.startswith("5 lines")
+    log.unlink()
+    write(log, 2, 2)
+    assert look.read().reason.startswith("7 lines")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_a_log_that_comes_and_is_rotated_before_it_is_seen(tmp_path, suffix):
+    """What a new log had written before its first rotation counts, too; not what lay there when maintd began."""
+    log, aside = tmp_path / "a.log", tmp_path / f"a.log.1{suffix}"
+    write(tmp_path / "a.log.2", 50, -5)
+    look = looks(log)
+    assert look.health == "down"
+    write(log, 5, 1)
+    aside.write_bytes(gzip.compress(log.read_bytes()) if suffix else log.read_bytes())
+    log.unlink()
+    aged(aside, 1)
+    write(log, 2, 2)
+    assert look.read().reason.startswith("7 lines")
+
+
+def test_patterns_that_name_the_generations_too(tmp_path):
+    """With `a.log*` each line counts once, also while the log itself is missing; a neighbour `a.log-1` is a log."""
+    log = tmp_path / "a.log"
+    write(log, 3)
+    look = looks(tmp_path / "a.log*")
+    look.read()
+    for number in range(1, 4):
+        write(log, 4, 2 * number)
+        for old in range(number - 1, 0, -1):
+            (tmp_path / f"a.log.{old}").rename(tmp_path / f"a.log.{old + 1}")
+        log.rename(tmp_path / "a.log.1")
+        look.read()
+        write(log, 2, 2 * number + 1)
+        assert look.read().reason.startswith(f"{6 * number} lines")
+    write(tmp_path / "a.log-1", 2, 9)
+    assert look.read().reason.startswith("20 lines")
+
+
+@pytest.mark.parametrize("suffix", ["", ".zst"])
+@pytest.mark.parametrize("kept", [10, 40])
+def test_what_is_left_of_a_log_whose_front_was_archived_is_not_counted_again(tmp_path, suffix, kept):
+    """An archive that ends before the place up to which the log was read, or behind it, as a collapse leaves it."""
+    log, archive = tmp_path / "a.log", tmp_path / f"a.log.20260101T000000Z{suffix}"
+    log.touch()
+    look = looks(log)
+    look.read()
+    write(log, 50)
+    look.read()
+    write(log, 20, 1)
+    lines = log.read_bytes().splitlines(keepends=True)
+    mark = marks.make(b"12345678", 300)
+    front = b"".join(lines[:-kept])
+    archive.write_bytes(zstd.compress(front) if suffix else front)
+    aged(archive, 2)
+    log.write_bytes(mark + b"".join(lines[-kept:]))
+    aged(log, 3)
+    assert look.read().reason.startswith("70 lines")
+    front = b"".join(lines[-kept:])
+    (tmp_path / "a.log.20260102T000000Z").write_bytes(front)
+    aged(tmp_path / "a.log.20260102T000000Z", 4)
+    log.write_bytes(marks.make(b"87654321", 200))
+    write(log, 5, 5)
+    assert look.read().reason.startswith("75 lines")
+
+
+class World:
+    """A log with numbered lines, what is done to it, and how many of them were counted."""
+
+    def __init__(self, folder: Path, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.log = folder / "app.log"
+        self.clock = time.time_ns()
+        self.written = self.number = self.counted = 0
+        self.names_all = self.random.random() < 0.4
+        self.memory: dict[str, Any] = {}
+
+    def touch(self, path: Path) -> None:
+        self.clock += self.random.choice((1_000, 1_000_000))
+        os.utime(path, ns=(self.clock, self.clock))
+
+    def write(self, count: int) -> None:
+        with self.log.open("ab") as file:
+            file.write(b"".join(b"ERROR %d of it\n" % (self.written + one) for one in range(count)))
+        self.written += count
+        self.touch(self.log)
+
+    def aside(self) -> Path:
+        self.number += 1
+        return self.log.with_name(f"app.log.20260101T{self.number:06d}Z")
+
+    def rename(self) -> None:
+        self.log.rename(self.aside())
+        self.write(self.random.choice((0, 0, 1, 30)))
+
+    def copy(self) -> None:
+        copy = self.aside()
+        copy.write_bytes(self.log.read_bytes())
+        self.touch(copy)
+        os.truncate(self.log, 0)
+        self.write(self.random.choice((0, 1, 60)))
+
+    def pack(self) -> None:
+        plain = [path for path in self.log.parent.glob("app.log.*") if path.suffix not in {".gz", ".zst"}]
+        if plain:
+            path = self.random.choice(plain)
+            suffix = self.random.choice((".gz", ".zst"))
+            packed = path.with_name(path.name + suffix)
+            packed.write_bytes((gzip if suffix == ".gz" else zstd).compress(path.read_bytes()))
+            at = path.stat().st_mtime_ns
+            path.unlink()
+            self.touch(packed)
+            if self.random.random() < 0.5:
+                os.utime(packed, ns=(at, at))
+
+    def look(self) -> None:
+        paths = sorted(map(str, self.log.parent.iterdir())) if self.names_all else [str(self.log)]
+        since = self.memory.setdefault("since", self.clock)
+        old, logs = self.memory.setdefault("old", paths), self.memory.setdefault("logs", {})
+        limits = {"matches": "ERROR", "ignores": None, "limit": 100.0}
+        answer = line_feed.count(lambda _: None, paths=paths, old=old, since=since, logs=logs, **limits)
+        logs.update(answer["logs"])
+        self.counted += answer["count"]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_whatever_is_done_with_a_log_each_line_counts_once(tmp_path, seed):
+    """Renamed, copied and cut, compressed with and without its time, in any order and between any looks."""
+    world = World(tmp_path, seed)
+    world.log.touch()
+    world.look()
+    for _ in range(80):
+        done = world.random.choices(("write", "rename", "copy", "pack", "look"), (4, 1, 1, 1, 2))[0]
+        if done == "write":
+            world.write(world.random.choice((1, 2, 10, 40)))
+        else:
+            getattr(world, done)()
+        if done == "look":
+            assert world.counted == world.written
+    world.look()
+    assert world.counted == world.written
