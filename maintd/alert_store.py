@@ -31,6 +31,9 @@ HEARD = """
 CAPPED = """
     CREATE TABLE message (id TEXT PRIMARY KEY, channel TEXT NOT NULL, at TEXT NOT NULL) STRICT;
 """
+WORST = """
+    ALTER TABLE incident ADD COLUMN worst_text TEXT NOT NULL DEFAULT '';
+"""
 COUNTED = timedelta(hours=1)
 """For so long a message counts among those that a channel may get."""
 Change = tuple[str, Sequence[str | bytes | float | None]]
@@ -42,7 +45,7 @@ class Incident:
 
     `heard` are the channels on which it was told, sorted. It `is_pending` while there is something of it that is still
     to be told. What `fades` is over when it was not heard of for a while; what `is_worse` has got as bad as it can at
-    its level.
+    its level. `worst_text` is the last text of its worst level, if that is not as it is now.
     """
 
     key: str
@@ -58,6 +61,7 @@ class Incident:
     is_pending: bool = True
     is_worse: bool = False
     heard: tuple[str, ...] = ()
+    worst_text: str = ""
 
     @property
     def worst(self) -> str:
@@ -116,7 +120,7 @@ class AlertStore:
 
     def load(self, database: sqlite3.Connection) -> None:
         self.incidents, self.tellings, self.silences = {}, [], {}
-        for key, ident, *texts, since, told, told_at, fades, is_pending, is_worse, heard in database.execute(
+        for key, ident, *texts, since, told, told_at, fades, is_pending, is_worse, heard, worst in database.execute(
             "SELECT * FROM incident"
         ):
             name, level, title, text = texts
@@ -124,7 +128,8 @@ class AlertStore:
             when = datetime.fromisoformat(since)
             marks = bool(fades), bool(is_pending), bool(is_worse)
             channels = tuple(heard.split())
-            self.incidents[key] = Incident(key, ident, name, level, title, text, when, told, at, *marks, channels)
+            rest = told, at, *marks, channels, worst
+            self.incidents[key] = Incident(key, ident, name, level, title, text, when, *rest)
         for seq, channel, key, message, item in database.execute("SELECT * FROM telling ORDER BY seq"):
             self.tellings.append(Telling(seq, channel, key, _item(json.loads(item)), message or ""))
             self._last = seq
@@ -252,5 +257,5 @@ def kept(incident: Incident, verb: str = "INSERT OR REPLACE") -> Change:
     fields = [incident.key, incident.id, incident.name, incident.level, incident.title, incident.text]
     rest = [incident.since.isoformat(), incident.told, told_at]
     marks = [int(incident.fades), int(incident.is_pending), int(incident.is_worse)]
-    values = [*fields, *rest, *marks, " ".join(incident.heard)]
+    values = [*fields, *rest, *marks, " ".join(incident.heard), incident.worst_text]
     return f"{verb} INTO incident VALUES ({', '.join('?' * len(values))})", values

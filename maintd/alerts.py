@@ -94,6 +94,15 @@ class Alerts:
         found = {incident.name: incident.is_worse for incident in self._store.incidents.values()}
         return {name.removeprefix("program."): worse for name, worse in found.items() if name.startswith("program.")}
 
+    def cascade(self, within: timedelta) -> list[str] | None:
+        """Those that failed in the cascade that is not over, or `within` before it began; None if there is none."""
+        cascade = self.open(CASCADE)
+        if cascade is None:
+            return None
+        failed = sorted(self._store.incidents.values(), key=lambda incident: incident.since)
+        of_it = [one.name for one in failed if one.since >= cascade.since - within]
+        return [name.removeprefix("program.") for name in of_it if name.startswith("program.")]
+
     # What happens
 
     def note(self, notice: Notice, now: datetime) -> None:
@@ -109,7 +118,10 @@ class Alerts:
             self._raise(incident_of(notice, now), now)
         else:
             self._heard[notice.key] = time.monotonic()
+            is_milder = LEVELS.index(notice.level) < LEVELS.index(before.worst)
+            worst = (before.worst_text or before.text) if is_milder else ""
             made = replace(before, level=notice.level, title=notice.title, text=notice.text, fades=notice.fades)
+            made = replace(made, worst_text=worst)
             gets_worse = notice.is_worse and not before.is_worse
             if gets_worse or LEVELS.index(notice.level) > LEVELS.index(before.worst):
                 self._raise(replace(made, is_pending=True, is_worse=before.is_worse or notice.is_worse), now)
@@ -158,7 +170,7 @@ class Alerts:
     def _end(self, incident: Incident, text: str, now: datetime, *, silently: bool = False) -> None:
         for known in (self._told, self._heard):
             known.pop(incident.key, None)
-        item = _item(incident, "over", f"{text or 'over'}; it was: {incident.text}", now)
+        item = _item(incident, "over", f"{text or 'over'}; it was: {incident.worst_text or incident.text}", now)
         heard = [] if silently else [name for name in incident.heard if name in self._settings.channels]
         tellings = [(channel, incident.key, item) for channel in heard]
         self._store.note(None, tellings, gone=incident.key)

@@ -1,5 +1,6 @@
 """Several programs that fail within a while are one incident, which the first of them began."""
 
+from collections.abc import Iterable
 from dataclasses import field
 from typing import ClassVar
 
@@ -8,6 +9,9 @@ from maintd.names import enumerated
 from maintd.settings import Cascade
 from maintd.units import counted
 from maintd.values import dataclass
+
+_LONGEST = 10
+"""For so many times `calm` since it began, a cascade lasts at the most for what fails again and again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +33,9 @@ class CascadeBegan(Event):
 
 @dataclass(frozen=True, kw_only=True)
 class CascadeEnded(Event):
-    """No further program has failed for `calm` of [cascade]; `count` of them had."""
+    """No further program has failed for `calm` of [cascade], nor one of these again, which counts for ten times `calm`
+    at the most; `count` of them had.
+    """
 
     name: ClassVar[str] = "cascade.ended"
 
@@ -49,14 +55,19 @@ class Incident:
     lasts: bool = False
     _failed: dict[str, float] = field(default_factory=dict)
     _last: float = 0.0
+    _began: float = 0.0
 
-    def failed(self, program: str, now: float) -> CascadeBegan | None:
-        """Takes note of a failure of one that was well; what is to be said if it makes a cascade of them.
+    def failed(self, program: str, now: float, *, is_new: bool) -> CascadeBegan | None:
+        """Takes note of a failure, of one that was well if it `is_new`; what is to be said if that makes a cascade.
 
-        While a cascade lasts, the first failure of each program prolongs it: one that fails again and again cannot keep
-        it alive.
+        While a cascade lasts, the first failure of each program prolongs it, and so does each later one of these; but
+        what fails again and again cannot keep it alive.
         """
         if self.lasts and program in self._failed:
+            longest = (_LONGEST - 1) * self.settings.calm.total_seconds()
+            self._last = max(self._last, min(now, self._began + longest))
+            return None
+        if not is_new:
             return None
         self._last = now
         if not self.lasts:
@@ -65,13 +76,14 @@ class Incident:
         self._failed[program] = now
         if self.lasts or len(self._failed) < self.settings.programs:
             return None
-        self.lasts = True
+        self.lasts, self._began = True, now
         first, *others = self._failed
         return CascadeBegan(target=first, programs=enumerated(others))
 
-    def goes_on(self, first: str, now: float) -> None:
+    def goes_on(self, failed: Iterable[str], now: float) -> None:
         """One that an earlier maintd has told of may not have ended."""
-        self.lasts, self._last, self._failed = True, now, {first: now}
+        self.lasts, self._last, self._began = True, now, now
+        self._failed = dict.fromkeys(failed, now)
 
     def tick(self, now: float) -> CascadeEnded | None:
         """What is to be said if it has ended."""

@@ -59,7 +59,10 @@ class ClockDoubts:
         self._store, self._read = store, read
         self._last, self.doubt = store.known or (read(), None)
         self._kept_at = self._last.since_boot if store.known else None
-        self.leapt = self._leapt(read()) if store.known else 0.0
+        now = read()
+        self.leapt = self._leapt(now) if store.known else 0.0
+        self.ran_until = self._last.since_boot if self._last.boot == now.boot else 0.0
+        """Seconds since boot at which maintd is known to have run last, before this life of it."""
 
     def _leapt(self, now: Reading) -> float:
         """By how many seconds the clock was set since maintd last ran; 0 if it may be right."""

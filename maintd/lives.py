@@ -15,6 +15,8 @@ _ALIVE = ("RUNNING", "STARTING")
 LINES = " \N{RETURN SYMBOL} "
 """What stands between the lines of a log in an event, which is one line itself."""
 _MOST_LINES, _MOST_BYTES = 12, 560
+_WHOLE = 1.0
+"""supervisord tells of whole seconds."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,21 +95,24 @@ class Failed:
     exit_status: int | None = None
 
 
-def failure(before: Program | None, after: Program) -> Failed | None:
-    """Whether a program failed between two looks; of what is seen for the first time only that it was given up."""
+def failure(before: Program | None, after: Program, followed: float) -> Failed | None:
+    """Whether a program failed between two looks, of which the second is the first one of what has no `before`.
+
+    Of that it matters if it was given up, or has ended in the last `followed` seconds.
+    """
     if after.state == "FATAL":
         return (
             None if before and before.state == "FATAL" else Failed(after.error or "it cannot be started", is_final=True)
         )
-    if before is None:
+    if before is None and after.stopped_for >= followed + _WHOLE:
         return None
-    if after.state == "EXITED" and after.error and not after.is_as(before):
+    if after.state == "EXITED" and after.error and not (before and after.is_as(before)):
         killed = after.exit_status < 0
         how = "it was ended by a signal" if killed else f"it exited with status {after.exit_status}"
         return Failed(how, exit_status=None if killed else after.exit_status)
-    if after.state == "BACKOFF" and before.state != "BACKOFF":
+    if after.state == "BACKOFF" and not (before and before.state == "BACKOFF"):
         return Failed(after.error or "it exited too quickly")
-    if before.state in _ALIVE and after.state in _ALIVE and before.pid != after.pid:
+    if before and before.state in _ALIVE and after.state in _ALIVE and before.pid != after.pid:
         return Failed("it ended, and was started again before it was looked at")
     return None
 

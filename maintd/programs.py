@@ -75,8 +75,8 @@ class Programs:
         self._known: dict[str, Program] | None = None
         self._watched: dict[int, int] = {}
         self._ended: set[int] = set()
-        self.stopped: Mapping[str, tuple[int, ...]] = {}
-        """By program, the last processes of it that somebody has asked supervisord to stop; others have crashed."""
+        self._stopped: Mapping[str, tuple[int, ...]] = {}
+        self._since = 0.0
         self._silent = 0
         self._trouble = ""
         self._poll = select.poll()
@@ -89,6 +89,17 @@ class Programs:
         return None if self._known is None or self._silent else list(self._known.values())
 
     @property
+    def stopped(self) -> Mapping[str, tuple[int, ...]]:
+        """By program, the last processes of it that somebody has asked supervisord to stop; others have crashed.
+
+        With supervisord itself they are all stopped: so are those counted that end while it does not answer.
+        """
+        found, known = self._stopped, self._known
+        if not self._silent or known is None:
+            return found
+        return {name: (*found.get(name, ()), program.pid) for name, program in known.items()}
+
+    @property
     def trouble(self) -> str:
         """Why nothing is known of its programs, once that is told; "" while it answers."""
         return self._trouble
@@ -97,8 +108,10 @@ class Programs:
     def alive(self) -> bool:
         return self._thread is None or self._thread.is_alive()
 
-    def start(self) -> None:
+    def start(self, since: float | None = None) -> None:
+        """What has failed `since` then (seconds since boot), or from now on, is told also if it was not seen before."""
         if self._thread is None:
+            self._since = _since_boot() if since is None else since
             self._thread = threading.Thread(target=self._work, name="programs", daemon=True)
             self._thread.start()
 
@@ -125,15 +138,20 @@ class Programs:
         except (Unreachable, Denied) as error:
             self._note_silence(supervisor, error)
             return
+        followed = _since_boot() - self._since
         if self._silent >= _PATIENCE:
             self._emit(SupervisorRecovered(target=supervisor.url))
         before = self._known or {}
         if self._silent:  # whether they were started again meanwhile, and by whom, nobody can say
             pids = {program.name: program.pid for program in programs}
+            for name, program in before.items():
+                if pids.get(name) != program.pid:
+                    self._note_stop(program)
             before = {name: replace(program, pid=pids.get(name, 0)) for name, program in before.items()}
         self._known = {program.name: program for program in programs}
         self._silent, self._trouble = 0, ""
-        found = [self._change(supervisor, before.get(program.name), program) for program in programs]
+        in_order = sorted(programs, key=lambda program: -program.stopped_for)  # what failed first comes first
+        found = [self._change(supervisor, before.get(program.name), program, followed) for program in in_order]
         self._watch(program.pid for program in programs if program.pid)
         if any(found):
             self._put(Changes(tuple(change for change in found if change)))
@@ -146,11 +164,10 @@ class Programs:
             told = {"error": type(error).__name__.lower(), "error_msg": str(error), "advice": error.hint}
             self._emit(SupervisorFailed(target=supervisor.url, tried="see how its programs are", **told))
 
-    def _change(self, supervisor: Supervisor, before: Program | None, now: Program) -> Change | None:
-        if before and before.pid and now.state in _STOPS and before.pid not in self.stopped.get(now.name, ()):
-            stopped = (*self.stopped.get(now.name, ()), before.pid)[-_MOST_STOPS:]
-            self.stopped = {**self.stopped, now.name: stopped}  # a new one: others read it in threads of their own
-        failed = lives.failure(before, now)
+    def _change(self, supervisor: Supervisor, before: Program | None, now: Program, followed: float) -> Change | None:
+        if before and now.state in _STOPS:
+            self._note_stop(before)
+        failed = lives.failure(before, now, followed)
         if not failed and before and now.is_as(before):
             return None
         lines = ""
@@ -158,6 +175,12 @@ class Programs:
             with contextlib.suppress(Unreachable, Denied):
                 lines = lives.last_lines(supervisor.last_output(now.name, _TAIL))
         return Change(now, before.state if before else "", failed, lines)
+
+    def _note_stop(self, before: Program) -> None:
+        stopped = self._stopped.get(before.name, ())
+        if before.pid and before.pid not in stopped:
+            stopped = (*stopped, before.pid)[-_MOST_STOPS:]
+            self._stopped = {**self._stopped, before.name: stopped}  # a new one: others read it in threads of their own
 
     def _watch(self, pids: Iterable[int]) -> None:
         """Has the kernel tell when one of these processes ends; of those that have ended already it was told."""
@@ -183,3 +206,8 @@ class Programs:
             self._leave(pid)
             self._ended.add(pid)
         return bool(ended)
+
+
+def _since_boot() -> float:
+    """Seconds, suspension included as in the wall clock by which supervisord goes, but which nobody can set."""
+    return time.clock_gettime(time.CLOCK_BOOTTIME)

@@ -157,11 +157,10 @@ class Standings:
 
     def _say(self, entry: _Entry, said: str, health: Health, run: str, now: datetime) -> None:
         assert entry.reading is not None
-        before, reading = entry.standing, entry.reading
+        before, reading, lasted = entry.standing, entry.reading, self._lasted(entry, now)
         self._change(entry, health, reading.reason, now)
         if said == before.said:
             return
-        lasted = self._lasted(entry, now)
         bad_from = None if said == Health.UP else before.bad_from
         if before.said == Health.UP:
             bad_from, entry.not_up_since = now, time.monotonic()

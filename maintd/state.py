@@ -53,6 +53,7 @@ _STEPS = (
     "CREATE TABLE seen (job TEXT PRIMARY KEY, at TEXT NOT NULL) STRICT;",
     "ALTER TABLE standing ADD COLUMN bad_from TEXT;",
     sample_store.THINNED,
+    alert_store.WORST,
 )
 """What makes each version of the database of the one before; a step that was released is never changed."""
 ALL_JOBS = "*"

@@ -1,7 +1,7 @@
 """What is done about supervisord's programs: they are followed and measured, and what happens to them leads to runs."""
 
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import UTC, datetime
 
 from maintd import contexts, lives
@@ -46,15 +46,15 @@ class Supervision:
     def alive(self) -> bool:
         return self.programs.alive and self.ceilings.alive
 
-    def resume(self, failed: Mapping[str, bool], *, is_cascade: bool) -> None:
-        """Programs that an earlier maintd has told to have failed may run by now; its cascade may not be over.
+    def resume(self, failed: Mapping[str, bool], cascade: Collection[str] | None) -> None:
+        """Programs that an earlier maintd has told to have failed may run by now; its cascade of these may not be over.
 
         Of each it says whether that one was told to be given up.
         """
         now = time.monotonic()
         self._failing.recall(failed, now)
-        if is_cascade:
-            self.incident.goes_on(next(iter(self._failing), "what had failed"), now)
+        if cascade is not None:
+            self.incident.goes_on(cascade or ["what had failed"], now)
 
     def recall(self, over: Iterable[tuple[str, str]], *, is_silent: bool) -> list[tuple[str, str]]:
         """Before programs are followed: what an earlier maintd has told, and nobody knows yet to be over.
@@ -68,12 +68,12 @@ class Supervision:
     def stop(self) -> None:
         self.programs.stop()
 
-    def take_over(self, config: Config) -> None:
-        """Goes by another config from now on."""
+    def take_over(self, config: Config, since: float | None = None) -> None:
+        """Goes by another config from now on; at first by what has failed `since` then (seconds since boot) as well."""
         self._config = config
         self.incident.settings = config.cascade
         if self.follows(config):
-            self.programs.start()
+            self.programs.start(since)
 
     @staticmethod
     def follows(config: Config) -> bool:
@@ -108,10 +108,8 @@ class Supervision:
 
         What is only on its way, in a restart that somebody asked for, is no reading to count.
         """
-        for change in changes.found:
-            self._note(change)
+        news = [change.program for change in changes.found if self._note(change)]
         now = datetime.now(UTC)
-        news = [change.program for change in changes.found if change.was and _is_news(change)]
         return [
             Due(name, Scheduled(now))
             for name, job in self._config.jobs.items()
@@ -141,14 +139,16 @@ class Supervision:
         self._awaited.add(name)
         return Due(name, Fallen(wanted))
 
-    def _note(self, change: Change) -> None:
+    def _note(self, change: Change) -> bool:
+        """Whether it is news to the checks of the program."""
         program, now = change.program, time.monotonic()
         if change.failed is None:
             self._note_change(change)
-            return
+            return bool(change.was) and program.state == "RUNNING"
         failed, lines = change.failed, change.last_lines or None
-        if not change.was and self._failing.is_given_up(program.name):
-            return  # an earlier maintd has told of that
+        known = self._failing.is_given_up(program.name) if failed.is_final else program.name in self._failing
+        if known and not change.was:
+            return False  # an earlier maintd has told of that
         is_new = self._failing.is_new(program.name, self._config.cascade.calm.total_seconds(), now)
         self._failing.failed(program.name, now, is_final=failed.is_final)
         if failed.is_final:
@@ -163,10 +163,12 @@ class Supervision:
                 last_lines=lines,
             )
             self._say(crashed)
-        if change.was and is_new:  # what fails on, or had failed long ago, neither begins a cascade nor prolongs one
-            began = self.incident.failed(program.name, now)
-            if began is not None:
-                self._say(began)
+        was_seen = bool(change.was) or not failed.is_final
+        is_late = not change.was and program.stopped_for > self._config.cascade.within.total_seconds()
+        began = self.incident.failed(program.name, now, is_new=is_new and was_seen and not is_late)
+        if began is not None:
+            self._say(began)
+        return was_seen
 
     def _note_change(self, change: Change) -> None:
         """What is no failure. A program that was to run once, and did after it had failed, has recovered with that."""
@@ -201,7 +203,3 @@ class Supervision:
         found = self._config.jobs.get(job)
         is_own = found is not None and event.name == "limit.exceeded"
         self._log.emit(event, Envelope(job, level=found.severity if found and is_own else ""))
-
-
-def _is_news(change: Change) -> bool:
-    return change.failed is not None or change.program.state == "RUNNING"

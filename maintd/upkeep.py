@@ -9,7 +9,7 @@ from zoneinfo import ZoneInfo
 
 from maintd import again, contexts, differences, foresight, notices, rungs, state, story
 from maintd.agenda import Agenda
-from maintd.alerts import CASCADE, Alerts, incident_of
+from maintd.alerts import Alerts, incident_of
 from maintd.awake import Awake
 from maintd.checkups import HEARTBEAT, Checkups
 from maintd.clock import Clock, as_jump
@@ -91,8 +91,8 @@ class Upkeep:
         self.schedule.start()
         self.checkups.start()
         watched = self._recalled()
-        self.supervision.take_over(self.config)
-        self.supervision.resume(self.alerts.programs, is_cascade=self.alerts.open(CASCADE) is not None)
+        self.supervision.take_over(self.config, self.doubts.ran_until)
+        self.supervision.resume(self.alerts.programs, self.alerts.cascade(self.config.cascade.within))
         severities = {name: job.severity for name, job in self.config.jobs.items()}
         self.alerts.resume(self.state.standings(), severities, watched, datetime.now(UTC))
         self.pings.resume(self.config.jobs)

@@ -350,6 +350,7 @@ def test_sizes_of_an_older_maintd_are_taken_over(opened):
             DROP TABLE sample;
             CREATE TABLE sample (job TEXT NOT NULL, at TEXT NOT NULL, what BLOB NOT NULL, size INTEGER NOT NULL) STRICT;
             CREATE INDEX sample_of_job ON sample (job, at);
+            ALTER TABLE incident DROP COLUMN worst_text;
             PRAGMA user_version = {BEFORE_THINNING};
         """)
         rows = [

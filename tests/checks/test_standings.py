@@ -1,6 +1,8 @@
 """What is said of a check in the end: how long it was bad, that it is blind for long, and what its monitor hears."""
 
+import contextlib
 import signal
+import sqlite3
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -43,6 +45,23 @@ def test_a_recovery_says_how_long_it_was_not_up_all_in_all(daemon, web):
     begun, end = (datetime.fromisoformat(event["ts"]) for event in (failed, recovered))
     assert abs(recovered["lasted_s"] - (end - begun).total_seconds()) < 1
     assert recovered["was"] == "degraded"
+
+
+def test_a_check_that_was_down_before_an_upgrade_was_so_since_then(daemon, web):
+    """An older maintd did not write down since when a check was not up: then it was for as long as it is down."""
+    _fails(web, "/a")
+    one = daemon(http(web, "a", FAST)).start()
+    failed = one.event("check.failed")
+    one.stop()
+    with contextlib.closing(sqlite3.connect(one.tree.folder / "state" / "state.sqlite")) as base:
+        base.execute("UPDATE standing SET bad_from = NULL")
+        base.commit()
+    del web.answers["/a"]
+    one.start()
+    recovered = one.event("check.recovered")
+    begun, end = (datetime.fromisoformat(event["ts"]) for event in (failed, recovered))
+    assert recovered["lasted_s"] > 0
+    assert abs(recovered["lasted_s"] - (end - begun).total_seconds()) < 1
 
 
 def test_flapping_goes_on_over_a_restart(daemon, web):

@@ -18,6 +18,7 @@ from maintd.messages import Message, fitting
 from maintd.notices import Notice, notice
 from maintd.rotation import RotateRefused
 from maintd.runs import JobFailed
+from maintd.state import State
 
 from .sink import FILE, alerts, said
 
@@ -84,6 +85,19 @@ def test_what_was_told_to_be_down_is_told_to_be_over_although_it_was_degraded_la
     assert told.check("error") == []
     assert told.check("warning") == []
     assert told.check("info", is_over=True) == [("over", "error")]
+
+
+def test_what_is_over_says_the_worst_that_it_was(tmp_path):
+    """Down, then degraded, and a restart of maintd: that it was down is what its end says."""
+    told = Told()
+    texts: list[str] = []
+    for level, text, is_over in (("error", "down", False), ("warning", "degraded", False), ("info", "up", True)):
+        state = State(str(tmp_path), lambda _: None)
+        told.store, told.alerts._store = state.alerts, state.alerts
+        told.alerts.note(Notice("check.file.a", "check.file.a", level, "title", text, is_over), NOW)
+        texts += [item.text for item in told.taken()]
+        state.close()
+    assert texts == ["down", "up; it was: down"]
 
 
 def test_what_gets_worse_in_a_silence_and_ends_in_it_is_told_to_be_over():
