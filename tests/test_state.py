@@ -270,9 +270,13 @@ def stopped(opened: Opened, _folder: Path) -> Opened:
 
 def stopped_before_an_upgrade(opened: Opened, _folder: Path) -> Opened:
     remember(opened)
-    changed("ALTER TABLE standing DROP COLUMN bad_from", "DROP TABLE sample", OLD_SAMPLES, "PRAGMA user_version = 11")(
-        opened.path
-    )
+    changed(
+        "ALTER TABLE standing DROP COLUMN bad_from",
+        "ALTER TABLE incident DROP COLUMN worst_text",
+        "DROP TABLE sample",
+        OLD_SAMPLES,
+        "PRAGMA user_version = 11",
+    )(opened.path)
     return opened
 
 
