@@ -121,7 +121,7 @@ class _There:
         """The keys of half a snapshot, and of packs that no manifest names, if all of the set can be read."""
         keys = [f"{name}/{file}" for name, files in self.files.items() if name not in named for file in files]
         for of, packs in self.packs.items():
-            used = [packs for name, packs in named.items() if name.rpartition(".")[0] == of]
+            used = [each for name, each in named.items() if name.rpartition(".")[0] == of]
             if None not in used:
                 keys += [f"{_PACKS}/{of}/{name}" for name in packs if not any(name in each for each in used if each)]
         return sorted(keys)
