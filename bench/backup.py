@@ -1,6 +1,6 @@
 """Backups against sqlite3's .backup, cp -r with tar -czf, and restic: times and sizes as ratios, in one run.
 
-python bench/backup.py [--database MIB] [--files MIB]
+python bench/backup.py [--database MIB] [--files MIB] [--many COUNT]
 """
 
 import argparse
@@ -27,6 +27,7 @@ from tests.tree import MAINTD, Tree, files
 
 JOB = '[backup.app]\ncron = "@daily"\ndestination = "HERE/kept"\ndatabases = ["LOGS/*.db"]\nfiles = ["LOGS/csv"]\n'
 PAIRS = 3
+RUNS = 15
 POLITE = ("nice", "-n", "19", "ionice", "-c", "3")
 """As maintd's children run in the background."""
 WRITER = """
@@ -43,11 +44,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--database", type=int, default=1024, help="MiB of the one large database")
     parser.add_argument("--files", type=int, default=350, help="MiB of CSV beside eleven databases")
+    parser.add_argument("--many", type=int, default=5000, help="small files, of which many snapshots are taken")
     asked = parser.parse_args()
     with place() as tree:
         one_database(tree, asked.database)
     with place() as tree:
         a_set(tree, asked.files)
+    with place() as tree:
+        many_files(tree, asked.many)
 
 
 @contextmanager
@@ -141,6 +145,15 @@ def a_set(tree: Tree, mib: int) -> None:
     resident(tree)
 
 
+def many_files(tree: Tree, count: int) -> None:
+    """Small files alone, of which snapshot after snapshot is taken."""
+    (tree.logs / "csv").mkdir()
+    for number in range(count):
+        (tree.logs / f"csv/prices-{number:06}-of-a-symbol.csv").write_text(f"{number}\n")
+    print(f"{count} small files, {RUNS} snapshots")
+    resident(tree, RUNS)
+
+
 def restic(tree: Tree, *arguments: str) -> bool:
     """restic with its default settings, on a repository beside."""
     env = environment(RESTIC_PASSWORD="x", RESTIC_CACHE_DIR=f"{tree.folder}/cache")
@@ -149,17 +162,18 @@ def restic(tree: Tree, *arguments: str) -> bool:
     return True
 
 
-def resident(tree: Tree) -> None:
+def resident(tree: Tree, runs: int = 1) -> None:
     """The RSS of a daemon, children apart, while it takes the same snapshot anew."""
     forget(tree)
     daemon = subprocess.Popen([MAINTD, "-c", tree.config, "run"], stdout=subprocess.DEVNULL, env=environment())
     try:
         until(lambda: tree.run("status").returncode in (0, 3), "the daemon answers", 30)
         process, peak = psutil.Process(daemon.pid), 0
-        doing = subprocess.Popen([MAINTD, "-c", tree.config, "do", "--all"], stdout=subprocess.DEVNULL)
-        while doing.poll() is None:
-            peak = max(peak, process.memory_info().rss)
-            time.sleep(0.05)
+        for _ in range(runs):
+            doing = subprocess.Popen([MAINTD, "-c", tree.config, "do", "--all"], stdout=subprocess.DEVNULL)
+            while doing.poll() is None:
+                peak = max(peak, process.memory_info().rss)
+                time.sleep(0.05)
         print(f"  the daemon during that, children apart: {peak / 1e6:.1f} MB RSS")
     finally:
         daemon.terminate()

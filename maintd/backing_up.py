@@ -11,8 +11,8 @@ from maintd.actions.staging import BackupFailed, CopyDatabase, DumpOutput, Stage
 from maintd.depots import Depot
 from maintd.events import Event
 from maintd.snapshots import Snapshot
-from maintd.sources import Found
 from maintd.steps import Action, Finding, Seen, Step
+from maintd.survey import Survey
 from maintd.units import counted, format_duration, format_size
 from maintd.values import dataclass
 
@@ -90,14 +90,14 @@ def failing(target: str, why: str, advice: str) -> Finding:
     return Finding(target=target, reason=f"{why} ({advice})", event=event)
 
 
-def without(found: Found) -> Iterator[Finding]:
+def without(found: Survey) -> Iterator[Finding]:
     """What a snapshot of these would lack."""
     for miss in found.lacking:
         yield failing(miss.path, f"{miss.reason}: the snapshot lacks it", "bring it back, or correct the job")
 
 
 def plan_snapshot(
-    found: Found, there: Sequence[Snapshot], depot: Depot, policy: Policy, now: datetime
+    found: Survey, there: Sequence[Snapshot], depot: Depot, policy: Policy, now: datetime
 ) -> Iterator[Step]:
     """Copies and dumps into a staging directory, and makes one snapshot of them and of the files.
 
@@ -125,7 +125,7 @@ def plan_snapshot(
         target=f"{depot.where.rstrip('/')}/{name}",
         reason=f"the last sound snapshot is {base.label}" if base else "there is no sound one before it",
         needs=tuple(steps),
-        files=tuple(found.files),
+        files=found.files,
         expected=tuple(step.target for step in steps),
         lacking=tuple(lacking),
         oldest=_stamp(names.next_archive(policy.of, now - policy.full_every, [])),
@@ -145,7 +145,7 @@ def _of_others(others: Sequence[Snapshot], depot: Depot, policy: Policy) -> Find
     return Finding(target=depot.where, reason=shared.msg, event=None if policy.is_host_named else shared)
 
 
-def _copies(found: Found, policy: Policy, staged: Staged) -> Iterator[CopyDatabase | Finding]:
+def _copies(found: Survey, policy: Policy, staged: Staged) -> Iterator[CopyDatabase | Finding]:
     for path in found.strange:
         why = "it is no SQLite database, or an encrypted one"
         yield failing(path, why, "exclude it; a file that is never written while it is copied goes into files")
@@ -199,7 +199,7 @@ def _dumps(policy: Policy, staged: Staged) -> Iterator[DumpOutput]:
         )
 
 
-def _about(found: Found, policy: Policy, now: datetime) -> Mapping[str, object]:
+def _about(found: Survey, policy: Policy, now: datetime) -> Mapping[str, object]:
     """What the manifest says of the set and of this snapshot."""
     invariants = {
         database.seen.path: queries
@@ -213,9 +213,6 @@ def _about(found: Found, policy: Policy, now: datetime) -> Mapping[str, object]:
         "host": policy.host,
         "machine": hosts.machine(),
         "sources": found.having,
-        "left_out": [
-            f"{names.printable(miss.path)}: {miss.reason}" for miss in found.misses if miss not in found.lacking
-        ],
         "invariants": invariants,
         "programs": policy.programs,
         "checks": policy.checks,

@@ -150,7 +150,8 @@ class Worker:
     def _send(self, process: subprocess.Popen[bytes], request: list[Any]) -> None:
         assert process.stdin is not None
         try:
-            process.stdin.write(json.dumps(request).encode() + b"\n")
+            process.stdin.write(json.dumps(request).encode())
+            process.stdin.write(b"\n")
         except BrokenPipeError:
             raise _died(process) from None
 

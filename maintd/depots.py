@@ -9,6 +9,7 @@ from maintd import asides, at_hand, destinations, snapshots, whereabouts
 from maintd.actions.backup import CleanSnapshot, ExpireSnapshot, StoreSnapshot
 from maintd.actions.offsite import ClearObjects, ExpireObjects, UploadSnapshot
 from maintd.actions.repository import ForgetSnapshot, PruneRepository, StoreWithRestic
+from maintd.child import Worker
 from maintd.destinations import Contents
 from maintd.errors import MaintdError
 from maintd.snapshots import Snapshot
@@ -26,7 +27,7 @@ class Depot(Protocol):
     @property
     def making(self) -> str: ...
 
-    def look(self, of: str) -> Contents:
+    def look(self, of: str, worker: Worker) -> Contents:
         """What is there of a set. Raises OSError, MaintdError."""
 
     def clearing(self, there: Contents, of: str) -> Iterator[Action]:
@@ -74,16 +75,16 @@ class InDirectory:
     def making(self) -> str:
         return self.where
 
-    def look(self, of: str) -> Contents:
+    def look(self, of: str, worker: Worker) -> Contents:
         """MaintdError if nothing is there, where something was stored: with its disk not mounted it looks so."""
-        found = snapshots.found(self.where, of)
+        there = destinations.look(Store(self.where), of, worker)
         noted = self._noted(of)
-        if not found and whereabouts.is_noted(noted):
+        if not there.snapshots and whereabouts.is_noted(noted):
             raise MaintdError(
                 f"no snapshot of {of} is there any more, where there were some",
                 hint=f"mount its disk; if they are gone for good: {whereabouts.forgetting(noted)}",
             )
-        return Contents(found)
+        return there
 
     def _noted(self, of: str) -> str:
         return f"{self.private}-{of}"
@@ -110,8 +111,8 @@ class InBucket:
     def where(self) -> str:
         return self.store.to
 
-    def look(self, of: str) -> Contents:
-        return destinations.look(self.store, of)
+    def look(self, of: str, worker: Worker) -> Contents:
+        return destinations.look(self.store, of, worker)
 
     def clearing(self, there: Contents, of: str) -> Iterator[Action]:
         if there.loose:
@@ -119,8 +120,7 @@ class InBucket:
             yield ClearObjects(target=self.where, reason=reason, store=self.store, of=of, keys=there.loose)
 
     def storing(self, base: Snapshot | None, **what: Any) -> StoreSnapshot:
-        known = base.manifest.written().decode() if base and base.manifest else ""
-        return UploadSnapshot(**what, previous=base.path if base else "", store=self.store, known=known)
+        return UploadSnapshot(**what, previous=base.path if base else "", store=self.store)
 
     def expiring(self, one: Snapshot, **what: Any) -> Action:
         return ExpireObjects(target=one.path, store=self.store, **what)
@@ -138,7 +138,7 @@ class InRepository:
     def where(self) -> str:
         return self.repository.url
 
-    def look(self, of: str) -> Contents:
+    def look(self, of: str, worker: Worker) -> Contents:  # noqa: ARG002 - restic needs one that is ended otherwise
         return Contents(destinations.in_repository(self.repository, of))
 
     def clearing(self, there: Contents, of: str) -> Iterator[Action]:  # noqa: ARG002 - as the protocol has it

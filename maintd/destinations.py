@@ -1,28 +1,26 @@
 """Where the snapshots of a set are, a directory or a prefix in a bucket, looked at in one way."""
 
-import hashlib
 import os
 import re
 import signal
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping
 from dataclasses import field, replace
 from datetime import UTC, datetime
 from typing import Any
 
-from maintd import hosts, manifest, names, snapshots
+from maintd import hosts, names, snapshots
 from maintd.child import Progress, Worker
 from maintd.errors import MaintdError, TimedOut
 from maintd.manifest import Manifest
-from maintd.snapshots import Held, Snapshot
+from maintd.snapshots import Snapshot
 from maintd.stores import DAMAGED, PROVEN, WHOLE, Repository, Store
 from maintd.values import dataclass
 
 STAMP = "%Y%m%dT%H%M%SZ"
-_LISTING = 3
-"""A bucket is listed within so many times what one request may take."""
+_PATIENCE = 3
+"""A bucket answers within so many times what one request may take."""
 
 
 @dataclass(frozen=True)
@@ -35,26 +33,34 @@ class Contents:
 
 def found(store: Store, only: str | None = None) -> list[Snapshot]:
     """The snapshots there, of one set or of all, by set and then oldest first. Raises OSError, MaintdError."""
-    return look(store, only).snapshots
-
-
-def look(store: Store, only: str | None = None) -> Contents:
-    """What is there. A bucket is asked in a child. Raises OSError, MaintdError."""
-    if not store.is_remote:
-        return Contents(snapshots.found(os.path.realpath(store.to), only))
     with Worker(background=False) as worker:
-        deadline = time.monotonic() + _LISTING * store.timeout
-        try:
-            answer = ask(worker, store, "listing", deadline=deadline, only=only)
-        except TimedOut as error:
-            raise TimedOut(f"the object store for {store.to} did not answer", hint=error.hint) from error
-    uses: dict[tuple[str, str], int] = {}
-    read = [_described(store, one, answer["packs"]) for one in answer["snapshots"]]
-    for one in read:
-        for pack in one.inodes:
-            uses[one.name.log, pack] = uses.get((one.name.log, pack), 0) + 1
-    shared = [_sharing(one, answer["packs"], uses) for one in read]
-    return Contents(snapshots.in_order(shared), tuple(answer["loose"]))
+        return look(store, only, worker).snapshots
+
+
+def look(store: Store, only: str | None, worker: Worker) -> Contents:
+    """What is there, as a child finds it. Raises OSError, MaintdError."""
+    if not store.is_remote:
+        given = {"destination": os.path.realpath(store.to), "only": only}
+        return Contents([Snapshot.of(one) for one in worker.call("maintd.snapshots:listing", given)])
+    answer = _within(worker, store, "listing", only=only)
+    return Contents([Snapshot.of(one) for one in answer["snapshots"]], tuple(answer["loose"]))
+
+
+def whole(store: Store, one: Snapshot) -> Manifest:
+    """All of its manifest, which is no small thing: for who restores. Raises OSError, MaintdError."""
+    if not store.is_remote:
+        return snapshots.whole(one.path)
+    with Worker(background=False) as worker:
+        text = _within(worker, store, "described", snapshot=os.path.basename(one.path))
+    return Manifest.read(text.encode("utf-8", "surrogateescape"))
+
+
+def _within(worker: Worker, store: Store, function: str, **given: Any) -> Any:
+    """What a bucket answers, or that it does not."""
+    try:
+        return ask(worker, store, function, deadline=time.monotonic() + _PATIENCE * store.timeout, **given)
+    except TimedOut as error:
+        raise TimedOut(f"the object store for {store.to} did not answer", hint=error.hint) from error
 
 
 def sets(directory: str) -> dict[str, int]:
@@ -79,15 +85,6 @@ def described(where: Repository, one: Snapshot) -> Snapshot:
     with Worker(background=False, parting=signal.SIGTERM) as worker:
         text = worker.call("maintd.restored:describe", {"repository": where.fields(), "snapshot": id_of(one.path)})
     return replace(one, manifest=Manifest.read(text.encode()))
-
-
-def sources_of(where: Repository, there: Sequence[Snapshot]) -> tuple[str, ...]:
-    """The sources of which the last sound snapshot there has anything; none if that cannot be read."""
-    last = next((one for one in reversed(there) if one.is_verified), None)
-    with suppress(MaintdError), Worker(background=False, parting=signal.SIGTERM) as worker:
-        given = {"repository": where.fields(), "snapshot": id_of(last.path)} if last else {}
-        return tuple(worker.call("maintd.restored:sources", given)) if last else ()
-    return ()
 
 
 def id_of(path: str) -> str:
@@ -134,38 +131,3 @@ def bring(worker: Worker, one: Snapshot, place: tuple[Store, str], packs: list[s
     store, directory = place
     name = os.path.basename(one.path)
     ask(worker, store, "bring", progress=told, snapshot=name, packs=packs, directory=directory)
-
-
-def _described(store: Store, one: Mapping[str, str], packs: Mapping[str, Mapping[str, int]]) -> Snapshot:
-    at = names.parse_archive(one["name"])
-    assert at is not None
-    base = Snapshot(f"{store.to.rstrip('/')}/{one['name']}", at, (0, 0))
-    texts = {manifest.NAME: one["manifest"], snapshots.PROOF: one["proof"]}
-
-    def read(name: str) -> bytes:
-        return texts[name].encode("utf-8", "surrogateescape")
-
-    bare = snapshots.described(base, {}, read)
-    if bare.manifest is None:
-        return bare
-    sizes = packs.get(at.log, {})
-    full = snapshots.described(
-        base, {pack.name: Held(_number(f"{at.log}/{pack.name}"), 0) for pack in bare.manifest.packs}, read
-    )
-    lacking = [pack.name for pack in bare.manifest.packs if sizes.get(pack.name) != pack.size]
-    if lacking and not full.damage:
-        return replace(full, damage=f"{lacking[0]} is not in the bucket, or not as large as it was", proven=None)
-    unlike = snapshots.unlike(read(manifest.NAME), one["sums"].encode("utf-8", "surrogateescape"))
-    if one["sums"] and unlike and not full.damage:
-        return replace(full, damage=unlike, is_unnoted=True, proven=None)
-    return full
-
-
-def _sharing(one: Snapshot, packs: Mapping[str, Mapping[str, int]], uses: Mapping[tuple[str, str], int]) -> Snapshot:
-    sizes = packs.get(one.name.log, {})
-    return replace(one, stored=sum(sizes.get(pack, 0) // uses[one.name.log, pack] for pack in one.inodes))
-
-
-def _number(pack: str) -> tuple[int, int]:
-    """What tells packs apart where there are no inodes."""
-    return 0, int(hashlib.sha256(pack.encode()).hexdigest()[:15], 16)

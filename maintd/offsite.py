@@ -4,8 +4,11 @@ Below the prefix `SET.STAMP/` has the manifest and the checksums of a snapshot, 
 snapshots of the set, each once: a manifest names those that belong to it. It is stored last, and goes first.
 """
 
+import hashlib
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from maintd import durable, manifest, names, scratch, snapshots, unpacking
@@ -14,6 +17,7 @@ from maintd.errors import MaintdError, Refused
 from maintd.manifest import Manifest
 from maintd.names import printable
 from maintd.objects import Bucket, sha256
+from maintd.snapshots import Held, Snapshot
 from maintd.stores import Store
 
 Progress = Callable[[int], None]
@@ -25,19 +29,66 @@ _TEXTS = (manifest.CONTENTS, manifest.SUMS, manifest.NAME)
 def listing(_progress: Progress, *, store: dict[str, Any], only: str | None) -> dict[str, Any]:
     """What is there of a set, or of all.
 
-    `snapshots` with name, manifest and proof, the newest of each set also with its checksums; `packs` of each set with
-    their bytes; `loose`, the keys of what belongs to no snapshot: an interrupted run left it.
+    `snapshots` as their fields, of each set the newest compared with its checksums; `loose`, the keys of what belongs
+    to no snapshot: an interrupted run left it.
     """
-    bucket = Bucket(Store.of(store))
+    where = Store.of(store)
+    bucket = Bucket(where)
     there = _There(bucket.sizes(), only)
-    found = [
-        {"name": name, "manifest": _text(bucket, f"{name}/{manifest.NAME}")}
-        | {"proof": _optional(bucket, there, name, snapshots.PROOF)}
-        | {"sums": _optional(bucket, there, name, manifest.SUMS) if name in there.newest else ""}
-        for name in there.snapshots
-    ]
-    manifests = {one["name"]: one["manifest"] for one in found}
-    return {"snapshots": found, "packs": there.packs, "loose": there.loose(manifests)}
+    read = [_described(where, bucket, there, name) for name in there.snapshots]
+    uses = Counter((one.name.log, pack) for one in read for pack in one.inodes)
+    found = snapshots.in_order(_sharing(one, there, uses) for one in read)
+    named = {os.path.basename(one.path): frozenset(one.inodes) if one.manifest else None for one in read}
+    return {"snapshots": [one.fields() for one in found], "loose": there.loose(named)}
+
+
+def described(_progress: Progress, *, store: dict[str, Any], snapshot: str) -> str:
+    """The manifest of one."""
+    return _content(Bucket(Store.of(store)), snapshot, manifest.NAME).decode("utf-8", "surrogateescape")
+
+
+def manifest_of(store: Store, path: str) -> Manifest:
+    """The same, read, of the snapshot at that path."""
+    return Manifest.read(_content(Bucket(store), os.path.basename(path), manifest.NAME))
+
+
+def fetch_manifest(_progress: Progress, *, store: dict[str, Any], snapshot: str, directory: str) -> None:
+    """Puts the manifest of one into a private directory."""
+    written = _content(Bucket(Store.of(store)), snapshot, manifest.NAME)
+    with durable.directory(directory) as dir_fd:
+        _write(manifest.NAME, [written], 0, lambda _: None, dir_fd=dir_fd)
+
+
+def _described(store: Store, bucket: Bucket, there: "_There", name: str) -> Snapshot:
+    at = names.parse_archive(name)
+    assert at is not None
+    read = {
+        file: _content(bucket, name, file) for file in (manifest.NAME, snapshots.PROOF) if file in there.files[name]
+    }
+
+    def held(known: Manifest | None) -> dict[str, Held]:
+        packs = known.packs if known else ()
+        return {pack.name: Held(_number(f"{at.log}/{pack.name}"), 0) for pack in packs}
+
+    one = snapshots.described(Snapshot(f"{store.to.rstrip('/')}/{name}", at, (0, 0)), held, read.__getitem__)
+    if one.manifest is None or one.damage:
+        return one
+    sizes = there.packs.get(at.log, {})
+    if lacking := [pack.name for pack in one.manifest.packs if sizes.get(pack.name) != pack.size]:
+        return replace(one, damage=f"{lacking[0]} is not in the bucket, or not as large as it was", proven=None)
+    sums = _content(bucket, name, manifest.SUMS) if manifest.SUMS in there.files[name] and name in there.newest else b""
+    unlike = snapshots.unlike(read[manifest.NAME], sums) if sums else ""
+    return replace(one, damage=unlike, is_unnoted=True, proven=None) if unlike else one
+
+
+def _sharing(one: Snapshot, there: "_There", uses: Mapping[tuple[str, str], int]) -> Snapshot:
+    sizes = there.packs.get(one.name.log, {})
+    return replace(one, stored=sum(sizes.get(pack, 0) // uses[one.name.log, pack] for pack in one.inodes))
+
+
+def _number(pack: str) -> tuple[int, int]:
+    """What tells packs apart where there are no inodes."""
+    return 0, int(hashlib.sha256(pack.encode()).hexdigest()[:15], 16)
 
 
 class _There:
@@ -62,31 +113,29 @@ class _There:
         read = [at for at in map(names.parse_archive, self.snapshots) if at]
         return {str(at) for at in {at.log: at for at in sorted(read, key=lambda at: (at.log, at))}.values()}
 
-    def loose(self, manifests: dict[str, str]) -> list[str]:
+    def named(self, bucket: Bucket) -> dict[str, frozenset[str] | None]:
+        """The packs that each snapshot names; None if its manifest cannot be read."""
+        return {name: _packs(_content(bucket, name, manifest.NAME)) for name in self.snapshots}
+
+    def loose(self, named: Mapping[str, frozenset[str] | None]) -> list[str]:
         """The keys of half a snapshot, and of packs that no manifest names, if all of the set can be read."""
-        keys = [f"{name}/{file}" for name, files in self.files.items() if name not in manifests for file in files]
+        keys = [f"{name}/{file}" for name, files in self.files.items() if name not in named for file in files]
         for of, packs in self.packs.items():
-            used: set[str] = set()
-            try:
-                for name, text in manifests.items():
-                    if name.rpartition(".")[0] == of:
-                        used |= {pack.name for pack in Manifest.read(_bytes(text)).packs}
-            except MaintdError:
-                continue
-            keys += [f"{_PACKS}/{of}/{name}" for name in packs if name not in used]
+            used = [each for name, each in named.items() if name.rpartition(".")[0] == of]
+            if None not in used:
+                keys += [f"{_PACKS}/{of}/{name}" for name in packs if not any(name in each for each in used if each)]
         return sorted(keys)
 
 
-def _text(bucket: Bucket, key: str) -> str:
-    return b"".join(bucket.chunks(key)).decode("utf-8", "surrogateescape")
+def _packs(written: bytes) -> frozenset[str] | None:
+    try:
+        return frozenset(pack.name for pack in Manifest.read(written).packs)
+    except MaintdError:
+        return None
 
 
-def _bytes(text: str) -> bytes:
-    return text.encode("utf-8", "surrogateescape")
-
-
-def _optional(bucket: Bucket, there: _There, name: str, file: str) -> str:
-    return _text(bucket, f"{name}/{file}") if file in there.files[name] else ""
+def _content(bucket: Bucket, name: str, file: str) -> bytes:
+    return b"".join(bucket.chunks(f"{name}/{file}"))
 
 
 def upload(progress: Progress, *, store: dict[str, Any], snapshot: str, staging: str) -> None:
@@ -122,8 +171,7 @@ def clear(_progress: Progress, *, store: dict[str, Any], only: str, keys: Sequen
     """Removes what an interrupted run left, of these keys those that still belong to nothing; returns how many."""
     bucket = Bucket(Store.of(store))
     there = _There(bucket.sizes(), only)
-    manifests = {name: _text(bucket, f"{name}/{manifest.NAME}") for name in there.snapshots}
-    wanted = set(keys) & set(there.loose(manifests))
+    wanted = set(keys) & set(there.loose(there.named(bucket)))
     for key in sorted(wanted):
         bucket.remove(key)
     return len(wanted)
@@ -134,14 +182,14 @@ def expire(_progress: Progress, *, store: dict[str, Any], snapshot: str) -> None
     bucket = Bucket(Store.of(store))
     of = snapshot.rpartition(".")[0]
     there = _There(bucket.sizes(), of)
-    manifests = {name: _text(bucket, f"{name}/{manifest.NAME}") for name in there.snapshots}
-    if snapshot not in manifests:
+    named = there.named(bucket)
+    if snapshot not in named:
         raise Refused(f"{printable(snapshot)} is not in the bucket any more")
     bucket.remove(f"{snapshot}/{manifest.NAME}")
-    before = set(there.loose(manifests))
-    del manifests[snapshot]
+    before = set(there.loose(named))
+    del named[snapshot]
     there.files[snapshot].remove(manifest.NAME)
-    for key in sorted(set(there.loose(manifests)) - before):
+    for key in sorted(set(there.loose(named)) - before):
         bucket.remove(key)
 
 

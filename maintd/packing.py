@@ -13,9 +13,10 @@ from maintd import codec, durable, manifest, names, sealing
 from maintd.codec import Codec
 from maintd.durable import Ownership
 from maintd.errors import MaintdError, Refused
+from maintd.folded import unfolded
 from maintd.manifest import Entry, Manifest, Pack, Source
 from maintd.members import Count, Members, group_name, opened, tar, user_name
-from maintd.snapshots import contents
+from maintd.snapshots import whole
 from maintd.values import dataclass
 
 Progress = Callable[[int], None]
@@ -34,8 +35,8 @@ back, and clean, after 35 s (proc_sys_vm(5): dirty_expire_centisecs, dirty_write
 class Request:
     """What the child is asked: to fill the directory `staging`, with packs of `previous` ("" if there is none).
 
-    `known` is the manifest of a snapshot in a bucket, the packs of which are named again instead of linked. `store` is
-    what its pack is called, before the suffixes. Packs from before `oldest` are not linked any more.
+    `known` is a directory with the manifest of a snapshot in a bucket, the packs of which are named again instead of
+    linked. `store` is what its pack is called, before the suffixes. Packs from before `oldest` are not linked any more.
     """
 
     staging: str
@@ -50,8 +51,12 @@ class Request:
 
     @classmethod
     def of(cls, fields: Mapping[str, Any]) -> "Request":
-        sources = tuple(Source(**one | {"seen": tuple(one["seen"])}) for one in fields["sources"])
-        return cls(**dict(fields) | {"sources": sources})
+        """What the fields say: `files` are folded, and go with the other sources."""
+        given = dict(fields)
+        files, left_out = unfolded(given.pop("files"))
+        staged = [Source(**one | {"seen": tuple(one["seen"])}) for one in given.pop("sources")]
+        about = {**given.pop("about"), "left_out": left_out}
+        return cls(**given, sources=(*staged, *files), about=about)
 
 
 def pack(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
@@ -118,10 +123,9 @@ class _Before:
     @classmethod
     def of(cls, wanted: Request) -> "_Before":
         if wanted.known:
-            known = Manifest.read(wanted.known.encode())
+            known = whole(wanted.known)
         elif wanted.previous:
-            with durable.directory(wanted.previous) as dir_fd:
-                known = Manifest.read(contents(dir_fd, manifest.NAME))
+            known = whole(wanted.previous)
         else:
             return cls("", None, wanted.oldest)
         is_sealed = any(pack.name.endswith(sealing.SUFFIX) for pack in known.packs)

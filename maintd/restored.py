@@ -113,6 +113,21 @@ def bring(  # noqa: PLR0913 - they cross a pipe by name
     ]
 
 
+def bring_all(
+    progress: Progress, *, repository: dict[str, Any], snapshot: str, directory: str, hint: str
+) -> dict[str, Any]:
+    """The same with all of a snapshot: how many `files` of how many `bytes`, and the `databases` among them.
+
+    Raises MaintdError with the `hint` if there is no room for it.
+    """
+    known = describe(progress, repository=repository, snapshot=snapshot)
+    size = Manifest.read(known.encode()).size
+    scratch.require_space(os.path.dirname(directory), size, hint)
+    entries = bring(progress, repository=repository, snapshot=snapshot, known=known, only=None, directory=directory)
+    databases = [entry for entry in entries if entry["kind"] == "sqlite"]
+    return {"files": len(entries), "bytes": size, "databases": databases}
+
+
 def _includes(paths: Collection[str], *, is_all: bool) -> Iterator[str]:
     """The options that have restic restore these files alone; in its patterns a backslash takes the meaning away."""
     if not is_all and sum(len(path) + 12 for path in paths) < _LONGEST:

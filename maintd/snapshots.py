@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import field, replace
 from datetime import UTC, datetime
+from typing import Any, Self
 
 from maintd import manifest, names
 from maintd.errors import MaintdError
@@ -26,7 +27,7 @@ _MARK = "damaged"
 class Snapshot:
     """One snapshot. Without a `manifest` it cannot be read, and `trouble` says why, `hint` what helps if that is known.
 
-    That of one in a directory is lean, but for the count and the bytes of its `files`: `whole` reads all of it.
+    That of a listing is lean, but for the count and the bytes of its `files`: destinations.whole reads all of it.
     `stored` are the bytes that its packs take, each shared among the snapshots that have it; `inodes` tell packs apart,
     where `path` is in a bucket by a number made of their name. `proven` is when a restore of it was last tried, and
     `damage` what that, or a later one, found; it `is_unnoted` if it was seen just now, without reading packs.
@@ -78,6 +79,27 @@ class Snapshot:
         """How people name it: SET@STAMP."""
         return _label(self.name)
 
+    def fields(self) -> dict[str, Any]:
+        """What crosses a pipe, of one with a lean manifest."""
+        known = self.manifest.written().decode() if self.manifest else None
+        proven = self.proven.isoformat() if self.proven else None
+        return vars(self) | {"name": None, "manifest": known, "proven": proven, "damaged": [*self.damaged]}
+
+    @classmethod
+    def of(cls, fields: Mapping[str, Any]) -> Self:
+        """What `fields` gave, after it went through JSON."""
+        name = names.parse_archive(os.path.basename(fields["path"]))
+        assert name is not None
+        made = {
+            "name": name,
+            "inode": tuple(fields["inode"]),
+            "manifest": Manifest.read(fields["manifest"].encode()) if fields["manifest"] else None,
+            "inodes": {pack: tuple(inode) for pack, inode in fields["inodes"].items()},
+            "proven": datetime.fromisoformat(fields["proven"]) if fields["proven"] else None,
+            "damaged": frozenset(tuple(inode) for inode in fields["damaged"]),
+        }
+        return cls(**{**fields, **made})
+
 
 def label_of(path: str) -> str:
     """How people name the snapshot at a path of ours."""
@@ -106,6 +128,11 @@ def found(destination: str, only: str | None = None) -> list[Snapshot]:
     finally:
         os.close(dir_fd)
     return in_order(filter(None, read))
+
+
+def listing(_progress: object, *, destination: str, only: str | None) -> list[dict[str, Any]]:
+    """The same in a child: a manifest takes up to 6 KB of memory for each of its files while it is read."""
+    return [one.fields() for one in found(destination, only)]
 
 
 def leftovers(destination: str, only: str) -> list[tuple[str, tuple[int, int]]]:
@@ -190,8 +217,7 @@ def _filled(base: Snapshot, inside: int) -> Snapshot:
         for name, info in infos.items()
         if ".tar." in name and name not in marked
     }
-    found = described(base, packs, lambda name: contents(inside, name))
-    found = replace(found, manifest=found.manifest.lean() if found.manifest else None)
+    found = described(base, lambda _: packs, lambda name: contents(inside, name))
     if found.manifest is None or found.damage:
         return found
     if marked:
@@ -224,12 +250,9 @@ def unlike(written: bytes, sums: bytes) -> str:
     return "" if is_same else f"{manifest.NAME} is not what it was: its SHA-256 is another than {manifest.SUMS} says"
 
 
-def whole(one: Snapshot) -> Manifest:
-    """All of its manifest, which is read again if a listing left its files out. Raises OSError, MaintdError."""
-    assert one.manifest is not None
-    if one.manifest.entries or not one.files:
-        return one.manifest
-    dir_fd = open_beneath(one.path, os.O_RDONLY | os.O_DIRECTORY)
+def whole(path: str) -> Manifest:
+    """All of the manifest in a directory. Raises OSError, MaintdError."""
+    dir_fd = open_beneath(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         return Manifest.read(contents(dir_fd, manifest.NAME))
     finally:
@@ -257,20 +280,24 @@ class Held:
     share: int
 
 
-def described(base: Snapshot, packs: Mapping[str, Held], read: Callable[[str], bytes]) -> Snapshot:
-    """The snapshot, with what its manifest and its proof say, which are read by name (OSError if there is none)."""
+Holds = Callable[[Manifest | None], Mapping[str, Held]]
+"""The packs of a snapshot by name, by its manifest, if that can be read."""
+
+
+def described(base: Snapshot, holds: Holds, read: Callable[[str], bytes]) -> Snapshot:
+    """The snapshot, with what its manifest (lean) and its proof say; both are `read` by name, OSError if not there."""
     known: Manifest | None = None
     trouble, hint = "", ""
     try:
         known = Manifest.read(read(manifest.NAME))
     except (MaintdError, OSError) as error:
         trouble, hint = str(error), error.hint if isinstance(error, MaintdError) else ""
-    proof = _proof(read)
+    proof, packs = _proof(read), holds(known)
     return Snapshot(
         base.path,
         base.name,
         base.inode,
-        known,
+        known.lean() if known else None,
         trouble,
         sum(pack.share for pack in packs.values()),
         {name: pack.inode for name, pack in packs.items()},

@@ -29,7 +29,7 @@ class Database:
 
 @dataclass
 class Found:
-    """The sources of a set; `strange` are files that should be databases and are none, `lacking` misses that count.
+    """The sources of a set; `strange` are files that should be databases and are none.
 
     `having` are the sources of which it has anything.
     """
@@ -38,12 +38,7 @@ class Found:
     files: list[Source] = field(default_factory=list)
     misses: list[Miss] = field(default_factory=list)
     strange: list[str] = field(default_factory=list)
-    lacking: list[Miss] = field(default_factory=list)
     having: list[str] = field(default_factory=list)
-
-    @property
-    def is_empty(self) -> bool:
-        return not (self.databases or self.files)
 
 
 def find(databases: Iterable[str], files: Iterable[str], exclude: Iterable[str], own: OwnFiles, apart: str) -> Found:

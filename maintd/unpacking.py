@@ -122,6 +122,15 @@ def unpack(progress: Progress, *, request: dict[str, Any]) -> int:
     return count
 
 
+def unpack_all(progress: Progress, *, snapshot: str, directory: str, identity: str | None) -> list[Any]:
+    """As `unpack`, of all files into a directory; returns the databases as (fields of the entry, path)."""
+    with durable.directory(snapshot) as dir_fd:
+        whole = Manifest.read(contents(dir_fd, manifest.NAME))
+    paths = {entry.name: os.path.join(directory, entry.name) for entry in whole.entries}
+    unpack(progress, request={"snapshot": snapshot, "targets": paths.items(), "identity": identity})
+    return [(vars(entry), paths[entry.name]) for entry in whole.entries if entry.kind == "sqlite"]
+
+
 def _copy(entry: Entry, snapshot: str, path: str, told: "_Told") -> int:
     """One that lies loose."""
     directory, name = os.path.split(os.path.join(snapshot, loose(entry)))

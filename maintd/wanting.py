@@ -3,9 +3,9 @@
 import os
 from collections.abc import Callable, Iterator, Sequence
 
+from maintd.manifest import Manifest
 from maintd.matching import has_wildcard, split
 from maintd.patterns import Miss
-from maintd.snapshots import Snapshot, whole
 from maintd.sources import Found
 from maintd.units import counted
 from maintd.values import dataclass
@@ -25,14 +25,14 @@ class Wanted:
         now = _paths(found)
         return [source for source in self.sources if _of(source, now)]
 
-    def lacking(self, found: Found, there: Sequence[Snapshot], had: Callable[[], Sequence[str]]) -> list[Miss]:
+    def lacking(self, found: Found, last: Manifest | None, had: Callable[[], Sequence[str]]) -> list[Miss]:
         """That without which a snapshot is not whole. What a pattern names may come and go, and be nothing at first.
 
-        But not all of it that the last sound snapshot has: that is how it looks if something is not mounted. Nor may
+        But not all of it that the `last` sound snapshot has: that is how it looks if something is not mounted. Nor may
         `exclude` leave nothing of a source that is there, unless it names just that, or others are left. Where the
         files of that snapshot are not known, `had` is asked, if need be, for the sources of which it has anything.
         """
-        before = self._before(there)
+        before = self._before(last)
         named = {way for source in self.sources if self._is_literal(source) for way in _ways(source)}
         out = [
             miss
@@ -59,10 +59,9 @@ class Wanted:
     def _is_literal(self, source: str) -> bool:
         return not has_wildcard(source) and not any(split(pattern).covers(source) for pattern in self.exclude)
 
-    def _before(self, there: Sequence[Snapshot]) -> list[str]:
+    def _before(self, last: Manifest | None) -> list[str]:
         """The paths in the last sound snapshot, but for what is left out by now."""
-        last = next((one for one in reversed(there) if one.is_verified), None)
-        paths = [entry.path for entry in whole(last).entries if entry.kind != "output"] if last else []
+        paths = [entry.path for entry in last.entries if entry.kind != "output"] if last else []
         excluded = [split(pattern) for pattern in self.exclude]
         return [path for path in paths if not any(each.covers(path) for each in excluded)]
 

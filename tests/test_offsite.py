@@ -170,10 +170,10 @@ def _by_rclone(tree: Tree, url: str, to: str) -> None:
     subprocess.run(["bash", "-euc", script + "sha256sum --quiet -c SHA256SUMS"], check=True, env=env)
 
 
-@pytest.mark.parametrize("what", ["pack", "lost pack"])
+@pytest.mark.parametrize("what", ["pack", "lost pack", "manifest.json"])
 def test_damage_in_a_bucket_is_found(tree, moto, bucket, what):  # noqa: F811
-    """A flipped byte, or an object that is gone: the drill or the listing finds it, and from then on nothing is
-    taken over from that snapshot."""
+    """A flipped byte, an object that is gone, an edited manifest: the drill or the listing finds it, and from then on
+    nothing is taken over from that snapshot."""
     configure(tree, moto.url, bucket)
     tree.log("p.csv", os.urandom(10_000))
     taken(tree)
@@ -182,6 +182,9 @@ def test_damage_in_a_bucket_is_found(tree, moto, bucket, what):  # noqa: F811
     data[len(data) // 2] ^= 1
     if what == "lost pack":
         asked(f"{moto.url}/{bucket}/{name}", "DELETE")
+    elif what == "manifest.json":
+        edited = objects(moto, bucket)[name].replace(b'"mtime_ns": ', b'"mtime_ns": 1')
+        asked(f"{moto.url}/{bucket}/{name}", "PUT", edited)
     else:
         asked(f"{moto.url}/{bucket}/{name}", "PUT", bytes(data))
     did = do(tree, "drill.app")

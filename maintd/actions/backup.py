@@ -12,7 +12,7 @@ from maintd.actions.hands import Hands
 from maintd.actions.staging import BackupFailed, Staged
 from maintd.errors import MaintdError
 from maintd.events import Event, Failure
-from maintd.manifest import Source
+from maintd.folded import Folded
 from maintd.steps import Action
 from maintd.units import counted, format_size
 from maintd.values import dataclass
@@ -75,7 +75,7 @@ class StoreSnapshot(Action):
     verb: ClassVar[str] = "store"
     failure: ClassVar[type[Failure]] = BackupFailed
 
-    files: tuple[Source, ...] = field(repr=False)
+    files: Folded
     expected: tuple[str, ...]
     lacking: tuple[str, ...]
     previous: str
@@ -90,11 +90,11 @@ class StoreSnapshot(Action):
     def detail(self) -> str:
         sealed = ", encrypted" if self.recipient else ""
         beside = f", unchanged ones from {os.path.basename(self.previous)}" if self.previous else ""
-        return f"{counted(len(self.files) + len(self.expected), 'file')}{beside}{sealed}"
+        return f"{counted(self.files.files + len(self.expected), 'file')}{beside}{sealed}"
 
     @property
     def in_bytes(self) -> int:
-        return sum(source.size for source in self.files)
+        return self.files.size
 
     def is_possible(self, _done: AbstractSet[int]) -> bool:
         """Always: what could not be staged, the snapshot lacks, and says so."""
@@ -104,7 +104,7 @@ class StoreSnapshot(Action):
         hands.check()
         self.staged.prepare()
         try:
-            if not (self.files or self.staged.sources):
+            if not (self.files.files or self.staged.sources):
                 raise MaintdError("none of its sources could be taken, so there is no snapshot")
             made = self.made(hands)
         except BaseException:
@@ -145,7 +145,6 @@ class StoreSnapshot(Action):
 
     def request(self) -> dict[str, Any]:
         """What packing.pack is asked."""
-        sources = [*self.staged.sources.values(), *self.files]
         return {
             "staging": self.staged.directory,
             "previous": self.previous,
@@ -153,7 +152,8 @@ class StoreSnapshot(Action):
             "level": self.level,
             "recipient": self.recipient,
             "oldest": self.oldest,
-            "sources": [asdict(source) for source in sources],
+            "sources": [asdict(source) for source in self.staged.sources.values()],
+            "files": self.files.text,
             "about": {**self.about, "missing": self.missing},
         }
 

@@ -14,6 +14,7 @@ from maintd.actions.hands import Hands
 from maintd.errors import Damaged, MaintdError, trouble
 from maintd.events import Event, Failure
 from maintd.manifest import Entry, Manifest
+from maintd.snapshots import Snapshot
 from maintd.steps import Action
 from maintd.stores import Store
 from maintd.units import counted, format_size
@@ -176,30 +177,31 @@ class Drill(_OnSnapshot):
 
     verb: ClassVar[str] = "drill"
 
-    manifest: Manifest = field(repr=False)
+    snapshot: Snapshot = field(repr=False)
     scratch: str
     identity: str | None
     taken: datetime
 
     @property
     def detail(self) -> str:
-        return f"{counted(len(self.manifest.entries), 'file')} into {names.printable(self.scratch)}"
+        return f"{counted(self.snapshot.files, 'file')} into {names.printable(self.scratch)}"
 
     @property
     def in_bytes(self) -> int:
-        return self.manifest.size
+        return self.snapshot.size
 
     def apply(self, hands: Hands) -> Iterator[Event]:
         hands.check()
         parent, name = os.path.split(self.scratch)
         if self.store.is_remote:
             durable.private_directory(parent)
-        packed = sum(pack.size for pack in self.manifest.packs) if self.store.is_remote else 0
-        scratch.require_space(parent, self.manifest.size + packed, ROOM)
+        packed = sum(pack.size for pack in self._manifest.packs) if self.store.is_remote else 0
+        scratch.require_space(parent, self.snapshot.size + packed, ROOM)
         scratch.make_anew(self.scratch, is_fenced=True)
         with durable.directory(parent) as dir_fd:
             try:
-                self._restore(hands, self._at_hand(hands))
+                databases = self._restored(hands, self._at_hand(hands))
+                self._prove(hands, databases)
             except Damaged as error:
                 self.condemn(hands, error)
             finally:
@@ -207,14 +209,16 @@ class Drill(_OnSnapshot):
         self.note(hands)
         yield RestoreProven(
             target=self.target,
-            files=len(self.manifest.entries),
-            databases=len(self._databases()),
-            bytes=self.manifest.size,
+            files=self.snapshot.files,
+            databases=len(databases),
+            bytes=self.snapshot.size,
             snapshot_age_s=int((self.now - self.taken).total_seconds()),
         )
 
-    def _databases(self) -> list[Entry]:
-        return [entry for entry in self.manifest.entries if entry.kind == "sqlite"]
+    @property
+    def _manifest(self) -> Manifest:
+        assert self.snapshot.manifest is not None
+        return self.snapshot.manifest
 
     def _at_hand(self, hands: Hands) -> str:
         """The directory of the snapshot, compared with its checksums; one in a bucket is brought for it."""
@@ -227,16 +231,18 @@ class Drill(_OnSnapshot):
         hands.call("maintd.unpacking:verify", self, snapshot=directory)
         return directory
 
-    def _restore(self, hands: Hands, snapshot: str) -> None:
-        paths = {entry.name: os.path.join(self.scratch, _FILES, entry.name) for entry in self.manifest.entries}
-        request = {"snapshot": snapshot, "targets": list(paths.items()), "identity": self.identity}
-        hands.call("maintd.unpacking:unpack", self, trust.confinement([self.scratch]), request=request)
-        at = [(entry, paths[entry.name]) for entry in self._databases()]
+    def _restored(self, hands: Hands, snapshot: str) -> list[tuple[Entry, str]]:
+        """Unpacks all of it, and returns its databases and where they are."""
+        given = {"snapshot": snapshot, "directory": os.path.join(self.scratch, _FILES), "identity": self.identity}
+        found = hands.call("maintd.unpacking:unpack_all", self, trust.confinement([self.scratch]), **given)
+        return [(Entry(**one), path) for one, path in found]
+
+    def _prove(self, hands: Hands, at: Sequence[tuple[Entry, str]]) -> None:
         for entry, path in at:
             fence = restoring.within(entry, os.path.dirname(path))
             hands.call("maintd.livedb:prove", self, fence, **restoring.to_prove(entry, path))
         for entry, path in at:
             fence = restoring.within(entry, os.path.dirname(path))
-            queries = self.manifest.invariants.get(entry.path, ())
+            queries = self._manifest.invariants.get(entry.path, ())
             given = restoring.to_hold(path, queries, temporaries=os.path.dirname(path))
             hands.call("maintd.livedb:hold", self, fence, **given)

@@ -48,13 +48,18 @@ def ask(hands: Hands, action: Action, store: Store, function: str, **given: Any)
 class UploadSnapshot(StoreSnapshot):
     """Packs what was staged and the files, and stores that in a bucket: read back, and the manifest last.
 
-    `known` is the manifest of the snapshot before, whose packs are named again for what did not change.
+    The packs of the snapshot before are named again for what did not change: its manifest is brought for that.
     """
 
     verb: ClassVar[str] = "upload"
 
     store: Store
-    known: str = field(repr=False)
+
+    def made(self, hands: Hands) -> dict[str, Any]:
+        if self.previous:
+            name, copies = os.path.basename(self.previous), self.staged.copies
+            ask(hands, self, self.store, "fetch_manifest", snapshot=name, directory=copies)
+        return super().made(hands)
 
     def put_away(self, hands: Hands) -> None:
         """Stores it, and removes it here."""
@@ -63,7 +68,7 @@ class UploadSnapshot(StoreSnapshot):
         self.staged.discard()
 
     def request(self) -> dict[str, Any]:
-        return super().request() | {"previous": "", "known": self.known}
+        return super().request() | {"previous": "", "known": self.staged.copies if self.previous else ""}
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
-from maintd import durable, names, scratch
+from maintd import durable, names
 from maintd.actions.backup import SnapshotExpired, StoreSnapshot
 from maintd.actions.drill import ROOM, UNNOTED, DrillFailed, RestoreProven
 from maintd.actions.hands import Hands
@@ -15,7 +15,6 @@ from maintd.child import Worker
 from maintd.destinations import STAMP, id_of
 from maintd.errors import Damaged, MaintdError
 from maintd.events import Event, Failure
-from maintd.manifest import Manifest
 from maintd.steps import Action
 from maintd.stores import Repository
 from maintd.values import dataclass
@@ -103,17 +102,13 @@ class DrillWithRestic(Action):
             raise
 
     def _proven(self, hands: Hands, snapshot: str) -> Event:
-        known = _ask(hands, self.repository, "restored:describe", snapshot=snapshot)
-        size = Manifest.read(known.encode()).size
         parent, name = os.path.split(self.scratch)
         durable.private_directory(parent)
-        scratch.require_space(parent, size, ROOM)
-        what = {"snapshot": snapshot, "known": known, "only": None, "directory": self.scratch}
+        what = {"snapshot": snapshot, "directory": self.scratch, "hint": ROOM}
         with durable.directory(parent) as dir_fd:
             try:
-                entries = _ask(hands, self.repository, "restored:bring", **what)
-                databases = [one for one in entries if one["kind"] == "sqlite"]
-                for one in databases:
+                found = _ask(hands, self.repository, "restored:bring_all", **what)
+                for one in found["databases"]:
                     self._prove(hands, one)
             finally:
                 durable.discard_tree(name, dir_fd=dir_fd)
@@ -121,7 +116,11 @@ class DrillWithRestic(Action):
         _ask(hands, self.repository, "restic:prove", snapshot=snapshot, at=_stamp(self.now), before=before)
         age = int((self.now - self.taken).total_seconds())
         return RestoreProven(
-            target=self.target, files=len(entries), databases=len(databases), bytes=size, snapshot_age_s=age
+            target=self.target,
+            files=found["files"],
+            databases=len(found["databases"]),
+            bytes=found["bytes"],
+            snapshot_age_s=age,
         )
 
     def _prove(self, hands: Hands, one: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from maintd import contexts, destinations, hosts, names, snapshots
+from maintd import contexts, destinations, hosts, names
 from maintd.cli import output
 from maintd.config import Config
 from maintd.errors import MaintdError
@@ -56,7 +56,7 @@ def snapshot(where: Store | Repository, of: str, stamp: str) -> Snapshot:
     if isinstance(where, Repository):
         return destinations.described(where, _chosen(destinations.in_repository(where, of), where, of, stamp))
     chosen = _chosen(destinations.found(where, of), where, of, stamp)
-    return replace(chosen, manifest=snapshots.whole(chosen))
+    return replace(chosen, manifest=destinations.whole(where, chosen))
 
 
 def _chosen(there: Sequence[Snapshot], where: Store | Repository, of: str, stamp: str) -> Snapshot:

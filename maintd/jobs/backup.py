@@ -1,22 +1,22 @@
 """The kind `backup`: databases, files and output of commands into one verified snapshot, and old snapshots deleted."""
 
 import os
+import signal
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from maintd import destinations, extras, grounds, hosts, patterns, retention, snapshots, sources
+from maintd import destinations, extras, grounds, hosts, patterns, retention, snapshots
 from maintd.accounts import UserName
+from maintd.child import Worker
 from maintd.errors import Denied, MaintdError
 from maintd.job import AbsolutePath, Argv, Context, Count, FilePattern, Job, Level, Limit, Span
 from maintd.own_files import OwnFiles
 from maintd.rules import rule
 from maintd.snapshots import Snapshot
-from maintd.sources import Found
 from maintd.steps import Finding, Step
 from maintd.store_options import ObjectStore, Place, RepositoryUrl, misplaced, store
 from maintd.stores import SCHEME, Repository, Store
@@ -25,6 +25,8 @@ from maintd.triggers import Asked
 
 if TYPE_CHECKING:
     from maintd.backing_up import Policy
+    from maintd.depots import Depot
+    from maintd.survey import Request, Survey
 
 _NOTE = "it is the note of a restore in place: see what it says"
 _OutputName = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]*$")]
@@ -142,7 +144,7 @@ class Backup(Job):
         return OwnFiles() if place.is_remote else OwnFiles(sets=(os.path.join(place.to, self._of(name)),))
 
     def plan(self, ctx: Context) -> Iterator[Step]:
-        from maintd import backing_up, depots  # noqa: PLC0415 - reading a config does not need what acts
+        from maintd import backing_up, depots, survey  # noqa: PLC0415 - reading a config does not need what acts
 
         of = self._of(ctx.job)
         depot = depots.of(self.place(), self.repository_of(ctx.stores), ctx.stores)
@@ -154,10 +156,6 @@ class Backup(Job):
             yield Finding(target=depot.where, reason="only the daemon knows whether it is due: left out by --due")
             return
         yield from self._unknown_programs(ctx.supervisor)
-        found = sources.find(self.databases, self.files, self.exclude, ctx.own.but_config(), depot.making)
-        if half := self._half_restored_by_others(ctx, of, found):
-            yield half
-            return
         meddler = _meddler(depot.making) if depot.where == depot.making else ""
         if meddler:
             yield backing_up.failing(
@@ -165,28 +163,39 @@ class Backup(Job):
             )
             return
         try:
-            there = depot.look(of)
+            with Worker(background=False, parting=signal.SIGTERM) as worker:
+                there = depot.look(of, worker)
+                found = survey.asked(worker, self._wanted(ctx, depot, there.snapshots))
         except MaintdError as error:
             yield backing_up.failing(depot.where, str(error), error.hint)
             return
-        yield from self._misses(found, there.snapshots, ctx, depot.making)
+        if half := self._half_restored_by_others(of, found):
+            yield half
+            return
+        yield from backing_up.without(found)
+        yield from patterns.findings(found.misses, asked=isinstance(ctx.cause, Asked))
         if found.is_empty and not self.commands:
             yield Finding(target=depot.where, reason="none of its sources is there")
             return
         yield from depot.clearing(there, of)
         yield from backing_up.plan_snapshot(found, there.snapshots, depot, self._policy(of, ctx), ctx.now)
 
-    def _misses(self, found: Found, there: Sequence[Snapshot], ctx: Context, making: str) -> Iterator[Step]:
-        from maintd import backing_up, wanting  # noqa: PLC0415 - as above
+    def _wanted(self, ctx: Context, depot: "Depot", there: Sequence[Snapshot]) -> "Request":
+        from maintd import survey  # noqa: PLC0415 - as above
 
-        any_of = partial(sources.names_any, own=ctx.own.but_config(), apart=making)
-        wanted = wanting.Wanted((*self.databases, *self.files), self.exclude, any_of)
-        own, where = hosts.divided(there, self.machine)[0], self.repository_of(ctx.stores)
-        found.having = wanted.having(found)
-        found.lacking = wanted.lacking(found, own, partial(destinations.sources_of, where, own) if where else tuple)
-        yield from backing_up.without(found)
-        rest = (miss for miss in found.misses if miss not in found.lacking)
-        yield from patterns.findings(rest, asked=isinstance(ctx.cause, Asked))
+        return survey.Request(
+            databases=self.databases,
+            files=self.files,
+            exclude=self.exclude,
+            own=ctx.own.but_config(),
+            apart=depot.making,
+            of=self._of(ctx.job),
+            last=survey.last_sound(hosts.divided(there, self.machine)[0]),
+            store=self.place(),
+            repository=self.repository_of(ctx.stores),
+            state_dir=os.path.dirname(ctx.stores),
+            tells_all=isinstance(ctx.cause, Asked),
+        )
 
     def _unknown_programs(self, supervisor: Supervisor) -> Iterator[Step]:
         """Nobody may notice before a restore in place finds it open."""
@@ -211,16 +220,13 @@ class Backup(Job):
             return backing_up.failing(f"the set {of}", str(error), _NOTE)
         return self._half(of, of, half) if half else None
 
-    def _half_restored_by_others(self, ctx: Context, of: str, found: Found) -> Finding | None:
+    def _half_restored_by_others(self, of: str, found: "Survey") -> Finding | None:
         """The same, of the files that it has in common with another set."""
-        from maintd import asides, backing_up  # noqa: PLC0415 - as above
+        from maintd import backing_up  # noqa: PLC0415 - as above
 
-        paths = {one.seen.path for one in found.databases} | {one.path for one in found.files}
-        try:
-            half = asides.half_done_by_others(os.path.dirname(ctx.stores), of, paths)
-        except MaintdError as error:
-            return backing_up.failing(f"the set {of}", str(error), _NOTE)
-        return self._half(of, *half) if half else None
+        if found.unread:
+            return backing_up.failing(f"the set {of}", found.unread, _NOTE)
+        return self._half(of, *found.half) if found.half else None
 
     def _half(self, of: str, restored: str, snapshot: str) -> Finding:
         from maintd import backing_up  # noqa: PLC0415 - as above

@@ -106,7 +106,7 @@ class RestoreDrill(Job):
             target=newest.path,
             reason=self._why(found),
             store=place,
-            manifest=snapshots.whole(newest),
+            snapshot=newest,
             scratch=os.path.join(scratch, names.temporary(f"{self.set}.drill")),
             identity=self.identity_file,
             now=ctx.now,

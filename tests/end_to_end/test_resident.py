@@ -29,7 +29,7 @@ def test_the_daemon_imports_nothing_it_does_not_need():
     """Importing the whole daemon, with all kinds and their plans and actions, loads none of the modules of the list."""
     code = (
         "import sys, maintd.daemon, maintd.rotation, maintd.jobs as jobs\n"
-        "import maintd.actions.backup, maintd.actions.drill, maintd.actions.sqlite\n"
+        "import maintd.actions.sqlite, maintd.actions.drill, maintd.backing_up\n"
         "[jobs.kind(name) for name in jobs.kinds()]\n"
         f"print([name for name in {UNWANTED!r} if name in sys.modules])"
     )
