@@ -4,14 +4,14 @@ import os
 import stat as st
 from collections.abc import Callable, Iterable, Iterator
 from functools import cache
+from typing import Any
 
 from maintd import capabilities, contexts, grounds
 from maintd.cli import lodging, shelves
 from maintd.cli.prospect import Prospect
+from maintd.cli.sets import KIND, sets
 from maintd.config import Config, shared_logs
 from maintd.errors import MaintdError, Problem
-from maintd.jobs.backup import Backup
-from maintd.jobs.drill import RestoreDrill
 from maintd.names import enumerated, printable
 from maintd.rules import Options
 from maintd.supervisor import Supervisor
@@ -126,15 +126,13 @@ def _rotated_too(config: Config, prospect: Prospect) -> Iterator[Problem]:
 
 def _other_hosts(config: Config, found: list[Prospect]) -> Iterator[Problem]:
     """Drills that go by the snapshots of another machine than the backup job of their set."""
-    machines = {name: job.machine for name, job in config.jobs.items() if isinstance(job, Backup)}
+    known = sets(config)
     for prospect in found:
-        job = prospect.job
-        if isinstance(job, RestoreDrill):
-            of = f"{Backup.kind}.{job.set}"
-            machine = machines.get(of, job.machine)
-            if machine != job.machine:
-                message = f'{of} makes those of "{machine}", and this goes by those of "{job.machine}" if it has any'
-                yield _warning(config, prospect.name, message, "host" if job.host else "")
+        drill: Any = prospect.job
+        if drill.kind == "drill" and drill.set in known and known[drill.set].machine != drill.machine:
+            made = f'{KIND}.{drill.set} makes those of "{known[drill.set].machine}"'
+            message = f'{made}, and this goes by those of "{drill.machine}" if it has any'
+            yield _warning(config, prospect.name, message, "host" if drill.host else "")
 
 
 def _rollovers(config: Config, found: list[Prospect], supervisor: Supervisor) -> Iterator[Problem]:
