@@ -72,10 +72,10 @@ def of_one(found: Sequence[Snapshot], host: str) -> list[Snapshot]:
 
 
 def newer(found: Sequence[Snapshot], chosen: Sequence[Snapshot]) -> list[Snapshot]:
-    """What is verified, not among the chosen ones, and newer than the newest verified one of these."""
-    last = max((one.taken for one in chosen if one.is_verified), default=None)
-    paths = {one.path for one in chosen}
-    return [one for one in found if one.path not in paths and one.is_verified and (last is None or one.taken > last)]
+    """What is verified and comes behind the last verified one of the chosen, of those that were `found` in order."""
+    paths = {one.path for one in chosen if one.is_verified}
+    count = max((number for number, one in enumerate(found, start=1) if one.path in paths), default=0)
+    return [one for one in found[count:] if one.is_verified]
 
 
 def told(others: Sequence[Snapshot]) -> str:
