@@ -30,7 +30,8 @@ class GivingUp:
     left: dict[str, Counter[str]] = field(default_factory=lambda: defaultdict(Counter))
     _told: Counter[str] = field(default_factory=Counter)
     _failures: Counter[str] = field(default_factory=Counter)
-    _alike: dict[tuple[str, object], list[tuple[Action, Exception]]] = field(default_factory=lambda: defaultdict(list))
+    _alike: Counter[tuple[str, object]] = field(default_factory=Counter)
+    _untold: dict[tuple[str, object], tuple[Action, Exception]] = field(default_factory=dict)
     _room: dict[str, float] = field(default_factory=dict)
     _said: set[tuple[int, str]] = field(default_factory=set)
     _lock: threading.Lock = field(default_factory=threading.Lock)
@@ -68,16 +69,19 @@ class GivingUp:
                 else:
                     self._failures[place] += 1
                 self._told[place] += 1
-                if self._told[place] > _MOST:  # it was at work there when the others failed
+                if self._told[place] > _MOST and not is_full:  # it was at work there when the others failed
                     return False
-            alike = self._alike[action.verb, reason]
-            alike.append((action, error))
-            return len(alike) <= _MOST
+            kind = action.verb, reason
+            self._alike[kind] += 1
+            is_told = self._alike[kind] <= _MOST
+            if not is_told:
+                self._untold.setdefault(kind, (action, error))
+            return is_told
 
     def more(self) -> Iterator[tuple[Action, Exception, int]]:
         """Of the failures that were not told, one for each verb and reason, and how many there are besides."""
-        for rest in filter(None, (alike[_MOST:] for alike in self._alike.values())):
-            yield *rest[0], len(rest) - 1
+        for kind, first in self._untold.items():
+            yield *first, self._alike[kind] - _MOST - 1
 
 
 def _reason(action: Action, error: Exception) -> object:

@@ -60,7 +60,8 @@ def _inherit(progress: codec.Progress, place: Store, bucket: Bucket, directory: 
     if missing:
         sizes = bucket.sizes()
         alike = [entry for entry in missing.values() if sizes.get(entry.name) == entry.stored_bytes]
-        said = {entry.name: sha256(heard(bucket.chunks(entry.name), progress))[1] for entry in alike}
+        objects = {entry.name for entry in alike}
+        said = {name: sha256(heard(bucket.chunks(name), progress))[1] for name in objects}
         here = [entry.line() for entry in alike if said[entry.name] == entry.stored_sha256]
         if here:
             inventory.add(b"".join(here), dir_fd=dir_fd)

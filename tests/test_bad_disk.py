@@ -148,6 +148,21 @@ def test_many_files_that_fail_alike_are_told_in_a_few_events(tmp_path):
     assert len(tree.names()) == 12
 
 
+def test_files_for_which_a_full_archive_has_no_room_are_all_counted(tmp_path, mounted):
+    """On a full disk each is tried that is smaller than the one before; two failures are told, and how many more."""
+    tree = Tree(
+        tmp_path, '[archive.all]\npaths = ["LOGS/*.csv"]\ncron = "@daily"\nolder_than = "1d"\nto = "HERE/kept"\n'
+    )
+    (tmp_path / "kept").mkdir()
+    mounted(tmp_path / "kept", "size=64k")
+    for number in range(6):
+        tree.log(f"{number}.csv", os.urandom(200_000 - 10_000 * number), age=(9 - number) * DAY)
+    failed = tree.do().events("archive.failed")
+    assert [event["error"] for event in failed] == ["ENOSPC"] * 3
+    assert "and 3 more" in failed[-1]["msg"]
+    assert len(tree.names()) == 6
+
+
 # Read-only, full, elsewhere
 
 

@@ -70,11 +70,16 @@ def test_a_guard_takes_a_jobs_share_once_between_two_runs_of_it(guarded):
 
 
 def test_a_guard_without_the_daemon_takes_it_once_as_well(guarded):
-    """`maintd do`, from a crontab for one, counts over all of its runs; a run of the job itself begins anew."""
+    """`maintd do`, from a crontab for one, counts over all of its runs; a run of the job itself begins anew.
+
+    With --due that is left out, and begins nothing.
+    """
     made = guarded()
     files(made)
     for _ in range(2):
         did(made)
+        assert left(made) == 8
+        assert made.maintd("do", "--all", "--due").returncode == 0
         assert left(made) == 8
     assert made.maintd("do", "expire.some").returncode == 0
     assert left(made) == 4
