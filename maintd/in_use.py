@@ -18,19 +18,24 @@ def require_unused(items: Sequence[Item]) -> None:
     What /proc may not show to this process, other users' for example, the kernel is asked by a lease, which does not
     say who; Blind if that is not to be had either.
     """
-    there = [(item, inode) for item in items if (inode := inode_of(item.path))]
-    found = holders.find({inode for _, inode in there}) if there else {}
-    for item, inode in there:
+    there = [(item, path, inode) for item in items for path in _paths(item) if (inode := inode_of(path))]
+    found = holders.find({inode for *_, inode in there}) if there else {}
+    for item, path, inode in there:
         busy = [holder for holder in found.get(inode, ()) if holder.writing or item.is_used_as_database]
         if busy:
-            raise Refused(f"{printable(item.path)} is open in {', '.join(map(str, busy))}", hint=_HINT)
+            raise Refused(f"{printable(path)} is open in {', '.join(map(str, busy))}", hint=_HINT)
     if "CAP_SYS_PTRACE" in capabilities.missing():
-        for item, _ in there:
-            _ask_for_a_lease(item)
+        for item, path, _ in there:
+            _ask_for_a_lease(item, path)
 
 
-def _ask_for_a_lease(item: Item) -> None:
-    directory, name = os.path.split(item.path)
+def _paths(item: Item) -> list[str]:
+    directory = os.path.dirname(item.path)
+    return [item.path, *(os.path.join(directory, name) for name in item.beside if item.is_database)]
+
+
+def _ask_for_a_lease(item: Item, path: str) -> None:
+    directory, name = os.path.split(path)
     is_open = holders.is_open_elsewhere if item.is_used_as_database else holders.may_be_written
     with durable.directory(directory) as dir_fd:
         if not st.S_ISREG(os.lstat(name, dir_fd=dir_fd).st_mode):
@@ -40,7 +45,7 @@ def _ask_for_a_lease(item: Item) -> None:
                 if not is_open(descriptor):
                     return
         except PermissionError as error:
-            raise Blind(f"{printable(item.path)} may be open in another process: it cannot be opened to ask") from error
+            raise Blind(f"{printable(path)} may be open in another process: it cannot be opened to ask") from error
         except Blind as error:
-            raise Blind(f"{printable(item.path)}: {error}", hint=error.hint) from error
-    raise Refused(f"{printable(item.path)} is open in a process that maintd may not look into", hint=_HINT)
+            raise Blind(f"{printable(path)}: {error}", hint=error.hint) from error
+    raise Refused(f"{printable(path)} is open in a process that maintd may not look into", hint=_HINT)

@@ -75,7 +75,8 @@ def _described(store: Store, bucket: Bucket, there: "_There", name: str) -> Snap
         return one
     sizes = there.packs.get(at.log, {})
     if lacking := [pack.name for pack in one.manifest.packs if sizes.get(pack.name) != pack.size]:
-        return replace(one, damage=f"{lacking[0]} is not in the bucket, or not as large as it was", proven=None)
+        damage = f"{lacking[0]} is not in the bucket, or not as large as it was"
+        return replace(one, damage=damage, is_unnoted=True, proven=None)
     sums = _content(bucket, name, manifest.SUMS) if manifest.SUMS in there.files[name] and name in there.newest else b""
     unlike = snapshots.unlike(read[manifest.NAME], sums) if sums else ""
     return replace(one, damage=unlike, is_unnoted=True, proven=None) if unlike else one

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 from maintd import asides, destinations, names, offsite, restored, snapshots, sources
@@ -22,7 +22,7 @@ def survey(progress: Progress, *, request: dict[str, Any]) -> dict[str, Any]:
     names_any = partial(sources.names_any, own=wanted.own, apart=wanted.apart)
     named = Wanted((*wanted.databases, *wanted.files), wanted.exclude, names_any)
     found.having = named.having(found)
-    lacking = named.lacking(found, _manifest(wanted), partial(_had, progress, wanted))
+    lacking = named.lacking(found, _manifest(wanted), cache(partial(_had, progress, wanted)))
     rest = [miss for miss in found.misses if miss not in lacking]
     left_out = [f"{names.printable(miss.path)}: {miss.reason}" for miss in rest]
     told = [miss for miss in rest if wanted.tells_all or miss.error is not None]

@@ -101,7 +101,8 @@ def _clear(item: Item, aside: int, dir_fd: int, *, keep: bool) -> None:
     name = os.path.basename(item.path)
     there = _inode(name, dir_fd)
     is_ours = _is_same(there, item.new)
-    if is_ours or (there is not None and _inode(name, aside) is not None):
+    is_gone = there is None and _inode(os.path.basename(item.fresh), dir_fd) is None  # it was put in place, and removed
+    if is_ours or is_gone or (there is not None and _inode(name, aside) is not None):
         for other in (*_beside(item, aside, dir_fd), name):
             _take_away(other, aside, dir_fd, keep=keep or not is_ours or not _is_file(other, dir_fd))
 

@@ -195,6 +195,22 @@ def test_damage_in_a_bucket_is_found(tree, moto, bucket, what):  # noqa: F811
     assert run(tree, "backups").returncode == 0
 
 
+def test_a_pack_that_is_lost_is_told_beside_an_older_snapshot_that_is_whole(tree, moto, bucket):  # noqa: F811
+    """The drill restores the older one, and says that the newer one is damaged."""
+    configure(tree, moto.url, bucket)
+    tree.log("p.csv", os.urandom(1000))
+    taken(tree)
+    known = objects(moto, bucket)
+    tree.log("q.csv", os.urandom(1000))
+    taken(tree)
+    (new,) = [name for name in objects(moto, bucket) if name not in known and "packs/" in name]
+    asked(f"{moto.url}/{bucket}/{new}", "DELETE")
+    did = do(tree, "drill.app")
+    assert did.code == 5
+    assert "is not in the bucket" in did.event("drill.failed")["error_msg"]
+    assert did.event("restore.proven")
+
+
 def test_killed_in_the_middle_of_an_upload(tree, moto, bucket):  # noqa: F811
     """Killed while a large pack goes to the bucket: no snapshot is seen, and the next run clears up and stores it."""
     configure(tree, moto.url, bucket)

@@ -276,6 +276,27 @@ def test_what_became_a_database_comes_back_with_its_wal(tree, when):
             assert found.execute("SELECT n FROM theirs").fetchall() == [(1,)]
 
 
+ADDING = """
+import os, sqlite3, sys
+found = sqlite3.connect(sys.argv[1], isolation_level=None)
+found.execute("PRAGMA journal_mode = WAL")
+found.execute("CREATE TABLE others (n)")
+os._exit(0)
+"""
+
+
+def test_a_restored_database_that_was_removed_leaves_no_log_beside_what_comes_back(site):
+    """Whoever does not like what was restored, and removes it before --undo, gets the old state and not its log."""
+    before = state(site)
+    restored(site, "app", "--in-place")
+    subprocess.run([sys.executable, "-c", ADDING, str(site.logs / "a.db")], check=True)
+    assert (site.logs / "a.db-wal").stat().st_size
+    (site.logs / "a.db").unlink()
+    restored(site, "app", "--undo")
+    assert state(site) == before
+    assert len(rows_of(site.logs / "a.db")) == 5
+
+
 def test_the_wal_of_an_encrypted_database_comes_back(tree):
     """Whatever has taken the names of what was set aside with a file: an empty write-ahead log of its service's, or a
     directory."""
@@ -312,10 +333,15 @@ def test_a_journal_that_is_in_the_snapshot_is_restored(tree):
     assert state(tree) == before
 
 
-def test_while_somebody_has_it_open_it_is_refused(site):
-    """A database that any process has open is not replaced, and the refusal names the process."""
+@pytest.mark.parametrize("name", ["a.db", "a.db-wal"])
+def test_while_somebody_has_it_open_it_is_refused(site, name):
+    """A database that any process has open is not replaced, and the refusal names the process; nor is one that was
+    removed under it, while it has the write-ahead log open."""
+    if name != "a.db":
+        site.log(name, b"\x37\x7f\x06\x82 and its pages")
+        (site.logs / "a.db").unlink()
     before = state(site)
-    with (site.logs / "a.db").open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
+    with (site.logs / name).open("rb") as file, subprocess.Popen(["sleep", "60"], stdin=file) as holder:
         said = refused(site, "app", "--in-place")
         holder.kill()
     assert f"sleep (pid {holder.pid})" in said

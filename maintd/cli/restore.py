@@ -182,10 +182,12 @@ def _in_place(order: Order, config: Config, *, plan_only: bool) -> int:
     state_dir = config.settings.state_dir
     before = Aside.read(state_dir, order.set_name)
     if before is not None:
-        how = "was cut off: maintd restore" if before.phase != "done" else "can still be undone: maintd restore"
+        is_done = before.phase == "done"
+        how = "can still be undone" if is_done else "was cut off"
+        way = f"maintd restore {order.set_name}"
         raise Refused(
-            f"an earlier restore of {order.set_name}, of {before.snapshot}, {how} {order.set_name} --undo",
-            hint=f"or delete what it has kept aside: maintd restore {order.set_name} --forget",
+            f"an earlier restore of {order.set_name}, of {before.snapshot}, {how}: {way} --undo",
+            hint=f"or delete what it has kept aside: {way} --forget" if is_done else "put it back first",
         )
     store = order.store(config)
     found = snapshot(store, order.set_name, order.stamp)
