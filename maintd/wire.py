@@ -198,6 +198,8 @@ def resolve(host: str, port: int, deadline: float) -> list[Address]:
     lookup = _lookup(host, deadline)
     if lookup is None or not lookup.done.wait(max(deadline - time.monotonic(), 0)):
         raise MaintdError(f"the name {host} was not resolved in time: the resolver does not answer")
+    if lookup.error is not None and is_shortage(lookup.error):  # of descriptors, to ask the resolver by
+        raise lookup.error
     if lookup.error is not None:
         raise MaintdError(f"the name {host} cannot be resolved: {lookup.error.strerror}") from lookup.error
     return [(family, (address[0], port, *address[2:])) for family, address in lookup.found]

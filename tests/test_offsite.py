@@ -207,7 +207,7 @@ def test_a_pack_that_is_lost_is_told_beside_an_older_snapshot_that_is_whole(tree
     asked(f"{moto.url}/{bucket}/{new}", "DELETE")
     did = do(tree, "drill.app")
     assert did.code == 5
-    assert "is not in the bucket" in did.event("drill.failed")["error_msg"]
+    assert "is missing" in did.event("drill.failed")["error_msg"]
     assert did.event("restore.proven")
 
 

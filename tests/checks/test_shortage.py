@@ -93,7 +93,8 @@ def test_a_connection_that_drips_or_stays_is_closed(responder):
 def test_what_maintd_is_short_of_is_told_of_no_other(daemon, web: Server):
     """Without a descriptor left no check is down, and maintd lives on; with some again all is as before."""
     answer = is_up(web, "/a")
-    one = daemon(http(web, "a") + f'[check.program.true]\ncommand = ["/bin/true"]\n{FAST}' + FILES)
+    named = f'[check.http.named]\nurl = "{web.url.replace("127.0.0.1", "localhost")}/a"\n{FAST}'
+    one = daemon(http(web, "a") + named + f'[check.program.true]\ncommand = ["/bin/true"]\n{FAST}' + FILES)
     one.tree.log("some.json")
     one.start()
     until(lambda: {check["health"] for check in one.status()["checks"]} == {"up"}, "all are up", 30)
@@ -101,12 +102,12 @@ def test_what_maintd_is_short_of_is_told_of_no_other(daemon, web: Server):
     before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
     assert before[0] >= min(4096, before[1])
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (8, before[1]))
-    for name in ("check.http.a", "check.file.some", "check.file.none"):
+    for name in ("check.http.a", "check.http.named", "check.file.some", "check.file.none"):
         one.event("check.unknown", job=name)
     resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
     answer(False)
-    failed = one.event("check.failed")
-    assert failed["job"] == "check.http.a"
+    one.event("check.failed", count=2)
+    assert {failed["job"] for failed in one.events("check.failed")} == {"check.http.a", "check.http.named"}
     assert {check["health"] for check in one.status()["checks"]} <= {"up", "down"}
     assert one.stop() == 0
     assert one.events("daemon.failed") == one.events("job.failed") == []

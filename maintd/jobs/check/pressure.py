@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 from pydantic import Field
 
 from maintd.check import CannotTell, Check, Percent, Share
+from maintd.errors import is_shortage
 from maintd.job import Context
 from maintd.readings import Sign, above
 
@@ -30,6 +31,8 @@ class CheckPressure(Check):
             with open(f"/proc/pressure/{self.resource}", encoding="ascii") as lines:
                 rows = dict(line.split(maxsplit=1) for line in lines)
         except OSError as error:
+            if is_shortage(error):
+                raise
             raise CannotTell("this kernel measures no pressure", hint="boot with psi=1; Linux 4.20 or newer") from error
         if self.who not in rows:
             raise CannotTell(f"this kernel has no {self.who} for {self.resource}", hint='use who = "some"')
