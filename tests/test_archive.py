@@ -397,7 +397,7 @@ def test_a_full_disk_takes_nothing_away(tree):
             tree.log(f"b{number}.csv", os.urandom(300_000), age=40 * DAY)
         tree.log("small.csv", age=40 * DAY)
         did = tree.do()
-        assert len(did.events("archive.failed")) <= 2, "a full archive is no storm of events"
+        assert len(did.events("archive.failed")) <= 3, "a full archive is no storm of events"
         assert did.event("action.omitted")["target"] == str(tree.folder / "archive")
         if not archived(tree):  # two are stored at a time, and the part of a large one may have had the room just then
             tree.do()

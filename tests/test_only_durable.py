@@ -10,6 +10,7 @@ import sqlite3
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,13 @@ from .conftest import environment, until
 from .tree import MAINTD, Tree
 
 PACKAGE = Path(maintd.__path__[0])
-SOURCES = {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+
+
+@cache
+def sources() -> dict[str, ast.Module]:
+    """The modules by their paths below the package."""
+    return {str(path.relative_to(PACKAGE)): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+
 
 # Python runs this at the start of each process, so also in maintd's children (site(3), sitecustomize).
 HOOK = """
@@ -186,7 +193,7 @@ def _names(tree: ast.Module) -> Iterator[str]:
 
 def test_what_no_hook_sees_is_used_by_durable_alone():
     """The rename by system call, which no audit event tells of, is used in durable and nowhere else."""
-    users = [module for module, tree in SOURCES.items() if "rename_noreplace" in _names(tree)]
+    users = [module for module, tree in sources().items() if "rename_noreplace" in _names(tree)]
     assert {os.path.dirname(user) for user in users} == {"durable"}
 
 
@@ -194,7 +201,7 @@ def test_ctypes_is_used_in_linux_alone():
     """No other module makes system calls past Python, where no hook could see them."""
     users = [
         module
-        for module, tree in SOURCES.items()
+        for module, tree in sources().items()
         for node in ast.walk(tree)
         if isinstance(node, ast.Import | ast.ImportFrom) and re.search(r"\bctypes\b", ast.unparse(node))
     ]
@@ -202,7 +209,7 @@ def test_ctypes_is_used_in_linux_alone():
 
 
 def _calls(name: str) -> Iterator[tuple[str, ast.Call]]:
-    for module, tree in SOURCES.items():
+    for module, tree in sources().items():
         for node in ast.walk(tree):
             called: Any = node.func if isinstance(node, ast.Call) else None
             if called is not None and name in (getattr(called, "id", ""), getattr(called, "attr", "")):
