@@ -96,6 +96,7 @@ def test_what_is_left_of_a_log_whose_front_was_archived_is_not_counted_again(tmp
     log.touch()
     empty = tmp_path / "a.log.1"
     empty.touch()
+    aged(empty, -1000)
     look = looks(log)
     look.read()
     write(log, 50)
@@ -149,6 +150,9 @@ class World:
         self.names_all = self.random.random() < 0.4
         self.is_renamed = self.random.random() < 0.6
         self.memory: dict[str, Any] = {}
+        for log in self.logs:
+            log.touch()
+            self.touch(log)
 
     def touch(self, path: Path) -> None:
         self.clock += self.random.choice((1_000, 1_000_000))
@@ -230,8 +234,6 @@ def test_whatever_is_done_with_a_log_each_line_counts_once(tmp_path, seed):
     A neighbour whose name ends with a number is another log, and what it was is nothing of this one.
     """
     world = World(tmp_path, seed)
-    for log in world.logs:
-        log.touch()
     world.look()
     possible = ("write", "rename", "copy", "pack", "look", "look_meanwhile", "look_between")
     for _ in range(80):
