@@ -77,9 +77,12 @@ class Follower:
             else:
                 for path in self.before:
                     yield from self._before(path)
-            self._skip(file, live, live.size - self.known[file].at - MOST)
-            yield from self._read(file, live)
-            self.changed = info.st_mtime_ns
+            live = Text(descriptor)
+            self.is_behind = not self.known[file].goes_on_in(live)  # it was cut while what lies beside it was read
+            if not self.is_behind:
+                self._skip(file, live, live.size - self.known[file].at - MOST)
+                yield from self._read(file, live)
+                self.changed = info.st_mtime_ns
 
     def _is_anew(self, live: Text, file: _File, changed: int) -> bool:
         """Whether something was set aside since; an empty log that was cut since looks as one that was not."""
@@ -125,7 +128,9 @@ class Follower:
             found, texts = self._texts(live, file, stack)
             was, self.file, self.is_behind = self.file, file, True
             loose = self._loose([(file, live), *((one.file, text) for one, text in texts)], found)
-            self._place([(one, text) for one, text in texts if one.file not in self.known], loose)
+            unknown = [(one, text) for one, text in texts if one.file not in self.known]
+            self._place(unknown, loose, Text(live.descriptor) if was == file else None)
+            texts = [(one, text) for one, text in texts if one.file in self.known]
             if file not in self.known:
                 rest = loose.get(file)
                 self.known[file] = Reached.of(live, rest.at if rest and rest.goes_on_in(live) else 0)
@@ -191,20 +196,26 @@ class Follower:
                 del self.known[file]
         others = {file for file, text in texts if file in self.known and not self.known[file].goes_on_in(text)}
         others |= {file for file in self.known if file not in there}
-        return {file: self.known.pop(file) for file in sorted(others, key=lambda one: -self.known[one].at)}
+        gone = {file: self.known.pop(file) for file in sorted(others, key=lambda one: -self.known[one].at)}
+        return {file: reached for file, reached in gone.items() if reached.at}
 
-    def _place(self, texts: list[tuple[Generation, Text]], loose: dict[_File, Reached]) -> None:
-        """Finds out how far files that were not seen before were read under other names, or as the log itself."""
+    def _place(self, texts: list[tuple[Generation, Text]], loose: dict[_File, Reached], log: Text | None) -> None:
+        """Finds out how far files that were not seen before were read under other names, or as the log itself.
+
+        The newest may be a copy of a `log`, the same file as at the last look, that is to be cut: it is left unknown.
+        """
+        newest = texts[-1][0] if texts else None
         count = 0
         while count != len(texts):
             count = len(texts)
             texts = [(one, text) for one, text in texts if not self._is_placed(one, text, loose)]
         for one, text in texts:
-            self.known[one.file] = Reached.of(text, text.size if one.changed < self.changed else 0)
+            if not (log and one is newest and Reached.of(text, text.size).goes_on_in(log)):
+                self.known[one.file] = Reached.of(text, text.size if one.changed < self.changed else 0)
 
     def _is_placed(self, one: Generation, text: Text, loose: dict[_File, Reached]) -> bool:
         for file, reached in loose.items():
-            if reached.goes_on_in(text) and (reached.at or one.changed >= self.changed):
+            if reached.goes_on_in(text):
                 self.known[one.file] = Reached.of(text, reached.at)
                 del loose[file]
                 return True
@@ -241,15 +252,17 @@ class Follower:
         return size
 
     def _read(self, file: _File, text: Text) -> Iterator[bytes]:
-        at, rest = self.known[file].at, b""
-        try:
-            while at + len(rest) < text.size:
-                block = text.read(1 << 20, at + len(rest))
-                if not block:
-                    break
-                whole, newline, rest = (rest + block).rpartition(b"\n")
+        """Its lines from where it was left. Known of it are the bytes that were read: it may be cut meanwhile."""
+        rest = b""
+        while self.known[file].at + len(rest) < text.size:
+            block = text.read(1 << 20, self.known[file].at + len(rest))
+            if not block:
+                break
+            read, done = rest + block, 0
+            whole, newline, rest = read.rpartition(b"\n")
+            try:
                 for line in whole.split(b"\n") if newline else ():
-                    at += len(line) + 1
+                    done += len(line) + 1
                     yield line
-        finally:
-            self.known[file] = Reached.of(text, at)
+            finally:
+                self.known[file] = self.known[file].and_then(read[:done])

@@ -10,8 +10,9 @@ from maintd.values import dataclass
 
 LARGEST = 64 << 20
 """Bytes that a packed one may hold to be read."""
-_ENDS = re.compile(r"(?:\.\d|[_-]\d(?=[\d._:TZ-]{7}))[\d._:TZ-]*(?P<packed>\.(?:gz|zst|bz2|xz|lz4))?")
-"""A number with a dot, or a stamp; `worker-1` and `worker-8001` are logs beside `worker`."""
+_DATE = r"\d{8}|\d{4}[._-]\d\d[._-]\d\d|\d\d[._-]\d\d[._-]\d{4}"
+_ENDS = re.compile(rf"(?:\.\d|[_-](?:{_DATE}))[\d._:TZ-]*(?P<packed>\.(?:gz|zst|bz2|xz|lz4))?")
+"""A number with a dot, or a date; `worker-1` and `worker-8001.20260101` are a log beside `worker`, and what one was."""
 
 
 @dataclass(frozen=True)

@@ -51,10 +51,17 @@ class Reached:
         """The same, as JSON can have it."""
         return self.at, self.head.decode("latin-1"), self.tail.decode("latin-1")
 
+    def and_then(self, added: bytes) -> "Reached":
+        """How far it was read when that was read behind it."""
+        is_open = self.at <= len(self.head) < _HEAD
+        head = (self.head + added[len(self.head) - self.at :])[:_HEAD] if is_open else self.head
+        return Reached(self.at + len(added), head, (self.tail + added[-_TAIL:])[-_TAIL:])
+
     def goes_on_in(self, text: Text) -> bool:
         """Whether that is the text which was read, with what was added since."""
         before = self.at - len(self.tail)
-        return text.read(len(self.head), 0) == self.head and text.read(len(self.tail), before) == self.tail
+        is_same = text.read(len(self.head), 0) == self.head and text.read(len(self.tail), before) == self.tail
+        return is_same and self.at <= text.size
 
     def behind(self, text: Text) -> "Reached | None":
         """How far what is left was read, if that text was taken out of the front and all of it had been read."""

@@ -138,7 +138,7 @@ def test_sqlite(tree):
     locked = sqlite3.connect(tree.folder / "locked.sqlite", isolation_level=None)
     locked.execute("CREATE TABLE a (b)")
     locked.execute("BEGIN EXCLUSIVE")
-    _takes_long_to_read_through(tree.folder / "slow.sqlite")
+    takes_long_to_read_through(tree.folder / "slow.sqlite")
     before = path.read_bytes()
     options = {
         "well": f'path = "{path}"\nquery = "SELECT value FROM price"\nexpect = "2"\nquick_check_every = "1d"',
@@ -204,7 +204,7 @@ def listening(answer: bytes) -> Iterator[int]:
         listener.close()
 
 
-def _takes_long_to_read_through(path):
+def takes_long_to_read_through(path):
     """A database whose rows each take some time to be checked, by a column that is worked out from another."""
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("CREATE TABLE a (b)")

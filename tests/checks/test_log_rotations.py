@@ -11,6 +11,7 @@ import pytest
 from backports import zstd
 
 from maintd import line_feed, marks
+from maintd.log_reading import Follower
 
 from .test_log import aged, looks, write
 
@@ -87,9 +88,15 @@ def test_patterns_that_name_the_generations_too(tmp_path):
 @pytest.mark.parametrize("suffix", ["", ".zst"])
 @pytest.mark.parametrize("kept", [10, 40])
 def test_what_is_left_of_a_log_whose_front_was_archived_is_not_counted_again(tmp_path, suffix, kept):
-    """An archive that ends before the place up to which the log was read, or behind it, as a collapse leaves it."""
+    """An archive that ends before the place up to which the log was read, or behind it, as a collapse leaves it.
+
+    An empty generation that is compressed meanwhile is not taken for it.
+    """
     log, archive = tmp_path / "a.log", tmp_path / f"a.log.20260101T000000Z{suffix}"
     log.touch()
+    empty = tmp_path / "a.log.1"
+    empty.touch()
+    aged(empty, -1000)
     look = looks(log)
     look.read()
     write(log, 50)
@@ -100,6 +107,9 @@ def test_what_is_left_of_a_log_whose_front_was_archived_is_not_counted_again(tmp
     front = b"".join(lines[:-kept])
     archive.write_bytes(zstd.compress(front) if suffix else front)
     aged(archive, 2)
+    (tmp_path / "a.log.1.gz").write_bytes(gzip.compress(empty.read_bytes()))
+    aged(tmp_path / "a.log.1.gz", 3)
+    empty.unlink()
     log.write_bytes(mark + b"".join(lines[-kept:]))
     aged(log, 3)
     assert look.read().reason.startswith("70 lines")
@@ -111,16 +121,38 @@ def test_what_is_left_of_a_log_whose_front_was_archived_is_not_counted_again(tmp
     assert look.read().reason.startswith("75 lines")
 
 
+def test_a_log_that_is_copied_and_cut_while_it_is_read(tmp_path):
+    """What is written to it after that counts from its start, and what no look had read counts from the copy."""
+    log, copy = tmp_path / "a.log", tmp_path / "a.log.1"
+    log.touch()
+    follower = Follower(str(log))
+    assert not list(follower.lines())
+    write(log, 30)
+    for number, _ in enumerate(follower.lines()):
+        if number == 5:
+            write(log, 2, 1)
+            copy.write_bytes(log.read_bytes())
+            os.truncate(log, 0)
+    write(log, 10, 2)
+    assert number == 29
+    assert len(list(follower.lines())) == 12
+
+
 class World:
-    """A log with numbered lines, what is done to it, and how many of them were counted."""
+    """Two logs with numbered lines, what is done to one of them, and how many lines were counted."""
 
     def __init__(self, folder: Path, seed: int) -> None:
         self.random = random.Random(seed)
-        self.log = folder / "app.log"
+        self.logs = [folder / "worker", folder / "worker-1"]
+        self.log = self.logs[0]
         self.clock = time.time_ns()
         self.written = self.number = self.counted = 0
         self.names_all = self.random.random() < 0.4
+        self.is_renamed = self.random.random() < 0.6
         self.memory: dict[str, Any] = {}
+        for log in self.logs:
+            log.touch()
+            self.touch(log)
 
     def touch(self, path: Path) -> None:
         self.clock += self.random.choice((1_000, 1_000_000))
@@ -134,11 +166,13 @@ class World:
 
     def aside(self) -> Path:
         self.number += 1
-        return self.log.with_name(f"app.log.20260101T{self.number:06d}Z")
+        stamp = self.random.choice((".20260101T", "-20260101-", "_2026-01-01_"))
+        return self.log.with_name(f"{self.log.name}{stamp}{self.number:06d}")
 
     def rename(self) -> None:
-        self.log.rename(self.aside())
-        self.write(self.random.choice((0, 0, 1, 30)))
+        if self.is_renamed:
+            self.log.rename(self.aside())
+            self.write(self.random.choice((0, 0, 1, 30)))
 
     def copy(self) -> None:
         copy = self.aside()
@@ -148,7 +182,8 @@ class World:
         self.write(self.random.choice((0, 1, 60)))
 
     def pack(self) -> None:
-        plain = [path for path in self.log.parent.glob("app.log.*") if path.suffix not in {".gz", ".zst"}]
+        beside = sorted(set(self.log.parent.iterdir()) - set(self.logs))
+        plain = [path for path in beside if path.suffix not in {".gz", ".zst"}]
         if plain:
             path = self.random.choice(plain)
             suffix = self.random.choice((".gz", ".zst"))
@@ -161,7 +196,7 @@ class World:
                 os.utime(packed, ns=(at, at))
 
     def look(self) -> None:
-        paths = sorted(map(str, self.log.parent.iterdir())) if self.names_all else [str(self.log)]
+        paths = sorted(map(str, self.log.parent.iterdir() if self.names_all else self.logs))
         since = self.memory.setdefault("since", self.clock)
         old, logs = self.memory.setdefault("old", paths), self.memory.setdefault("logs", {})
         limits = {"matches": "ERROR", "ignores": None, "limit": 100.0}
@@ -169,15 +204,41 @@ class World:
         logs.update(answer["logs"])
         self.counted += answer["count"]
 
+    def look_meanwhile(self) -> None:
+        """A look at the log, in the midst of which it is copied and cut."""
+        path, logs, cut = str(self.log), self.memory["logs"], self.random.randrange(10)
+        follower = Follower.of(path, logs[path])
+        follower.unpacks = True
+        for number, _ in enumerate(follower.lines()):
+            self.counted += 1
+            if number == cut:
+                self.copy()
+        logs[path] = follower.state
+
+    def look_between(self) -> None:
+        """A log that is never renamed is copied, looked at, and cut."""
+        if self.is_renamed:
+            return
+        copy = self.aside()
+        copy.write_bytes(self.log.read_bytes())
+        self.touch(copy)
+        self.look()
+        os.truncate(self.log, 0)
+        self.write(self.random.choice((0, 1, 60)))
+
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_is_done_with_a_log_each_line_counts_once(tmp_path, seed):
-    """Renamed, copied and cut, compressed with and without its time, in any order and between any looks."""
+    """Renamed, copied and cut, compressed with and without its time, in any order, between looks and while one reads.
+
+    A neighbour whose name ends with a number is another log, and what it was is nothing of this one.
+    """
     world = World(tmp_path, seed)
-    world.log.touch()
     world.look()
+    possible = ("write", "rename", "copy", "pack", "look", "look_meanwhile", "look_between")
     for _ in range(80):
-        done = world.random.choices(("write", "rename", "copy", "pack", "look"), (4, 1, 1, 1, 2))[0]
+        done = world.random.choices(possible, (8, 2, 2, 2, 4, 1, 1))[0]
+        world.log = world.random.choice(world.logs)
         if done == "write":
             world.write(world.random.choice((1, 2, 10, 40)))
         else:

@@ -26,7 +26,7 @@ from maintd.units import parse_duration
 from tests.conftest import until
 
 from .servers import certified, listens, respond, server
-from .test_kinds import name_server
+from .test_kinds import name_server, takes_long_to_read_through
 from .test_process import supervisor  # noqa: F401 - a fixture
 from .test_servers import POSTGRES, REDIS, ended, free_port, needs_postgres, needs_redis, postgres  # noqa: F401
 
@@ -207,6 +207,24 @@ def test_a_database_with_much_to_write_back_and_much_that_is_free(tmp_path):
         database.execute("DROP TABLE a")
         assert worse("sqlite", "wal", "1K", path=str(path)) == BOTH
         assert worse("sqlite", "free", "50%", path=str(path), degraded_wal=None) == BOTH
+
+
+def test_a_quick_check_that_was_not_done_is_done_once_there_is_more_time(tmp_path):
+    """A longer timeout has the database read through again, before `quick_check_every`; a shorter one does not."""
+    path, memory = tmp_path / "slow.sqlite", {}
+    takes_long_to_read_through(path)
+
+    def says(timeout: str, reason: str) -> bool:
+        look = Looks("sqlite", path=str(path), quick_check_every="7d", timeout=timeout)
+        look.memory = memory
+        return reason in look.read().reason
+
+    until(lambda: says("1s", "quick_check was not done within 1s"), "it is late")
+    until(lambda: says("990ms", "quick_check was not done within 1s"), "it is as it was")
+    with contextlib.closing(sqlite3.connect(tmp_path / "whole.sqlite")) as database:
+        database.execute("CREATE TABLE a (b)")
+    path.write_bytes((tmp_path / "whole.sqlite").read_bytes())
+    assert says("1m", "quick_check is ok")
 
 
 def test_exit_statuses_and_how_much_of_the_output_is_told():

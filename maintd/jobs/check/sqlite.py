@@ -24,10 +24,11 @@ _LATE = "late"
 
 @dataclass(frozen=True)
 class _Checked:
-    """What the last quick_check said, when (time.monotonic()), and of which file (its device and inode)."""
+    """What the last quick_check said, when (time.monotonic()), within which limit, of which file (device and inode)."""
 
     at: float
     said: str
+    limit: timedelta
     file: list[int]
 
 
@@ -73,7 +74,7 @@ class CheckSqlite(Check):
             checked=checked and checked.file,
         )
         if answer["quick_check"] is not None:
-            checked = _Checked(time.monotonic(), answer["quick_check"], answer["file"])
+            checked = _Checked(time.monotonic(), answer["quick_check"], self.timeout, answer["file"])
             ctx.memory["quick_check"] = checked
         yield above(answer["query_s"], _seconds(self.degraded_time, self.down_time), _told_time(answer["query_s"]))
         if self.expect is not None and str(answer["first"]) != self.expect:
@@ -86,21 +87,27 @@ class CheckSqlite(Check):
         limits = _seconds(self.degraded_age, self.down_age)
         yield above(old, limits, f"last written {format_duration(timedelta(seconds=int(old)))} ago")
         if checked is not None:
-            yield self._soundness(checked.said)
-
-    def _soundness(self, said: str) -> Sign:
-        if said == _LATE:
-            limit = format_limit(self.timeout)
-            return degraded(f"quick_check was not done within {limit}", "give the check a longer timeout")
-        return up("quick_check is ok") if said == _OK else down(f"quick_check says: {said}")
+            yield _soundness(checked)
 
     def _quick_check_is_due(self, ctx: Context, last: _Checked | None) -> bool:
-        """Whether the structure is read through, though the file be the same; what was damaged may be repaired now."""
+        """Whether the structure is read through, though the file be the same.
+
+        What was damaged may be repaired now, and what took too long may be done within a longer timeout.
+        """
         if self.quick_check_every is None:
             return False
         if last is None or last.said not in (_OK, _LATE) or isinstance(ctx.cause, Asked):
             return True
+        if last.said == _LATE and self.timeout > last.limit:
+            return True
         return time.monotonic() - last.at >= self.quick_check_every.total_seconds()
+
+
+def _soundness(checked: _Checked) -> Sign:
+    if checked.said == _LATE:
+        limit = format_limit(checked.limit)
+        return degraded(f"quick_check was not done within {limit}", "give the check a longer timeout")
+    return up("quick_check is ok") if checked.said == _OK else down(f"quick_check says: {checked.said}")
 
 
 def _told_time(seconds: float) -> str:
