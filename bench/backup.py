@@ -62,6 +62,7 @@ def place() -> Iterator[Tree]:
 
 def one_database(tree: Tree, mib: int) -> None:
     """The copy alone, as `database.copied` tells it, and the whole run: check, compression, read back."""
+    tree.write_config(JOB.partition("files = ")[0])
     path = tree.logs / "large.db"
     fill(path, mib << 20)
     print(f"one database of {path.stat().st_size >> 20} MiB, WAL")

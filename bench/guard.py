@@ -45,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=30.0)
     options = parser.parse_args()
-    floors = Floors(lambda event, job: print(job, event.msg))
+    floors = Floors(lambda event, job: print(job, event.msg), lambda _job, _mount: None)
     floors.set("guard.disk", Floor("/", Portion(1.0, is_percent=False), None, None))
     look, call = each(lambda: list(floors.look())), each(lambda: os.statvfs("/"))
     print(f"a look: {look * 1e6:.1f} µs, {look:.5%} of a core at one a second, {look / call:.1f} times a statvfs(2)")

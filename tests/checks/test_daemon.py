@@ -300,7 +300,7 @@ def test_status_says_which_checks_wait_for_a_place(daemon):
         for number in range(17)
     )
     one = daemon(jobs).start()
-    until(lambda: [check["name"] for check in one.status()["checks"] if check["waits_for"]], "one has to wait", 30)
+    until(lambda: [check["name"] for check in one.status()["checks"] if check["waits_for"]], "one has to wait")
     until(
         lambda: "not looked at yet; waits for one of 16 places with a child" in one.tree.run("status").stdout,
         "it is said",
