@@ -14,7 +14,7 @@ import signal
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 
-from maintd import capabilities, linux
+from maintd import capabilities, linux, statx
 from maintd.errors import Blind
 from maintd.values import dataclass
 
@@ -185,7 +185,7 @@ def _apart(pid: str) -> Iterator[int]:
 def _descriptors(pid: str, inodes: Collection[Inode]) -> Iterator[tuple[Inode, int, int]]:
     """The (inode, number, open flags) of those descriptors of a process that are of one of `inodes`."""
     with contextlib.suppress(OSError):
-        for number, inode in linux.inodes_in(f"/proc/{pid}/fd"):
+        for number, inode in statx.inodes_in(f"/proc/{pid}/fd"):
             if inode in inodes:
                 with contextlib.suppress(OSError):
                     yield inode, int(number), _flags(pid, number)

@@ -1,14 +1,13 @@
 """The lines that are added to logs from one look to the next and match an expression, counted."""
 
 import contextlib
-import os
 import time
 from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from maintd.expressions import matcher
 from maintd.log_reading import Follower
-from maintd.predecessors import is_named_after
+from maintd.predecessors import file_of, is_named_after, opened
 
 _LONGEST_LINE = 4096
 _CHECKED = 1000
@@ -75,7 +74,8 @@ def _follower(path: str, old: Collection[str], since: int, logs: Mapping[str, An
         return Follower.of(path, logs[path])
     if path in old:
         return Follower(path)
-    info = os.lstat(path)
-    renamed = (state for state in logs.values() if tuple(state[0]) == (info.st_dev, info.st_ino, 0))
+    with opened(path) as descriptor:
+        file = file_of(descriptor)
+    renamed = (state for state in logs.values() if tuple(state[0]) == file)
     state = next(renamed, None)
     return Follower(path, since=since) if state is None else Follower.of(path, state)

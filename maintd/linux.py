@@ -31,9 +31,6 @@ _WRITE_FILE, _REMOVE_FILE, _MAKE_DIR, _MAKE_REG, _REFER, _TRUNCATE, _IOCTL_DEV =
 _REMOVE_DIR, _MAKE_OTHERS = 1 << 4, sum(1 << n for n in (6, 9, 10, 11, 12))
 _IOPRIO_WHO_PROCESS, _IOPRIO_CLASS_IDLE = 1, 3 << 13
 _AT_FDCWD = -100
-_AT_NO_AUTOMOUNT, _AT_STATX_DONT_SYNC, _STATX_INO = 0x800, 0x4000, 0x100
-_STATX = struct.Struct("=32xQ96xII")
-"""stx_ino, stx_dev_major and stx_dev_minor of struct statx, which is the same on every machine."""
 _FALLOC_FL_COLLAPSE_RANGE = 0x08
 _FS_IOC_GETFLAGS, _FS_EXTENT_FL = 0x80086601, 0x80000  # of a 64-bit machine
 _PIDFD_GETFD = 438
@@ -95,27 +92,6 @@ def rename_noreplace(old: str, new: str, *, old_dir: int, new_dir: int) -> None:
             raise
         os.link(old, new, src_dir_fd=old_dir, dst_dir_fd=new_dir, follow_symlinks=False)
         os.unlink(old, dir_fd=old_dir)
-
-
-def inodes_in(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
-    """The name and the (device, inode) of what each entry of a directory leads to; what has just gone is left out.
-
-    No server is asked (statx(2), AT_STATX_DONT_SYNC): stat(2) of a file on a network file system whose server is dead
-    waits for that, for ever.
-    """
-    answer = ctypes.create_string_buffer(256)
-    dir_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        for name in os.listdir(dir_fd):
-            if _LIBC.statx(dir_fd, os.fsencode(name), _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC, _STATX_INO, answer) == 0:
-                inode, major, minor = _STATX.unpack_from(answer)
-                yield name, (os.makedev(major, minor), inode)
-            elif ctypes.get_errno() in (errno.ENOSYS, errno.EPERM):  # an older kernel, or a seccomp filter
-                with contextlib.suppress(OSError):
-                    info = os.stat(name, dir_fd=dir_fd)
-                    yield name, (info.st_dev, info.st_ino)
-    finally:
-        os.close(dir_fd)
 
 
 def shares_descriptors(pid: int, thread: int) -> bool:

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict
 from typing import Any
 
-from maintd import durable, grounds, holders, linux
+from maintd import durable, grounds, holders, statx
 from maintd.errors import MaintdError
 from maintd.values import dataclass
 from maintd.walk import Progress, Walk, Walked
@@ -155,7 +155,7 @@ def still_open(_progress: Progress, *, devices: Collection[int]) -> list[dict[st
     found: dict[tuple[int, int], Deleted] = {}
     for pid in filter(str.isdecimal, os.listdir("/proc")):
         with contextlib.suppress(OSError):
-            for number, inode in linux.inodes_in(f"/proc/{pid}/fd"):
+            for number, inode in statx.inodes_in(f"/proc/{pid}/fd"):
                 if inode[0] in devices and inode not in found:
                     with contextlib.suppress(OSError):
                         one = _if_deleted(pid, number)

@@ -5,28 +5,53 @@ import os
 import re
 import stat
 from collections.abc import Iterator
+from typing import NamedTuple
 
+from maintd import statx
 from maintd.values import dataclass
 
 LARGEST = 64 << 20
 """Bytes that a packed one may hold to be read."""
-_DATE = r"\d{8}|\d{4}[._-]\d\d[._-]\d\d|\d\d[._-]\d\d[._-]\d{4}"
+_YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
+_DATE = "|".join(
+    (
+        rf"{_YEAR}{_MONTH}{_DAY}",
+        rf"{_YEAR}[._-]{_MONTH}[._-]{_DAY}",
+        rf"\d\d[._-]\d\d[._-]{_YEAR}",
+        r"1\d{9}",  # seconds since 1970
+    )
+)
 _ENDS = re.compile(rf"(?:\.\d|[_-](?:{_DATE}))[\d._:TZ-]*(?P<packed>\.(?:gz|zst|bz2|xz|lz4))?")
 """A number with a dot, or a date; `worker-1` and `worker-8001.20260101` are a log beside `worker`, and what one was."""
+File = tuple[int, int, int]
+"""Device, inode, and when it was made (ns): inodes are soon used again. Where that is not known, 0, or the time of the
+change of one that is packed.
+"""
+
+
+class Seen(NamedTuple):
+    """What one of them was at a look."""
+
+    path: str
+    changed: int
+    size: int
 
 
 @dataclass(frozen=True)
 class Generation:
-    """One of them, `changed` in nanoseconds. `is_packed` if it is compressed.
-
-    `file` is (device, inode, 0), or with the time of its change if it is packed: inodes are soon used again.
-    """
+    """One of them; when its content was `changed`, and anything of it `touched`, in ns. `is_packed` if compressed."""
 
     path: str
-    file: tuple[int, int, int]
+    file: File
     size: int
     changed: int
+    touched: int
     is_packed: bool
+
+    @property
+    def unpacked_path(self) -> str:
+        """The path that it had before it was compressed, if it was not renumbered."""
+        return os.path.splitext(self.path)[0] if self.is_packed else self.path
 
 
 def is_named_after(path: str, log: str) -> bool:
@@ -46,10 +71,18 @@ def generations(log: str) -> list[Generation]:
 
 
 def _generation(path: str, length: int) -> Generation:
-    info, ends = os.lstat(path), _ENDS.fullmatch(path, length)
+    info, ends = statx.status(path), _ENDS.fullmatch(path, length)
     is_packed = ends is not None and ends["packed"] is not None
-    file = info.st_dev, info.st_ino, info.st_mtime_ns if is_packed else 0
-    return Generation(path, file, info.st_size, info.st_mtime_ns, is_packed)
+    return Generation(path, _file(info, is_packed=is_packed), info.size, info.modified, info.changed, is_packed)
+
+
+def _file(info: statx.Status, *, is_packed: bool) -> File:
+    return info.device, info.inode, info.born or (info.modified if is_packed else 0)
+
+
+def file_of(descriptor: int) -> File:
+    """What one that is not packed has as its `file`."""
+    return _file(statx.status(descriptor), is_packed=False)
 
 
 @contextlib.contextmanager
@@ -68,8 +101,7 @@ def opened(path: str) -> Iterator[int]:
 def opened_plain(one: Generation) -> Iterator[int]:
     """The same of a generation; of one that is packed what it holds, in memory. Raises OSError if it is another now."""
     with opened(one.path) as descriptor:
-        info = os.fstat(descriptor)
-        if (info.st_dev, info.st_ino) != one.file[:2]:
+        if _file(statx.status(descriptor), is_packed=one.is_packed) != one.file:
             raise FileNotFoundError(one.path)  # it was renumbered just now
         if not one.is_packed:
             yield descriptor

@@ -147,6 +147,23 @@ def test_a_log_is_no_generation_of_its_neighbour(tmp_path):
     assert look.read().reason.startswith("6 lines")
 
 
+def test_a_number_that_is_no_date_names_another_log(tmp_path):
+    """`worker-12345678` and `worker-20261399` are logs beside `worker`; `worker-20261231` is what `worker` was."""
+    log = tmp_path / "worker"
+    write(log, 5)
+    look = looks(tmp_path / "worker*")
+    look.read()
+    for name in ("worker-12345678", "worker-20261399"):
+        write(tmp_path / name, 2)
+    assert look.read().reason.startswith("4 lines")
+    log.rename(tmp_path / "worker-20261231")
+    write(log, 1, 1)
+    assert look.read().reason.startswith("5 lines")
+    write(tmp_path / "worker-12345678", 1, 2)
+    write(tmp_path / "worker-20261231", 1, 2)
+    assert look.read().reason.startswith("7 lines")
+
+
 def test_a_log_that_is_renamed_within_its_own_pattern_is_counted_once(tmp_path):
     """A log that goes on under another name that the pattern has, too, is no new log."""
     log = tmp_path / "app.log"

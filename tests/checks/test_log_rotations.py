@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from maintd import line_feed, marks
+from maintd import line_feed, marks, placing
 from maintd.log_reading import Follower
+from maintd.units import counted
 
 from .test_log import aged, looks, write
 
@@ -139,9 +140,10 @@ def test_a_log_that_is_copied_and_cut_while_it_is_read(tmp_path):
 
 
 class World:
-    """Two logs with numbered lines, what is done to one of them, and how many lines were counted."""
+    """Two logs with lines that are numbered or alike, what is done to one of them, and how many lines were counted."""
 
-    def __init__(self, folder: Path, seed: int) -> None:
+    def __init__(self, folder: Path, seed: int, *, are_alike: bool = False) -> None:
+        self.are_alike = are_alike
         self.random = random.Random(seed)
         self.logs = [folder / "worker", folder / "worker-1"]
         self.log = self.logs[0]
@@ -159,8 +161,9 @@ class World:
         os.utime(path, ns=(self.clock, self.clock))
 
     def write(self, count: int) -> None:
+        numbers = [0 if self.are_alike else self.written + one for one in range(count)]
         with self.log.open("ab") as file:
-            file.write(b"".join(b"ERROR %d of it\n" % (self.written + one) for one in range(count)))
+            file.write(b"".join(b"ERROR %d of it\n" % number for number in numbers))
         self.written += count
         self.touch(self.log)
 
@@ -174,12 +177,38 @@ class World:
             self.log.rename(self.aside())
             self.write(self.random.choice((0, 0, 1, 30)))
 
-    def copy(self) -> None:
+    def make_copy(self) -> None:
         copy = self.aside()
         copy.write_bytes(self.log.read_bytes())
         self.touch(copy)
+
+    def copy(self) -> None:
+        self.make_copy()
+        self.cut()
+
+    def cut(self) -> None:
         os.truncate(self.log, 0)
         self.write(self.random.choice((0, 1, 60)))
+
+    def copy_and_rename(self) -> None:
+        """A copy that is not to be cut, of a log that is renamed then."""
+        if self.is_renamed and self.log.read_bytes().count(b"\n") >= 8:  # fewer may be another log that begins the same
+            self.make_copy()
+            self.rename()
+
+    def archive(self) -> None:
+        """Its front is archived in place, as maintd does it."""
+        content = self.log.read_bytes()
+        begin = marks.length_at(content)
+        lines = content[begin:].splitlines(keepends=True)
+        if len(lines) > 2:
+            count = self.random.randrange(1, len(lines))
+            archive = self.aside()
+            archive.write_bytes(b"".join(lines[:count]))
+            self.touch(archive)
+            mark = marks.make(self.random.randbytes(marks.NONCE_BYTES), 300)
+            self.log.write_bytes(mark + b"".join(lines[count:]))
+            self.touch(self.log)
 
     def pack(self) -> None:
         beside = sorted(set(self.log.parent.iterdir()) - set(self.logs))
@@ -217,33 +246,77 @@ class World:
 
     def look_between(self) -> None:
         """A log that is never renamed is copied, looked at, and cut."""
-        if self.is_renamed:
-            return
-        copy = self.aside()
-        copy.write_bytes(self.log.read_bytes())
-        self.touch(copy)
+        if not self.is_renamed:
+            self.make_copy()
+            self.look()
+            self.cut()
+
+    def play(self, deeds: dict[str, int], count: int) -> None:
+        """So many deeds in any order, some oftener than others; after each look all that was written is counted."""
         self.look()
-        os.truncate(self.log, 0)
-        self.write(self.random.choice((0, 1, 60)))
+        for _ in range(count):
+            self.log = self.random.choice(self.logs)
+            done = self.random.choices(list(deeds), list(deeds.values()))[0]
+            if done == "write":
+                self.write(self.random.choice((1, 2, 10, 40)))
+            else:
+                getattr(self, done)()
+            if done == "look":
+                assert self.counted == self.written
+        self.look()
+        assert self.counted == self.written
 
 
 @pytest.mark.parametrize("seed", range(12))
 def test_whatever_is_done_with_a_log_each_line_counts_once(tmp_path, seed):
-    """Renamed, copied and cut, compressed with and without its time, in any order, between looks and while one reads.
+    """Renamed, copied and cut, compressed with and without its time, archived in place, in any order, between looks and
+    while one reads.
 
     A neighbour whose name ends with a number is another log, and what it was is nothing of this one.
     """
-    world = World(tmp_path, seed)
-    world.look()
-    possible = ("write", "rename", "copy", "pack", "look", "look_meanwhile", "look_between")
-    for _ in range(80):
-        done = world.random.choices(possible, (8, 2, 2, 2, 4, 1, 1))[0]
-        world.log = world.random.choice(world.logs)
-        if done == "write":
-            world.write(world.random.choice((1, 2, 10, 40)))
-        else:
-            getattr(world, done)()
-        if done == "look":
-            assert world.counted == world.written
-    world.look()
-    assert world.counted == world.written
+    deeds = {"write": 8, "rename": 2, "copy": 2, "pack": 2, "look": 4, "look_meanwhile": 1, "look_between": 1}
+    World(tmp_path, seed).play(deeds | {"copy_and_rename": 1, "archive": 1}, 80)
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_lines_that_are_all_alike_count_once_each(tmp_path, seed, monkeypatch):
+    """Without a time or a number in a line, what lies beside a log, and not what it holds, shows that it was cut."""
+    monkeypatch.setattr(placing, "_CUT_WITHIN", 0)
+    World(tmp_path, seed, are_alike=True).play({"write": 8, "rename": 2, "copy": 2, "pack": 1, "look": 4}, 80)
+
+
+def test_a_log_of_alike_lines_is_read_when_it_is_seen_whether_it_was_cut(tmp_path, monkeypatch):
+    """A copy of it that is new, and that it begins with, may be from before the cut or not: each line counts once."""
+    log, copy = tmp_path / "a.log", tmp_path / "a.log.1"
+    log.touch()
+    look = looks(log)
+    look.read()
+    log.write_bytes(b"ERROR\n" * 5)
+    copy.write_bytes(log.read_bytes())
+    assert look.read().reason.startswith("0 lines")
+    os.truncate(log, 0)
+    assert look.read().reason.startswith("5 lines")
+    log.write_bytes(b"ERROR\n" * 9)
+    copy.rename(tmp_path / "a.log.2")
+    copy.write_bytes(b"ERROR\n" * 9)
+    assert look.read().reason.startswith("5 lines")
+    monkeypatch.setattr(placing, "_CUT_WITHIN", 0)
+    assert look.read().reason.startswith("23 lines")
+
+
+def test_a_log_that_is_begun_anew_with_the_same_lines_counts_each_time(tmp_path):
+    """A program in a crash loop that opens its log for writing leaves the same few lines each time."""
+    log = tmp_path / "a.log"
+    log.touch()
+    look = looks(log)
+    look.read()
+    for number in range(1, 4):
+        log.write_bytes(b"starting\nTraceback\nERROR\n")
+        aged(log, number)
+        assert look.read().reason.startswith(f"{counted(number, 'line')} ")
+        assert look.read().reason.startswith(f"{counted(number, 'line')} ")
+    log.write_bytes(b"".join(b"ERROR %d\n" % number for number in range(100)))
+    aged(log, 5)
+    assert look.read().reason.startswith("103 lines")
+    aged(log, 6)
+    assert look.read().reason.startswith("103 lines")  # it was touched only
