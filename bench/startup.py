@@ -18,7 +18,7 @@ import psutil
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
-from tests.end_to_end.stage import wait_for  # noqa: E402 - the stage of the tests serves here too
+from tests.conftest import until  # noqa: E402 - what the tests wait by serves here too
 
 MAINTD, PYTHON = ROOT / ".venv/bin/maintd", ROOT / ".venv/bin/python"
 SAMPLE = ROOT / "config/maintd.toml"
@@ -82,7 +82,7 @@ def reloading(folder: Path) -> None:
     jobs = [job.format(number, folder) for number in range(JOBS)]
     daemon = Resident(folder, "".join(jobs))
     try:
-        wait_for(lambda: daemon.has("daemon.started"), "the daemon has started")
+        until(lambda: daemon.has("daemon.started"), "the daemon has started")
         daemon.ask("status")
         jobs[JOBS // 2] = jobs[JOBS // 2].replace("10M", "20M")
         daemon.write("".join(jobs))
@@ -108,8 +108,8 @@ def starting(folder: Path) -> None:
         return json.loads(done.stdout)["growth"] if done.returncode == 0 else {}
 
     try:
-        wait_for(lambda: daemon.has("daemon.started"), "the daemon has started")
-        wait_for(lambda: status().get("files") == FILES, "all files are watched")
+        until(lambda: daemon.has("daemon.started"), "the daemon has started")
+        until(lambda: status().get("files") == FILES, "all files are watched")
         print(
             f"start with {FILES} files: {time.perf_counter() - start:.2f} s until all are watched (the asking included)"
         )

@@ -37,12 +37,18 @@ def environment(**extra: str) -> dict[str, str]:
 
 
 def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """The first true value of `condition`; fails if it takes longer than `seconds`."""
+    """The first true value of `condition`; fails if it takes longer than `seconds`.
+
+    One that takes long, since it starts a program, is asked half of the time, so that it does not hold up what it is
+    waiting for.
+    """
     end = time.monotonic() + seconds
-    while not (value := condition()):
+    while True:
+        begun = time.monotonic()
+        if value := condition():
+            return value
         assert time.monotonic() < end, f"waited {seconds} s in vain for {what}"
-        time.sleep(0.01)
-    return value
+        time.sleep(min(max(0.01, time.monotonic() - begun), 0.25))
 
 
 def snapshot(root: Path) -> Snapshot:

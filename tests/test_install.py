@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.conftest import until
+
 ROOT = Path(__file__).resolve().parents[1]
 SOURCES = (
     "maintd",
@@ -37,14 +39,6 @@ def make_install(source, prefix):
     """What a person types."""
     command = ["make", "--no-print-directory", "install", f"PREFIX={prefix}", f"PYTHON={sys.executable}"]
     return subprocess.run(command, check=False, capture_output=True, text=True, timeout=300, env=FAST, cwd=source)
-
-
-def wait_for(condition, what, deadline=60.0):
-    end = time.monotonic() + deadline
-    while not (value := condition()):
-        assert time.monotonic() < end, f"not within {deadline} s: {what}"
-        time.sleep(0.02)
-    return value
 
 
 def version_of(prefix):
@@ -93,7 +87,7 @@ class Daemon:
         )
         self.config.chmod(0o644)
         self.process = subprocess.Popen([maintd, "-c", self.config, "run"], stdout=subprocess.DEVNULL)
-        wait_for(lambda: self.ask("status").returncode == 0, "the daemon answers")
+        until(lambda: self.ask("status").returncode == 0, "the daemon answers")
 
     def ask(self, *arguments):
         command = [self.maintd, "-c", self.config, *arguments]

@@ -7,27 +7,17 @@ import re
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from tests.conftest import until
 
 ROOT = Path(__file__).resolve().parents[2]
 MAINTD = ROOT / ".venv/bin/maintd"
 SUPERVISORD = ROOT / ".venv-dev/bin/supervisord"
 WRITER = Path(__file__).with_name("writer.py")
 DEADLINE = 60.0
-
-
-def wait_for(condition: Callable[[], Any], what: str, deadline: float = DEADLINE) -> Any:
-    """The first true value of a condition; fails with `what` when the deadline has passed."""
-    end = time.monotonic() + deadline
-    while time.monotonic() < end:
-        value = condition()
-        if value:
-            return value
-        time.sleep(0.01)
-    raise AssertionError(f"not within {deadline} s: {what}")
 
 
 class Stage:
@@ -130,7 +120,7 @@ class Stage:
 
     def kill_maintd(self, number: int = signal.SIGKILL) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.kill(wait_for(lambda: self.pid_of("maintd"), "maintd has a pid"), number)
+            os.kill(until(lambda: self.pid_of("maintd"), "maintd has a pid"), number)
 
     def events(self, name: str | None = None) -> list[dict[str, Any]]:
         """Everything maintd has said so far, also in what was rotated away."""
@@ -153,7 +143,7 @@ class Stage:
             return matching if len(matching) >= count else []
 
         try:
-            return wait_for(found, f"{count} of {name} {fields}", deadline)[count - 1]
+            return until(found, f"{count} of {name} {fields}", deadline)[count - 1]
         except AssertionError as error:
             last = "\n".join(json.dumps(event) for event in self.events()[-15:])
             stderr = self.folder / "maintd/stderr.log"

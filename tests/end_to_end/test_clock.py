@@ -9,8 +9,9 @@ from pathlib import Path
 import pytest
 
 from maintd.names import parse_archive
+from tests.conftest import until
 
-from .stage import MAINTD, wait_for
+from .stage import MAINTD
 
 LIBRARIES = [Path(f"/usr/lib/{machine}-linux-gnu/faketime/libfaketimeMT.so.1") for machine in ("x86_64", "aarch64")]
 LIBRARY = next((path for path in LIBRARIES if path.exists()), None)
@@ -56,18 +57,18 @@ def test_a_jump_of_a_year_deletes_nothing_and_rotation_goes_on(tmp_path, jump):
         return bool(status) and json.loads(status)["jobs"][0]["state"] == "idle"
 
     try:
-        wait_for(is_idle, "what is done at every start is over")
+        until(is_idle, "what is done at every start is over")
         fresh = tmp_path / "shift.new"
         fresh.write_text(f"{int(jump.total_seconds()):+d}\n")
         fresh.rename(shift)
-        wait_for(lambda: b"clock.jumped" in events.read_bytes(), "the jump is noticed")
+        until(lambda: b"clock.jumped" in events.read_bytes(), "the jump is noticed")
         shifted = datetime.now(UTC) + jump
         past = [logs / f"app.log.{shifted - timedelta(days=days):%Y%m%dT%H%M%SZ}.zst" for days in (60, 50, 40)]
         for path in past:
             path.write_bytes(b"x")
         log.write_text("line\n" * 1000)
-        wait_for(lambda: b'"cause":"grown"' in events.read_bytes(), "the log is rotated")
-        wait_for(is_idle, "it has settled")
+        until(lambda: b'"cause":"grown"' in events.read_bytes(), "the log is rotated")
+        until(is_idle, "it has settled")
         assert all(path.exists() for path in (*old, *past)), events.read_text()
         assert b"log.expired" not in events.read_bytes()
         rotated = [path for path in logs.iterdir() if path not in (*old, *past, log)]

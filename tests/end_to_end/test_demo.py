@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from .stage import decompressed, wait_for
+from tests.conftest import until
+
+from .stage import decompressed
 
 DEMO = Path(__file__).resolve().parents[2] / "deploy/demo.py"
 
@@ -66,7 +68,7 @@ def test_the_demo_ends_by_itself_and_loses_nothing(folder):
 def test_the_demo_ends_in_order_when_told_to(folder):
     """TERM, as Ctrl-C, ends supervisord, the services and maintd, and the summary still comes."""
     demo = started(folder)
-    wait_for(lambda: (folder / "logs/access.log").exists() and (folder / "maintd/events.log").exists(), "it plays")
+    until(lambda: (folder / "logs/access.log").exists() and (folder / "maintd/events.log").exists(), "it plays")
     demo.send_signal(signal.SIGTERM)
     said, _ = demo.communicate(timeout=150)
     assert demo.returncode == 0, said

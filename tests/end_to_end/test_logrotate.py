@@ -13,7 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from .stage import Stage, wait_for
+from tests.conftest import until
+
+from .stage import Stage
 
 JOB = '[logrotate.system]\ninclude = ["LOGS/../stanzas"]\nstate = "LOGS/../lr/status"\n'
 A_LINE = 80
@@ -73,7 +75,7 @@ def assert_whole(log: Path, written: int = 1) -> None:
 def stop(made: Stage, *services: str) -> None:
     """Stops the services, and maintd once the run that is at work has come to its end."""
     made.ctl("stop", *services)
-    wait_for(lambda: not (made.folder / "lr/status.unfinished").exists(), "the run at work has come to its end")
+    until(lambda: not (made.folder / "lr/status.unfinished").exists(), "the run at work has come to its end")
     made.ctl("stop", "maintd")
 
 
@@ -159,7 +161,7 @@ def test_a_writer_that_was_not_told_is_told_by_the_next_start(stage):
         ),
     )
     made.start()
-    wait_for((made.folder / "first").exists, "the first postrotate hangs")
+    until((made.folder / "first").exists, "the first postrotate hangs")
     made.kill_maintd()
     made.event("daemon.started", count=2)
     told = made.event("command.finished", command="postrotate")
@@ -202,7 +204,7 @@ def test_edits_are_taken_over_by_a_reload(stage):
     assert made.maintd("reload").returncode == 0
     gone = made.event("rotate.refused", count=2)
     assert "cannot stat" in gone["reason"]
-    wait_for(lambda: "cannot stat" in made.maintd("status").stdout, "the refusal in status")
+    until(lambda: "cannot stat" in made.maintd("status").stdout, "the refusal in status")
     status = made.maintd("status").stdout
     assert "1 error in other config files" in status
     assert "wrong:2" not in status
@@ -219,7 +221,7 @@ def test_with_nothing_to_do_it_rests(stage):
     made.event("job.finished")
     daemon = psutil.Process(made.pid_of("maintd"))
     begun, before = time.monotonic(), daemon.cpu_times()
-    wait_for(lambda: time.monotonic() - begun > 3, "three seconds")
+    until(lambda: time.monotonic() - begun > 3, "three seconds")
     after = daemon.cpu_times()
     assert after.user + after.system - before.user - before.system < 1.0
 
@@ -234,7 +236,7 @@ def test_a_refused_log_is_told_of_once(stage):
     (made.logs / "x.log").write_bytes(b"x" * 30_000)
     made.event("rotate.refused", target=str(made.logs / "x.log"))
     begun = time.monotonic()
-    wait_for(lambda: time.monotonic() - begun > 5, "two more looks, after 1 s and 2 s more")
+    until(lambda: time.monotonic() - begun > 5, "two more looks, after 1 s and 2 s more")
     assert len(made.events("rotate.refused")) == 1
 
 

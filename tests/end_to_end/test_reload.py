@@ -4,7 +4,9 @@ import json
 import os
 import signal
 
-from .stage import lines_of, wait_for
+from tests.conftest import until
+
+from .stage import lines_of
 from .test_rotation import numbers
 
 UNCHANGED = "".join(
@@ -80,7 +82,7 @@ def test_the_end_of_supervisord_ends_maintd(stage):
     pid = made.pid_of("maintd")
     made.process.kill()
     made.process.wait()
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "maintd has ended")
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "maintd has ended")
     assert not (made.folder / "run/control.sock").exists(), "it was cut off"
     made.process = None
     (made.folder / "supervisor.sock").unlink(missing_ok=True)

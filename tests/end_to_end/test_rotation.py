@@ -5,7 +5,9 @@ import os
 import re
 import signal
 
-from .stage import archives, lines_of, wait_for
+from tests.conftest import until
+
+from .stage import archives, lines_of
 
 
 def numbers(lines: list[bytes]) -> list[int]:
@@ -55,7 +57,7 @@ def test_killed_again_and_again_no_line_is_lost(stage):
         left = [path for path in made.logs.iterdir() if path.suffix not in (".zst", ".log")]
         return not left
 
-    wait_for(settled, "everything that was set aside is compressed")
+    until(settled, "everything that was set aside is compressed")
     made.ctl("stop", "maintd")
     for name in ("api", "web"):
         found = numbers(lines_of(made.logs / f"{name}.log"))
@@ -71,11 +73,11 @@ def test_sigterm_ends_in_order_and_leaves_no_child(stage):
     made.start()
     made.event("log.rotated", count=2)
     pid = made.pid_of("maintd")
-    children = wait_for(lambda: _children(pid), "maintd has a child at work")
+    children = until(lambda: _children(pid), "maintd has a child at work")
     os.kill(pid, signal.SIGTERM)
     # the two seconds are measured by `make faults`, on an idle machine
-    wait_for(lambda: not os.path.exists(f"/proc/{pid}"), "maintd has ended", deadline=15)
-    wait_for(lambda: not children & _processes().keys(), "its children have ended with it", deadline=5)
+    until(lambda: not os.path.exists(f"/proc/{pid}"), "maintd has ended", 15)
+    until(lambda: not children & _processes().keys(), "its children have ended with it", 5)
     made.event("daemon.started", count=2)
     names = [event["event"] for event in made.events()]
     assert names[names.index("daemon.started", 1) - 1] == "daemon.stopped"
