@@ -19,8 +19,8 @@ _TRIES = 3
 """How often what lies beside a log is listed, if it is renumbered meanwhile."""
 _SETTLED = 50_000_000
 """Nanoseconds after which a directory that is changed again has another time."""
-
-
+_DOUBTED = 30_000_000_000
+"""Nanoseconds for which a log is left that may have been cut or not."""
 _REWRITTEN = 64 << 10
 """Bytes that a program may write each time that it begins its log anew."""
 
@@ -37,8 +37,9 @@ class Follower:
     it from then on. `packed` are the compressed generations that are done with; `before` are the paths of the newest
     others, to which a program may write on; and it `is_behind` until all generations are read, whose paths and times of
     change were `seen`, in a directory that was `listed` as it was at a time (ns). A log that was read to its end was
-    changed before that when it `settled` (ns). In this look `skipped` bytes were too many to be read, `missed`
-    generations could not be, and `lost` was what the log had been. One that `unpacks` reads packed ones too.
+    changed before that when it `settled` (ns); since it was `doubted` (ns) nothing tells whether it was cut. In this look
+    `skipped` bytes were too many to be read, `missed` generations could not be, and `lost` was what the log had been.
+    One that `unpacks` reads packed ones too.
     """
 
     path: str
@@ -51,6 +52,7 @@ class Follower:
     seen: dict[File, Seen] = field(default_factory=dict)
     listed: int = 0
     settled: int = 0
+    doubted: int = 0
     since: int | None = None
     unpacks: bool = False
     skipped: int = 0
@@ -71,7 +73,7 @@ class Follower:
         """All that the next look needs, as JSON can have it."""
         known = [(file, reached.state) for file, reached in self.known.items()]
         told = self.file, self.changed, self.is_behind, self.before, known, list(self.packed)
-        return *told, list(self.seen.items()), self.listed, self.settled
+        return *told, list(self.seen.items()), self.listed, self.settled, self.doubted
 
     def lines(self) -> Generator[bytes]:
         """The whole lines that were added since the last time. Raises OSError if the log cannot be read.
@@ -92,7 +94,8 @@ class Follower:
                     yield from self._before(path)
             self.listed = listed
             live = Text(descriptor)
-            self.is_behind |= not self.known[file].goes_on_in(live)  # it was cut while what lies beside it was read
+            if not self.is_behind:  # unless it was cut while what lies beside it was read
+                self.is_behind = not self.known[file].goes_on_in(live)
             if not self.is_behind:
                 self._skip(file, live, live.size - self.known[file].at - MOST)
                 yield from self._read(file, live)
@@ -170,11 +173,13 @@ class Follower:
                 before=self.changed,
                 is_rewritten=is_rewritten,
             )
-            self.is_behind = True
+            self.is_behind, now = True, time.time_ns()
             try:
-                placing.place()
+                placing.place(may_wait=not self.doubted or 0 <= now - self.doubted < _DOUBTED)
             except Undecided:
+                self.doubted = self.doubted or now
                 return
+            self.doubted = 0
             self.lost = self.file if placing.is_lost and not self.missed else None
             self.file, self.known = file, placing.known
             self._see(found)

@@ -13,8 +13,6 @@ from maintd.reached import Reached, Text
 
 _CUT_WITHIN = 10_000_000_000
 """Nanoseconds within which somebody cuts the log that was copied."""
-_COPIED_WITHIN = 300_000_000_000
-"""Nanoseconds that a copy may take."""
 
 
 class Undecided(Exception):
@@ -51,11 +49,14 @@ class Placing:
         self._free: list[tuple[Generation, Text]] = []
         self.is_lost = False
 
-    def place(self) -> None:
-        """Fills `known`, and tells whether it `is_lost` what had not been read of the log. Raises Undecided."""
+    def place(self, *, may_wait: bool) -> None:
+        """Fills `known`, and tells whether it `is_lost` what had not been read of the log.
+
+        Raises Undecided if it `may_wait`.
+        """
         own = self._loose()
         self._free = list(self._without_copies([pair for pair in self._texts if pair[0].file not in self.known]))
-        if self._free and self._may_be_cut_now(*self._free[-1]):
+        if may_wait and self._free and self._may_be_cut_now(*self._free[-1]):
             raise Undecided
         self._compressed()
         rest = self._of_log(own) if own else None
@@ -167,9 +168,8 @@ class Placing:
         return self._is_marked or text.is_telling(at)
 
     def _may_be_cut_now(self, one: Generation, text: Text) -> bool:
-        """Whether that is a copy of a log which may not have been cut after it, because all its lines are alike."""
-        now = time.time_ns()
-        is_new = 0 <= now - one.touched < _CUT_WITHIN and not (one.file[2] and now - one.file[2] > _COPIED_WITHIN)
+        """Whether that is a new copy of a log which may not have been cut after it, because all its lines are alike."""
+        is_new = 0 <= time.time_ns() - one.touched < _CUT_WITHIN and one.file[2] > self._file[2] > 0
         return is_new and not one.is_packed and text.size > 0 and text.is_front_of(self._live)
 
     def _others(self) -> None:

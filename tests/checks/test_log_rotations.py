@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from backports import zstd
 
-from maintd import line_feed, marks, placing
+from maintd import line_feed, log_reading, marks, placing
 from maintd.log_reading import Follower
 from maintd.units import counted
 
@@ -302,6 +302,33 @@ def test_a_log_of_alike_lines_is_read_when_it_is_seen_whether_it_was_cut(tmp_pat
     assert look.read().reason.startswith("5 lines")
     monkeypatch.setattr(placing, "_CUT_WITHIN", 0)
     assert look.read().reason.startswith("23 lines")
+
+
+@pytest.mark.parametrize("is_copied", [False, True])
+def test_a_log_of_alike_lines_that_is_always_just_rotated_is_read(tmp_path, monkeypatch, is_copied):
+    """What was renamed is no copy, and what is always copied anew is not waited for again and again."""
+    monkeypatch.setattr(log_reading, "_DOUBTED", 0)
+    log = tmp_path / "a.log"
+    log.touch()
+    look = looks(log)
+    look.read()
+    written = 0
+    for number in range(8):
+        with log.open("ab") as file:
+            file.write(b"ERROR\n" * (number + 1))
+        aside = tmp_path / f"a.log.2026010{number + 1}"
+        if is_copied:
+            aside.write_bytes(log.read_bytes())
+            os.truncate(log, 0)
+        else:
+            log.rename(aside)
+        with log.open("ab") as file:
+            file.write(b"ERROR\n" * 9 * (number + 1))
+        written += 10 * (number + 1)
+        if number % 2:
+            readings = [look.read().reason for _ in range(2 if is_copied else 1)]
+            assert readings[-1].startswith(f"{written} lines")
+            assert is_copied == (readings[0] != readings[-1])
 
 
 def test_a_log_that_is_begun_anew_with_the_same_lines_counts_each_time(tmp_path):
