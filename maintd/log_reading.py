@@ -37,9 +37,10 @@ class Follower:
     it from then on. `packed` are the compressed generations that are done with; `before` are the paths of the newest
     others, to which a program may write on; and it `is_behind` until all generations are read, whose paths and times of
     change were `seen`, in a directory that was `listed` as it was at a time (ns). A log that was read to its end was
-    changed before that when it `settled` (ns); since it was `doubted` (ns) nothing tells whether it was cut. In this look
-    `skipped` bytes were too many to be read, `missed` generations could not be, and `lost` was what the log had been.
-    One that `unpacks` reads packed ones too.
+    changed before that when it `settled` (ns); since it was `doubted` (ns) nothing tells whether it was cut.
+
+    In this look `skipped` bytes were too many to be read, `missed` generations could not be, and `lost` was what the log
+    had been. One that `unpacks` reads packed ones too.
     """
 
     path: str
