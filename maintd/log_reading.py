@@ -39,8 +39,8 @@ class Follower:
     change were `seen`, in a directory that was `listed` as it was at a time (ns). A log that was read to its end was
     changed before that when it `settled` (ns); since it was `doubted` (ns) nothing tells whether it was cut.
 
-    In this look `skipped` bytes were too many to be read, `missed` generations could not be, and `lost` was what the log
-    had been. One that `unpacks` reads packed ones too.
+    In this look `skipped` bytes were too many to be read, `missed` generations could not be, and `lost` was what the
+    log had been. One that `unpacks` reads packed ones too.
     """
 
     path: str
