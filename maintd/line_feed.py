@@ -7,7 +7,7 @@ from typing import Any
 
 from maintd.expressions import matcher
 from maintd.log_reading import Follower
-from maintd.predecessors import file_of, is_named_after, opened
+from maintd.predecessors import Listings, file_of, is_named_after, opened
 
 _LONGEST_LINE = 4096
 _CHECKED = 1000
@@ -39,10 +39,10 @@ def count(  # noqa: PLR0913 - what a child is asked comes by name
     end = time.monotonic() + _SHARE * limit
     is_wanted, is_unwanted = matcher(matches), matcher(ignores) if ignores else None
     found, last, states, skipped, missed, is_late = 0, b"", {}, 0, 0, False
-    lost = set()
+    lost, listings = set(), Listings()
     for path in _followed(paths, logs):
         follower = _follower(path, old, since, logs)
-        follower.unpacks = unpacks
+        follower.unpacks, follower.listings = unpacks, listings
         with contextlib.closing(follower.lines()) as lines:
             for number, whole in enumerate(lines):
                 line = whole[:_LONGEST_LINE]

@@ -9,7 +9,7 @@ from typing import Any, Self
 
 from maintd.errors import is_shortage
 from maintd.placing import Placing, Undecided
-from maintd.predecessors import File, Generation, Seen, file_of, generations, opened, opened_plain
+from maintd.predecessors import File, Generation, Listings, Seen, file_of, generations, opened, opened_plain, settled
 from maintd.reached import Reached, Text
 from maintd.values import dataclass
 
@@ -17,8 +17,6 @@ MOST = 16 << 20
 """Bytes of one log, and of what it was before, that are read in one look; of more only the last so many."""
 _TRIES = 3
 """How often what lies beside a log is listed, if it is renumbered meanwhile."""
-_SETTLED = 50_000_000
-"""Nanoseconds after which a directory that is changed again has another time."""
 _DOUBTED = 30_000_000_000
 """Nanoseconds for which a log is left that may have been cut or not."""
 _REWRITTEN = 64 << 10
@@ -56,6 +54,7 @@ class Follower:
     doubted: int = 0
     since: int | None = None
     unpacks: bool = False
+    listings: Listings = field(default_factory=Listings)
     skipped: int = 0
     missed: int = 0
     lost: File | None = None
@@ -84,7 +83,7 @@ class Follower:
         """
         with opened(self.path) as descriptor:
             changed, file = os.fstat(descriptor).st_mtime_ns, file_of(descriptor)
-            live, listed = Text(descriptor), _settled(os.path.dirname(self.path))
+            live, listed = Text(descriptor), settled(os.path.dirname(self.path))
             if self.file is None:
                 self._begin(live, file, changed)
             is_rewritten, self.settled = self._is_rewritten(live, file, changed), 0
@@ -148,7 +147,7 @@ class Follower:
 
     def _generations(self, live: File) -> list[Generation]:
         """Those beside the log, each once; without what is being compressed, which is there as it was, too."""
-        found = generations(self.path)
+        found = generations(self.path, self.listings)
         plain = {one.path for one in found if not one.is_packed}
         whole = [one for one in found if not (one.is_packed and os.path.splitext(one.path)[0] in plain)]
         return list({one.file: one for one in whole if one.file != live}.values())
@@ -279,9 +278,3 @@ class Follower:
                     yield line
             finally:
                 self.known[file] = self.known[file].and_then(read[:done])
-
-
-def _settled(directory: str) -> int:
-    """When a directory was changed (ns), or 0 if it is so new that the next change may have the same time."""
-    changed = os.stat(directory).st_mtime_ns
-    return changed if changed < time.time_ns() - _SETTLED else 0

@@ -1,15 +1,22 @@
 """What a log was before it was rotated: the files beside it that are named after it, in the order of their time."""
 
+import bisect
 import contextlib
+import itertools
 import os
 import re
 import stat
+import time
 from collections.abc import Iterator
 from typing import NamedTuple
 
 from maintd import statx
 from maintd.values import dataclass
 
+_SETTLED = 50_000_000
+"""Nanoseconds after which a directory that is changed again has another time."""
+_COARSE = 2_000_000_000
+"""The same on a file system whose times are whole seconds."""
 LARGEST = 64 << 20
 """Bytes that a packed one may hold to be read."""
 _YEAR, _MONTH, _DAY = r"(?:19|20)\d\d", r"(?:0[1-9]|1[0-2])", r"(?:0[1-9]|[12]\d|3[01])"
@@ -59,19 +66,44 @@ def is_named_after(path: str, log: str) -> bool:
     return path.startswith(log) and _ENDS.fullmatch(path, len(log)) is not None
 
 
-def generations(log: str) -> list[Generation]:
+class Listings:
+    """What lies in directories: each is listed anew only if it was changed since, or so recently that it may have."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[int, list[str]]] = {}
+
+    def names(self, directory: str) -> list[str]:
+        """Sorted. Raises OSError."""
+        changed = settled(directory)
+        known = self._found.get(directory)
+        if known is None or not changed or known[0] != changed:
+            known = self._found[directory] = changed, sorted(os.listdir(directory))
+        return known[1]
+
+
+def settled(directory: str) -> int:
+    """When a directory was changed (ns), or 0 if it is so new that the next change may have the same time."""
+    changed = os.stat(directory).st_mtime_ns
+    grain = _SETTLED if changed % 1_000_000_000 else _COARSE
+    return changed if changed < time.time_ns() - grain else 0
+
+
+def generations(log: str, listings: Listings) -> list[Generation]:
     """All of them, the oldest first. Raises OSError."""
-    found = []
-    with os.scandir(os.path.dirname(log)) as entries:
-        for entry in entries:
-            if is_named_after(entry.path, log) and entry.is_file(follow_symlinks=False):
-                with contextlib.suppress(FileNotFoundError):
-                    found.append(_generation(entry.path, len(log)))
+    directory, base = os.path.split(log)
+    names, found = listings.names(directory), []
+    for name in itertools.takewhile(lambda name: name.startswith(base), names[bisect.bisect_left(names, base) :]):
+        path = os.path.join(directory, name)
+        if is_named_after(path, log):
+            with contextlib.suppress(FileNotFoundError):
+                info = statx.status(path)
+                if stat.S_ISREG(info.mode):
+                    found.append(_generation(path, info, len(log)))
     return sorted(found, key=lambda one: one.changed)
 
 
-def _generation(path: str, length: int) -> Generation:
-    info, ends = statx.status(path), _ENDS.fullmatch(path, length)
+def _generation(path: str, info: statx.Status, length: int) -> Generation:
+    ends = _ENDS.fullmatch(path, length)
     is_packed = ends is not None and ends["packed"] is not None
     return Generation(path, _file(info, is_packed=is_packed), info.size, info.modified, info.changed, is_packed)
 

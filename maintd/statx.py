@@ -13,15 +13,15 @@ _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
 _AT_NO_AUTOMOUNT, _AT_STATX_DONT_SYNC = 0x800, 0x4000
 _STATX_INO, _STATX_BASIC_STATS, _STATX_BTIME = 0x100, 0x7FF, 0x800
-_ANSWER = struct.Struct("=I28xQQ32xqI4xqI4xqI12xII")
-"""Of struct statx, which is the same on every machine: mask, inode, size, times of birth, change and modification, …"""
+_ANSWER = struct.Struct("=I24xHxxQQ32xqI4xqI4xqI12xII")
+"""Of struct statx, the same on every machine: mask, mode, inode, size, birth, change, modification, device."""
 _BILLION = 1_000_000_000
 
 
 class Status(NamedTuple):
     """The device and inode of a file; its `size` in bytes; when it was `modified`, `changed` and `born`, in ns.
 
-    `born` is 0 where the file system does not know it.
+    `born` is 0 where the file system does not know it. The `mode` is that of stat(2).
     """
 
     device: int
@@ -30,6 +30,7 @@ class Status(NamedTuple):
     modified: int
     changed: int
     born: int
+    mode: int
 
 
 def status(file: str | int) -> Status:
@@ -38,15 +39,15 @@ def status(file: str | int) -> Status:
     path, directory = (b"", file) if isinstance(file, int) else (os.fsencode(file), _AT_FDCWD)
     flags = _AT_NO_AUTOMOUNT | _AT_SYMLINK_NOFOLLOW | (_AT_EMPTY_PATH if isinstance(file, int) else 0)
     if _LIBC.statx(directory, path, flags, _STATX_BASIC_STATS | _STATX_BTIME, answer) == 0:
-        mask, inode, size, *times, major, minor = _ANSWER.unpack_from(answer)
+        mask, mode, inode, size, *times, major, minor = _ANSWER.unpack_from(answer)
         born, changed, modified = (times[at] * _BILLION + times[at + 1] for at in (0, 2, 4))
         born = born if mask & _STATX_BTIME else 0
-        return Status(os.makedev(major, minor), inode, size, modified, changed, born)
+        return Status(os.makedev(major, minor), inode, size, modified, changed, born, mode)
     code = ctypes.get_errno()
     if code not in (errno.ENOSYS, errno.EPERM):  # an older kernel, or a seccomp filter
         raise OSError(code, os.strerror(code), file if isinstance(file, str) else None)
     info = os.stat(file) if isinstance(file, int) else os.lstat(file)
-    return Status(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, 0)
+    return Status(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, 0, info.st_mode)
 
 
 def inodes_in(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -60,7 +61,7 @@ def inodes_in(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
     try:
         for name in os.listdir(dir_fd):
             if _LIBC.statx(dir_fd, os.fsencode(name), _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC, _STATX_INO, answer) == 0:
-                _, inode, *_, major, minor = _ANSWER.unpack_from(answer)
+                _, _, inode, *_, major, minor = _ANSWER.unpack_from(answer)
                 yield name, (os.makedev(major, minor), inode)
             elif ctypes.get_errno() in (errno.ENOSYS, errno.EPERM):  # an older kernel, or a seccomp filter
                 with contextlib.suppress(OSError):
