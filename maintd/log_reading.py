@@ -106,8 +106,8 @@ class Follower:
     def _is_rewritten(self, live: Text, file: File, changed: int) -> bool:
         """Whether a program that begins its log anew each time wrote the same again: it was changed, and is no longer.
 
-        One in which no line is like another was only touched; and what has no time of birth may be on a network, where
-        a server sets the time of a change later.
+        One that is full of times was only touched; and what has no time of birth may be on a network, where a server
+        sets the time of a change later.
         """
         is_same = self.file == file and live.size == self.known[file].at and self.known[file].goes_on_in(live)
         is_changed = self.settled not in (0, changed) and file[2] > 0

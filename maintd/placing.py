@@ -110,16 +110,18 @@ class Placing:
     def _compressed(self) -> None:
         """Finds generations that were compressed, by their size and when they were changed or what they were named."""
         for is_it in (self._has_time, self._has_name, lambda _file, _one: True):
-            self._find(lambda file, one, text, at: self._has_size(file, text, at) and is_it(file, one))  # noqa: B023
+            self._find(lambda file, one, text, at: self._has_size(file, one, text, at) and is_it(file, one))  # noqa: B023
 
-    def _has_size(self, file: File, text: Text, reached: Reached) -> bool:
-        return text.size == reached.at or (file in self._seen and self._seen[file].size == text.start + text.size)
+    def _has_size(self, file: File, one: Generation, text: Text, reached: Reached) -> bool:
+        return one.is_packed and (
+            text.size == reached.at or (file in self._seen and self._seen[file].size == text.start + text.size)
+        )
 
     def _has_time(self, file: File, one: Generation) -> bool:
         return file in self._seen and self._seen[file].changed == one.changed
 
     def _has_name(self, file: File, one: Generation) -> bool:
-        return file in self._seen and self._seen[file].path == one.unpacked_path
+        return one.is_packed and file in self._seen and self._seen[file].path == one.unpacked_path
 
     def _find(self, is_it: Callable[[File, Generation, Text, Reached], bool]) -> None:
         """Finds what is gone in what is new."""

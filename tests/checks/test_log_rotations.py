@@ -140,11 +140,18 @@ def test_a_log_that_is_copied_and_cut_while_it_is_read(tmp_path):
     assert len(list(follower.lines())) == 12
 
 
-class World:
-    """Two logs with lines that are numbered or alike, what is done to one of them, and how many lines were counted."""
+_COARSE_CLOCK = 5
+"""CLOCK_REALTIME_COARSE of clock_gettime(2), by which the kernel sets the times of files."""
 
-    def __init__(self, folder: Path, seed: int, *, are_alike: bool = False) -> None:
-        self.are_alike = are_alike
+
+class World:
+    """Two logs, what is done to one of them, and how many lines were counted.
+
+    Each line has another time; or they are `repeated`: the same so many, from the first on each time something is said.
+    """
+
+    def __init__(self, folder: Path, seed: int, *, repeated: int | None = None) -> None:
+        self.repeated = repeated
         self.random = random.Random(seed)
         self.logs = [folder / "worker", folder / "worker-1"]
         self.log = self.logs[0]
@@ -162,9 +169,13 @@ class World:
         os.utime(path, ns=(self.clock, self.clock))
 
     def write(self, count: int) -> None:
-        numbers = [0 if self.are_alike else self.written + one for one in range(count)]
+        if self.repeated:
+            lines = [b"ERROR in line %d of the program\n" % (one % self.repeated) for one in range(count)]
+        else:
+            now = range(self.written, self.written + count)
+            lines = [b"%02d:%02d:%02d ERROR\n" % (one // 3600, one // 60 % 60, one % 60) for one in now]
         with self.log.open("ab") as file:
-            file.write(b"".join(b"ERROR %d of it\n" % number for number in numbers))
+            file.write(b"".join(lines))
         self.written += count
         self.touch(self.log)
 
@@ -220,7 +231,7 @@ class World:
             packed = path.with_name(path.name + suffix)
             packed.write_bytes((gzip if suffix == ".gz" else zstd).compress(path.read_bytes()))
             at, born = path.stat().st_mtime_ns, statx.status(str(path)).born
-            until(lambda: time.clock_gettime_ns(time.CLOCK_REALTIME_COARSE) > born, "the kernel's clock has gone on")
+            until(lambda: time.clock_gettime_ns(_COARSE_CLOCK) > born, "the kernel's clock has gone on")
             path.unlink()  # and the next file with its inode has another time of birth
             self.touch(packed)
             if self.random.random() < 0.5:
@@ -280,11 +291,32 @@ def test_whatever_is_done_with_a_log_each_line_counts_once(tmp_path, seed):
     World(tmp_path, seed).play(deeds | {"copy_and_rename": 1, "archive": 1}, 80)
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_lines_that_are_all_alike_count_once_each(tmp_path, seed, monkeypatch):
-    """Without a time or a number in a line, what lies beside a log, and not what it holds, shows that it was cut."""
+@pytest.mark.parametrize("repeated", [1, 12])
+@pytest.mark.parametrize("seed", range(8))
+def test_lines_that_are_repeated_count_once_each(tmp_path, seed, repeated, monkeypatch):
+    """Without a time in the lines of a crash loop, what lies beside a log, and not what it holds, shows it was cut."""
     monkeypatch.setattr(placing, "_CUT_WITHIN", 0)
-    World(tmp_path, seed, are_alike=True).play({"write": 8, "rename": 2, "copy": 2, "pack": 1, "look": 4}, 80)
+    World(tmp_path, seed, repeated=repeated).play({"write": 8, "rename": 2, "copy": 2, "pack": 1, "look": 4}, 80)
+
+
+@pytest.mark.parametrize("kept", [1, 3])
+def test_the_oldest_that_is_removed_is_not_taken_for_the_newest(tmp_path, kept, monkeypatch):
+    """Of alike lines as many are copied and cut each time, and one generation is given up for each new one."""
+    monkeypatch.setattr(placing, "_CUT_WITHIN", 0)
+    log = tmp_path / "a.log"
+    log.touch()
+    look = looks(log)
+    look.read()
+    for number in range(1, 9):
+        with log.open("ab") as file:
+            file.write(b"ERROR\n" * 5)
+        (tmp_path / f"a.log.{kept}").unlink(missing_ok=True)
+        for old in range(kept - 1, 0, -1):
+            if (aside := tmp_path / f"a.log.{old}").exists():
+                aside.rename(tmp_path / f"a.log.{old + 1}")
+        (tmp_path / "a.log.1").write_bytes(log.read_bytes())
+        os.truncate(log, 0)
+        assert look.read().reason.startswith(f"{5 * number} lines")
 
 
 def test_a_log_of_alike_lines_is_read_when_it_is_seen_whether_it_was_cut(tmp_path, monkeypatch):
@@ -344,8 +376,8 @@ def test_a_log_that_is_begun_anew_with_the_same_lines_counts_each_time(tmp_path)
         aged(log, number)
         assert look.read().reason.startswith(f"{counted(number, 'line')} ")
         assert look.read().reason.startswith(f"{counted(number, 'line')} ")
-    log.write_bytes(b"".join(b"ERROR %d\n" % number for number in range(100)))
+    log.write_bytes(b"".join(b"12:00:%d ERROR\n" % number for number in range(10, 40)))
     aged(log, 5)
-    assert look.read().reason.startswith("103 lines")
+    assert look.read().reason.startswith("33 lines")
     aged(log, 6)
-    assert look.read().reason.startswith("103 lines")  # it was touched only
+    assert look.read().reason.startswith("33 lines")  # it was touched only
