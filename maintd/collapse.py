@@ -17,7 +17,7 @@ from maintd.intents import Intent
 from maintd.names import printable
 from maintd.place import How, Made, Place, Request, head_of, last_line_end, mark_of, next_line_end, require_named
 
-SLICE = 8 << 20
+SLICE = marks.STEP
 """Bytes collapsed at once: a writer waits about 2 ms for it, and 20 ms for 64 MiB."""
 BREATH = 0.003
 """Seconds between two slices, in which writers go on."""

@@ -7,8 +7,9 @@ from collections.abc import Generator, Iterator
 from dataclasses import field
 from typing import Any, Self
 
+from maintd import marks
 from maintd.errors import is_shortage
-from maintd.placing import Placing, Undecided
+from maintd.placing import Owed, Placing, Undecided
 from maintd.predecessors import File, Generation, Listings, Seen, file_of, generations, opened, opened_plain, settled
 from maintd.reached import Reached, Text
 from maintd.values import dataclass
@@ -35,7 +36,8 @@ class Follower:
     it from then on. `packed` are the compressed generations that are done with; `before` are the paths of the newest
     others, to which a program may write on; and it `is_behind` until all generations are read, whose paths and times of
     change were `seen`, in a directory that was `listed` as it was at a time (ns). A log that was read to its end was
-    changed before that when it `settled` (ns); since it was `doubted` (ns) nothing tells whether it was cut.
+    changed before that when it `settled` (ns); since it was `doubted` (ns) nothing tells whether it was cut;
+    and a copy of it may be `owed`.
 
     In this look `skipped` bytes were too many to be read, `missed` generations could not be, and `lost` was what the
     log had been. One that `unpacks` reads packed ones too.
@@ -52,6 +54,7 @@ class Follower:
     listed: int = 0
     settled: int = 0
     doubted: int = 0
+    owed: Owed | None = None
     since: int | None = None
     unpacks: bool = False
     listings: Listings = field(default_factory=Listings)
@@ -62,18 +65,21 @@ class Follower:
     @classmethod
     def of(cls, path: str, state: Any) -> Self:
         """One that goes on from a `state`."""
-        file, changed, is_behind, before, known, packed, seen, *times = state
-        files = {tuple(one): Reached.from_state(reached) for one, reached in known}
-        done = {tuple(one) for one in packed}
-        names = {tuple(one): Seen(*name) for one, name in seen}
-        return cls(path, tuple(file), changed, is_behind, before, files, done, names, *times)
+        file, changed, is_behind, before, known, packed, seen, listed, settled, doubted, owed = state
+        one = cls(path, tuple(file), changed, is_behind, before, listed=listed, settled=settled, doubted=doubted)
+        one.known = {tuple(file): Reached.from_state(reached) for file, reached in known}
+        one.packed = {tuple(file) for file in packed}
+        one.seen = {tuple(file): Seen(*seen) for file, seen in seen}
+        one.owed = Owed(Reached.from_state(owed[0]), owed[1]) if owed else None
+        return one
 
     @property
     def state(self) -> Any:
         """All that the next look needs, as JSON can have it."""
         known = [(file, reached.state) for file, reached in self.known.items()]
         told = self.file, self.changed, self.is_behind, self.before, known, list(self.packed)
-        return *told, list(self.seen.items()), self.listed, self.settled, self.doubted
+        owed = (self.owed.reached.state, self.owed.by) if self.owed else None
+        return *told, list(self.seen.items()), self.listed, self.settled, self.doubted, owed
 
     def lines(self) -> Generator[bytes]:
         """The whole lines that were added since the last time. Raises OSError if the log cannot be read.
@@ -98,7 +104,7 @@ class Follower:
                 self.is_behind = not self.known[file].goes_on_in(live)
             if not self.is_behind:
                 self._skip(file, live, live.size - self.known[file].at - MOST)
-                yield from self._read(file, live)
+                yield from self._read(file, live, is_log=True)
                 self.changed = changed
                 info = os.fstat(descriptor)
                 self.settled = info.st_mtime_ns if info.st_size == live.start + self.known[file].at else 0
@@ -172,14 +178,15 @@ class Follower:
                 texts=texts,
                 before=self.changed,
                 is_rewritten=is_rewritten,
+                owed=self.owed,
             )
             self.is_behind, now = True, time.time_ns()
             try:
-                placing.place(may_wait=not self.doubted or 0 <= now - self.doubted < _DOUBTED)
+                placing.place(may_wait=self._may_wait(now))
             except Undecided:
                 self.doubted = self.doubted or now
                 return
-            self.doubted = 0
+            self.doubted, self.owed = 0, placing.owed
             self.lost = self.file if placing.is_lost and not self.missed else None
             self.file, self.known = file, placing.known
             self._see(found)
@@ -196,6 +203,9 @@ class Follower:
         active = [one.path for one, _ in texts if not one.is_packed and one.changed >= self.changed]
         self.before = active or self.before
         self.is_behind = False
+
+    def _may_wait(self, now: int) -> bool:
+        return not self.doubted or 0 <= now - self.doubted < _DOUBTED
 
     def _texts(
         self, live: Text, file: File, stack: contextlib.ExitStack
@@ -261,8 +271,11 @@ class Follower:
         self.skipped += size
         return size
 
-    def _read(self, file: File, text: Text) -> Iterator[bytes]:
-        """Its lines from where it was left. Known of it are the bytes that were read: it may be cut meanwhile."""
+    def _read(self, file: File, text: Text, *, is_log: bool = False) -> Iterator[bytes]:
+        """Its lines from where it was left. Known of it are the bytes that were read: it may be cut meanwhile.
+
+        The log itself is read up to a line that was overwritten by a mark: its front is being taken out just now.
+        """
         rest = b""
         if not self.known[file].at:
             self.known[file] = Reached.of(text, 0)
@@ -274,6 +287,10 @@ class Follower:
             whole, newline, rest = read.rpartition(b"\n")
             try:
                 for line in whole.split(b"\n") if newline else ():
+                    if is_log and marks.is_overwritten(line) and self._may_wait(time.time_ns()):
+                        self.doubted = self.doubted or time.time_ns()
+                        self.is_behind = True
+                        return
                     done += len(line) + 1
                     yield line
             finally:

@@ -6,13 +6,21 @@ JSON lines and of tables pass over it, the next archive leaves it out, and the n
 tells after a crash how far the collapse had come.
 """
 
+import re
 import zlib
 
 NONCE_BYTES = 8
 _CODED = NONCE_BYTES + 4
+_BLANKS_OF_ONE = re.compile(rb"[ \t]{%d,}" % (8 * _CODED))
+_BLANK_END = re.compile(rb"[ \t]{%d,}$" % (8 * _CODED))
 SHORTEST = 8 * _CODED + 1
 """The bytes that a mark takes at least: a blank or tab for each bit of number and checksum, and a newline."""
 
+STEP = 8 << 20
+"""While a file is collapsed its mark lies at a multiple of so many bytes."""
+
+_BLOCK = 512
+"""Bytes of the smallest block of a file system."""
 _BITS = str.maketrans("01", " \t")
 _BLANKS = str.maketrans(" \t", "01")
 
@@ -41,3 +49,18 @@ def length_at(data: bytes) -> int:
         return 0
     line, newline, _ = data.partition(b"\n")
     return len(line) + 1 if newline and not line.strip(b" \t") else 0
+
+
+def lies_in(data: bytes, offset: int) -> bool:
+    """Whether a mark begins in `data`, which stands at that offset of a file: at a block, or right before its end."""
+    for blank in _BLANKS_OF_ONE.finditer(data):
+        blocks = range(-(-(offset + blank.start()) // _BLOCK) * _BLOCK - offset, blank.end(), _BLOCK)
+        if any(nonce_of(data[at : at + SHORTEST]) for at in (*blocks, blank.end() + 1 - SHORTEST)):
+            return True
+    return False
+
+
+def is_overwritten(line: bytes) -> bool:
+    """Whether a line, without its newline, was overwritten from somewhere in it on by the begin of a mark."""
+    blank = _BLANK_END.search(line) if line.endswith((b" ", b"\t")) else None
+    return blank is not None and any(nonce_of(line[at:]) for at in range(blank.start(), len(line) - 8 * _CODED + 1))

@@ -10,13 +10,24 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from maintd.predecessors import File, Generation, Seen
 from maintd.reached import Reached, Text
+from maintd.values import dataclass
 
 _CUT_WITHIN = 10_000_000_000
 """Nanoseconds within which somebody cuts the log that was copied."""
 
 
 class Undecided(Exception):
-    """The log was copied just now; it may be cut or not, and what stands in it does not tell. It can be read later."""
+    """What was done to the log just now is not seen in full: it was copied, and may be cut; or its front was taken out,
+    and the archive has no name yet. It can be read later.
+    """
+
+
+@dataclass(frozen=True)
+class Owed:
+    """How far a log was read that was cut by the time (ns) of a look, and of which no copy lay there then."""
+
+    reached: Reached
+    by: int
 
 
 class Placing:
@@ -25,7 +36,7 @@ class Placing:
     `was` is the file that the log was, `file` what it is; `seen` is what generations were at the last look; `texts` are
     those that can have changed, the oldest first. What was not changed since `before` (ns) is old. A log that
     `is_rewritten` was cut, though what was read of it stands in it again. In the end a copy of a log that may still be
-    cut is not among the `known`.
+    cut is not among the `known`; and of a log of which no copy is there one is `owed`.
     """
 
     def __init__(  # noqa: PLR0913 - all that was known, and all that is there
@@ -40,6 +51,7 @@ class Placing:
         texts: Sequence[tuple[Generation, Text]],
         before: int,
         is_rewritten: bool,
+        owed: Owed | None,
     ) -> None:
         self.known = dict(known)
         self._seen, self._was, self._file, self._live = seen, was, file, live
@@ -47,7 +59,7 @@ class Placing:
         self._is_cut, self._is_marked = is_rewritten, False
         self._gone: dict[File, Reached] = {}
         self._free: list[tuple[Generation, Text]] = []
-        self.is_lost = False
+        self.is_lost, self.owed = False, owed
 
     def place(self, *, may_wait: bool) -> None:
         """Fills `known`, and tells whether it `is_lost` what had not been read of the log.
@@ -59,11 +71,17 @@ class Placing:
         if may_wait and self._free and self._may_be_cut_now(*self._free[-1]):
             raise Undecided
         self._compressed()
+        if self.owed:
+            self._pay(self.owed)
         rest = self._of_log(own) if own else None
         self._others()
         self.is_lost = bool(rest and rest.at) and self._was not in {self._file, *(one.file for one in self._found)}
         if self._file not in self.known:
             goes_on = rest is not None and rest.goes_on_in(self._live) and self._is_sure(self._live, rest.at)
+            if rest and not goes_on:
+                if may_wait and (self._live.mark not in (b"", rest.mark) or self._live.is_being_collapsed(rest.at)):
+                    raise Undecided
+                self.owed = Owed(rest, time.time_ns())
             self.known[self._file] = Reached.of(self._live, rest.at if rest and goes_on else 0)
             self.is_lost &= not goes_on
         for one, text in self._unplaced():
@@ -131,6 +149,14 @@ class Placing:
                     self._put(one, text, reached)
                     del self._gone[file]
                     break
+
+    def _pay(self, owed: Owed) -> None:
+        """Finds the copy that was missing at an earlier look: it is new, and holds nothing from after that look."""
+        for one, text in self._unplaced():
+            if one.changed <= owed.by and owed.reached.goes_on_in(text):
+                self._put(one, text, owed.reached)
+                self.owed = None
+                return
 
     def _of_log(self, own: Reached) -> Reached | None:
         """Finds what the log was when it was read; what is left of it, or None if it was found whole."""

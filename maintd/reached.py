@@ -38,6 +38,14 @@ class Text:
         begin = max(self.size - (1 << 16), 0)
         return begin + self.read(self.size - begin, begin).rfind(b"\n") + 1
 
+    def is_being_collapsed(self, at: int) -> bool:
+        """Whether a mark lies further on in it, just before `at` or after a collapse: its front is being taken out."""
+        begin = max(self.start + at - _LONGEST_MARK, 0)
+        steps = range(marks.STEP, self.start + self.size, marks.STEP)
+        return marks.lies_in(os.pread(self.descriptor, _LONGEST_MARK + marks.SHORTEST, begin), begin) or any(
+            marks.nonce_of(os.pread(self.descriptor, marks.SHORTEST, step)) for step in steps
+        )
+
     def is_front_of(self, other: "Text") -> bool:
         """Whether the other text begins with the whole of this one, as far as their ends show."""
         length = min(self.size, _COMPARED)

@@ -222,6 +222,30 @@ class World:
             self.log.write_bytes(mark + b"".join(lines[count:]))
             self.touch(self.log)
 
+    def archive_under_looks(self) -> None:
+        """The same with a look after each of its steps: the mark is written, the blocks are gone, the archive is named.
+
+        Between them the log does not show what was taken out of it.
+        """
+        content = self.log.read_bytes()
+        end, begin = content.rfind(b"\n") + 1, marks.length_at(content)
+        cut = (end - marks.SHORTEST) // 512 * 512
+        if cut <= begin:
+            return
+        mark = marks.make(self.random.randbytes(marks.NONCE_BYTES), end - cut)
+        self.log.write_bytes(content[:cut] + mark + content[end:])
+        self.touch(self.log)
+        self.look()
+        self.log.write_bytes(mark + content[end:])
+        self.touch(self.log)
+        self.look()
+        self.write(self.random.choice((0, 1, 60)))
+        archive = self.aside()
+        archive.write_bytes(content[begin:end])
+        self.touch(archive)
+        self.look()
+        assert self.counted == self.written
+
     def pack(self) -> None:
         beside = sorted(set(self.log.parent.iterdir()) - set(self.logs))
         plain = [path for path in beside if path.suffix not in {".gz", ".zst"}]
@@ -288,7 +312,7 @@ def test_whatever_is_done_with_a_log_each_line_counts_once(tmp_path, seed):
     A neighbour whose name ends with a number is another log, and what it was is nothing of this one.
     """
     deeds = {"write": 8, "rename": 2, "copy": 2, "pack": 2, "look": 4, "look_meanwhile": 1, "look_between": 1}
-    World(tmp_path, seed).play(deeds | {"copy_and_rename": 1, "archive": 1}, 80)
+    World(tmp_path, seed).play(deeds | {"copy_and_rename": 1, "archive": 1, "archive_under_looks": 1}, 80)
 
 
 @pytest.mark.parametrize("repeated", [1, 12])
