@@ -40,7 +40,8 @@ def count(  # noqa: PLR0913 - what a child is asked comes by name
     is_wanted, is_unwanted = matcher(matches), matcher(ignores) if ignores else None
     found, last, states, skipped, missed, is_late = 0, b"", {}, 0, 0, False
     lost, listings = set(), Listings()
-    for path in _followed(paths, logs):
+    followed = _followed(paths, logs)
+    for path in followed:
         follower = _follower(path, old, since, logs)
         follower.unpacks, follower.listings = unpacks, listings
         with contextlib.closing(follower.lines()) as lines:
@@ -55,6 +56,7 @@ def count(  # noqa: PLR0913 - what a child is asked comes by name
         skipped += follower.skipped
         missed += follower.missed
         lost.add(follower.lost)
+        is_late = is_late or (len(states) < len(followed) and time.monotonic() > end)
         if is_late:
             break
     missed += len(lost - {None, *(state[0] for state in states.values())})

@@ -241,6 +241,7 @@ class Follower:
                 if is_shortage(error) or (isinstance(error, FileNotFoundError) and not is_last):
                     raise
                 self.missed += not is_old
+                self.packed |= {one.file} if one.is_packed else set()
                 continue
             reached = self.known.get(one.file)
             room -= text.size - (reached.at if reached else 0)

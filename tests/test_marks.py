@@ -39,3 +39,17 @@ def test_a_mark_that_is_too_short_is_not_made():
     """What has no room for the number is an error, never half a mark."""
     with pytest.raises(ValueError, match=f"at least {marks.SHORTEST} bytes"):
         marks.make(bytes(8), marks.SHORTEST - 1)
+
+
+@pytest.mark.parametrize("offset", [0, 512, 700])
+@pytest.mark.parametrize("length", [marks.SHORTEST, 700])
+def test_a_mark_in_the_midst_of_a_file_is_found(offset, length):
+    """Where a collapse puts it: at a block, or so that it ends with what is taken out; in blanks of others, too."""
+    mark = marks.make(os.urandom(marks.NONCE_BYTES), length)
+    begin = 1024 if length > marks.SHORTEST else 1024 - length
+    text = b"word " * 300
+    whole = text[: begin - 100] + b" " * 100 + mark + b"the next line\n"
+    assert marks.lies_in(whole[offset if offset < begin else 0 :], offset if offset < begin else 0)
+    assert not marks.lies_in(whole.replace(mark, b" " * (length - 1) + b"\n"), 0)
+    assert marks.is_overwritten(whole[: begin + length - 1])
+    assert not marks.is_overwritten(b"ERROR" + b" " * 200)
