@@ -18,6 +18,8 @@ MOST = 16 << 20
 """Bytes of one log, and of what it was before, that are read in one look; of more only the last so many."""
 _TRIES = 3
 """How often what lies beside a log is listed, if it is renumbered meanwhile."""
+_AHEAD = 60_000_000_000
+"""Nanoseconds after now at which nothing was changed, unless the clock was set back since."""
 _DOUBTED = 30_000_000_000
 """Nanoseconds for which a log is left that may have been cut or not."""
 _REWRITTEN = 64 << 10
@@ -92,6 +94,8 @@ class Follower:
             live, listed = Text(descriptor), settled(os.path.dirname(self.path))
             if self.file is None:
                 self._begin(live, file, changed)
+            if self.changed > time.time_ns() + _AHEAD:
+                self.changed = 0  # nothing is older than what is new
             is_rewritten, self.settled = self._is_rewritten(live, file, changed), 0
             if is_rewritten or self._is_anew(live, file, listed):
                 yield from self._aside(live, file, is_rewritten=is_rewritten)

@@ -15,7 +15,7 @@ from maintd.log_reading import Follower
 from maintd.units import counted
 from tests.conftest import until
 
-from .test_log import aged, looks, write
+from .test_log import aged, looks, packed, write
 
 
 def test_what_is_packed_without_its_time_is_not_counted_again(tmp_path):
@@ -360,6 +360,24 @@ def test_a_log_of_alike_lines_is_read_when_it_is_seen_whether_it_was_cut(tmp_pat
     assert look.read().reason.startswith("5 lines")
     monkeypatch.setattr(placing, "_CUT_WITHIN", 0)
     assert look.read().reason.startswith("23 lines")
+
+
+@pytest.mark.parametrize("suffix", ["", ".gz"])
+def test_what_is_written_after_the_clock_was_set_back_counts(tmp_path, suffix):
+    """What was rotated since is no older than the log was at the look before, an hour ahead."""
+    log = tmp_path / "a.log"
+    log.touch()
+    look = looks(log)
+    look.read()
+    write(log, 10)
+    aged(log, 3_600_000)
+    assert look.read().reason.startswith("10 lines")
+    for number in range(1, 4):
+        write(log, 5, number)
+        packed(log.rename(f"{log}.2026010{number}"), suffix, number)
+    write(log, 1, 4)
+    assert look.read().reason.startswith("26 lines")
+    assert look.read().reason.startswith("26 lines")
 
 
 @pytest.mark.parametrize("is_copied", [False, True])
