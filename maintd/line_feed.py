@@ -30,7 +30,7 @@ def count(  # noqa: PLR0913 - what a child is asked comes by name
     """Counts the lines of the `paths` that match. `logs` are paths with what was returned of each the last time.
 
     What the `old` ones, which were there at the first look of all, held then does not count; that was `since` (ns). Of
-    a log and what is named after it only the log is followed.
+    a log and what is named after it only the log is followed. `logs` are in the order in which they were read.
 
     Returns the `count`, the `logs` as they are then, the last `line`, how many bytes were `skipped` and how many
     generations `missed`, and whether it `is_late`: most of `limit` seconds had gone before everything was read. Bytes
@@ -38,10 +38,13 @@ def count(  # noqa: PLR0913 - what a child is asked comes by name
     """
     end = time.monotonic() + _SHARE * limit
     is_wanted, is_unwanted = matcher(matches), matcher(ignores) if ignores else None
-    found, last, states, skipped, missed, is_late = 0, b"", {}, 0, 0, False
+    found, last, skipped, missed, is_late = 0, b"", 0, 0, False
+    states: dict[str, Any] = {}
     lost, listings = set(), Listings()
-    followed = _followed(paths, logs)
-    for path in followed:
+    for path in _followed(paths, logs):
+        is_late = is_late or (bool(states) and time.monotonic() > end)
+        if is_late and (path in logs or path not in old):  # others are begun with, or what comes would be old
+            continue
         follower = _follower(path, old, since, logs)
         follower.unpacks, follower.listings = unpacks, listings
         with contextlib.closing(follower.lines()) as lines:
@@ -49,25 +52,26 @@ def count(  # noqa: PLR0913 - what a child is asked comes by name
                 line = whole[:_LONGEST_LINE]
                 if is_wanted(line) and not (is_unwanted and is_unwanted(line)):
                     found, last = found + 1, line
-                is_late = number % _CHECKED == 0 and time.monotonic() > end
-                if is_late:
+                if number % _CHECKED == 0 and time.monotonic() > end:
+                    is_late = True
                     break
         states[path] = follower.state
         skipped += follower.skipped
         missed += follower.missed
         lost.add(follower.lost)
-        is_late = is_late or (len(states) < len(followed) and time.monotonic() > end)
-        if is_late:
-            break
     missed += len(lost - {None, *(state[0] for state in states.values())})
     told = {"skipped": skipped, "missed": missed, "is_late": is_late}
     return {"count": found, "logs": states, "line": last.decode("latin-1")} | told
 
 
 def _followed(paths: list[str], logs: Mapping[str, Any]) -> list[str]:
-    """Those that are logs, and not what one of them, or one that is just being begun anew, was before."""
-    known = {*paths, *logs}
-    return [path for path in paths if not any(is_named_after(path, other) for other in known)]
+    """Those that are logs, and not what one of them, or one that is just being begun anew, was before.
+
+    First come new ones, then those that were read longest ago.
+    """
+    known, turns = {*paths, *logs}, {path: turn for turn, path in enumerate(logs)}
+    followed = [path for path in paths if not any(is_named_after(path, other) for other in known)]
+    return sorted(followed, key=lambda path: turns.get(path, -1))
 
 
 def _follower(path: str, old: Collection[str], since: int, logs: Mapping[str, Any]) -> Follower:

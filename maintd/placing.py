@@ -172,7 +172,7 @@ class Placing:
         """The same after one more file: nothing, less, or what it was if it is in none."""
         new = [pair for pair in self._unplaced() if pair[1].size and not self._is_older(pair[0], own)]
         for one, text in new:
-            if own.goes_on_in(text) and (own.head or self._is_sure(text, own.at)):
+            if own.goes_on_in(text) and (own.head or self._is_sure(text, own.at)) and self._may_hold(text, own):
                 if not self._is_cut:  # the copy shows that it was, which what stands in it does not
                     self._is_cut = True
                     del self.known[self._file]
@@ -186,6 +186,11 @@ class Placing:
                 self._put(one, text, Reached.of(text, text.size))
                 return rest
         return own
+
+    def _may_hold(self, text: Text, own: Reached) -> bool:
+        """Whether that may be a copy of the log as it was; a log which is gone, and was not compressed, was removed."""
+        is_there = self._was in {self._file, *(one.file for one in self._found)}
+        return is_there or any(other.is_packed for other, _ in self._free) or text.is_telling(own.at)
 
     def _is_older(self, one: Generation, own: Reached) -> bool:
         """Whether that cannot be what the log was; if that was cut and its head is known it can, whatever its time."""

@@ -362,6 +362,55 @@ def test_a_log_of_alike_lines_is_read_when_it_is_seen_whether_it_was_cut(tmp_pat
     assert look.read().reason.startswith("23 lines")
 
 
+def test_a_log_that_is_renamed_more_often_than_generations_are_kept(tmp_path):
+    """All that is left counts, also where all lines are alike; that the rest could not be read is told."""
+    log = tmp_path / "a.log"
+    log.touch()
+    look = looks(log)
+    look.read()
+    expected = 0
+    for _ in range(4):
+        for _ in range(4):
+            (tmp_path / "a.log.3").unlink(missing_ok=True)
+            for old in (2, 1):
+                if (aside := tmp_path / f"a.log.{old}").exists():
+                    aside.rename(tmp_path / f"a.log.{old + 1}")
+            log.rename(tmp_path / "a.log.1")
+            log.write_bytes(b"ERROR\n" * 7)
+        expected += 28
+        reason = look.read().reason
+        assert reason.startswith(f"{expected} lines")
+    assert reason.endswith("; 1 rotated log could not be read")
+
+
+def test_a_first_look_that_has_no_time_begins_with_all_logs(tmp_path):
+    """What is written after it counts, and at each look those logs come first that were read longest ago."""
+    paths = [str(tmp_path / f"{number}.log") for number in range(5)]
+    memory: dict[str, Any] = {
+        "paths": paths,
+        "old": paths,
+        "since": time.time_ns(),
+        "matches": "ERROR",
+        "ignores": None,
+    }
+    logs: dict[str, Any] = {}
+
+    def look(limit: float) -> tuple[int, bool]:
+        answer = line_feed.count(lambda _: None, logs=logs, limit=limit, **asked)
+        for path, state in answer["logs"].items():
+            logs.pop(path, None)
+            logs[path] = state
+        return answer["count"], answer["is_late"]
+
+    for path in paths:
+        write(Path(path), 3)
+    assert look(-1.0) == (0, True)
+    for path in paths:
+        write(Path(path), 1, 1)
+    assert [look(-1.0) for _ in range(5)] == [(1, True)] * 5
+    assert look(100.0) == (0, False)
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_what_is_written_after_the_clock_was_set_back_counts(tmp_path, suffix):
     """What was rotated since is no older than the log was at the look before, an hour ahead."""
