@@ -386,13 +386,7 @@ def test_a_log_that_is_renamed_more_often_than_generations_are_kept(tmp_path):
 def test_a_first_look_that_has_no_time_begins_with_all_logs(tmp_path):
     """What is written after it counts, and at each look those logs come first that were read longest ago."""
     paths = [str(tmp_path / f"{number}.log") for number in range(5)]
-    memory: dict[str, Any] = {
-        "paths": paths,
-        "old": paths,
-        "since": time.time_ns(),
-        "matches": "ERROR",
-        "ignores": None,
-    }
+    asked = {"paths": paths, "old": paths, "since": time.time_ns(), "matches": "ERROR", "ignores": None}
     logs: dict[str, Any] = {}
 
     def look(limit: float) -> tuple[int, bool]:
