@@ -109,7 +109,8 @@ class Follower:
             if not self.is_behind:
                 self._skip(file, live, live.size - self.known[file].at - MOST)
                 yield from self._read(file, live, is_log=True)
-                self.changed = changed
+            if not self.is_behind:
+                self.changed, self.doubted = changed, 0
                 info = os.fstat(descriptor)
                 self.settled = info.st_mtime_ns if info.st_size == live.start + self.known[file].at else 0
 
@@ -184,13 +185,13 @@ class Follower:
                 is_rewritten=is_rewritten,
                 owed=self.owed,
             )
-            self.is_behind, now = True, time.time_ns()
+            self.is_behind = True
             try:
-                placing.place(may_wait=self._may_wait(now))
+                placing.place(may_wait=self._may_wait())
             except Undecided:
-                self.doubted = self.doubted or now
+                self._doubt()
                 return
-            self.doubted, self.owed = 0, placing.owed
+            self.owed = placing.owed
             self.lost = self.file if placing.is_lost and not self.missed else None
             self.file, self.known = file, placing.known
             self._see(found)
@@ -208,8 +209,11 @@ class Follower:
         self.before = active or self.before
         self.is_behind = False
 
-    def _may_wait(self, now: int) -> bool:
-        return not self.doubted or 0 <= now - self.doubted < _DOUBTED
+    def _may_wait(self) -> bool:
+        return not self.doubted or 0 <= time.time_ns() - self.doubted < _DOUBTED
+
+    def _doubt(self) -> None:
+        self.is_behind, self.doubted = True, self.doubted or time.time_ns()
 
     def _texts(
         self, live: Text, file: File, stack: contextlib.ExitStack
@@ -292,11 +296,14 @@ class Follower:
             whole, newline, rest = read.rpartition(b"\n")
             try:
                 for line in whole.split(b"\n") if newline else ():
-                    if is_log and marks.is_overwritten(line) and self._may_wait(time.time_ns()):
-                        self.doubted = self.doubted or time.time_ns()
-                        self.is_behind = True
+                    if is_log and line.endswith((b" ", b"\t")) and self._is_overwritten(line, file, text, done):
+                        self._doubt()
                         return
                     done += len(line) + 1
                     yield line
             finally:
                 self.known[file] = self.known[file].and_then(read[:done])
+
+    def _is_overwritten(self, line: bytes, file: File, text: Text, done: int) -> bool:
+        at = text.start + self.known[file].at + done
+        return marks.is_overwritten(line, at) and self._may_wait()

@@ -12,7 +12,6 @@ import zlib
 NONCE_BYTES = 8
 _CODED = NONCE_BYTES + 4
 _BLANKS_OF_ONE = re.compile(rb"[ \t]{%d,}" % (8 * _CODED))
-_BLANK_END = re.compile(rb"[ \t]{%d,}$" % (8 * _CODED))
 SHORTEST = 8 * _CODED + 1
 """The bytes that a mark takes at least: a blank or tab for each bit of number and checksum, and a newline."""
 
@@ -60,7 +59,7 @@ def lies_in(data: bytes, offset: int) -> bool:
     return False
 
 
-def is_overwritten(line: bytes) -> bool:
-    """Whether a line, without its newline, was overwritten from somewhere in it on by the begin of a mark."""
-    blank = _BLANK_END.search(line) if line.endswith((b" ", b"\t")) else None
-    return blank is not None and any(nonce_of(line[at:]) for at in range(blank.start(), len(line) - 8 * _CODED + 1))
+def is_overwritten(line: bytes, offset: int) -> bool:
+    """Whether a line, without its newline, at that offset of a file was overwritten by a mark that begins in it."""
+    words = len(line.rstrip(b" \t"))
+    return len(line) - words >= 8 * _CODED and lies_in(line[words:] + b"\n", offset + words)

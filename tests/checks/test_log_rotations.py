@@ -405,6 +405,25 @@ def test_a_first_look_that_has_no_time_begins_with_all_logs(tmp_path):
     assert look(100.0) == (0, False)
 
 
+def test_an_archiving_in_place_that_is_never_done_hides_nothing(tmp_path, monkeypatch):
+    """The log is read up to the mark, and on from it when it has been there for long: maintd may have been killed."""
+    log = tmp_path / "a.log"
+    log.touch()
+    look = looks(log)
+    look.read()
+    write(log, 200)
+    content = log.read_bytes()
+    overwritten = content[:1024] + marks.make(b"12345678", 1000) + content[2024:]
+    log.write_bytes(overwritten)
+    before, whole = content[:1024].count(b"\n"), overwritten.count(b"ERROR")
+    for _ in range(2):
+        assert look.read().reason.startswith(f"{before} lines")
+    monkeypatch.setattr(log_reading, "_DOUBTED", 0)
+    assert look.read().reason.startswith(f"{whole} lines")
+    write(log, 5, 1)
+    assert look.read().reason.startswith(f"{whole + 5} lines")
+
+
 @pytest.mark.parametrize("suffix", ["", ".gz"])
 def test_what_is_written_after_the_clock_was_set_back_counts(tmp_path, suffix):
     """What was rotated since is no older than the log was at the look before, an hour ahead."""
