@@ -94,6 +94,13 @@ def rename_noreplace(old: str, new: str, *, old_dir: int, new_dir: int) -> None:
         os.unlink(old, dir_fd=old_dir)
 
 
+def statx(directory: int, path: str, flags: int, mask: int) -> bytes:
+    """The struct statx of a path, or of `directory` if it is empty (statx(2), AT_EMPTY_PATH). Raises OSError."""
+    answer = ctypes.create_string_buffer(256)
+    _checked(_LIBC.statx(directory, os.fsencode(path), flags, mask, answer), path)
+    return answer.raw
+
+
 def shares_descriptors(pid: int, thread: int) -> bool:
     """Whether a thread has the table of descriptors of its process (kcmp(2), KCMP_FILES), or that cannot be known.
 

@@ -1,14 +1,14 @@
 """What a file is, by statx(2): also when it was made, by which it is told from others that had its inode before."""
 
 import contextlib
-import ctypes
 import errno
 import os
 import struct
 from collections.abc import Iterator
 from typing import NamedTuple
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
+from maintd import linux
+
 _AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
 _AT_NO_AUTOMOUNT, _AT_STATX_DONT_SYNC = 0x800, 0x4000
@@ -16,6 +16,8 @@ _STATX_INO, _STATX_BASIC_STATS, _STATX_BTIME = 0x100, 0x7FF, 0x800
 _ANSWER = struct.Struct("=I24xHxxQQ32xqI4xqI4xqI12xII")
 """Of struct statx, the same on every machine: mask, mode, inode, size, birth, change, modification, device."""
 _BILLION = 1_000_000_000
+_REFUSED = (errno.ENOSYS, errno.EPERM)
+"""Of an older kernel, or a seccomp filter."""
 
 
 class Status(NamedTuple):
@@ -35,19 +37,18 @@ class Status(NamedTuple):
 
 def status(file: str | int) -> Status:
     """What a path, of a link itself, or a descriptor has. Raises OSError."""
-    answer = ctypes.create_string_buffer(256)
-    path, directory = (b"", file) if isinstance(file, int) else (os.fsencode(file), _AT_FDCWD)
-    flags = _AT_NO_AUTOMOUNT | _AT_SYMLINK_NOFOLLOW | (_AT_EMPTY_PATH if isinstance(file, int) else 0)
-    if _LIBC.statx(directory, path, flags, _STATX_BASIC_STATS | _STATX_BTIME, answer) == 0:
-        mask, mode, inode, size, *times, major, minor = _ANSWER.unpack_from(answer)
-        born, changed, modified = (times[at] * _BILLION + times[at + 1] for at in (0, 2, 4))
-        born = born if mask & _STATX_BTIME else 0
-        return Status(os.makedev(major, minor), inode, size, modified, changed, born, mode)
-    code = ctypes.get_errno()
-    if code not in (errno.ENOSYS, errno.EPERM):  # an older kernel, or a seccomp filter
-        raise OSError(code, os.strerror(code), file if isinstance(file, str) else None)
-    info = os.stat(file) if isinstance(file, int) else os.lstat(file)
-    return Status(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, 0, info.st_mode)
+    directory, path, flags = (file, "", _AT_EMPTY_PATH) if isinstance(file, int) else (_AT_FDCWD, file, 0)
+    flags |= _AT_NO_AUTOMOUNT | _AT_SYMLINK_NOFOLLOW
+    try:
+        answer = linux.statx(directory, path, flags, _STATX_BASIC_STATS | _STATX_BTIME)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        info = os.stat(file, follow_symlinks=isinstance(file, int))
+        return Status(info.st_dev, info.st_ino, info.st_size, info.st_mtime_ns, info.st_ctime_ns, 0, info.st_mode)
+    mask, mode, inode, size, *times, major, minor = _ANSWER.unpack_from(answer)
+    born, changed, modified = (times[at] * _BILLION + times[at + 1] for at in (0, 2, 4))
+    return Status(os.makedev(major, minor), inode, size, modified, changed, born if mask & _STATX_BTIME else 0, mode)
 
 
 def inodes_in(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
@@ -56,16 +57,22 @@ def inodes_in(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
     No server is asked (statx(2), AT_STATX_DONT_SYNC): stat(2) of a file on a network file system whose server is dead
     waits for that, for ever.
     """
-    answer = ctypes.create_string_buffer(256)
     dir_fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
     try:
         for name in os.listdir(dir_fd):
-            if _LIBC.statx(dir_fd, os.fsencode(name), _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC, _STATX_INO, answer) == 0:
-                _, _, inode, *_, major, minor = _ANSWER.unpack_from(answer)
-                yield name, (os.makedev(major, minor), inode)
-            elif ctypes.get_errno() in (errno.ENOSYS, errno.EPERM):  # an older kernel, or a seccomp filter
-                with contextlib.suppress(OSError):
-                    info = os.stat(name, dir_fd=dir_fd)
-                    yield name, (info.st_dev, info.st_ino)
+            with contextlib.suppress(OSError):
+                yield name, _inode_of(dir_fd, name)
     finally:
         os.close(dir_fd)
+
+
+def _inode_of(directory: int, name: str) -> tuple[int, int]:
+    try:
+        answer = linux.statx(directory, name, _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC, _STATX_INO)
+    except OSError as error:
+        if error.errno not in _REFUSED:
+            raise
+        info = os.stat(name, dir_fd=directory)
+        return info.st_dev, info.st_ino
+    _, _, inode, *_, major, minor = _ANSWER.unpack_from(answer)
+    return os.makedev(major, minor), inode
