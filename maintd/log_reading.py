@@ -173,6 +173,7 @@ class Follower:
         """
         with contextlib.ExitStack() as stack:
             found, texts = self._texts(live, file, stack)
+            live = Text(live.descriptor)  # an archive that is there by now was taken out of it before
             placing = Placing(
                 self.known,
                 seen=self.seen,
