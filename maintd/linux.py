@@ -94,10 +94,10 @@ def rename_noreplace(old: str, new: str, *, old_dir: int, new_dir: int) -> None:
         os.unlink(old, dir_fd=old_dir)
 
 
-def statx(directory: int, path: str, flags: int, mask: int) -> bytes:
-    """The struct statx of a path, or of `directory` if it is empty (statx(2), AT_EMPTY_PATH). Raises OSError."""
+def statx(path: str, flags: int, mask: int, *, dir_fd: int = _AT_FDCWD) -> bytes:
+    """The struct statx of a path, or of `dir_fd` if it is empty (statx(2), AT_EMPTY_PATH). Raises OSError."""
     answer = ctypes.create_string_buffer(256)
-    _checked(_LIBC.statx(directory, os.fsencode(path), flags, mask, answer), path)
+    _checked(_LIBC.statx(dir_fd, os.fsencode(path), flags, mask, answer), path)
     return answer.raw
 
 

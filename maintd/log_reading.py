@@ -160,7 +160,7 @@ class Follower:
         """Those beside the log, each once; without what is being compressed, which is there as it was, too."""
         found = generations(self.path, self.listings)
         plain = {one.path for one in found if not one.is_packed}
-        whole = [one for one in found if not (one.is_packed and os.path.splitext(one.path)[0] in plain)]
+        whole = [one for one in found if not (one.is_packed and one.unpacked_path in plain)]
         return list({one.file: one for one in whole if one.file != live}.values())
 
     def _see(self, found: list[Generation]) -> None:

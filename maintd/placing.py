@@ -56,6 +56,7 @@ class Placing:
         self.known = dict(known)
         self._seen, self._was, self._file, self._live = seen, was, file, live
         self._found, self._texts, self._before = found, texts, before
+        self._there = {file, *(one.file for one in found)}
         self._is_cut, self._is_marked = is_rewritten, False
         self._gone: dict[File, Reached] = {}
         self._free: list[tuple[Generation, Text]] = []
@@ -75,7 +76,7 @@ class Placing:
             self._pay(self.owed)
         rest = self._of_log(own) if own else None
         self._others()
-        self.is_lost = bool(rest and rest.at) and self._was not in {self._file, *(one.file for one in self._found)}
+        self.is_lost = bool(rest and rest.at) and self._was not in self._there
         if self._file not in self.known:
             goes_on = rest is not None and rest.goes_on_in(self._live) and self._is_sure(self._live, rest.at)
             if rest and not goes_on:
@@ -85,17 +86,16 @@ class Placing:
             self.known[self._file] = Reached.of(self._live, rest.at if rest and goes_on else 0)
             self.is_lost &= not goes_on
         for one, text in self._unplaced():
-            self.known[one.file] = Reached.of(text, text.size if one.changed < self._before else 0)
+            self._put(one, text, text.size if one.changed < self._before else 0)
 
     def _loose(self) -> Reached | None:
         """Takes what is gone, or holds something else by now, out of what is known; returns that of the log.
 
         That of a log which may have been cut stays known until that is seen.
         """
-        there = {self._file, *(one.file for one in self._found)}
         now = [(self._file, self._live), *((one.file, text) for one, text in self._texts)]
         others = {file for file, text in now if file in self.known and not self.known[file].goes_on_in(text)}
-        others |= self.known.keys() - there
+        others |= self.known.keys() - self._there
         others |= {self._was} if self._is_cut else set()
         gone = {file: self.known.pop(file) for file in others}
         old = [one for one in self._found if one.is_packed and one.file not in {other.file for other, _ in self._texts}]
@@ -117,11 +117,9 @@ class Placing:
         later = [text for _, text in new]
         for one, text in new:
             later.remove(text)
-            is_copy = any(text.is_copied_from(other) for other in (*others, *later))
-            is_copy_of_log = text.is_copied_from(self._live)
-            if is_copy:
-                self.known[one.file] = Reached.of(text, text.size)
-            elif not is_copy_of_log:
+            if any(text.is_copied_from(other) for other in (*others, *later)):
+                self._put(one, text, text.size)
+            elif not text.is_copied_from(self._live):
                 others.append(text)
                 yield one, text
 
@@ -146,7 +144,7 @@ class Placing:
         for one, text in self._unplaced():
             for file, reached in list(self._gone.items()):
                 if reached.goes_on_in(text) and is_it(file, one, text, reached):
-                    self._put(one, text, reached)
+                    self._put(one, text, reached.at)
                     del self._gone[file]
                     break
 
@@ -154,7 +152,7 @@ class Placing:
         """Finds the copy that was missing at an earlier look: it is new, and holds nothing from after that look."""
         for one, text in self._unplaced():
             if one.changed <= owed.by and owed.reached.goes_on_in(text):
-                self._put(one, text, owed.reached)
+                self._put(one, text, owed.reached.at)
                 self.owed = None
                 return
 
@@ -176,20 +174,20 @@ class Placing:
                 if not self._is_cut:  # the copy shows that it was, which what stands in it does not
                     self._is_cut = True
                     del self.known[self._file]
-                self._put(one, text, own)
+                self._put(one, text, own.at)
                 return None
         if not self._is_cut or (not own.head and own.goes_on_in(self._live) and self._is_sure(self._live, own.at)):
             return own
         for one, text in new:
             rest = own.behind(text) if self._is_sure(text, text.size) else None
             if rest is not None:
-                self._put(one, text, Reached.of(text, text.size))
+                self._put(one, text, text.size)
                 return rest
         return own
 
     def _may_hold(self, text: Text, own: Reached) -> bool:
         """Whether that may be a copy of the log as it was; a log which is gone, and was not compressed, was removed."""
-        is_there = self._was in {self._file, *(one.file for one in self._found)}
+        is_there = self._was in self._there
         return is_there or any(other.is_packed for other, _ in self._free) or text.is_telling(own.at)
 
     def _is_older(self, one: Generation, own: Reached) -> bool:
@@ -211,8 +209,8 @@ class Placing:
         self._find(lambda file, one, _text, _reached: self._has_name(file, one))
         self._find(lambda file, one, text, at: (file == newest and one.is_packed) or text.is_telling(at.at))
 
-    def _put(self, one: Generation, text: Text, reached: Reached) -> None:
-        self.known[one.file] = Reached.of(text, reached.at)
+    def _put(self, one: Generation, text: Text, at: int) -> None:
+        self.known[one.file] = Reached.of(text, at)
 
     def _unplaced(self) -> Iterator[tuple[Generation, Text]]:
         """Those that are still to be placed; it goes on while they are."""

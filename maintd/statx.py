@@ -9,7 +9,6 @@ from typing import NamedTuple
 
 from maintd import linux
 
-_AT_FDCWD = -100
 _AT_SYMLINK_NOFOLLOW, _AT_EMPTY_PATH = 0x100, 0x1000
 _AT_NO_AUTOMOUNT, _AT_STATX_DONT_SYNC = 0x800, 0x4000
 _STATX_INO, _STATX_BASIC_STATS, _STATX_BTIME = 0x100, 0x7FF, 0x800
@@ -37,10 +36,12 @@ class Status(NamedTuple):
 
 def status(file: str | int) -> Status:
     """What a path, of a link itself, or a descriptor has. Raises OSError."""
-    directory, path, flags = (file, "", _AT_EMPTY_PATH) if isinstance(file, int) else (_AT_FDCWD, file, 0)
-    flags |= _AT_NO_AUTOMOUNT | _AT_SYMLINK_NOFOLLOW
+    flags, wanted = _AT_NO_AUTOMOUNT | _AT_SYMLINK_NOFOLLOW, _STATX_BASIC_STATS | _STATX_BTIME
     try:
-        answer = linux.statx(directory, path, flags, _STATX_BASIC_STATS | _STATX_BTIME)
+        if isinstance(file, int):
+            answer = linux.statx("", flags | _AT_EMPTY_PATH, wanted, dir_fd=file)
+        else:
+            answer = linux.statx(file, flags, wanted)
     except OSError as error:
         if error.errno not in _REFUSED:
             raise
@@ -68,7 +69,7 @@ def inodes_in(directory: str) -> Iterator[tuple[str, tuple[int, int]]]:
 
 def _inode_of(directory: int, name: str) -> tuple[int, int]:
     try:
-        answer = linux.statx(directory, name, _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC, _STATX_INO)
+        answer = linux.statx(name, _AT_NO_AUTOMOUNT | _AT_STATX_DONT_SYNC, _STATX_INO, dir_fd=directory)
     except OSError as error:
         if error.errno not in _REFUSED:
             raise

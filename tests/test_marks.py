@@ -49,7 +49,7 @@ def test_a_mark_in_the_midst_of_a_file_is_found(offset, length):
     begin = 1024 if length > marks.SHORTEST else 1024 - length
     text = b"word " * 300
     whole = text[: begin - 100] + b" " * 100 + mark + b"the next line\n"
-    assert marks.lies_in(whole[offset if offset < begin else 0 :], offset if offset < begin else 0)
-    assert not marks.lies_in(whole.replace(mark, b" " * (length - 1) + b"\n"), 0)
+    assert marks.lies_in(whole[offset:], offset)
+    assert not marks.lies_in(whole.replace(mark, b" " * (length - 1) + b"\n")[offset:], offset)
     assert marks.is_overwritten(whole[offset : begin + length - 1], offset)
     assert not marks.is_overwritten(b"ERROR" + b" " * 200, 0)

@@ -323,6 +323,17 @@ def test_lines_that_are_repeated_count_once_each(tmp_path, seed, repeated, monke
     World(tmp_path, seed, repeated=repeated).play({"write": 8, "rename": 2, "copy": 2, "pack": 1, "look": 4}, 80)
 
 
+def first_of(log: Path, kept: int) -> Path:
+    """The path of the first of so many numbered generations, free by now: the others have the next number."""
+    for number in range(kept, 0, -1):
+        aside = log.with_name(f"{log.name}.{number}")
+        if number == kept:
+            aside.unlink(missing_ok=True)
+        elif aside.exists():
+            aside.rename(log.with_name(f"{log.name}.{number + 1}"))
+    return aside
+
+
 @pytest.mark.parametrize("kept", [1, 3])
 def test_the_oldest_that_is_removed_is_not_taken_for_the_newest(tmp_path, kept, monkeypatch):
     """Of alike lines as many are copied and cut each time, and one generation is given up for each new one."""
@@ -334,11 +345,7 @@ def test_the_oldest_that_is_removed_is_not_taken_for_the_newest(tmp_path, kept, 
     for number in range(1, 9):
         with log.open("ab") as file:
             file.write(b"ERROR\n" * 5)
-        (tmp_path / f"a.log.{kept}").unlink(missing_ok=True)
-        for old in range(kept - 1, 0, -1):
-            if (aside := tmp_path / f"a.log.{old}").exists():
-                aside.rename(tmp_path / f"a.log.{old + 1}")
-        (tmp_path / "a.log.1").write_bytes(log.read_bytes())
+        first_of(log, kept).write_bytes(log.read_bytes())
         os.truncate(log, 0)
         assert look.read().reason.startswith(f"{5 * number} lines")
 
@@ -371,11 +378,7 @@ def test_a_log_that_is_renamed_more_often_than_generations_are_kept(tmp_path):
     expected = 0
     for _ in range(4):
         for _ in range(4):
-            (tmp_path / "a.log.3").unlink(missing_ok=True)
-            for old in (2, 1):
-                if (aside := tmp_path / f"a.log.{old}").exists():
-                    aside.rename(tmp_path / f"a.log.{old + 1}")
-            log.rename(tmp_path / "a.log.1")
+            log.rename(first_of(log, 3))
             log.write_bytes(b"ERROR\n" * 7)
         expected += 28
         reason = look.read().reason
